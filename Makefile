@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+IMAGE ?= slimbayes:latest
+BASE_IMAGE ?= docker.io/library/python:3.11-slim
+# docker, podman or buildah, whichever is there (docker only where its engine answers).
+BUILDER ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v buildah || command -v podman)
+BUILD_FLAGS ?=
+
+.PHONY: install demo test check image clean
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Slimbayes needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' --group dev
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/slimbayes demo $(DEMO_FLAGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(TEST_FLAGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy service model_store training pruning benchmarks
+	$(BIN)/lint-imports
+
+image:
+	@test -n "$(BUILDER)" || { echo "make image needs docker, podman or buildah"; exit 1; }
+	$(BUILDER) build $(BUILD_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --tag $(IMAGE) --file Dockerfile .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,171 @@
+"""`slimbayes models`: look at the store and look after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from model_store.collection import collect
+from model_store.errors import StoreError
+from model_store.manifest import Level
+from model_store.store import Store
+
+app = typer.Typer(help="List, show, verify, promote and clean up the models in a store.", no_args_is_help=True)
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder of the store.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ModelArgument = Annotated[str, typer.Argument(help="Name of the model.")]
+VersionArgument = Annotated[
+    str | None, typer.Argument(help="Version or alias; by default `production`, else the newest.", show_default=False)
+]
+DEFAULT_STORE = Path("store")
+
+
+@app.command("list")
+def list_models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """List every model, version and alias."""
+    with _reporting():
+        opened = Store.open(store)
+        models = [(name, opened.versions(name), opened.aliases(name)) for name in opened.models()]
+    if as_json:
+        return _print_json(
+            {"models": [{"name": name, "versions": versions, "aliases": names} for name, versions, names in models]}
+        )
+    table = Table("model", "version", "aliases")
+    for name, versions, aliases in models:
+        for version in reversed(versions):
+            table.add_row(name, version, ", ".join(sorted(a for a, target in aliases.items() if target == version)))
+    return Console().print(table if models else "The store is empty: publish with `slimbayes prune`.")
+
+
+@app.command()
+def show(
+    model: ModelArgument,
+    version: VersionArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one version: where it comes from, and its levels side by side."""
+    with _reporting():
+        opened = Store.open(store)
+        manifest = opened.manifest(model, opened.resolve(model, version))
+    if as_json:
+        return typer.echo(manifest.to_json(), nl=False)
+    training = manifest.training
+    console = Console()
+    console.print(f"[bold]{manifest.model}[/bold] {manifest.version}")
+    console.print(
+        f"{training.architecture} on {training.dataset}, {training.estimator}, {training.epochs} epochs, "
+        f"seed {training.seed}; {len(manifest.classes)} classes; default level {manifest.default_level}"
+    )
+    return console.print(levels_table(manifest.levels))
+
+
+@app.command()
+def verify(
+    model: Annotated[str | None, typer.Argument(help="Model; all by default.", show_default=False)] = None,
+    version: Annotated[str | None, typer.Argument(help="Version or alias; all by default.", show_default=False)] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file against its checksum; exit status 1 if anything is not as published."""
+    with _reporting():
+        opened = Store.open(store)
+        results = [
+            {"model": name, "version": one, "problem": _problem(opened, name, one)}
+            for name in ([model] if model else opened.models())
+            for one in ([opened.resolve(name, version)] if version else opened.versions(name))
+        ]
+    if as_json:
+        _print_json({"versions": results})
+    else:
+        table = Table("model", "version", "result")
+        for row in results:
+            table.add_row(row["model"], row["version"], f"[red]{row['problem']}" if row["problem"] else "[green]intact")
+        Console().print(table)
+    if any(row["problem"] for row in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def promote(
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="Version or alias to promote.")],
+    alias: Annotated[str, typer.Option(help="The alias that is to mean it.")] = "production",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias at a version, once that version is verified."""
+    with _reporting():
+        opened = Store.open(store)
+        target = opened.resolve(model, version)
+        opened.verify(model, target)
+        opened.set_alias(model, alias, target)
+    if as_json:
+        return _print_json({"model": model, "alias": alias, "version": target})
+    return Console().print(f"{model}: {alias} is now {target}")
+
+
+@app.command()
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what interrupted publications left behind."""
+    with _reporting():
+        removed = collect(Store.open(store), dry_run=dry_run)
+    if as_json:
+        return _print_json({"removed": removed, "dry_run": dry_run})
+    verb = "Would remove" if dry_run else "Removed"
+    return Console().print("\n".join(f"{verb} {path}" for path in removed) or "Nothing to remove.")
+
+
+def levels_table(levels: tuple[Level, ...]) -> Table:
+    """The pruning levels side by side."""
+    table = Table(
+        "level",
+        *(Column(name, justify="right") for name in ("sparsity", "bytes", "multiply-adds", "accuracy", "NLL", "ECE")),
+    )
+    for level in levels:
+        metrics = level.metrics
+        table.add_row(
+            level.name,
+            f"{level.sparsity:.1%}",
+            f"{level.bytes:,}",
+            f"{level.multiply_adds:,}",
+            f"{metrics.accuracy:.2%}",
+            f"{metrics.nll:.4f}",
+            f"{metrics.ece:.4f}",
+        )
+    return table
+
+
+def _problem(store: Store, model: str, version: str) -> str | None:
+    try:
+        store.verify(model, version)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=2))
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Turn the store's errors into a message and exit status 1."""
+    try:
+        yield
+    except StoreError as error:
+        raise typer.TyperException(str(error)) from error

@@ -1,0 +1,46 @@
+"""Everything that can go wrong in the store.
+
+    StoreError
+    ├── StoreNotFoundError      the store itself is not there
+    ├── NotInStoreError         no such model, version, level or alias
+    ├── VersionExistsError      a version of that name was published before
+    ├── InvalidNameError        a name that cannot be a model, level or alias
+    ├── ManifestError           a manifest that cannot be read
+    │   └── NewerSchemaError    written by a newer Slimbayes
+    └── VerificationError       a file is missing, altered or outside its folder
+
+Messages name models, versions and levels, never paths, so that a service can pass them on;
+only StoreNotFoundError names the folder that the operator gave.
+"""
+
+
+class StoreError(Exception):
+    """Root of the store's errors."""
+
+
+class StoreNotFoundError(StoreError):
+    """The store itself is not there or cannot be read."""
+
+
+class NotInStoreError(StoreError):
+    """No such model, version, level or alias."""
+
+
+class VersionExistsError(StoreError):
+    """A version of that name was published before; versions are immutable."""
+
+
+class InvalidNameError(StoreError):
+    """A name that cannot be a model, version, level or alias."""
+
+
+class ManifestError(StoreError):
+    """A manifest that cannot be read."""
+
+
+class NewerSchemaError(ManifestError):
+    """A manifest written by a newer Slimbayes."""
+
+
+class VerificationError(StoreError):
+    """A file of a version is missing, altered or outside its folder."""

@@ -1,0 +1,186 @@
+"""The manifest: the one contract between who writes a version and who reads it.
+
+Frozen and strict: an unknown key is an error, a newer schema is refused by name. Quality figures are on the test set,
+calibration comes from the calibration set, entropies and mutual information are in nats.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import from_json
+
+from model_store.errors import ManifestError, NewerSchemaError
+from model_store.version import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
+
+SCHEMA_VERSION: Final = 1
+
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
+LevelName = Annotated[str, StringConstraints(pattern=ALIAS_OR_LEVEL)]
+VersionName = Annotated[str, StringConstraints(pattern=VERSION_NAME)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=0)]
+Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1)]
+
+
+class Strict(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class InputShape(Strict):
+    """What one image must be: pixels as decoded, uint8 [height, width, channels]."""
+
+    height: Annotated[int, Field(ge=1, le=4096)]
+    width: Annotated[int, Field(ge=1, le=4096)]
+    channels: Literal[1, 3]
+    resize: Literal["center-crop"] = "center-crop"
+
+
+class Training(Strict):
+    """Where the posterior comes from."""
+
+    architecture: str
+    estimator: str
+    dataset: str
+    epochs: Count
+    seed: int
+    world_size: Annotated[int, Field(ge=1)]
+    hyperparameters: dict[str, Any]
+    code_version: str
+
+
+class Metrics(Strict):
+    """Quality of one level on the test set; `ece` has 15 bins, `ood_auroc` one value per out-of-distribution set."""
+
+    accuracy: Fraction
+    nll: NonNegative
+    brier: NonNegative
+    ece: Fraction
+    aurc: Fraction
+    mutual_information: NonNegative
+    ood_auroc: dict[str, Fraction]
+
+
+class Calibration(Strict):
+    """What turns draws into decisions.
+
+    `conformal_quantiles`: error rate α, as text, to the quantile of 1 − p̄ of the true class.
+    `abstain_above`: predictive entropy, in nats, above which the service abstains.
+    """
+
+    temperature: Annotated[float, Field(gt=0.0)]
+    conformal_quantiles: dict[str, Fraction]
+    abstain_above: NonNegative
+
+
+class MonteCarlo(Strict):
+    """Default number of draws and the standard error of the top probability at it, mean over the test set."""
+
+    draws: Annotated[int, Field(ge=1)]
+    standard_error: NonNegative
+
+
+class Reference(Strict):
+    """Histograms on the test set, as fractions of equal bins: confidence over [0, 1], the others over [0, ln K]."""
+
+    confidence: Histogram
+    entropy: Histogram
+    mutual_information: Histogram
+
+
+class Level(Strict):
+    """One pruning level: its file, what was removed, what is left, how good it is.
+
+    `sparsity` is the fraction of the dense network's random weights that were removed; `parameters` counts what
+    is left and not zero; `multiply_adds` is the work of one draw for one image.
+    """
+
+    name: LevelName
+    file: str
+    bytes: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+    criterion: str
+    granularity: Literal["none", "weight", "channel"]
+    sparsity: Fraction
+    parameters: Count
+    multiply_adds: Count
+    metrics: Metrics
+    calibration: Calibration
+    monte_carlo: MonteCarlo
+    reference: Reference
+
+    @model_validator(mode="after")
+    def _file_lies_in_its_folder(self) -> Level:
+        expected = f"{self.name}/model.onnx"
+        if self.file != expected:
+            raise ValueError(f"file of level {self.name} must be {expected}")
+        return self
+
+
+class Manifest(Strict):
+    """One version of one model."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: ModelName
+    version: VersionName
+    created: AwareDatetime
+    task: Literal["image-classification"] = "image-classification"
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    input: InputShape
+    training: Training
+    default_level: LevelName
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> Manifest:
+        names = [level.name for level in self.levels]
+        if len(set(names)) != len(names):
+            raise ValueError("two levels share a name")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("two classes share a name")
+        if self.default_level not in names:
+            raise ValueError(f"default_level {self.default_level} is not among the levels {', '.join(names)}")
+        return self
+
+    def level(self, name: str) -> Level | None:
+        """The level called `name`, or None."""
+        return next((level for level in self.levels if level.name == name), None)
+
+    def to_json(self) -> bytes:
+        """The manifest as written to the store: UTF-8, indented, ending in a newline."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def read_manifest(data: bytes) -> Manifest:
+    """Parse and validate the bytes of a manifest.
+
+    Raises NewerSchemaError for a schema this code does not know yet, ManifestError for anything else that is wrong.
+    """
+    try:
+        document = from_json(data)
+    except ValueError as error:
+        raise ManifestError(f"the manifest is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ManifestError("the manifest must be a JSON object")
+    found = document.get("schema_version")
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise ManifestError("the manifest must have a whole number as schema_version")
+    if found > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"the manifest has schema version {found}, but this Slimbayes reads up to {SCHEMA_VERSION}: upgrade it"
+        )
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise ManifestError(f"the manifest is not valid: {_summary(error)}") from error
+
+
+def _summary(error: ValidationError) -> str:
+    places = [f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()[:3]]
+    more = error.error_count() - len(places)
+    return "; ".join(places) + (f" (and {more} more)" if more > 0 else "")

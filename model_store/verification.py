@@ -1,0 +1,39 @@
+"""Checks of a version's files before anyone uses them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from model_store.errors import VerificationError
+from model_store.manifest import Level
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 of `data`, hexadecimal, as manifests record it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_inside(folder: Path, level: Level) -> bytes:
+    """Read a level's file, never more than its manifest announces and never outside `folder`."""
+    path = folder / level.file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise VerificationError(f"the file of level {level.name} lies outside its version")
+    try:
+        with path.open("rb") as file:
+            return file.read(level.bytes + 1)
+    except OSError as error:
+        raise VerificationError(f"the file of level {level.name} cannot be read: {error.strerror}") from error
+
+
+def check_bytes(level: Level, data: bytes) -> None:
+    """Raise VerificationError unless `data` is what the manifest says of the level."""
+    if len(data) != level.bytes:
+        size = "more" if len(data) > level.bytes else f"{len(data)}"
+        raise VerificationError(f"the file of level {level.name} has {size} bytes, its manifest says {level.bytes}")
+    found = sha256(data)
+    if found != level.sha256:
+        raise VerificationError(
+            f"the file of level {level.name} was altered: its SHA-256 begins {found[:12]}, "
+            f"the manifest says {level.sha256[:12]}"
+        )

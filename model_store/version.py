@@ -1,0 +1,44 @@
+"""Names of versions: UTC time and content digest, 20261123-075100-3f9ca1.
+
+Such a name needs no coordination, sorts by time, and two publishers at once get two names on any store.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from model_store.errors import InvalidNameError
+
+MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+ALIAS_OR_LEVEL = r"^[a-z][a-z0-9_-]{0,31}$"
+VERSION_NAME = r"^\d{8}-\d{6}-[0-9a-f]{6}$"
+
+
+def version_name(created: datetime, digest: str) -> str:
+    """The name of a version created at `created` (aware) with the hexadecimal content digest `digest`."""
+    return f"{created.astimezone(UTC):%Y%m%d-%H%M%S}-{digest[:6]}"
+
+
+def is_version_name(text: str) -> bool:
+    """Whether `text` has the form of a version's name; an alias never has."""
+    return re.fullmatch(VERSION_NAME, text) is not None
+
+
+def check_model_name(text: str) -> str:
+    """Return `text` if it can name a model, else raise InvalidNameError."""
+    if re.fullmatch(MODEL_NAME, text) is None:
+        raise InvalidNameError(
+            f"{text[:80]!r} cannot name a model: expected up to 64 of a-z, 0-9, '.', '_' and '-', "
+            "starting with a letter or digit"
+        )
+    return text
+
+
+def check_alias(text: str) -> str:
+    """Return `text` if it can name an alias, else raise InvalidNameError."""
+    if re.fullmatch(ALIAS_OR_LEVEL, text) is None:
+        raise InvalidNameError(
+            f"{text[:80]!r} cannot name an alias: expected up to 32 of a-z, 0-9, '_' and '-', starting with a letter"
+        )
+    return text
