@@ -1,0 +1,60 @@
+"""`slimbayes prune`: from a run to a published version with one file per level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from model_store.cli import levels_table
+from model_store.errors import StoreError
+from model_store.store import Store
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("prune")
+def prune_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, as `slimbayes train` leaves it.")],
+    levels: Annotated[str, typer.Option(help="Levels, separated by commas; dense is always one.")] = "p50,p80,p90,p95",
+    granularity: Annotated[str, typer.Option(help="What is removed at once: weight or channel.")] = "channel",
+    criterion: Annotated[str, typer.Option(help="How weights are scored: snr.")] = "snr",
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning at each level.")] = 8,
+    draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with and to serve by default.")] = 32,
+    store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
+    model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
+    alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
+) -> None:
+    """Prune a run to levels, evaluate each, and publish them as one version."""
+    from pruning.errors import PruningError
+    from pruning.fine_tuning import FineTuning
+    from pruning.level import parse_levels
+    from pruning.pruner import Pruning, Subject, prune
+    from pruning.publication import publish
+    from training.errors import TrainingError
+    from training.run import Run
+
+    try:
+        how = Pruning(criterion, granularity, FineTuning(epochs=epochs), draws)
+        wanted = parse_levels(levels)
+        opened = Store.create(store)
+        subject = Subject.of(Run(run))
+        made = []
+        for pruned in prune(subject, wanted, how):
+            made.append(pruned)
+            quality = pruned.evaluation.metrics
+            typer.echo(
+                f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "
+                f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
+            )
+        name = model or f"{subject.recipe.data}-{subject.recipe.architecture}"
+        manifest = publish(opened, name, subject, made, how)
+        if alias is not None:
+            opened.set_alias(name, alias, manifest.version)
+    except (PruningError, TrainingError, StoreError) as error:
+        raise typer.TyperException(str(error)) from error
+    console = Console()
+    console.print(levels_table(manifest.levels))
+    console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")

@@ -1,0 +1,154 @@
+"""The posterior network as a graph of few kinds of nodes: what folding, compaction, prediction and export work on.
+
+Each node makes one tensor, named as the node; tensors are [N, C, H, W], or [N, C] after `Flatten`. Nodes stand in
+topological order. The graph is frozen: a transformation makes another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from training.data.images import Pixels
+from training.posterior import GaussianWeight
+
+IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Weight [out, in, height, width], bias [out]; `positions` is the number of output pixels of one image."""
+
+    name: str
+    source: str
+    weight: GaussianWeight
+    bias: Tensor
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    positions: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weight [out, in], bias [out]."""
+
+    name: str
+    source: str
+    weight: GaussianWeight
+    bias: Tensor
+    positions: int = 1
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """x · factor + shift, each [C]: normalisation by running statistics."""
+
+    name: str
+    source: str
+    factor: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True)
+class Relu:
+    """max(x, 0)."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Add:
+    """The sum of two tensors of one shape: where a residual branch joins."""
+
+    name: str
+    source: str
+    other: str
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest value of each window."""
+
+    name: str
+    source: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool:
+    """The mean over all pixels, [N, C, 1, 1]."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """[N, C, H, W] to [N, C·H·W]; `area` is H·W."""
+
+    name: str
+    source: str
+    area: int
+
+
+Weighted = Convolution | Linear
+Node = Convolution | Linear | Normalisation | Relu | Add | MaxPool | GlobalAveragePool | Flatten
+
+
+@dataclass(frozen=True)
+class Network:
+    """Nodes from the images, which are a tensor called `images`, to the logits, which the last node makes."""
+
+    pixels: Pixels
+    nodes: tuple[Node, ...]
+
+    @property
+    def output(self) -> str:
+        """Name of the tensor of logits."""
+        return self.nodes[-1].name
+
+    @property
+    def weighted(self) -> dict[str, Weighted]:
+        """The nodes that have a weight, by name."""
+        return {node.name: node for node in self.nodes if isinstance(node, Convolution | Linear)}
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The number of channels of each tensor."""
+        widths = {IMAGES: self.pixels.channels}
+        for node in self.nodes:
+            if isinstance(node, Convolution | Linear):
+                widths[node.name] = len(node.bias)
+            elif isinstance(node, Flatten):
+                widths[node.name] = widths[node.source] * node.area
+            else:
+                widths[node.name] = widths[node.source]
+        return widths
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one draw for one image, zeros inside a weight included."""
+        return sum(node.positions * node.weight.mean.numel() for node in self.weighted.values())
+
+    @property
+    def parameters(self) -> int:
+        """Weights that are not pruned, and biases that are not zero."""
+        return sum(
+            int(((node.weight.mean != 0) | (node.weight.scale > 0)).sum()) + int((node.bias != 0).sum())
+            for node in self.weighted.values()
+        )
+
+
+def sources(node: Node) -> tuple[str, ...]:
+    """The tensors that a node reads."""
+    return (node.source, node.other) if isinstance(node, Add) else (node.source,)
+
+
+def means(network: Network) -> Mapping[str, Tensor]:
+    """The weights of the mean network, by node."""
+    return {name: node.weight.mean for name, node in network.weighted.items()}

@@ -1,0 +1,105 @@
+"""Levels to a version in the store: one ONNX file each, one manifest, published whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version as installed_version
+
+import onnx
+
+from model_store.errors import VersionExistsError
+from model_store.manifest import SCHEMA_VERSION, InputShape, Level, Manifest, Training
+from model_store.store import Store
+from model_store.verification import sha256
+from model_store.version import check_model_name, version_name
+from pruning.export import export, stamp, to_bytes
+from pruning.pruner import PrunedLevel, Pruning, Subject
+
+# The default level is the most pruned one that loses at most this much accuracy against the dense one.
+TOLERATED_LOSS = 0.01
+
+
+def publish(store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel], how: Pruning) -> Manifest:
+    """Publish all levels as one new version of `model`; returns its manifest."""
+    check_model_name(model)
+    graphs = {pruned.level.name: export(pruned.network) for pruned in levels}
+    digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
+    created = datetime.now(UTC).replace(microsecond=0)
+    while True:
+        manifest, files = _version(model, created, digest, subject, levels, graphs, how)
+        try:
+            store.publish(manifest, files)
+        except VersionExistsError:  # the same content in the same second
+            created += timedelta(seconds=1)
+        else:
+            return manifest
+
+
+def _version(
+    model: str,
+    created: datetime,
+    digest: str,
+    subject: Subject,
+    levels: Sequence[PrunedLevel],
+    graphs: dict[str, onnx.ModelProto],
+    how: Pruning,
+) -> tuple[Manifest, dict[str, bytes]]:
+    version = version_name(created, digest)
+    files = {}
+    for name, graph in graphs.items():
+        metadata = {"model": model, "version": version, "level": name, "manifest_schema": str(SCHEMA_VERSION)}
+        files[name] = stamp(graph, {f"slimbayes.{key}": value for key, value in metadata.items()})
+    recipe, pixels = subject.recipe, subject.dataset.pixels
+    manifest = Manifest(
+        model=model,
+        version=version,
+        created=created,
+        classes=subject.dataset.classes,
+        input=InputShape(height=pixels.height, width=pixels.width, channels=pixels.channels),
+        training=Training(
+            architecture=recipe.architecture,
+            estimator=recipe.estimator,
+            dataset=recipe.data,
+            epochs=recipe.epochs,
+            seed=recipe.seed,
+            world_size=subject.world_size,
+            hyperparameters=_hyperparameters(subject, how),
+            code_version=installed_version("slimbayes"),
+        ),
+        default_level=default_level(levels),
+        levels=tuple(_level(pruned, files[pruned.level.name], how) for pruned in levels),
+    )
+    return manifest, files
+
+
+def default_level(levels: Sequence[PrunedLevel]) -> str:
+    """The most pruned level whose accuracy, on the calibration set, is within the tolerated loss of the dense one."""
+    least = levels[0].evaluation.calibration_accuracy - TOLERATED_LOSS
+    return [pruned.level.name for pruned in levels if pruned.evaluation.calibration_accuracy >= least][-1]
+
+
+def _level(pruned: PrunedLevel, data: bytes, how: Pruning) -> Level:
+    dense = pruned.level.sparsity == 0
+    return Level(
+        name=pruned.level.name,
+        file=f"{pruned.level.name}/model.onnx",
+        bytes=len(data),
+        sha256=sha256(data),
+        criterion="none" if dense else how.criterion,
+        granularity="none" if dense else how.granularity,
+        sparsity=pruned.sparsity,
+        parameters=pruned.network.parameters,
+        multiply_adds=pruned.network.multiply_adds,
+        metrics=pruned.evaluation.metrics,
+        calibration=pruned.evaluation.calibration,
+        monte_carlo=pruned.evaluation.monte_carlo,
+        reference=pruned.evaluation.reference,
+    )
+
+
+def _hyperparameters(subject: Subject, how: Pruning) -> dict[str, object]:
+    own = {"data", "architecture", "estimator", "epochs", "seed"}
+    tuning = {"fine_tuning_epochs": how.tuning.epochs}
+    return {key: value for key, value in subject.recipe.to_json().items() if key not in own} | tuning

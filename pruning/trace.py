@@ -1,0 +1,172 @@
+"""A plain torch module and its posterior to a `Network`, by symbolic tracing."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from pruning.errors import TraceError
+from pruning.network import (
+    IMAGES,
+    Add,
+    Convolution,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Network,
+    Node,
+    Normalisation,
+    Relu,
+)
+from training.data.images import Pixels
+from training.posterior import GaussianWeight, Posterior
+
+
+def trace(plain: nn.Module, posterior: Posterior, pixels: Pixels) -> Network:
+    """The graph of `plain` under `posterior`; raise TraceError, naming the place, for a part it cannot follow."""
+    plain.load_state_dict(posterior.mean())
+    plain.eval()
+    try:
+        traced = fx.symbolic_trace(plain)
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        raise TraceError(f"the network's forward pass cannot be traced: {error}") from error
+    ShapeProp(traced).propagate(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
+    return Network(pixels, tuple(_Reader(traced, posterior).read()))
+
+
+class _Reader:
+    """Reads a traced module node by node; `named` maps each fx node to the tensor that stands for it."""
+
+    def __init__(self, traced: fx.GraphModule, posterior: Posterior) -> None:
+        self.traced, self.posterior = traced, posterior
+        self.named: dict[fx.Node, str] = {}
+        self.nodes: list[Node] = []
+
+    def read(self) -> list[Node]:
+        for node in self.traced.graph.nodes:
+            if node.op == "placeholder":
+                self.named[node] = IMAGES
+            elif node.op == "output":
+                if self.named.get(node.args[0]) != self.nodes[-1].name:
+                    raise TraceError("the network must end in one tensor of logits")
+            else:
+                self.named[node] = self._read(node)
+        return self.nodes
+
+    def _read(self, node: fx.Node) -> str:
+        if node.op == "call_module":
+            module = self.traced.get_submodule(str(node.target))
+            reader: Callable[[_Reader, fx.Node, Any], Node | None] | None = MODULES.get(type(module))
+            subject: Any = module
+        else:
+            reader = FUNCTIONS.get(node.target)
+            subject = None
+        if reader is None:
+            what = type(subject).__name__ if subject is not None else getattr(node.target, "__name__", node.target)
+            raise TraceError(f"{node.target}: cannot prune a network with {what}")
+        made = reader(self, node, subject)
+        if made is None:  # does nothing when predicting
+            return self.source(node)
+        self.nodes.append(made)
+        return made.name
+
+    def source(self, node: fx.Node, index: int = 0) -> str:
+        argument = node.args[index]
+        if not isinstance(argument, fx.Node):
+            raise TraceError(f"{node.name}: expected a tensor, found {argument!r}")
+        return self.named[argument]
+
+    def weight(self, path: str, plain: Tensor) -> GaussianWeight:
+        known = self.posterior.weights.get(f"{path}.weight")
+        return known or GaussianWeight(plain.detach().clone(), torch.zeros_like(plain))
+
+    def convolution(self, node: fx.Node, module: nn.Conv2d) -> Node:
+        if module.groups != 1 or module.dilation != (1, 1) or not isinstance(module.padding, tuple):
+            raise TraceError(f"{node.target}: cannot prune a convolution with groups, dilation or named padding")
+        path = str(node.target)
+        shape = node.meta["tensor_meta"].shape
+        return Convolution(
+            path,
+            self.source(node),
+            self.weight(path, module.weight),
+            _bias(module.bias, module.out_channels),
+            (module.stride[0], module.stride[1]),
+            (module.padding[0], module.padding[1]),
+            shape[2] * shape[3],
+        )
+
+    def linear(self, node: fx.Node, module: nn.Linear) -> Node:
+        path = str(node.target)
+        return Linear(
+            path, self.source(node), self.weight(path, module.weight), _bias(module.bias, module.out_features)
+        )
+
+    def normalisation(self, node: fx.Node, module: nn.BatchNorm2d) -> Node:
+        if module.running_mean is None or module.running_var is None:
+            raise TraceError(f"{node.target}: normalisation must have running statistics")
+        gain, shift = module.weight.detach(), module.bias.detach()
+        factor = gain / torch.sqrt(module.running_var + module.eps)
+        return Normalisation(str(node.target), self.source(node), factor, shift - module.running_mean * factor)
+
+    def relu(self, node: fx.Node, module: nn.ReLU | None) -> Node:
+        return Relu(node.name, self.source(node))
+
+    def add(self, node: fx.Node, module: None) -> Node:
+        return Add(node.name, self.source(node), self.source(node, 1))
+
+    def max_pool(self, node: fx.Node, module: nn.MaxPool2d) -> Node:
+        if _pair(module.dilation) != (1, 1) or module.ceil_mode:
+            raise TraceError(f"{node.target}: cannot prune max pooling with dilation or ceil mode")
+        kernel, stride, padding = map(_pair, (module.kernel_size, module.stride, module.padding))
+        return MaxPool(node.name, self.source(node), kernel, stride, padding)
+
+    def average_pool(self, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> Node:
+        if module.output_size not in (1, (1, 1)):
+            raise TraceError(f"{node.target}: average pooling must be over all pixels")
+        return GlobalAveragePool(node.name, self.source(node))
+
+    def flatten(self, node: fx.Node, module: nn.Flatten | None) -> Node:
+        argument = node.args[0]
+        assert isinstance(argument, fx.Node)
+        shape = argument.meta["tensor_meta"].shape
+        if node.meta["tensor_meta"].shape != (shape[0], shape[1:].numel()):
+            raise TraceError(f"{node.name}: flattening must keep the images and nothing else")
+        return Flatten(node.name, self.source(node), shape[2:].numel())
+
+    def nothing(self, node: fx.Node, module: nn.Module) -> None:
+        return None
+
+
+MODULES: dict[type[nn.Module], Callable[[_Reader, fx.Node, Any], Node | None]] = {
+    nn.Conv2d: _Reader.convolution,
+    nn.Linear: _Reader.linear,
+    nn.BatchNorm2d: _Reader.normalisation,
+    nn.ReLU: _Reader.relu,
+    nn.MaxPool2d: _Reader.max_pool,
+    nn.AdaptiveAvgPool2d: _Reader.average_pool,
+    nn.Flatten: _Reader.flatten,
+    nn.Identity: _Reader.nothing,
+    nn.Dropout: _Reader.nothing,
+}
+FUNCTIONS: dict[Any, Callable[[_Reader, fx.Node, Any], Node | None]] = {
+    operator.add: _Reader.add,
+    torch.add: _Reader.add,
+    torch.relu: _Reader.relu,
+    F.relu: _Reader.relu,
+    torch.flatten: _Reader.flatten,
+}
+
+
+def _bias(bias: Tensor | None, width: int) -> Tensor:
+    return torch.zeros(width) if bias is None else bias.detach().clone()
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

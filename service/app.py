@@ -1,0 +1,46 @@
+"""The whole service as one FastAPI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import anyio
+import anyio.to_thread
+from fastapi import FastAPI
+
+from service import problem
+from service.admission import Admission
+from service.catalog import Catalog
+from service.routes import health, models, predict
+from service.settings import Settings
+
+DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings; raise StartError where it could not serve anything."""
+    catalog = Catalog(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async def warm() -> None:
+            await anyio.to_thread.run_sync(catalog.warm)
+            app.state.ready = True
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(warm)
+            yield
+        app.state.ready = False
+        catalog.close()
+
+    app = FastAPI(
+        title="Slimbayes", summary=DESCRIPTION, version=version("slimbayes"), lifespan=lifespan, redoc_url=None
+    )
+    app.state.settings, app.state.catalog = settings, catalog
+    app.state.admission, app.state.ready = Admission(settings.max_queue), False
+    problem.install(app)
+    for routes in (predict, models, health):
+        app.include_router(routes.router)
+    return app

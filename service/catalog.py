@@ -1,0 +1,147 @@
+"""The models of a store, ready to answer: every version verified, every level's bank built when it is first needed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from model_store.errors import StoreError
+from model_store.manifest import Level, Manifest
+from model_store.store import Store
+from service.artifact import read_artifact
+from service.bank import Bank
+from service.cores import usable_cores
+from service.engine import Engine
+from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError
+from service.latency import Latency
+from service.settings import Settings
+
+log = logging.getLogger("slimbayes.service")
+
+
+class ServedLevel:
+    """One level that can answer; its file is read and its bank begun at the first request, or by `warm`."""
+
+    def __init__(self, manifest: Manifest, level: Level, catalog: Catalog) -> None:
+        self.manifest, self.level = manifest, level
+        self.latency = Latency()
+        self._catalog, self._lock = catalog, threading.Lock()
+        self._engine: Engine | None = None
+
+    def engine(self) -> Engine:
+        """The level's engine; raise UnknownNameError where its file was altered since the service started."""
+        with self._lock:
+            if self._engine is None:
+                try:
+                    artifact = read_artifact(self._catalog.store.read_level(self.manifest, self.level.name))
+                except (StoreError, ArtifactError) as error:
+                    log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
+                    raise _refused(self.manifest.model, self.manifest.version) from error
+                bank = Bank(artifact, self.level.sha256)
+                self._engine = Engine(bank, self._catalog.workers, self._catalog.num_workers)
+            return self._engine
+
+    def warm(self) -> None:
+        """Build the bank of default draws."""
+        engine = self.engine()
+        engine.bank.first(self.level.monte_carlo.draws, self._catalog.workers)
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version with its levels, or the reason why it is refused."""
+
+    name: str
+    manifest: Manifest | None = None
+    levels: dict[str, ServedLevel] = field(default_factory=dict)
+    refusal: str | None = None
+
+
+class Catalog:
+    """What one service serves, as its store was when the service started."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        try:
+            self.store = Store.open(settings.store)
+            self.num_workers = settings.threads or usable_cores()
+            self.workers = ThreadPoolExecutor(self.num_workers, thread_name_prefix="draws")
+            self.aliases = {model: self.store.aliases(model) for model in self.store.models()}
+            self.models = {
+                model: {name: self._read(model, name) for name in self.store.versions(model)} for model in self.aliases
+            }
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        if not any(version.manifest for versions in self.models.values() for version in versions.values()):
+            raise StartError(f"the store at {settings.store} has no version that can be served: publish one first")
+        if settings.default_model is not None and settings.default_model not in self.models:
+            raise StartError(f"default model {settings.default_model!r} is not in the store")
+
+    def _read(self, model: str, name: str) -> ServedVersion:
+        """Verify one version, every file of it."""
+        try:
+            manifest = self.store.manifest(model, name)
+            for level in manifest.levels:
+                read_artifact(self.store.read_level(manifest, level.name))
+        except (StoreError, ArtifactError) as error:
+            log.warning("refusing version %s of %s: %s", name, model, error)
+            return ServedVersion(name, refusal=str(error))
+        levels = {level.name: ServedLevel(manifest, level, self) for level in manifest.levels}
+        return ServedVersion(name, manifest, levels)
+
+    def warm(self) -> None:
+        """Build the banks that a request without parameters would need, for every model."""
+        for model in self.models:
+            try:
+                self.level(model, None, None).warm()
+            except UnknownNameError as error:
+                log.warning("model %s cannot answer by default: %s", model, error)
+
+    def level(self, model: str | None, version: str | None, level: str | None) -> ServedLevel:
+        """What a request means; by default the only model, `production` or the newest version, its default level.
+
+        Raises UnknownNameError, listing what there is, and ParameterError where a model must be named.
+        """
+        served = self.version(self._model(model), version)
+        assert served.manifest is not None
+        name = served.manifest.default_level if level in (None, "auto") else level
+        if name not in served.levels:
+            raise UnknownNameError(f"no level {name!r}: there is {', '.join(served.levels)}, and auto")
+        return served.levels[name]
+
+    def version(self, model: str, version: str | None) -> ServedVersion:
+        """A version that can answer, by name or alias; by default `production`, else the newest that can."""
+        versions, aliases = self.versions(model), self.aliases[model]
+        ready = [name for name, served in versions.items() if served.manifest]
+        name = aliases.get("production", ready[-1] if ready else "") if version is None else version
+        found = versions.get(aliases.get(name, name))
+        if found is None:
+            known = ", ".join([*ready, *sorted(aliases)]) or "none"
+            raise UnknownNameError(f"model {model} has no version or alias {name!r}: there is {known}")
+        if found.manifest is None:
+            raise _refused(model, found.name)
+        return found
+
+    def versions(self, model: str) -> dict[str, ServedVersion]:
+        """All versions of a model, oldest first."""
+        if model not in self.models:
+            raise UnknownNameError(f"no model {model!r}: there is {', '.join(self.models)}")
+        return self.models[model]
+
+    def _model(self, model: str | None) -> str:
+        name = model or self.settings.default_model
+        if name is None:
+            if len(self.models) > 1:
+                raise ParameterError(f"there are several models, so name one with ?model=: {', '.join(self.models)}")
+            name = next(iter(self.models))
+        return name
+
+    def close(self) -> None:
+        """Let go of the threads once their work is done."""
+        self.workers.shutdown()
+
+
+def _refused(model: str, version: str) -> UnknownNameError:
+    return UnknownNameError(f"version {version} of {model} is not served: it did not pass verification")

@@ -1,0 +1,114 @@
+"""`slimbayes serve`, `slimbayes predict` and `slimbayes demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.errors import ServiceError
+
+serve_app = typer.Typer(add_completion=False)
+predict_app = typer.Typer(add_completion=False)
+demo_app = typer.Typer(add_completion=False)
+
+
+@serve_app.command("serve")
+def serve(
+    store: Annotated[Path | None, typer.Option(help="Folder of the store to serve.  [default: store]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.  [default: 8000]")] = None,
+    default_model: Annotated[str | None, typer.Option(help="Model of a request that names none.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; by default what the CPU quota allows.")] = None,
+    max_samples: Annotated[int | None, typer.Option(help="Most draws of a request.  [default: 256]")] = None,
+    max_images: Annotated[int | None, typer.Option(help="Most images of a request.  [default: 32]")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Most pixels of an image.  [default: 50000000]")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(help="Most bytes of a body.  [default: 33554432]")] = None,
+    max_queue: Annotated[int | None, typer.Option(help="Most images x draws that wait.  [default: 65536]")] = None,
+) -> None:
+    """Serve a store over HTTP. Each flag is also a variable: --max-images is SLIMBAYES_MAX_IMAGES."""
+    from service.server import Server
+    from service.settings import Settings
+
+    try:
+        server = Server(
+            Settings.read(
+                store=store,
+                host=host,
+                port=port,
+                default_model=default_model,
+                threads=threads,
+                max_samples=max_samples,
+                max_images=max_images,
+                max_pixels=max_pixels,
+                max_body_bytes=max_body_bytes,
+                max_queue=max_queue,
+            )
+        )
+    except ServiceError as error:
+        raise typer.TyperException(str(error)) from error
+    typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
+    server.run()
+
+
+@predict_app.command("predict")
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    url: Annotated[str, typer.Option(envvar="SLIMBAYES_URL", help="Where the service is.")] = "http://127.0.0.1:8000",
+    model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version or alias.")] = None,
+    level: Annotated[str | None, typer.Option(help="Pruning level.")] = None,
+    samples: Annotated[str | None, typer.Option(help="Number of draws, or auto.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Error rate of the prediction set.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Ask a running service about pictures."""
+    from service.client import Client
+
+    try:
+        pictures = [(path.name, _read(path)) for path in images]
+        with Client(url) as client:
+            answer = client.predict(pictures, model=model, version=version, level=level, samples=samples, alpha=alpha)
+    except ServiceError as error:
+        raise typer.TyperException(str(error)) from error
+    if as_json:
+        return typer.echo(answer.model_dump_json(indent=2))
+    table = Table("image", "label", "probability", "set", "total", "aleatoric", "epistemic", "decision")
+    for path, one in zip(images, answer.predictions, strict=True):
+        entropies = (one.uncertainty.total, one.uncertainty.aleatoric, one.uncertainty.epistemic)
+        decision = one.decision if one.reason is None else f"{one.decision} ({one.reason})"
+        numbers = (f"{entropy:.3f}" for entropy in entropies)
+        likely = f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}"
+        table.add_row(path.name, one.label, likely, " ".join(one.prediction_set), *numbers, decision)
+    console = Console()
+    console.print(table)
+    return console.print(
+        f"{answer.model} {answer.version} {answer.level}, {answer.predictions[0].monte_carlo.draws} draws, "
+        f"{answer.timing_ms.inference:.1f} ms"
+    )
+
+
+@demo_app.command("demo")
+def demo(
+    store: Annotated[Path, typer.Option(help="Folder to publish to.")] = Path("store"),
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 picks a free one.")] = 8000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    leave: Annotated[bool, typer.Option("--exit", help="End after the answers instead of serving on.")] = False,
+) -> None:
+    """Train, prune, export, publish, serve and ask: the whole line on real digits, in under three minutes."""
+    from service.demo import Demo
+
+    try:
+        Demo(store, port, seed).run(serve_on=not leave)
+    except ServiceError as error:
+        raise typer.TyperException(str(error)) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise typer.TyperException(f"cannot read {path}: {error.strerror}") from error

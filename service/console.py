@@ -1,0 +1,65 @@
+"""`slimbayes`: the commands that each package brings, found by their entry points and imported when asked for."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+GROUP = "slimbayes.commands"
+# Modules that only the `train` extra brings.
+TRAINING_MODULES = {"torch", "sklearn", "scipy", "safetensors"}
+
+
+class Commands(TyperGroup):
+    """The commands of all packages, in the order of the line."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [point.name for point in _points()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        for point in _points():
+            if point.name == cmd_name:
+                return typer.main.get_command(point.load())
+        return None
+
+
+def _points() -> list[EntryPoint]:
+    order = ("demo", "train", "prune", "models", "serve", "predict")
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    return [found[name] for name in order if name in found] + [found[n] for n in sorted(found.keys() - set(order))]
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    help="Make an image classifier Bayesian, prune it, and serve it so that every prediction says how sure it is.",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"slimbayes {version('slimbayes')}")
+        raise typer.Exit
+
+
+@app.callback()
+def slimbayes(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line; a missing extra is explained rather than traced."""
+    try:
+        app(prog_name="slimbayes")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
+            raise
+        raise SystemExit("This command needs the training extra: pip install 'slimbayes[train]'") from error

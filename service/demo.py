@@ -1,0 +1,177 @@
+"""The whole line, once, before your eyes: train, prune, publish, serve, ask; each stage a command you could type."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Column, Table
+from rich.text import Text
+
+from service.answer import Prediction
+from service.client import Client
+from service.errors import ServiceError
+from service.listing import LevelListing
+from service.server import Server
+from service.settings import Settings
+
+MODEL = "digits"
+LEVELS = "p50,p80,p90,p95"
+SHOWN = 3
+TIMED_REQUESTS = 20
+READY_SECONDS = 60.0
+
+
+class Demo:
+    """One demonstration; the run goes beside the store."""
+
+    def __init__(self, store: Path, port: int, seed: int) -> None:
+        self.store, self.port, self.seed = store, port, seed
+        self.folder = store.parent / "runs" / "demo"
+        self.console = Console()
+
+    def run(self, *, serve_on: bool) -> None:
+        """Every stage in turn; then serve until Ctrl-C, or end."""
+        settings = Settings.read(store=self.store, port=self.port)
+        self._stage("Train a Bayesian convolutional network on scikit-learn's digits")
+        self._command(
+            "training", "--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite"
+        )
+        self._stage("Prune, fine-tune, compact, evaluate, export and publish")
+        self._command(
+            "pruning",
+            str(self.folder),
+            "--levels",
+            LEVELS,
+            "--store",
+            str(self.store),
+            "--model",
+            MODEL,
+            "--alias",
+            "production",
+        )
+        self._stage("Serve, and POST held-out digits")
+        server = Server(settings)
+        thread = threading.Thread(target=server.run_in_background, name="server")
+        thread.start()
+        try:
+            self._ask(server.url)
+            if serve_on:
+                self._wait(server.url)
+        finally:
+            server.stop()
+            thread.join()
+
+    def _stage(self, title: str) -> None:
+        self.console.print(Rule(f"[bold]{title}", align="left"))
+
+    def _command(self, package: str, *arguments: str) -> None:
+        self.console.print(f"$ python -m {package} {' '.join(arguments)}", style="dim", soft_wrap=True, highlight=False)
+        if subprocess.run([sys.executable, "-m", package, *arguments], check=False).returncode != 0:
+            raise ServiceError(f"the demonstration ends here: python -m {package} failed, see above")
+
+    def _ask(self, url: str) -> None:
+        with Client(url) as client:
+            _until_ready(client)
+            paths = sorted((self.folder / "examples").glob("*.png"))
+            pictures = [(path.name, path.read_bytes()) for path in paths]
+            self.console.print(
+                f"$ slimbayes predict {self.folder}/examples/*.png --url {url}", style="dim", soft_wrap=True
+            )
+            answer = client.predict(pictures, model=MODEL)
+            asked = sorted(zip(pictures, answer.predictions, strict=True), key=lambda p: p[1].uncertainty.total)
+            noise = _noise_picture(self.seed)
+            puzzled = client.predict([("noise.png", noise)], model=MODEL).predictions[0]
+            self._show("The surest of them", asked[:SHOWN])
+            self._show("The least sure of them", asked[-SHOWN:])
+            self._show("And what is no digit at all", [(("noise.png", noise), puzzled)])
+            levels = client.models().models[0].versions[0].levels
+            for level in levels:
+                for picture in pictures[:TIMED_REQUESTS]:
+                    client.predict([picture], model=MODEL, level=level.name)
+            self._stage(f"The levels, as GET {url}/models gives them")
+            listed = next(model for model in client.models().models if model.name == MODEL)
+            self.console.print(levels_table(listed.versions[0].levels))
+
+    def _show(self, title: str, asked: Iterable[tuple[tuple[str, bytes], Prediction]]) -> None:
+        self.console.print(f"[bold]{title}")
+        self.console.print(Columns([_panel(name, data, prediction) for (name, data), prediction in asked]))
+
+    def _wait(self, url: str) -> None:
+        self.console.print(f"Serving {url} until Ctrl-C; try {url}/docs")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            self.console.print("Stopped.")
+
+
+def levels_table(levels: list[LevelListing]) -> Table:
+    """The pruning levels side by side, with the milliseconds that answers of one image took."""
+    names = ("sparsity", "bytes", "multiply-adds", "accuracy", "NLL", "ECE", "ms per answer")
+    table = Table("level", *(Column(name, justify="right") for name in names))
+    for level in levels:
+        metrics, p50 = level.metrics, level.latency_ms.p50
+        table.add_row(
+            level.name,
+            f"{level.sparsity:.1%}",
+            f"{level.bytes:,}",
+            f"{level.multiply_adds:,}",
+            f"{metrics.accuracy:.2%}",
+            f"{metrics.nll:.4f}",
+            f"{metrics.ece:.4f}",
+            "" if p50 is None else f"{p50:.2f}",
+        )
+    return table
+
+
+def _until_ready(client: Client) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while not client.ready():
+        if time.monotonic() > end:
+            raise ServiceError("the service did not become ready")
+        time.sleep(0.05)
+
+
+def _panel(name: str, data: bytes, prediction: Prediction) -> Panel:
+    uncertainty = prediction.uncertainty
+    bars = [
+        f"{one.label} {'█' * round(12 * one.probability):<12} {one.probability:.3f} ± {one.std:.3f}"
+        for one in prediction.probabilities[:3]
+    ]
+    verdict = "[green]accept" if prediction.decision == "accept" else f"[red]abstain ({prediction.reason})"
+    lines = [
+        *bars,
+        f"total {uncertainty.total:.3f} = aleatoric {uncertainty.aleatoric:.3f}",
+        f"            + epistemic {uncertainty.epistemic:.3f}",
+        f"set {{{', '.join(prediction.prediction_set)}}}, {verdict}",
+    ]
+    return Panel(Group(_drawing(data), *lines), title=name, expand=False)
+
+
+def _drawing(data: bytes) -> Text:
+    """A small grey picture in half blocks: each character cell is two pixels, one above the other."""
+    pixels = np.asarray(Image.open(BytesIO(data)).convert("L"))
+    text = Text()
+    for upper, lower in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
+        for above, below in zip(upper, lower, strict=True):
+            text.append("▀▀", style=f"rgb({above},{above},{above}) on rgb({below},{below},{below})")
+        text.append("\n")
+    return text
+
+
+def _noise_picture(seed: int) -> bytes:
+    buffer = BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,97 @@
+"""Everything that can go wrong in the service, with its HTTP status.
+
+    ServiceError
+    ├── StartError                   the service cannot start: its settings, store or port
+    ├── ArtifactError                a level's file that must not be run
+    ├── AnswerError                  what a client got instead of an answer
+    └── RequestError                 a request that gets no answer
+        ├── MalformedError     400   not in the form that it claims to be
+        ├── UnknownNameError   404   no such model, version or level
+        ├── TooLargeError      413   too many bytes, pixels or images
+        ├── MediaTypeError     415   not an image type that we read
+        ├── UndecodableError   422   an image that cannot be decoded
+        ├── ParameterError     422   a parameter out of its range
+        └── OverloadedError    503   too much work waits already
+
+Messages go to clients: what was wrong, what was expected; never a path, a stack or an internal name.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Root of the service's errors."""
+
+
+class StartError(ServiceError):
+    """The service cannot start."""
+
+
+class ArtifactError(ServiceError):
+    """A level's file that must not be run."""
+
+
+class AnswerError(ServiceError):
+    """What a client got instead of an answer."""
+
+
+class RequestError(ServiceError):
+    """A request that gets no answer."""
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "Bad request"
+
+    def headers(self) -> dict[str, str]:
+        """Headers that go with the status."""
+        return {}
+
+
+class MalformedError(RequestError):
+    """Not in the form that it claims to be."""
+
+    title = "Malformed request"
+
+
+class UnknownNameError(RequestError):
+    """No such model, version or level."""
+
+    status, title = 404, "Not found"
+
+
+class TooLargeError(RequestError):
+    """Too many bytes, pixels or images."""
+
+    status, title = 413, "Too large"
+
+
+class MediaTypeError(RequestError):
+    """Not an image type that we read."""
+
+    status, title = 415, "Unsupported media type"
+
+
+class UndecodableError(RequestError):
+    """An image that cannot be decoded."""
+
+    status, title = 422, "Undecodable image"
+
+
+class ParameterError(RequestError):
+    """A parameter out of its range."""
+
+    status, title = 422, "Bad parameter"
+
+
+class OverloadedError(RequestError):
+    """Too much work waits already; try again after `retry_after` seconds."""
+
+    status, title = 503, "Overloaded"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}

@@ -1,0 +1,106 @@
+"""What `GET /models` says: every model, version and level, side by side."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from model_store.manifest import Level, Metrics
+from service.catalog import Catalog, ServedLevel, ServedVersion
+
+
+class LatencyListing(BaseModel):
+    """Milliseconds of inference a request, over the latest requests that this process answered."""
+
+    p50: float | None
+    p95: float | None
+    count: int
+
+
+class LevelListing(BaseModel):
+    """One level; `pareto` where no other level is both at least as accurate and at least as cheap."""
+
+    name: str
+    sparsity: float
+    bytes: int
+    parameters: int
+    multiply_adds: int
+    metrics: Metrics
+    latency_ms: LatencyListing
+    pareto: bool
+
+
+class VersionListing(BaseModel):
+    """One version; `ready` is false where it did not pass verification."""
+
+    version: str
+    aliases: list[str]
+    ready: bool
+    created: datetime | None = None
+    default_level: str | None = None
+    levels: list[LevelListing]
+
+
+class ModelListing(BaseModel):
+    """One model, newest version first."""
+
+    name: str
+    versions: list[VersionListing]
+
+
+class Listing(BaseModel):
+    """All models."""
+
+    models: list[ModelListing] = Field(description="Sorted by name.")
+
+
+def list_models(catalog: Catalog) -> Listing:
+    """Everything that the catalog serves."""
+    return Listing(models=[list_model(catalog, name) for name in catalog.models])
+
+
+def list_model(catalog: Catalog, model: str) -> ModelListing:
+    """One model; raise UnknownNameError for one that is not there."""
+    versions = catalog.versions(model)
+    return ModelListing(
+        name=model, versions=[list_version(served, catalog.aliases[model]) for served in reversed(versions.values())]
+    )
+
+
+def list_version(served: ServedVersion, aliases: dict[str, str]) -> VersionListing:
+    """One version with its levels."""
+    best = pareto([level.level for level in served.levels.values()])
+    return VersionListing(
+        version=served.name,
+        aliases=sorted(alias for alias, target in aliases.items() if target == served.name),
+        ready=served.manifest is not None,
+        created=served.manifest.created if served.manifest else None,
+        default_level=served.manifest.default_level if served.manifest else None,
+        levels=[_list_level(level, level.level.name in best) for level in served.levels.values()],
+    )
+
+
+def pareto(levels: list[Level]) -> set[str]:
+    """Names of the levels that no other level beats in accuracy or multiply-adds without losing in the other."""
+
+    def beats(one: Level, other: Level) -> bool:
+        ahead = (one.metrics.accuracy, -one.multiply_adds)
+        behind = (other.metrics.accuracy, -other.multiply_adds)
+        return ahead != behind and all(a >= b for a, b in zip(ahead, behind, strict=True))
+
+    return {level.name for level in levels if not any(beats(other, level) for other in levels)}
+
+
+def _list_level(served: ServedLevel, on_front: bool) -> LevelListing:
+    level, latency = served.level, served.latency
+    return LevelListing(
+        name=level.name,
+        sparsity=level.sparsity,
+        bytes=level.bytes,
+        parameters=level.parameters,
+        multiply_adds=level.multiply_adds,
+        metrics=level.metrics,
+        latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
+        pareto=on_front,
+    )

@@ -1,0 +1,104 @@
+"""Errors as RFC 9457 problem documents, and the id that every request and answer carries."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import RequestError
+
+log = logging.getLogger("slimbayes.service")
+MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field("about:blank", description="Kind of problem; its title and status say it all.")
+    title: str = Field(description="The kind of problem, in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was wrong with this request, and what was expected.")
+    request_id: str = Field(description="The id of this request, as in the header X-Request-ID.")
+
+
+def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The statuses that a route answers with besides success, for the OpenAPI document."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+class RequestIds:
+    """Gives each request an id, the client's own where it has a plain one, and returns it as X-Request-ID."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        return await self.app(scope, receive, send_with_id)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem document."""
+    app.add_middleware(RequestIds)
+    app.add_exception_handler(RequestError, _on_request_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_unexpected_error)
+
+
+async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestError)
+    return _respond(request, error.status, error.title, str(error), error.headers())
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    details = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()[:3]]
+    return _respond(request, 422, "Bad parameter", "; ".join(details))
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    return _respond(request, error.status_code, title, str(error.detail), error.headers)
+
+
+async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+    log.error("request %s failed", _id_of(request), exc_info=error)
+    return _respond(request, 500, "Internal error", "something went wrong here; the request was not at fault")
+
+
+def _respond(
+    request: Request, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    problem = Problem(type="about:blank", title=title, status=status, detail=detail, request_id=_id_of(request))
+    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+
+
+def _id_of(request: Request) -> str:
+    return str(request.state.request_id)

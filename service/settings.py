@@ -1,0 +1,40 @@
+"""What an operator can set: flags of `slimbayes serve`, else SLIMBAYES_… in the environment. Frozen and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import StartError
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Settings of one service. Sizes are in bytes, pixels or images; the queue counts images x draws."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIMBAYES_", frozen=True, extra="forbid")
+
+    store: Path = Field(Path("store"), description="Folder of the store to serve.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    default_model: str | None = Field(None, description="Model of a request that names none, where there are several.")
+    threads: Positive | None = Field(None, description="Threads to compute on; by default what the CPU quota allows.")
+    max_samples: Positive = Field(256, description="Most draws that a request may ask for.")
+    max_images: Positive = Field(32, description="Most images in one request.")
+    max_pixels: Positive = Field(50_000_000, description="Most pixels of one image, checked before it is decoded.")
+    max_body_bytes: Positive = Field(32 * 2**20, description="Most bytes of one request's body.")
+    max_queue: Positive = Field(65_536, description="Most work that may wait, in images x draws.")
+
+    @classmethod
+    def read(cls, **flags: Any) -> Settings:
+        """The settings from flags (None means not given) and the environment; raise StartError for bad ones."""
+        try:
+            return cls(**{name: value for name, value in flags.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "_".join(map(str, first["loc"])) or "settings"
+            raise StartError(f"setting {name}: {first['msg'].lower()}, got {first['input']!r}") from error

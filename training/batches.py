@@ -1,0 +1,46 @@
+"""Which images each rank sees at each step.
+
+One epoch is one permutation of the training set, taken in batches for the whole world; each rank takes every
+world-th image of a batch. So an epoch visits each image exactly once whatever the number of ranks, and where a run
+stands is one number: how many images the world has seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.errors import RecipeError
+from training.randomness import generator_for
+
+
+@dataclass(frozen=True)
+class Batches:
+    """`batch_size` is that of one rank; a step of the world sees `batch_size * world_size` images."""
+
+    train_size: int
+    batch_size: int
+    world_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.train_size < self.world_size:
+            raise RecipeError(f"{self.world_size} ranks need at least as many training images, found {self.train_size}")
+
+    def order(self, epoch: int) -> Tensor:
+        """The permutation of one epoch, int64 [train_size]."""
+        return torch.randperm(self.train_size, generator=generator_for(self.seed, "order", epoch))
+
+    def of_world(self, order: Tensor, seen: int) -> Tensor:
+        """Indices of the images that all ranks together see once `seen` images of the epoch are done.
+
+        A rest that would leave a rank without an image joins the batch before it.
+        """
+        end = seen + self.batch_size * self.world_size
+        return order[seen:] if self.train_size - end < self.world_size else order[seen:end]
+
+    def of_rank(self, of_world: Tensor, rank: int) -> Tensor:
+        """The part of a world's batch that one rank sees; never empty."""
+        return of_world[rank :: self.world_size]

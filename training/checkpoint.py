@@ -1,0 +1,70 @@
+"""Atomic snapshots of a run, and resuming from them.
+
+A snapshot is written beside its place, flushed and renamed over it: a crash leaves the one before. It is read with
+torch's restricted unpickler. Random numbers and schedules need no state: both are functions of how many images the
+world has seen, so that number, the model and the optimiser are the whole of it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.errors import CheckpointError, RunError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`recipe`: the run's settings as JSON values; `images`: how many images the world has seen."""
+
+    recipe: dict[str, Any]
+    images: int
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write atomically over what is at `path`."""
+        buffer = BytesIO()
+        torch.save(self.__dict__, buffer)
+        write_atomically(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint onto the CPU; raise CheckpointError where it is damaged or something else."""
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"the checkpoint {path} cannot be read, it may be damaged") from error
+        if not isinstance(found, dict) or set(found) != set(cls.__dataclass_fields__):
+            raise CheckpointError(f"{path} is not a checkpoint of slimbayes train")
+        return cls(**found)
+
+    def check_recipe(self, recipe: dict[str, Any]) -> None:
+        """Raise CheckpointError, naming the first difference, unless this was made with `recipe`."""
+        for key, value in recipe.items():
+            if self.recipe.get(key) != value:
+                raise CheckpointError(
+                    f"the checkpoint was made with {key} {self.recipe.get(key)!r}, this run asks for {value!r}: "
+                    "resume with the same settings or choose another --out"
+                )
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all, on disk when this returns."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with staged.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        staged.unlink(missing_ok=True)

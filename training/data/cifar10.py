@@ -1,0 +1,70 @@
+"""CIFAR-10: 50,000 + 10,000 colour images of 32x32 pixels (Krizhevsky 2009), in its binary or python layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.data.images import Images, Source
+from training.data.pickles import load_plain_pickle
+from training.errors import DataError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
+TEST_FILE = "test_batch"
+BINARY_FOLDER, PYTHON_FOLDER = "cifar-10-batches-bin", "cifar-10-batches-py"
+IMAGES_PER_FILE = 10_000
+RECORD_BYTES = 1 + 3 * 32 * 32
+
+
+def load(folder: Path | None) -> Source:
+    """Read the layout that lies in `folder`, or in the publisher's folder inside it."""
+    if folder is None:
+        raise DataError("cifar10 needs --data-dir: the folder with the unpacked CIFAR-10 archive")
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    for place in (folder, folder / BINARY_FOLDER, folder / PYTHON_FOLDER):
+        if (place / f"{TEST_FILE}.bin").exists():
+            return _source([place / f"{name}.bin" for name in (*TRAIN_FILES, TEST_FILE)], _read_binary)
+        if (place / TEST_FILE).exists():
+            return _source([place / name for name in (*TRAIN_FILES, TEST_FILE)], _read_python)
+    raise DataError(f"no CIFAR-10 in {folder}: expected {TEST_FILE}.bin or {TEST_FILE}, there or in {BINARY_FOLDER}")
+
+
+def _source(paths: list[Path], read: Callable[[Path], tuple[np.ndarray, np.ndarray]]) -> Source:
+    parts = []
+    for path in paths:
+        try:
+            planes, labels = read(path)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+        parts.append(Images(_to_pixels(path, planes, labels), torch.from_numpy(labels.astype(np.int64))))
+    train = Images(torch.cat([p.pixels for p in parts[:-1]]), torch.cat([p.labels for p in parts[:-1]]))
+    return Source(CLASSES, train, parts[-1], mirrored=True)
+
+
+def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    if len(data) != IMAGES_PER_FILE * RECORD_BYTES:
+        raise DataError(f"{path} is damaged: expected {IMAGES_PER_FILE * RECORD_BYTES:,} bytes, found {len(data):,}")
+    records = data.reshape(IMAGES_PER_FILE, RECORD_BYTES)
+    return records[:, 1:], records[:, 0]
+
+
+def _read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    batch = load_plain_pickle(path)
+    if not isinstance(batch, dict) or not {b"data", b"labels"} <= batch.keys():
+        raise DataError(f"{path} is damaged: expected a dictionary with data and labels")
+    return np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+
+
+def _to_pixels(path: Path, planes: np.ndarray, labels: np.ndarray) -> torch.Tensor:
+    """Rows of three colour planes to uint8 [N, 32, 32, 3]."""
+    if planes.shape != (IMAGES_PER_FILE, RECORD_BYTES - 1) or planes.dtype != np.uint8:
+        raise DataError(f"{path} is damaged: expected uint8 images {(IMAGES_PER_FILE, RECORD_BYTES - 1)}")
+    if labels.shape != (IMAGES_PER_FILE,):
+        raise DataError(f"{path} is damaged: expected {IMAGES_PER_FILE} labels, found {labels.shape}")
+    return torch.from_numpy(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1).copy())

@@ -1,0 +1,81 @@
+"""What every data set becomes: uint8 images as decoded, int64 labels, and how pixels are normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.errors import DataError
+
+
+@dataclass(frozen=True)
+class Images:
+    """`pixels` uint8 [N, H, W, C], `labels` int64 [N]."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> Images:
+        return Images(self.pixels[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as its publisher made it.
+
+    `test` is None where no split is official; `mirrored` says whether a shifted mirror image is of the same class.
+    """
+
+    classes: tuple[str, ...]
+    train: Images
+    test: Images | None = None
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        for part in (self.train, self.test):
+            if part is not None and len(part) and not 0 <= part.labels.min() <= part.labels.max() < len(self.classes):
+                raise DataError(f"labels must lie in 0 to {len(self.classes) - 1}")
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The shape of one image, and mean and standard deviation of each channel over the training set, in [0, 1]."""
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, pixels_NHWC: Tensor) -> Pixels:
+        """Measure a training set."""
+        _, height, width, channels = pixels_NHWC.shape
+        flat = pixels_NHWC.reshape(-1, channels).double() / 255
+        std = flat.std(0).clamp_min(1e-3)
+        return cls(height, width, channels, tuple(flat.mean(0).tolist()), tuple(std.tolist()))
+
+    def normalise(self, pixels_NHWC: Tensor) -> Tensor:
+        """Images as networks take them: uint8 [N, H, W, C] to float32 [N, C, H, W]."""
+        mean, std = (torch.tensor(each, device=pixels_NHWC.device) for each in (self.mean, self.std))
+        scaled = (pixels_NHWC.float() / 255 - mean) / std
+        return scaled.permute(0, 3, 1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three disjoint parts of one data set, and sets of images uint8 [N, H, W, C] that are none of its classes."""
+
+    name: str
+    classes: tuple[str, ...]
+    pixels: Pixels
+    train: Images
+    calibration: Images
+    test: Images
+    out_of_distribution: dict[str, Tensor]
+    mirrored: bool

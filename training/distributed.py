@@ -1,0 +1,75 @@
+"""One process, or one rank of many under torchrun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the ranks."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank writes files and talks to the person."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over ranks; the module itself when alone."""
+        if self.size == 1:
+            return module
+        devices = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=devices)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over ranks; the same on each of them."""
+        if self.size > 1:
+            dist.all_reduce(value)
+            value /= self.size
+        return value
+
+    def wait(self) -> None:
+        """Return once every rank is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_world(device: str = "auto") -> Iterator[World]:
+    """Join the world that torchrun's environment describes (gloo on CPU, NCCL on GPU) and leave it at the end."""
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = _device(device)
+    if size == 1:
+        yield World(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield World(rank, size, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise RecipeError(f"unknown device {name!r}: there is auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("a GPU was asked for, but this machine offers none: use --device cpu or auto")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

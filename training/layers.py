@@ -1,0 +1,90 @@
+"""Mean-field Gaussian layers: q(w) = N(mean, scale²) for each weight, with prior N(0, prior_scale²).
+
+The bias is deterministic. A mask says which weights are left: a pruned weight has mean and scale exactly zero,
+draws zero, and has no part in the divergence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.errors import ConversionError
+from training.posterior import GaussianWeight
+
+# An estimator's forward pass: a layer and its input to one random output.
+Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
+
+
+class BayesianLayer(nn.Module):
+    """What convolution and linear layers share; `draw` is the estimator that the forward pass uses."""
+
+    def __init__(self, plain: nn.Conv2d | nn.Linear, draw: Draw, prior_scale: float, initial_scale: float) -> None:
+        super().__init__()
+        self.draw = draw
+        self.prior_scale = prior_scale
+        self.mean = nn.Parameter(plain.weight.detach().clone())
+        self.log_scale = nn.Parameter(torch.full_like(plain.weight, math.log(initial_scale)))
+        self.bias = None if plain.bias is None else nn.Parameter(plain.bias.detach().clone())
+        self.mask: Tensor
+        self.register_buffer("mask", torch.ones_like(plain.weight))
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer's linear map with the given weight."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One random output, drawn by the layer's estimator."""
+        return self.draw(self, x)
+
+    def masked_mean(self) -> Tensor:
+        """Mean of every weight, zero where pruned."""
+        return self.mean * self.mask
+
+    def masked_scale(self) -> Tensor:
+        """Standard deviation of every weight, zero where pruned."""
+        return self.log_scale.exp() * self.mask
+
+    def divergence(self) -> Tensor:
+        """KL(q‖p) of the weights that are left, in nats: Σ ln(σ_p/σ) + (σ² + μ²)/(2σ_p²) − ½."""
+        precision = self.prior_scale**-2
+        variance = (2 * self.log_scale).exp()
+        each = math.log(self.prior_scale) - self.log_scale + 0.5 * (precision * (variance + self.mean.square()) - 1)
+        return (each * self.mask).sum()
+
+    def weight(self) -> GaussianWeight:
+        """The layer's posterior, detached."""
+        return GaussianWeight(self.masked_mean().detach().clone(), self.masked_scale().detach().clone())
+
+    @torch.no_grad()
+    def restore(self, weight: GaussianWeight) -> None:
+        """Start at a posterior; where its scale and mean are zero the weight is masked out for good."""
+        self.mask.copy_((weight.scale > 0) | (weight.mean != 0))
+        self.mean.copy_(weight.mean)
+        kept = weight.scale > 0
+        self.log_scale[kept] = weight.scale[kept].log()
+
+
+class BayesianConv2d(BayesianLayer):
+    """A convolution with weight [out, in, height, width]."""
+
+    def __init__(self, plain: nn.Conv2d, draw: Draw, prior_scale: float, initial_scale: float) -> None:
+        super().__init__(plain, draw, prior_scale, initial_scale)
+        if plain.groups != 1 or plain.dilation != (1, 1) or plain.padding_mode != "zeros":
+            raise ConversionError("a convolution must have one group, no dilation and zero padding")
+        self.stride, self.padding = plain.stride, plain.padding
+
+    def apply_weight(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(x_NCHW, weight, bias, self.stride, self.padding)
+
+
+class BayesianLinear(BayesianLayer):
+    """A linear layer with weight [out, in]."""
+
+    def apply_weight(self, x_NC: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x_NC, weight, bias)

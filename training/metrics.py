@@ -1,0 +1,64 @@
+"""Quality of a predictive distribution. Probabilities are float64, entropies and mutual information in nats."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+ECE_BINS = 15
+
+
+def predictive(logits_SNK: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean over draws of softmax(logits / T), float64 [N, K]."""
+    return (logits_SNK.double() / temperature).softmax(-1).mean(0)
+
+
+def accuracy(p_NK: Tensor, labels_N: Tensor) -> float:
+    """Share of images whose most probable class is the label."""
+    return float((p_NK.argmax(1) == labels_N).double().mean())
+
+
+def nll(p_NK: Tensor, labels_N: Tensor) -> float:
+    """Mean negative log-likelihood of the labels, in nats."""
+    return float(-p_NK.gather(1, labels_N[:, None]).clamp_min(1e-12).log().mean())
+
+
+def brier(p_NK: Tensor, labels_N: Tensor) -> float:
+    """Mean squared distance between probabilities and the one-hot label, over all classes (Brier 1950)."""
+    one_hot = torch.nn.functional.one_hot(labels_N, p_NK.shape[1])
+    return float((p_NK - one_hot).square().sum(1).mean())
+
+
+def ece(p_NK: Tensor, labels_N: Tensor) -> float:
+    """Expected calibration error of the top class, in 15 bins of equal width (Guo et al. 2017)."""
+    confidence, top = p_NK.max(1)
+    correct = (top == labels_N).double()
+    bins = (confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1
+    gaps = torch.zeros(ECE_BINS, dtype=torch.float64).index_add(0, bins, correct - confidence)
+    return float(gaps.abs().sum() / len(labels_N))
+
+
+def aurc(p_NK: Tensor, labels_N: Tensor) -> float:
+    """Area under the risk-coverage curve, most confident images first (Geifman et al. 2019)."""
+    confidence, top = p_NK.max(1)
+    wrong = (top != labels_N).double()[confidence.argsort(descending=True, stable=True)]
+    return float((wrong.cumsum(0) / torch.arange(1, len(wrong) + 1)).mean())
+
+
+def entropy(p: Tensor) -> Tensor:
+    """Entropy over the last dimension, in nats."""
+    plogp: Tensor = torch.special.xlogy(p, p)
+    return -plogp.sum(-1)
+
+
+def mutual_information(logits_SNK: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mutual information of label and weights, H(mean p) − mean H(p), [N] in nats, never below zero."""
+    p_SNK = (logits_SNK.double() / temperature).softmax(-1)
+    return (entropy(p_SNK.mean(0)) - entropy(p_SNK).mean(0)).clamp_min(0)
+
+
+def auroc(inside_N: Tensor, outside_M: Tensor) -> float:
+    """Probability that a score is higher outside than inside the distribution; one half is chance."""
+    truth = torch.cat([torch.zeros(len(inside_N)), torch.ones(len(outside_M))])
+    return float(roc_auc_score(truth.numpy(), torch.cat([inside_N, outside_M]).numpy()))

@@ -1,0 +1,75 @@
+"""The posterior: mean and scale of every random weight, and everything else as it is.
+
+All estimators end here, so that pruning, export and prediction never know which one it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from training.checkpoint import write_atomically
+from training.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class GaussianWeight:
+    """One weight tensor with independent normal entries; `mean` and `scale` share shape and dtype float32."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of the whole tensor."""
+        noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype)
+        return self.mean + self.scale * noise
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """`weights`: random weights by their name in the plain network; `rest`: its other parameters and buffers."""
+
+    weights: Mapping[str, GaussianWeight]
+    rest: Mapping[str, Tensor]
+
+    def draw(self, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """One draw: a complete state of the plain network."""
+        return dict(self.rest) | {name: weight.draw(generator) for name, weight in self.weights.items()}
+
+    def mean(self) -> dict[str, Tensor]:
+        """The state of the plain network at the posterior mean."""
+        return dict(self.rest) | {name: weight.mean for name, weight in self.weights.items()}
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors, atomically."""
+        tensors = {f"rest/{name}": tensor.contiguous() for name, tensor in self.rest.items()}
+        for name, weight in self.weights.items():
+            tensors |= {f"mean/{name}": weight.mean.contiguous(), f"scale/{name}": weight.scale.contiguous()}
+        write_atomically(path, save(tensors))
+
+    @classmethod
+    def load(cls, path: Path) -> Posterior:
+        """Read what `save` wrote; raise CheckpointError where it is not that or holds impossible values."""
+        try:
+            tensors = load(path.read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"the posterior {path.name} cannot be read: {error}") from error
+        parts: dict[str, dict[str, Tensor]] = {"mean": {}, "scale": {}, "rest": {}}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition("/")
+            if part not in parts:
+                raise CheckpointError(f"the posterior {path.name} has an unknown entry {key!r}")
+            parts[part][name] = tensor
+        if parts["mean"].keys() != parts["scale"].keys():
+            raise CheckpointError(f"the posterior {path.name} has means without scales, or scales without means")
+        weights = {name: GaussianWeight(mean, parts["scale"][name]) for name, mean in parts["mean"].items()}
+        for name, weight in weights.items():
+            if not (weight.mean.isfinite().all() and weight.scale.isfinite().all() and (weight.scale >= 0).all()):
+                raise CheckpointError(f"the posterior of {name} holds values that are not finite, or negative scales")
+        return cls(weights, parts["rest"])

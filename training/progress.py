@@ -1,0 +1,62 @@
+"""What a person sees while something long runs: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+LINE_EVERY_SECONDS = 10.0
+
+
+class Stage:
+    """One stage with a known amount of work.
+
+        with Stage("training", total=images) as stage:
+            stage.advance(64, "loss 0.41")
+
+    A quiet stage shows nothing: ranks other than the first are.
+    """
+
+    def __init__(self, name: str, total: int, *, quiet: bool = False) -> None:
+        self.name, self.total, self.quiet = name, total, quiet
+        self.done = 0
+        self.note = ""
+        self.console = Console()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self.task = self.progress.add_task(name, total=total, note="")
+        self.started = self.last_line = time.monotonic()
+
+    def __enter__(self) -> Stage:
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.progress.stop()
+        if kind is None:
+            self._line(f"done in {time.monotonic() - self.started:.1f} s")
+
+    def advance(self, amount: int, note: str) -> None:
+        """`amount` of the total is done; `note` is what there is to say about it."""
+        self.done += amount
+        self.note = note
+        self.progress.update(self.task, completed=self.done, note=note)
+        if time.monotonic() - self.last_line > LINE_EVERY_SECONDS:
+            self.last_line = time.monotonic()
+            self._line(f"{self.done / self.total:.0%}")
+
+    def _line(self, what: str) -> None:
+        if not (self.quiet or self.console.is_terminal):
+            self.console.print(
+                f"{self.name}: {what}" + (f", {self.note}" if self.note else ""), highlight=False, soft_wrap=True
+            )
