@@ -54,7 +54,8 @@ def prune_command(
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:
-        raise typer.TyperException(str(error)) from error
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
     console = Console()
     console.print(levels_table(manifest.levels))
     console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")

@@ -22,8 +22,10 @@ from training.randomness import generator_for
 
 ALPHAS = (0.1, 0.05, 0.01)
 HISTOGRAM_BINS = 20
-# The service abstains where, on the calibration set, the answers it would still accept are wrong more often than this.
-ACCEPTED_RISK = 0.01
+# On the calibration set the service accepts at most this share of the images, and fewer where more than this share of
+# the accepted answers would be wrong.
+ACCEPTED_SHARE, ACCEPTED_RISK = 0.95, 0.01
+TEMPERATURE_PRIOR = 0.5
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,17 @@ def calibrate(logits_SNK: Tensor, labels_N: Tensor) -> Calibration:
 
 
 def fit_temperature(logits_SNK: Tensor, labels_N: Tensor) -> float:
-    """The T from 0.05 to 20 that minimises the NLL of the mean of softmax(logits / T) (Guo et al. 2017)."""
-    found = minimize_scalar(
-        lambda log_t: metrics.nll(metrics.predictive(logits_SNK, math.exp(log_t)), labels_N),
-        bounds=(math.log(0.05), math.log(20.0)),
-        method="bounded",
-    )
-    return math.exp(float(found.x))
+    """The most probable T given the calibration set (Guo et al. 2017), ln T ~ N(0, `TEMPERATURE_PRIOR`²) before it.
+
+    The likelihood is that of the mean over draws of softmax(logits / T). Without the prior, a small set on which
+    every answer is right would ask for T = 0.
+    """
+
+    def loss(log_t: float) -> float:
+        prior = log_t**2 / (2 * TEMPERATURE_PRIOR**2 * len(labels_N))
+        return metrics.nll(metrics.predictive(logits_SNK, math.exp(log_t)), labels_N) + prior
+
+    return math.exp(float(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
 def conformal_quantile(scores_N: Tensor, alpha: float) -> float:
@@ -102,8 +108,12 @@ def conformal_quantile(scores_N: Tensor, alpha: float) -> float:
 
 
 def abstention_threshold(entropy_N: Tensor, correct_N: Tensor) -> float:
-    """The highest predictive entropy, in nats, up to which at most `ACCEPTED_RISK` of the answers are wrong."""
-    order = entropy_N.argsort(stable=True)
+    """The predictive entropy, in nats, above which to abstain.
+
+    It is the highest up to which at most `ACCEPTED_RISK` of the answers are wrong, and at most `ACCEPTED_SHARE` of the
+    images are accepted: what is stranger than nearly all images of the kind is not for the network to decide.
+    """
+    order = entropy_N.argsort(stable=True)[: math.ceil(ACCEPTED_SHARE * len(entropy_N))]
     risk = (~correct_N[order]).double().cumsum(0) / torch.arange(1, len(order) + 1)
     within = (risk <= ACCEPTED_RISK).nonzero()
     return float(entropy_N[order[within[-1, 0]]]) if len(within) else 0.0

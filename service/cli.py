@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.errors import ServiceError
+from service.errors import AnswerError, ServiceError
 
 serve_app = typer.Typer(add_completion=False)
 predict_app = typer.Typer(add_completion=False)
@@ -33,7 +35,7 @@ def serve(
     from service.server import Server
     from service.settings import Settings
 
-    try:
+    with _reporting():
         server = Server(
             Settings.read(
                 store=store,
@@ -48,8 +50,6 @@ def serve(
                 max_queue=max_queue,
             )
         )
-    except ServiceError as error:
-        raise typer.TyperException(str(error)) from error
     typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
     server.run()
 
@@ -68,12 +68,10 @@ def predict(
     """Ask a running service about pictures."""
     from service.client import Client
 
-    try:
+    with _reporting():
         pictures = [(path.name, _read(path)) for path in images]
         with Client(url) as client:
             answer = client.predict(pictures, model=model, version=version, level=level, samples=samples, alpha=alpha)
-    except ServiceError as error:
-        raise typer.TyperException(str(error)) from error
     if as_json:
         return typer.echo(answer.model_dump_json(indent=2))
     table = Table("image", "label", "probability", "set", "total", "aleatoric", "epistemic", "decision")
@@ -101,14 +99,22 @@ def demo(
     """Train, prune, export, publish, serve and ask: the whole line on real digits, in under three minutes."""
     from service.demo import Demo
 
-    try:
+    with _reporting():
         Demo(store, port, seed).run(serve_on=not leave)
-    except ServiceError as error:
-        raise typer.TyperException(str(error)) from error
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise typer.TyperException(f"cannot read {path}: {error.strerror}") from error
+        raise AnswerError(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Turn the service's errors into a message and exit status 1."""
+    try:
+        yield
+    except ServiceError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -22,7 +22,9 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         for point in _points():
             if point.name == cmd_name:
-                return typer.main.get_command(point.load())
+                command = typer.main.get_command(point.load())
+                command.name = cmd_name
+                return command
         return None
 
 
@@ -35,6 +37,7 @@ def _points() -> list[EntryPoint]:
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
+    add_completion=False,
     help="Make an image classifier Bayesian, prune it, and serve it so that every prediction says how sure it is.",
     pretty_exceptions_enable=False,
 )

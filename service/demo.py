@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
@@ -31,6 +30,7 @@ LEVELS = "p50,p80,p90,p95"
 SHOWN = 3
 TIMED_REQUESTS = 20
 READY_SECONDS = 60.0
+Picture = tuple[str, bytes]
 
 
 class Demo:
@@ -84,29 +84,34 @@ class Demo:
     def _ask(self, url: str) -> None:
         with Client(url) as client:
             _until_ready(client)
-            paths = sorted((self.folder / "examples").glob("*.png"))
-            pictures = [(path.name, path.read_bytes()) for path in paths]
-            self.console.print(
-                f"$ slimbayes predict {self.folder}/examples/*.png --url {url}", style="dim", soft_wrap=True
-            )
-            answer = client.predict(pictures, model=MODEL)
-            asked = sorted(zip(pictures, answer.predictions, strict=True), key=lambda p: p[1].uncertainty.total)
-            noise = _noise_picture(self.seed)
-            puzzled = client.predict([("noise.png", noise)], model=MODEL).predictions[0]
-            self._show("The surest of them", asked[:SHOWN])
-            self._show("The least sure of them", asked[-SHOWN:])
-            self._show("And what is no digit at all", [(("noise.png", noise), puzzled)])
-            levels = client.models().models[0].versions[0].levels
-            for level in levels:
-                for picture in pictures[:TIMED_REQUESTS]:
-                    client.predict([picture], model=MODEL, level=level.name)
-            self._stage(f"The levels, as GET {url}/models gives them")
-            listed = next(model for model in client.models().models if model.name == MODEL)
-            self.console.print(levels_table(listed.versions[0].levels))
+            examples = sorted((self.folder / "examples").glob("*.png"))
+            digits = [(path.name, path.read_bytes()) for path in examples]
+            command = f"$ slimbayes predict {self.folder}/examples/*.png --url {url}"
+            self.console.print(command, style="dim", soft_wrap=True, highlight=False)
+            self._show_answers(client, digits)
+            self._show_levels(client, digits[:TIMED_REQUESTS])
 
-    def _show(self, title: str, asked: Iterable[tuple[tuple[str, bytes], Prediction]]) -> None:
-        self.console.print(f"[bold]{title}")
-        self.console.print(Columns([_panel(name, data, prediction) for (name, data), prediction in asked]))
+    def _show_answers(self, client: Client, digits: list[Picture]) -> None:
+        noise = [(f"noise-{number}.png", _noise_picture(self.seed, number)) for number in range(SHOWN)]
+        answered = client.predict(digits, model=MODEL).predictions
+        asked = sorted(zip(digits, answered, strict=True), key=lambda pair: pair[1].uncertainty.total)
+        puzzled = list(zip(noise, client.predict(noise, model=MODEL).predictions, strict=True))
+        for title, shown in (
+            ("The surest answers", asked[:SHOWN]),
+            ("The least sure", asked[-SHOWN:]),
+            ("Pictures of nothing", puzzled),
+        ):
+            self.console.print(f"[bold]{title}")
+            self.console.print(Columns([_panel(name, data, prediction) for (name, data), prediction in shown]))
+
+    def _show_levels(self, client: Client, digits: list[Picture]) -> None:
+        served = next(model for model in client.models().models if model.name == MODEL)
+        for level in served.versions[0].levels:
+            for picture in digits:
+                client.predict([picture], model=MODEL, level=level.name)
+        self._stage("The levels, as GET /models gives them")
+        served = next(model for model in client.models().models if model.name == MODEL)
+        self.console.print(levels_table(served.versions[0].levels))
 
     def _wait(self, url: str) -> None:
         self.console.print(f"Serving {url} until Ctrl-C; try {url}/docs")
@@ -118,7 +123,7 @@ class Demo:
 
 def levels_table(levels: list[LevelListing]) -> Table:
     """The pruning levels side by side, with the milliseconds that answers of one image took."""
-    names = ("sparsity", "bytes", "multiply-adds", "accuracy", "NLL", "ECE", "ms per answer")
+    names = ("sparsity", "bytes", "mult-adds", "accuracy", "NLL", "ECE", "ms/answer")
     table = Table("level", *(Column(name, justify="right") for name in names))
     for level in levels:
         metrics, p50 = level.metrics, level.latency_ms.p50
@@ -145,18 +150,17 @@ def _until_ready(client: Client) -> None:
 
 def _panel(name: str, data: bytes, prediction: Prediction) -> Panel:
     uncertainty = prediction.uncertainty
-    bars = [
-        f"{one.label} {'█' * round(12 * one.probability):<12} {one.probability:.3f} ± {one.std:.3f}"
-        for one in prediction.probabilities[:3]
-    ]
-    verdict = "[green]accept" if prediction.decision == "accept" else f"[red]abstain ({prediction.reason})"
+    verdict = "[green]accept" if prediction.decision == "accept" else f"[red]abstain: {prediction.reason}"
     lines = [
-        *bars,
-        f"total {uncertainty.total:.3f} = aleatoric {uncertainty.aleatoric:.3f}",
-        f"            + epistemic {uncertainty.epistemic:.3f}",
-        f"set {{{', '.join(prediction.prediction_set)}}}, {verdict}",
+        *(
+            f"{one.label} {'█' * round(6 * one.probability):<6} {one.probability:.3f} ± {one.std:.3f}"
+            for one in prediction.probabilities[:3]
+        ),
+        f"aleatoric {uncertainty.aleatoric:.3f} nats",
+        f"epistemic {uncertainty.epistemic:.3f} nats",
+        f"{verdict}[/] {{{', '.join(prediction.prediction_set)}}}",
     ]
-    return Panel(Group(_drawing(data), *lines), title=name, expand=False)
+    return Panel(Group(_drawing(data), *lines), title=name, width=26)
 
 
 def _drawing(data: bytes) -> Text:
@@ -170,8 +174,8 @@ def _drawing(data: bytes) -> Text:
     return text
 
 
-def _noise_picture(seed: int) -> bytes:
+def _noise_picture(seed: int, number: int) -> bytes:
     buffer = BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
+    pixels = np.random.default_rng([seed, number]).integers(0, 256, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

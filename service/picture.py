@@ -56,8 +56,16 @@ def decode(data: bytes, shape: InputShape, max_pixels: int, number: int = 0) -> 
     except DECODING_ERRORS as error:
         raise UndecodableError(f"image {number} cannot be decoded: it is damaged or cut short") from error
     if seen.size != (shape.width, shape.height):
-        seen = ImageOps.fit(seen, (shape.width, shape.height), Image.Resampling.BICUBIC)
+        seen = _center_crop(seen, shape).resize((shape.width, shape.height), Image.Resampling.BICUBIC)
     return np.asarray(seen, np.uint8).reshape(shape.height, shape.width, shape.channels)
+
+
+def _center_crop(picture: Image.Image, shape: InputShape) -> Image.Image:
+    """The largest part around the centre that has the shape's proportions."""
+    scale = min(picture.width / shape.width, picture.height / shape.height)
+    width, height = max(1, round(shape.width * scale)), max(1, round(shape.height * scale))
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _as_seen(picture: Image.Image, mode: str) -> Image.Image:

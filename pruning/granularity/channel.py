@@ -1,4 +1,4 @@
-"""Whole channels: a filter with its normalisation and bias, coupled through residual sums, and the weights that read it.
+"""Whole channels: a filter, its normalisation and bias, and what reads it, coupled through residual sums.
 
 A channel's score is the mean squared score of the weights that make it plus that of the weights that read it: the
 filters alone say little about a last layer, whose few outputs every class depends on. Channels go in blocks, lowest

@@ -1,0 +1,68 @@
+"""A service in this process for quick questions, and one in its own process for what only a real one can show."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from service.app import create_app
+from service.settings import Settings
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A PNG of uint8 pixels [H, W] or [H, W, 3]."""
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@contextmanager
+def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`slimbayes serve` in a process of its own, on a free port of 127.0.0.1."""
+    command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://[\d.]+:\d+", line)
+        assert found, (line, process.stderr and process.stderr.read())
+        url = found.group()
+        for _ in range(600):
+            try:
+                if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+        else:
+            raise AssertionError("the service did not become ready")
+        yield url, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def example(digits_run: Path) -> bytes:
+    """A held-out digit as PNG."""
+    return min((digits_run / "examples").glob("*.png")).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def client(digits_store: Path) -> Iterator[TestClient]:
+    """A ready service in this process."""
+    app = create_app(Settings(store=digits_store, max_body_bytes=2**20))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        while client.get("/readyz").status_code != 200:
+            pass
+        yield client

@@ -1,0 +1,111 @@
+"""What a service takes from its store, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from model_store.store import Store
+from service.app import create_app
+from service.errors import StartError
+from service.settings import Settings
+from tests.service.test_predict import PNG, ask, refusal
+
+SECOND = "20301231-235959-abcdef"
+
+
+@pytest.fixture
+def store(digits_store: Path, tmp_path: Path) -> Path:
+    """A copy of the store, with a second, newer version."""
+    copy = tmp_path / "store"
+    shutil.copytree(digits_store, copy)
+    first = Store.open(copy).resolve("digits")
+    shutil.copytree(copy / "digits" / first, copy / "digits" / SECOND)
+    change_manifest(copy, version=SECOND)
+    return copy
+
+
+def change_manifest(store: Path, **changes: Any) -> None:
+    """Rewrite keys of the second version's manifest."""
+    path = store / "digits" / SECOND / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def alter(store: Path, level: str) -> None:
+    """Change one byte of a level of the second version."""
+    path = store / "digits" / SECOND / level / "model.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_newest_unless_production_says_otherwise(store: Path, example: bytes) -> None:
+    """The version that a request without one means."""
+    first = min(Store.open(store).versions("digits"))
+    with TestClient(create_app(Settings(store=store))) as client:
+        assert ask(client, example)["version"] == SECOND
+    Store.open(store).set_alias("digits", "production", first)
+    with TestClient(create_app(Settings(store=store))) as client:
+        assert ask(client, example)["version"] == first
+        assert ask(client, example, version=SECOND)["version"] == SECOND
+        assert ask(client, example, version="production")["version"] == first
+
+
+@pytest.mark.parametrize("damage", ["altered", "newer schema", "no JSON", "missing file"])
+def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, damage: str) -> None:
+    """Whatever is wrong with one version, the others answer."""
+    if damage == "altered":
+        alter(store, "p50")
+    elif damage == "newer schema":
+        change_manifest(store, schema_version=2, something_new=True)
+    elif damage == "no JSON":
+        (store / "digits" / SECOND / "manifest.json").write_text("{")
+    else:
+        (store / "digits" / SECOND / "p90" / "model.onnx").unlink()
+    with TestClient(create_app(Settings(store=store))) as client:
+        assert ask(client, example)["version"] != SECOND
+        listed = {v["version"]: v["ready"] for v in client.get("/models/digits").json()["versions"]}
+        assert listed == {SECOND: False, min(listed): True}
+        response = client.post(f"/predict?version={SECOND}", content=example, headers=PNG)
+        assert "did not pass verification" in refusal(response, 404)
+
+
+def test_altered_after_start(store: Path, example: bytes) -> None:
+    """A file that changes while the service runs is refused when it is first needed."""
+    with TestClient(create_app(Settings(store=store))) as client:
+        alter(store, "p50")
+        response = client.post("/predict?level=p50", content=example, headers=PNG)
+        assert "did not pass verification" in refusal(response, 404)
+        assert ask(client, example, level="p90")["level"] == "p90"
+
+
+def test_nothing_to_serve(store: Path, tmp_path: Path) -> None:
+    """No store, an empty store, or one with nothing but refused versions."""
+    with pytest.raises(StartError, match="there is no store at"):
+        create_app(Settings(store=tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StartError, match="no version that can be served"):
+        create_app(Settings(store=tmp_path / "empty"))
+    shutil.rmtree(store / "digits" / min(Store.open(store).versions("digits")))
+    alter(store, "dense")
+    with pytest.raises(StartError, match="no version that can be served"):
+        create_app(Settings(store=store))
+
+
+def test_several_models(store: Path, example: bytes) -> None:
+    """Then a request must name one, unless the operator did."""
+    shutil.copytree(store / "digits", store / "numbers")
+    for path in (store / "numbers").glob("*/manifest.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "numbers"}))
+    with TestClient(create_app(Settings(store=store))) as client:
+        assert "digits, numbers" in refusal(client.post("/predict", content=example, headers=PNG), 422)
+        assert ask(client, example, model="numbers")["model"] == "numbers"
+    with TestClient(create_app(Settings(store=store, default_model="digits"))) as client:
+        assert ask(client, example)["model"] == "digits"
+    with pytest.raises(StartError, match="default model 'cats'"):
+        create_app(Settings(store=store, default_model="cats"))

@@ -1,0 +1,37 @@
+"""Cores by the container's quota, in both kinds of control group."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.cores import usable_cores
+
+AVAILABLE = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000", AVAILABLE), ("50000 100000", 1), ("100000 100000", 1), ("199000 100000", 1),
+     ("6400000 100000", AVAILABLE), ("nonsense", AVAILABLE)],
+)  # fmt: skip
+def test_version_two(tmp_path: Path, quota: str, cores: int) -> None:
+    """`cpu.max` holds limit and period, or max."""
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert usable_cores(tmp_path) == cores
+
+
+@pytest.mark.parametrize(("limit", "cores"), [("-1", AVAILABLE), ("50000", 1), ("10000000", AVAILABLE)])
+def test_version_one(tmp_path: Path, limit: str, cores: int) -> None:
+    """Limit and period lie in files of their own; -1 is no limit."""
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(limit)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert usable_cores(tmp_path) == cores
+
+
+def test_no_control_group(tmp_path: Path) -> None:
+    """Then the affinity counts."""
+    assert usable_cores(tmp_path) == AVAILABLE

@@ -1,0 +1,26 @@
+"""The service runs where torch is not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "sklearn", "scipy", "training", "pruning")
+
+
+def test_no_torch() -> None:
+    """Importing the application and its commands, in a fresh process, imports neither torch nor what needs it."""
+    program = "import sys, service.app, service.cli, service.server, service.demo, service.console, model_store.cli\n"
+    program += f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_commands_say_what_is_missing() -> None:
+    """Without torch, training and pruning end in one sentence that says what to install."""
+    for command in (["train"], ["prune", "nothing"]):
+        program = "import sys; sys.modules['torch'] = None\n"
+        program += f"sys.argv = ['slimbayes', *{command!r}]\nfrom service.console import main; main()"
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert result.stderr.strip() == "This command needs the training extra: pip install 'slimbayes[train]'"

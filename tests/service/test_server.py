@@ -1,0 +1,96 @@
+"""The process: its answers, its socket, its end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from model_store.store import Store
+from service.artifact import read_artifact
+from tests.service.conftest import running_service
+from tests.service.test_predict import PNG
+
+
+def test_two_processes_give_one_answer(digits_store: Path, example: bytes) -> None:
+    """Replicas agree to the last bit, on one thread and on two."""
+    answers = []
+    for threads in ("1", "2"):
+        with running_service(digits_store, "--threads", threads) as (url, _):
+            response = httpx.post(f"{url}/predict", content=example, headers=PNG)
+            answers.append(response.json()["predictions"])
+    assert answers[0] == answers[1]
+
+
+def test_service_agrees_with_the_bare_file(digits_store: Path, example: bytes) -> None:
+    """The answer over HTTP is the mean of 2,000 runs of the bare file, within Monte-Carlo error."""
+    import numpy as np
+    import onnxruntime
+
+    from service.picture import decode
+    from service.uncertainty import softmax
+
+    store = Store.open(digits_store)
+    manifest = store.manifest("digits", store.resolve("digits"))
+    level = manifest.level("p50")
+    assert level is not None
+    data = store.read_level(manifest, "p50")
+    assert read_artifact(data).weights
+    session = onnxruntime.InferenceSession(data)
+    images = decode(example, manifest.input, 10**6)[None]
+    runs = np.stack([session.run(None, {"images": images})[0][0] for _ in range(2000)])
+    p = softmax(runs.astype(np.float64) / level.calibration.temperature)
+    with running_service(digits_store) as (url, _):
+        query = {"level": "p50", "samples": 256}
+        answer = httpx.post(f"{url}/predict", params=query, content=example, headers=PNG).json()
+    served = {one["label"]: one for one in answer["predictions"][0]["probabilities"]}
+    for k, label in enumerate(manifest.classes):
+        error = np.sqrt(p[:, k].var() / len(p) + served[label]["std"] ** 2 / 256)
+        assert abs(p[:, k].mean() - served[label]["probability"]) < 5 * error + 1e-4
+
+
+def test_sigterm_ends_well(digits_store: Path) -> None:
+    """The process finishes and exits with status 0, without a traceback; so it does on Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with running_service(digits_store) as (_, process):
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=20)
+            assert (process.returncode, errors) == (0, "")
+
+
+def serve(*flags: str) -> tuple[int, str]:
+    """Exit status and message of a service that cannot start."""
+    command = [sys.executable, "-m", "service", *flags]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert "Traceback" not in result.stderr
+    return result.returncode, " ".join(result.stderr.split())
+
+
+def test_port_in_use(digits_store: Path) -> None:
+    """The message names the port and what to do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, message = serve("--store", str(digits_store), "--port", str(port))
+    assert status == 1
+    assert f"port {port}" in message
+    assert "choose another --port" in message
+
+
+def test_store_that_does_not_exist(tmp_path: Path) -> None:
+    """The message names the folder and what was expected."""
+    status, message = serve("--store", str(tmp_path / "nowhere"), "--port", "0")
+    assert status == 1
+    assert "there is no store at" in message
+
+
+def test_bad_setting() -> None:
+    """The message names the setting."""
+    status, message = serve("--max-images", "0")
+    assert status == 1
+    assert "max_images" in message
