@@ -11,6 +11,7 @@ from rich.console import Console
 from model_store.cli import levels_table
 from model_store.errors import StoreError
 from model_store.store import Store
+from model_store.version import check_alias, check_model_name
 
 app = typer.Typer(add_completion=False)
 
@@ -39,8 +40,11 @@ def prune_command(
     try:
         how = Pruning(criterion, granularity, FineTuning(epochs=epochs), draws)
         wanted = parse_levels(levels)
+        if alias is not None:
+            check_alias(alias)
         opened = Store.create(store)
         subject = Subject.of(Run(run))
+        name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
         made = []
         for pruned in prune(subject, wanted, how):
             made.append(pruned)
@@ -49,7 +53,6 @@ def prune_command(
                 f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "
                 f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
             )
-        name = model or f"{subject.recipe.data}-{subject.recipe.architecture}"
         manifest = publish(opened, name, subject, made, how)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)

@@ -13,7 +13,7 @@ from model_store.errors import VersionExistsError
 from model_store.manifest import SCHEMA_VERSION, InputShape, Level, Manifest, Training
 from model_store.store import Store
 from model_store.verification import sha256
-from model_store.version import check_model_name, version_name
+from model_store.version import version_name
 from pruning.export import export, stamp, to_bytes
 from pruning.pruner import PrunedLevel, Pruning, Subject
 
@@ -23,7 +23,6 @@ TOLERATED_LOSS = 0.01
 
 def publish(store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel], how: Pruning) -> Manifest:
     """Publish all levels as one new version of `model`; returns its manifest."""
-    check_model_name(model)
     graphs = {pruned.level.name: export(pruned.network) for pruned in levels}
     digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
     created = datetime.now(UTC).replace(microsecond=0)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from pruning.errors import TraceError
+from pruning.errors import PosteriorError, TraceError
 from pruning.network import (
     IMAGES,
     Add,
@@ -30,8 +30,15 @@ from training.posterior import GaussianWeight, Posterior
 
 
 def trace(plain: nn.Module, posterior: Posterior, pixels: Pixels) -> Network:
-    """The graph of `plain` under `posterior`; raise TraceError, naming the place, for a part it cannot follow."""
-    plain.load_state_dict(posterior.mean())
+    """The graph of `plain` under `posterior`.
+
+    Raises TraceError, naming the place, for a part it cannot follow, and PosteriorError for a posterior of another
+    network.
+    """
+    try:
+        plain.load_state_dict(posterior.mean())
+    except RuntimeError as error:
+        raise PosteriorError("the posterior is of another architecture: its parameters have other names") from error
     plain.eval()
     try:
         traced = fx.symbolic_trace(plain)

@@ -124,9 +124,10 @@ def _random_weight(node: onnx.NodeProto, values: dict[str, npt.NDArray[np.generi
         raise ArtifactError("the file has a random weight without its mean and scale") from error
     if mean.dtype != np.float32 or scale.dtype != np.float32 or mean.shape != scale.shape:
         raise ArtifactError("the file has a random weight whose mean and scale differ in kind")
-    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale >= 0).all()):
+    weight = RandomWeight(node.output[0], mean.astype(np.float32), scale.astype(np.float32))
+    if not (np.isfinite(weight.mean).all() and np.isfinite(weight.scale).all() and (weight.scale >= 0).all()):
         raise ArtifactError("the file has a random weight that is not finite, or a negative scale")
-    return RandomWeight(node.output[0], mean.astype(np.float32), scale.astype(np.float32))
+    return weight
 
 
 def _dense(sparse: onnx.SparseTensorProto) -> npt.NDArray[np.generic]:

@@ -1,0 +1,73 @@
+"""What the line leaves in the store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+
+from model_store.store import Store
+from pruning.level import parse_levels
+from pruning.pruner import Pruning, Subject, prune
+from pruning.publication import publish
+from training.run import Run
+
+
+def test_manifest_is_of_its_files(digits_store: Path, digits_run: Path) -> None:
+    """Every file verifies and says in its metadata which version and level it is."""
+    store = Store.open(digits_store)
+    manifest = store.verify("digits", store.resolve("digits"))
+    assert [level.name for level in manifest.levels] == ["dense", "p50", "p90"]
+    assert (manifest.training.dataset, manifest.training.architecture) == ("digits", "convnet")
+    assert manifest.training.hyperparameters["beta"] == Run(digits_run).recipe().beta
+    for level in manifest.levels:
+        model = onnx.load_model_from_string(store.read_level(manifest, level.name))
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        assert metadata == {
+            "slimbayes.model": "digits",
+            "slimbayes.version": manifest.version,
+            "slimbayes.level": level.name,
+            "slimbayes.manifest_schema": "1",
+        }
+
+
+def test_levels_are_what_they_say(digits_store: Path) -> None:
+    """Sparsity, sizes and costs fall together, and quality is that of a network that learned."""
+    store = Store.open(digits_store)
+    dense, half, tenth = store.manifest("digits", store.resolve("digits")).levels
+    assert dense.sparsity == 0
+    assert 0.5 <= half.sparsity < 0.7
+    assert 0.9 <= tenth.sparsity < 0.97
+    assert dense.bytes > half.bytes > tenth.bytes
+    assert dense.multiply_adds > half.multiply_adds > tenth.multiply_adds
+    assert dense.multiply_adds >= 5 * tenth.multiply_adds
+    for level in (dense, half, tenth):
+        assert level.metrics.accuracy > 0.8
+        assert level.metrics.nll < 0.8
+        assert set(level.metrics.ood_auroc) == {"noise", "crops"}
+
+
+def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp_path: Path) -> None:
+    """Publishing twice loses nothing."""
+    subject, how = Subject.of(Run(digits_run)), Pruning(draws=2)
+    levels = list(prune(subject, parse_levels(""), how))
+    store = Store.create(tmp_path / "store")
+    first = publish(store, "digits", subject, levels, how)
+    second = publish(store, "digits", subject, levels, how)
+    assert first.version != second.version
+    assert store.versions("digits") == sorted([first.version, second.version])
+    for version in store.versions("digits"):
+        store.verify("digits", version)
+
+
+def test_unfinished_runs_are_refused(digits_run: Path, tmp_path: Path) -> None:
+    """A run without a posterior cannot be pruned."""
+    from training.errors import RunError
+
+    unfinished = tmp_path / "run"
+    shutil.copytree(digits_run, unfinished)
+    (unfinished / "posterior.safetensors").unlink()
+    with pytest.raises(RunError, match="not finished"):
+        Subject.of(Run(unfinished))
