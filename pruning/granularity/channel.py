@@ -38,18 +38,20 @@ class _Group:
 
 
 def select(network: Network, posterior: Posterior, scores: Mapping[str, Tensor], sparsity: float) -> Mask:
-    """Remove channels, lowest score first, until `sparsity` of the random weights is gone."""
+    """Remove channels, lowest score first, until the share of random weights that is gone is nearest to `sparsity`."""
     member = coupled_tensors(network)
     groups = _groups(network, member, scores)
-    total = sum(weight.mean.numel() for weight in posterior.weights.values())
+    wanted = sparsity * sum(weight.mean.numel() for weight in posterior.weights.values())
     mask = _mask(network, member, groups)
-    while _removed(mask) < sparsity * total:
+    while _removed(mask) < wanted:
         blocks = {name: block for name, group in groups.items() if len(block := group.next_block())}
         if not blocks:
             break
         lowest = min(blocks, key=lambda name: float(groups[name].score[blocks[name]].mean()))
         groups[lowest].kept[blocks[lowest]] = False
-        mask = _mask(network, member, groups)
+        before, mask = mask, _mask(network, member, groups)
+        if _removed(mask) - wanted > wanted - _removed(before):
+            return before
     return mask
 
 
@@ -78,7 +80,7 @@ def _mask(network: Network, member: Mapping[str, str], groups: Mapping[str, _Gro
 
     def kept(tensor: str) -> Tensor:
         group = groups.get(member[tensor])
-        return torch.ones(widths[tensor], dtype=torch.bool) if group is None else group.kept
+        return torch.ones(widths[tensor], dtype=torch.bool) if group is None else group.kept.clone()
 
     columns = {name: kept(name) for name in widths}
     for node in network.nodes:
