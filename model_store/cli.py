@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from model_store.collection import collect
@@ -40,7 +41,7 @@ def list_models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False)
         return _print_json(
             {"models": [{"name": name, "versions": versions, "aliases": names} for name, versions, names in models]}
         )
-    table = Table("model", "version", "aliases")
+    table = _names_table("aliases")
     for name, versions, aliases in models:
         for version in reversed(versions):
             table.add_row(name, version, ", ".join(sorted(a for a, target in aliases.items() if target == version)))
@@ -64,8 +65,10 @@ def show(
     console = Console()
     console.print(f"[bold]{manifest.model}[/bold] {manifest.version}")
     console.print(
-        f"{training.architecture} on {training.dataset}, {training.estimator}, {training.epochs} epochs, "
-        f"seed {training.seed}; {len(manifest.classes)} classes; default level {manifest.default_level}"
+        escape(
+            f"{training.architecture} on {training.dataset}, {training.estimator}, {training.epochs} epochs, "
+            f"seed {training.seed}; {len(manifest.classes)} classes; default level {manifest.default_level}"
+        )
     )
     return console.print(levels_table(manifest.levels))
 
@@ -88,9 +91,11 @@ def verify(
     if as_json:
         _print_json({"versions": results})
     else:
-        table = Table("model", "version", "result")
+        table = _names_table("result")
         for row in results:
-            table.add_row(row["model"], row["version"], f"[red]{row['problem']}" if row["problem"] else "[green]intact")
+            table.add_row(
+                row["model"], row["version"], f"[red]{escape(row['problem'])}" if row["problem"] else "[green]intact"
+            )
         Console().print(table)
     if any(row["problem"] for row in results):
         raise typer.Exit(1)
@@ -112,7 +117,7 @@ def promote(
         opened.set_alias(model, alias, target)
     if as_json:
         return _print_json({"model": model, "alias": alias, "version": target})
-    return Console().print(f"{model}: {alias} is now {target}")
+    return typer.echo(f"{model}: {alias} is now {target}")
 
 
 @app.command()
@@ -127,7 +132,7 @@ def gc(
     if as_json:
         return _print_json({"removed": removed, "dry_run": dry_run})
     verb = "Would remove" if dry_run else "Removed"
-    return Console().print("\n".join(f"{verb} {path}" for path in removed) or "Nothing to remove.")
+    return typer.echo("\n".join(f"{verb} {path}" for path in removed) or "Nothing to remove.")
 
 
 def levels_table(levels: tuple[Level, ...]) -> Table:
@@ -150,6 +155,11 @@ def levels_table(levels: tuple[Level, ...]) -> Table:
     return table
 
 
+def _names_table(last: str) -> Table:
+    """A table of versions in which a long name is continued on the next line rather than cut."""
+    return Table(Column("model", overflow="fold"), Column("version", no_wrap=True), Column(last, overflow="fold"))
+
+
 def _problem(store: Store, model: str, version: str) -> str | None:
     try:
         store.verify(model, version)
@@ -168,4 +178,5 @@ def _reporting() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        raise typer.TyperException(str(error)) from error
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error

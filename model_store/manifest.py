@@ -6,9 +6,19 @@ calibration comes from the calibration set, entropies and mutual information are
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import from_json
 
 from model_store.errors import ManifestError, NewerSchemaError
@@ -52,6 +62,15 @@ class Training(Strict):
     world_size: Annotated[int, Field(ge=1)]
     hyperparameters: dict[str, Any]
     code_version: str
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _is_json(cls, values: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(values, allow_nan=False)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        return values
 
 
 class Metrics(Strict):

@@ -12,13 +12,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from model_store.errors import NotInStoreError, StoreError, StoreNotFoundError, VersionExistsError
+from model_store.errors import ManifestError, NotInStoreError, StoreError, StoreNotFoundError, VersionExistsError
 from model_store.manifest import Manifest, read_manifest
 from model_store.verification import check_bytes, read_inside
-from model_store.version import check_alias, check_model_name, is_version_name
+from model_store.version import check_alias, check_model_name, is_model_name, is_version_name
 
 MANIFEST = "manifest.json"
 ALIASES = "aliases.json"
@@ -34,11 +34,11 @@ class Store:
     @classmethod
     def open(cls, root: Path) -> Store:
         """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read."""
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise StoreNotFoundError(
                 f"there is no store at {root}: expected a folder that `slimbayes prune` published to"
             )
-        if not os.access(root, os.R_OK | os.X_OK):
+        if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
             raise StoreNotFoundError(f"the store at {root} cannot be read: check its permissions")
         return cls(root)
 
@@ -55,8 +55,11 @@ class Store:
 
     def models(self) -> list[str]:
         """Names of all models that have at least one version, sorted."""
-        names = (entry.name for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        return sorted(name for name in names if self._version_names(name))
+        try:
+            names = os.listdir(self.root)
+        except OSError as error:
+            raise StoreError(f"the store cannot be read: {error.strerror}") from error
+        return sorted(name for name in names if is_model_name(name) and self._version_names(name))
 
     def versions(self, model: str) -> list[str]:
         """Names of a model's versions, oldest first; raise NotInStoreError for an unknown model."""
@@ -69,7 +72,11 @@ class Store:
         """The manifest of one version, which must describe the folder that it lies in."""
         if version not in self.versions(model):
             raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(self.versions(model))}")
-        manifest = read_manifest((self._folder(model, version) / MANIFEST).read_bytes())
+        try:
+            data = (self._folder(model, version) / MANIFEST).read_bytes()
+        except OSError as error:
+            raise ManifestError(f"the manifest of {model} {version} cannot be read: {error.strerror}") from error
+        manifest = read_manifest(data)
         if (manifest.model, manifest.version) != (model, version):
             raise StoreError(f"the manifest of {model} {version} is that of {manifest.model} {manifest.version}")
         return manifest
@@ -102,6 +109,8 @@ class Store:
             return {}
         except ValueError as error:
             raise StoreError(f"the aliases of {model} are not JSON: {error}") from error
+        except OSError as error:
+            raise StoreError(f"the aliases of {model} cannot be read: {error.strerror}") from error
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
             raise StoreError(f"the aliases of {model} must be an object of name to version")
         return found
@@ -145,19 +154,26 @@ class Store:
                     raise VersionExistsError(f"{manifest.model} {manifest.version} is in the store already") from error
                 raise StoreError(f"cannot publish {manifest.model}: {error.strerror}") from error
             _flush_folder(target.parent)
+            _flush_folder(self.root)
 
     def set_alias(self, model: str, alias: str, name: str) -> str:
         """Point `alias` at the version that `name` (a version or another alias) means now, and return that version."""
         check_alias(alias)
         folder = self.root / check_model_name(model)
         self.versions(model)
-        with _locked(folder):
-            version = self.resolve(model, name)
-            aliases = self.aliases(model) | {alias: version}
-            staged = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}.json"
-            _write_durably(staged, json.dumps(aliases, indent=2, sort_keys=True).encode() + b"\n")
-            staged.replace(folder / ALIASES)
-            _flush_folder(folder)
+        staged = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}.json"
+        try:
+            with locked(folder):
+                version = self.resolve(model, name)
+                aliases = self.aliases(model) | {alias: version}
+                try:
+                    _write_durably(staged, json.dumps(aliases, indent=2, sort_keys=True).encode() + b"\n")
+                    staged.replace(folder / ALIASES)
+                finally:
+                    staged.unlink(missing_ok=True)
+                _flush_folder(folder)
+        except OSError as error:
+            raise StoreError(f"cannot set alias {alias} of {model}: {error.strerror}") from error
         return version
 
     # Layout
@@ -168,19 +184,24 @@ class Store:
     def _version_names(self, model: str) -> list[str]:
         try:
             entries = list((self.root / model).iterdir())
+            return sorted(e.name for e in entries if is_version_name(e.name) and (e / MANIFEST).is_file())
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(e.name for e in entries if is_version_name(e.name) and (e / MANIFEST).is_file())
+        except OSError as error:
+            raise StoreError(f"model {model} cannot be read: {error.strerror}") from error
 
     @contextmanager
     def _staging(self, model: str) -> Iterator[Path]:
         folder = self.root / check_model_name(model)
         staging = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
-        try:
-            staging.mkdir(parents=True)
-        except OSError as error:
-            raise StoreError(f"cannot write to the store: {error.strerror}") from error
-        with _locked(staging):
+        with ExitStack() as held:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with locked(folder):  # so that collection never sees a staging folder without its lock
+                    staging.mkdir()
+                    held.enter_context(locked(staging))
+            except OSError as error:
+                raise StoreError(f"cannot write to the store: {error.strerror}") from error
             try:
                 yield staging
             except OSError as error:
@@ -190,7 +211,7 @@ class Store:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the kernel lets go of it when the process dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from model_store.errors import VerificationError
@@ -17,11 +18,12 @@ def sha256(data: bytes) -> str:
 def read_inside(folder: Path, level: Level) -> bytes:
     """Read a level's file, never more than its manifest announces and never outside `folder`."""
     path = folder / level.file
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise VerificationError(f"the file of level {level.name} lies outside its version")
     try:
         with path.open("rb") as file:
-            return file.read(level.bytes + 1)
+            size = os.fstat(file.fileno()).st_size
+            return file.read(min(level.bytes, size) + 1)
     except OSError as error:
         raise VerificationError(f"the file of level {level.name} cannot be read: {error.strerror}") from error
 

@@ -12,7 +12,7 @@ from model_store.errors import InvalidNameError
 
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 ALIAS_OR_LEVEL = r"^[a-z][a-z0-9_-]{0,31}$"
-VERSION_NAME = r"^\d{8}-\d{6}-[0-9a-f]{6}$"
+VERSION_NAME = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"
 
 
 def version_name(created: datetime, digest: str) -> str:
@@ -25,9 +25,14 @@ def is_version_name(text: str) -> bool:
     return re.fullmatch(VERSION_NAME, text) is not None
 
 
+def is_model_name(text: str) -> bool:
+    """Whether `text` can name a model."""
+    return re.fullmatch(MODEL_NAME, text) is not None
+
+
 def check_model_name(text: str) -> str:
     """Return `text` if it can name a model, else raise InvalidNameError."""
-    if re.fullmatch(MODEL_NAME, text) is None:
+    if not is_model_name(text):
         raise InvalidNameError(
             f"{text[:80]!r} cannot name a model: expected up to 64 of a-z, 0-9, '.', '_' and '-', "
             "starting with a letter or digit"

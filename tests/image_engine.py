@@ -88,7 +88,12 @@ class Engine:
             flags += ["--volume", f"{Path(bundle).resolve()}:{CA_BUNDLE}:ro", "--build-arg", f"PIP_CERT={CA_BUNDLE}"]
         settings = {"BUILDER": "buildah", "BASE_IMAGE": BASE_IMAGE, "BUILD_FLAGS": " ".join(flags), "IMAGE": image}
         command = ["make", "--directory", str(project), "image", *(f"{key}={value}" for key, value in settings.items())]
-        self._run(command, timeout=600)
+        try:
+            self._run(command, timeout=600)
+        except EngineError as error:
+            # Buildah itself, or a registry, may fail once; what is wrong with the Dockerfile fails again.
+            print(f"building again after:\n{error}")
+            self._run(command, timeout=600)
 
     def remove_containers(self) -> None:
         """Stop and remove every container of this storage, and what a failed build left."""

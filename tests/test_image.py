@@ -141,7 +141,9 @@ def test_a_locked_down_container_serves_and_stops_cleanly(service: RunningServic
     models = service.get("/models")
     assert models.status_code == httpx.codes.OK
     assert [model["name"] for model in models.json()["models"]] == ["digits"]
-    assert models.json()["models"][0]["versions"][0]["levels"]
+    (version,) = models.json()["models"][0]["versions"]
+    assert version["ready"]
+    assert {level["name"] for level in version["levels"]} == {"dense", "p50", "p90"}
 
     engine.podman("healthcheck", "run", CONTAINER)
 
@@ -156,11 +158,11 @@ def test_a_locked_down_container_serves_and_stops_cleanly(service: RunningServic
 
 def _check_answer(answer: dict[str, Any]) -> None:
     assert answer["model"] == "digits"
-    assert answer["level"]
     (prediction,) = answer["predictions"]
     shares = {entry["label"]: entry["probability"] for entry in prediction["probabilities"]}
-    assert shares[prediction["label"]] == max(shares.values()) == prediction["probability"]
-    assert 0.0 < sum(shares.values()) <= 1.0 + 1e-4
+    assert prediction["label"] == "0"
+    assert prediction["probability"] == shares["0"] == max(shares.values())
+    assert sum(shares.values()) == pytest.approx(1.0, abs=1e-4)
     uncertainty = prediction["uncertainty"]
     assert 0.0 <= uncertainty["total"] <= math.log(10) + 1e-4
     assert uncertainty["total"] == pytest.approx(uncertainty["aleatoric"] + uncertainty["epistemic"], abs=1e-4)

@@ -18,6 +18,11 @@ def bayesianize(module: nn.Module, draw: Draw, *, prior_scale: float, initial_sc
     The means start at the plain weights. Raises ConversionError, naming the place, where a module has parameters of
     its own that are neither converted nor normalisation.
     """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        raise ConversionError("the network is a single layer: put it into an nn.Sequential")
+    names, all_names = (dict(module.named_parameters(remove_duplicate=each)).keys() for each in (True, False))
+    if shared := sorted(all_names - names):
+        raise ConversionError(f"{shared[0]}: a parameter that is used in two places cannot be made Bayesian")
     for path, child in list(module.named_modules()):
         if isinstance(child, nn.Conv2d | nn.Linear):
             kind = BayesianConv2d if isinstance(child, nn.Conv2d) else BayesianLinear
@@ -53,7 +58,10 @@ def restore(module: nn.Module, posterior: Posterior) -> None:
     layers = bayesian_layers(module)
     if {f"{path}.weight" for path in layers} != set(posterior.weights):
         raise ConversionError("the posterior is of another architecture: its weights have other names")
-    missing, unexpected = module.load_state_dict(dict(posterior.rest), strict=False)
+    try:
+        missing, unexpected = module.load_state_dict(dict(posterior.rest), strict=False)
+    except RuntimeError as error:
+        raise ConversionError("the posterior is of another architecture: its biases have other shapes") from error
     if unexpected or {name.rpartition(".")[2] for name in missing} - {"mean", "log_scale", "mask"}:
         raise ConversionError("the posterior is of another architecture: its other parameters have other names")
     for path, layer in layers.items():

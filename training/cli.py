@@ -68,4 +68,5 @@ def train_command(
                     f"ECE {quality['ece']:.4f} ({quality['images']} images, {quality['draws']} draws)"
                 )
     except TrainingError as error:
-        raise typer.TyperException(str(error)) from error
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -63,10 +63,15 @@ class BayesianLayer(nn.Module):
 
     @torch.no_grad()
     def restore(self, weight: GaussianWeight) -> None:
-        """Start at a posterior; where its scale and mean are zero the weight is masked out for good."""
-        self.mask.copy_((weight.scale > 0) | (weight.mean != 0))
-        self.mean.copy_(weight.mean)
+        """Start at a posterior; where its scale and mean are zero the weight is masked out for good.
+
+        Raises ConversionError where only the scale is zero: the divergence of such a weight is infinite.
+        """
         kept = weight.scale > 0
+        if bool((weight.mean[~kept] != 0).any()):
+            raise ConversionError("a weight with a mean but without a scale cannot be trained on")
+        self.mask.copy_(kept)
+        self.mean.copy_(weight.mean)
         self.log_scale[kept] = weight.scale[kept].log()
 
 

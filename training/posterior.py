@@ -70,6 +70,11 @@ class Posterior:
             raise CheckpointError(f"the posterior {path.name} has means without scales, or scales without means")
         weights = {name: GaussianWeight(mean, parts["scale"][name]) for name, mean in parts["mean"].items()}
         for name, weight in weights.items():
+            if (weight.mean.shape, weight.mean.dtype) != (weight.scale.shape, weight.scale.dtype):
+                raise CheckpointError(f"the posterior of {name} has a mean and a scale of different shapes or types")
             if not (weight.mean.isfinite().all() and weight.scale.isfinite().all() and (weight.scale >= 0).all()):
                 raise CheckpointError(f"the posterior of {name} holds values that are not finite, or negative scales")
+        for name, tensor in parts["rest"].items():
+            if not tensor.isfinite().all():
+                raise CheckpointError(f"{name} of the posterior {path.name} holds values that are not finite")
         return cls(weights, parts["rest"])

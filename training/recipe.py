@@ -63,7 +63,10 @@ class Recipe:
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise RecipeError(f"the recipe has unknown settings: {', '.join(sorted(unknown))}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise RecipeError(f"the recipe has settings of the wrong type: {error}") from error
 
 
 def _check(holds: bool, name: str, value: object, expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from training.checkpoint import Checkpoint
 from training.data import load_dataset
 from training.data.images import Dataset
 from training.distributed import World
-from training.errors import CheckpointError, RunError
+from training.errors import CheckpointError, DivergedError, RunError
 from training.estimators import estimator
 from training.loop import Fit, Step, fit
 from training.posterior import Posterior
@@ -62,7 +63,10 @@ def train(
     fit(state, dataset, recipe, world, after_step=_Recorder(run, recipe, state, world))
     if world.leads:
         posterior = posterior_of(state.module)
-        run.finish(posterior, quality(recipe, dataset, posterior))
+        worth = quality(recipe, dataset, posterior)
+        if not math.isfinite(worth["nll"]):
+            raise DivergedError("the network that training ended at predicts nothing: lower the learning rate")
+        run.finish(posterior, worth)
     world.wait()
     return run
 
@@ -118,6 +122,6 @@ def _resume(state: Fit, recipe: Recipe, run: Run) -> None:
     try:
         state.module.load_state_dict(checkpoint.model)
         state.optimizer.load_state_dict(checkpoint.optimizer)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"the checkpoint {run.checkpoint} is of another architecture") from error
     state.images = checkpoint.images

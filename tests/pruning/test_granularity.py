@@ -53,6 +53,7 @@ def test_channel_keeps_multiples_of_eight(subject: tuple[Network, Posterior, dic
         tensor = name.removesuffix(".weight")
         if group[tensor] == group[network.output]:
             assert rows.all()
+            kept_rows[group[tensor]] = rows
             continue
         assert int(rows.sum()) % 8 == 0
         assert int(rows.sum()) >= 8

@@ -58,13 +58,16 @@ def _read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
     batch = load_plain_pickle(path)
     if not isinstance(batch, dict) or not {b"data", b"labels"} <= batch.keys():
         raise DataError(f"{path} is damaged: expected a dictionary with data and labels")
-    return np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+    try:
+        return np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: expected arrays of images and labels") from error
 
 
 def _to_pixels(path: Path, planes: np.ndarray, labels: np.ndarray) -> torch.Tensor:
     """Rows of three colour planes to uint8 [N, 32, 32, 3]."""
     if planes.shape != (IMAGES_PER_FILE, RECORD_BYTES - 1) or planes.dtype != np.uint8:
         raise DataError(f"{path} is damaged: expected uint8 images {(IMAGES_PER_FILE, RECORD_BYTES - 1)}")
-    if labels.shape != (IMAGES_PER_FILE,):
-        raise DataError(f"{path} is damaged: expected {IMAGES_PER_FILE} labels, found {labels.shape}")
+    if labels.shape != (IMAGES_PER_FILE,) or labels.dtype.kind not in "iu":
+        raise DataError(f"{path} is damaged: expected {IMAGES_PER_FILE} whole numbers as labels")
     return torch.from_numpy(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1).copy())

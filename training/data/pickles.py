@@ -27,5 +27,7 @@ def load_plain_pickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             return _PlainUnpickler(file, encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, AttributeError, TypeError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # damaged bytes raise almost anything
         raise DataError(f"{path} is damaged or not a plain pickle: {error}") from error
