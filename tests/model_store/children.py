@@ -1,0 +1,143 @@
+"""Processes for the crash tests: publishers that are killed, one that waits in the middle, a reader that looks on.
+
+    python -m tests.model_store.children MODE STORE
+
+`nursery` forks a publisher for each line on its standard input, kills it and answers what it had done; a fork takes
+a millisecond, a new interpreter a third of a second. `stall` publishes, but waits for a line before it writes the
+last file. `read` verifies what it sees until its input ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, NoReturn
+
+from model_store.errors import StoreError
+from model_store.store import Store
+from tests.model_store.versions import NOON, build_version
+
+# What publishing does to the file system; before each of these a process may die.
+STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"}
+
+
+def main(mode: str, store: Store) -> None:
+    """Run one of the modes until standard input ends."""
+    if mode == "nursery":
+        for line in sys.stdin:
+            answer(_raise_and_kill(store, json.loads(line)))
+    elif mode == "stall":
+        manifest, files = build_version(b"stalled")
+        store.publish(manifest, Stalling(files))
+        answer(manifest.version)
+    elif mode == "read":
+        answer(_read(store))
+
+
+def answer(document: Any) -> None:
+    """One line of JSON on standard output."""
+    print(json.dumps(document), flush=True)
+
+
+def _raise_and_kill(store: Store, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Fork a publisher and see it die: at step `step` of one publication, or `delay` seconds after its first began."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if "step" in wanted:
+            _publish_until_step(store, writing, wanted["number"], wanted["step"])
+        _publish_forever(store, writing, wanted["number"])
+    os.close(writing)
+    if "delay" in wanted:
+        select.select([reading], [], [], 10)
+        time.sleep(wanted["delay"])
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reading) as diary:
+        entries = [line.split() for line in diary.read().splitlines()]
+    return {
+        "killed": os.WIFSIGNALED(status),
+        "started": [version for what, version in entries if what == "started"],
+        "done": [version for what, version in entries if what == "done"],
+    }
+
+
+def _publish_forever(store: Store, diary: int, first: int) -> NoReturn:
+    numbers = count(first)
+    while True:
+        _publish(store, diary, next(numbers))
+
+
+def _publish_until_step(store: Store, diary: int, number: int, step: int) -> NoReturn:
+    build_version()  # reads the golden manifest, which is no step
+    steps = count()
+
+    def die(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in STEPS and "golden" not in str(arguments[0]) and next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(die)
+    _publish(store, diary, number)
+    os._exit(0)
+
+
+def _publish(store: Store, diary: int, number: int) -> None:
+    manifest, files = build_version(f"{number}".encode() * 2000, created=NOON + timedelta(seconds=number))
+    os.write(diary, f"started {manifest.version}\n".encode())
+    store.publish(manifest, files)
+    os.write(diary, f"done {manifest.version}\n".encode())
+    store.set_alias("digits", "production", manifest.version)
+
+
+def _read(store: Store) -> dict[str, Any]:
+    """Verify the newest version, some others and the aliases, again and again."""
+    problems: list[str] = []
+    reads, seen = 0, set[str]()
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        try:
+            for model in store.models():
+                versions = store.versions(model)
+                for version in {versions[-1], store.resolve(model), *random.choices(versions, k=2)}:
+                    store.verify(model, version)
+                    reads += 1
+                if not seen <= set(versions):
+                    problems.append(f"lost {seen - set(versions)}")
+                seen.update(versions)
+        except (StoreError, OSError) as error:
+            problems.append(repr(error))
+    return {"reads": reads, "versions": len(seen), "problems": problems}
+
+
+class Stalling(Mapping[str, bytes]):
+    """Files of which the last is handed out for checking at once, and for writing only after a line of input."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.looks_at_last = 0
+
+    def __getitem__(self, level: str) -> bytes:
+        if level == list(self.files)[-1]:
+            self.looks_at_last += 1
+            if self.looks_at_last == 2:
+                answer("stalled")
+                sys.stdin.readline()
+        return self.files[level]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Store.open(Path(sys.argv[2])))
