@@ -6,6 +6,7 @@
     store         models, versions and aliases on a file system; atomic publish
     verification  checksums of every file before anyone uses it
     collection    removing what a crash left behind
+    table         the pruning levels side by side
     cli           `slimbayes models`
 
 Layout, written by `store` alone:

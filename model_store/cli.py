@@ -15,8 +15,8 @@ from rich.table import Column, Table
 
 from model_store.collection import collect
 from model_store.errors import StoreError
-from model_store.manifest import Level
 from model_store.store import Store
+from model_store.table import levels_table
 
 app = typer.Typer(help="List, show, verify, promote and clean up the models in a store.", no_args_is_help=True)
 
@@ -133,26 +133,6 @@ def gc(
         return _print_json({"removed": removed, "dry_run": dry_run})
     verb = "Would remove" if dry_run else "Removed"
     return typer.echo("\n".join(f"{verb} {path}" for path in removed) or "Nothing to remove.")
-
-
-def levels_table(levels: tuple[Level, ...]) -> Table:
-    """The pruning levels side by side."""
-    table = Table(
-        "level",
-        *(Column(name, justify="right") for name in ("sparsity", "bytes", "multiply-adds", "accuracy", "NLL", "ECE")),
-    )
-    for level in levels:
-        metrics = level.metrics
-        table.add_row(
-            level.name,
-            f"{level.sparsity:.1%}",
-            f"{level.bytes:,}",
-            f"{level.multiply_adds:,}",
-            f"{metrics.accuracy:.2%}",
-            f"{metrics.nll:.4f}",
-            f"{metrics.ece:.4f}",
-        )
-    return table
 
 
 def _names_table(last: str) -> Table:

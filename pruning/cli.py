@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from model_store.cli import levels_table
 from model_store.errors import StoreError
 from model_store.store import Store
+from model_store.table import levels_table
 from model_store.version import check_alias, check_model_name
 
 app = typer.Typer(add_completion=False)

@@ -15,13 +15,11 @@ from rich.columns import Columns
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.rule import Rule
-from rich.table import Column, Table
-from rich.text import Text
 
+from model_store.table import levels_table
 from service.answer import Prediction
 from service.client import Client
 from service.errors import ServiceError
-from service.listing import LevelListing
 from service.server import Server
 from service.settings import Settings
 
@@ -30,6 +28,7 @@ LEVELS = "p50,p80,p90,p95"
 SHOWN = 3
 TIMED_REQUESTS = 20
 READY_SECONDS = 60.0
+SHADES = " ░▒▓█"
 Picture = tuple[str, bytes]
 
 
@@ -111,7 +110,8 @@ class Demo:
                 client.predict([picture], model=MODEL, level=level.name)
         self._stage("The levels, as GET /models gives them")
         served = next(model for model in client.models().models if model.name == MODEL)
-        self.console.print(levels_table(served.versions[0].levels))
+        levels = served.versions[0].levels
+        self.console.print(levels_table(levels, {level.name: level.latency_ms.p50 or 0.0 for level in levels}))
 
     def _wait(self, url: str) -> None:
         self.console.print(f"Serving {url} until Ctrl-C; try {url}/docs")
@@ -119,25 +119,6 @@ class Demo:
             threading.Event().wait()
         except KeyboardInterrupt:
             self.console.print("Stopped.")
-
-
-def levels_table(levels: list[LevelListing]) -> Table:
-    """The pruning levels side by side, with the milliseconds that answers of one image took."""
-    names = ("sparsity", "bytes", "mult-adds", "accuracy", "NLL", "ECE", "ms/answer")
-    table = Table("level", *(Column(name, justify="right") for name in names))
-    for level in levels:
-        metrics, p50 = level.metrics, level.latency_ms.p50
-        table.add_row(
-            level.name,
-            f"{level.sparsity:.1%}",
-            f"{level.bytes:,}",
-            f"{level.multiply_adds:,}",
-            f"{metrics.accuracy:.2%}",
-            f"{metrics.nll:.4f}",
-            f"{metrics.ece:.4f}",
-            "" if p50 is None else f"{p50:.2f}",
-        )
-    return table
 
 
 def _until_ready(client: Client) -> None:
@@ -163,15 +144,10 @@ def _panel(name: str, data: bytes, prediction: Prediction) -> Panel:
     return Panel(Group(_drawing(data), *lines), title=name, width=26)
 
 
-def _drawing(data: bytes) -> Text:
-    """A small grey picture in half blocks: each character cell is two pixels, one above the other."""
-    pixels = np.asarray(Image.open(BytesIO(data)).convert("L"))
-    text = Text()
-    for upper, lower in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
-        for above, below in zip(upper, lower, strict=True):
-            text.append("▀▀", style=f"rgb({above},{above},{above}) on rgb({below},{below},{below})")
-        text.append("\n")
-    return text
+def _drawing(data: bytes) -> str:
+    """A small picture in five shades, each pixel two characters wide; it needs no colours."""
+    pixels = np.asarray(Image.open(BytesIO(data)).convert("L")) // 52
+    return "\n".join("".join(2 * SHADES[shade] for shade in row) for row in pixels.tolist())
 
 
 def _noise_picture(seed: int, number: int) -> bytes:
