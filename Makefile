@@ -8,6 +8,9 @@ BASE_IMAGE ?= docker.io/library/python:3.11-slim
 # docker, podman or buildah, whichever is there (docker only where its engine answers).
 BUILDER ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v buildah || command -v podman)
 BUILD_FLAGS ?=
+# The OCI format, which podman and buildah write unless told otherwise, has no HEALTHCHECK.
+FORMAT = $(if $(filter docker,$(notdir $(BUILDER))),,--format docker)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .PHONY: install demo test check image clean
 
@@ -34,7 +37,7 @@ check: $(READY)
 
 image:
 	@test -n "$(BUILDER)" || { echo "make image needs docker, podman or buildah"; exit 1; }
-	$(BUILDER) build $(BUILD_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --tag $(IMAGE) --file Dockerfile .
+	$(BUILDER) build $(FORMAT) $(BUILD_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) --file Dockerfile .
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -23,3 +23,8 @@ demo          the whole line, once, before your eyes
 console       `slimbayes`, and the commands of all packages
 cli           `slimbayes serve`, `predict` and `demo`
 """
+
+import os
+
+# ONNX Runtime reports its use to its makers unless it is told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,10 @@ def serve(
     max_queue: Annotated[int | None, typer.Option(help="Most images x draws that wait.  [default: 65536]")] = None,
 ) -> None:
     """Serve a store over HTTP. Each flag is also a variable: --max-images is SLIMBAYES_MAX_IMAGES."""
+    # Before anything slow: the first process of a container ignores what it does not handle. The server hands the
+    # signal on once it has finished.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     from service.server import Server
     from service.settings import Settings
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import sys
-from types import FrameType
 
 import uvicorn
 
@@ -35,14 +32,10 @@ class Server:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def run(self) -> None:
-        """Serve until SIGTERM or Ctrl-C, finish what was accepted, and return."""
-        previous = signal.signal(signal.SIGTERM, _exit_well)
+        """Serve until SIGTERM or Ctrl-C, and finish what was accepted; then the signal's own handler is called."""
         try:
             self._server.run(sockets=[self.socket])
-        except KeyboardInterrupt:
-            pass
         finally:
-            signal.signal(signal.SIGTERM, previous)
             self.socket.close()
 
     def run_in_background(self) -> None:
@@ -58,11 +51,6 @@ class Server:
     def stop(self) -> None:
         """Finish what was accepted and end."""
         self._server.should_exit = True
-
-
-def _exit_well(signum: int, frame: FrameType | None) -> None:
-    """The server raises its signal again once all is finished: that is a good end."""
-    sys.exit(0)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -24,3 +24,10 @@ def test_commands_say_what_is_missing() -> None:
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert result.returncode == 1
         assert result.stderr.strip() == "This command needs the training extra: pip install 'slimbayes[train]'"
+
+
+def test_runtime_does_not_report_home() -> None:
+    """Whatever of the service is imported first, ONNX Runtime was told not to report before it was imported."""
+    program = "import os, service.bank; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "1"

@@ -62,6 +62,29 @@ def test_sigterm_ends_well(digits_store: Path) -> None:
             assert (process.returncode, errors) == (0, "")
 
 
+TELLS_WHEN_IT_LISTENS_TO_SIGNALS = """
+import signal
+from service.cli import serve_app
+listen = signal.signal
+def tell(*arguments):
+    listen(*arguments)
+    print(flush=True)
+signal.signal = tell
+serve_app()
+"""
+
+
+def test_sigterm_before_it_serves(digits_store: Path) -> None:
+    """While it is still importing what it needs, the process ends as well as later."""
+    command = [sys.executable, "-c", TELLS_WHEN_IT_LISTENS_TO_SIGNALS, "--store", str(digits_store), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "\n"
+        process.send_signal(signal.SIGTERM)
+        assert "Serving" not in process.stdout.read()
+        assert process.wait(20) == 0
+
+
 def serve(*flags: str) -> tuple[int, str]:
     """Exit status and message of a service that cannot start."""
     command = [sys.executable, "-m", "service", *flags]
