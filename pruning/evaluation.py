@@ -14,10 +14,12 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from model_store.manifest import Calibration, Metrics, MonteCarlo, Reference
-from pruning.forward import draw_logits
+from pruning.forward import drawing
 from pruning.network import Network
 from training import metrics
 from training.data.images import Dataset
+from training.prediction import draw_logits
+from training.progress import Stage
 from training.randomness import generator_for
 
 ALPHAS = (0.1, 0.05, 0.01)
@@ -39,17 +41,18 @@ class Evaluation:
     calibration_accuracy: float
 
 
-def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int) -> Evaluation:
-    """Evaluate a level with `num_draws` draws an image."""
-
-    def draws(purpose: str, images_NHWC: Tensor) -> Tensor:
-        return draw_logits(network, images_NHWC, num_draws, generator_for(seed, purpose))
-
-    held_SNK, held_N = draws("calibration", dataset.calibration.pixels), dataset.calibration.labels
+def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
+    """Evaluate the level called `name` with `num_draws` draws an image."""
+    sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | dataset.out_of_distribution
+    with Stage(f"evaluating {name}", num_draws * sum(map(len, sets.values()))) as stage:
+        logits = {
+            purpose: draw_logits(drawing(network, generator_for(seed, purpose)), images_NHWC, num_draws, stage)
+            for purpose, images_NHWC in sets.items()
+        }
+    held_SNK, held_N = logits["calibration"], dataset.calibration.labels
+    logits_SNK, labels_N = logits["test"], dataset.test.labels
     calibration = calibrate(held_SNK, held_N)
     temperature = calibration.temperature
-    logits_SNK = draws("test", dataset.test.pixels)
-    labels_N = dataset.test.labels
     p_NK = metrics.predictive(logits_SNK, temperature)
     information_N = metrics.mutual_information(logits_SNK, temperature)
     quality = Metrics(
@@ -60,8 +63,8 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int) -> E
         aurc=metrics.aurc(p_NK, labels_N),
         mutual_information=float(information_N.mean()),
         ood_auroc={
-            name: metrics.auroc(information_N, metrics.mutual_information(draws(name, images), temperature))
-            for name, images in dataset.out_of_distribution.items()
+            stranger: metrics.auroc(information_N, metrics.mutual_information(logits[stranger], temperature))
+            for stranger in dataset.out_of_distribution
         },
     )
     top_SN = (logits_SNK.double() / temperature).softmax(-1)[:, torch.arange(len(labels_N)), p_NK.argmax(1)]

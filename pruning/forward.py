@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import singledispatch
 
 import torch
@@ -23,6 +23,7 @@ from pruning.network import (
     Relu,
     sources,
 )
+from training.prediction import Drawn
 
 
 @torch.no_grad()
@@ -39,15 +40,14 @@ def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tens
     return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
 
 
-def draw_logits(
-    network: Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, batch_size: int = 500
-) -> Tensor:
-    """Logits float32 [S, N, K] of uint8 images under `num_draws` networks; every image sees the same networks."""
-    draws = []
-    for _ in range(num_draws):
+def drawing(network: Network, generator: torch.Generator) -> Callable[[], Drawn]:
+    """Draws the graph's weights, each time anew."""
+
+    def draw() -> Drawn:
         weights = draw_weights(network, generator)
-        draws.append(torch.cat([forward(network, x, weights) for x in torch.split(images_NHWC, batch_size)]))
-    return torch.stack(draws)
+        return lambda images_NHWC: forward(network, images_NHWC, weights)
+
+    return draw
 
 
 @singledispatch

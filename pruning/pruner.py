@@ -85,7 +85,7 @@ def prune(subject: Subject, levels: Sequence[Level], how: Pruning) -> Iterator[P
                 posterior, mask, subject.dataset, subject.recipe, how.tuning, name=f"fine-tuning {level.name}"
             )
         network = compact(fold(subject.trace(posterior)).network).network
-        evaluation = evaluate(network, subject.dataset, how.draws, subject.recipe.seed)
+        evaluation = evaluate(network, subject.dataset, how.draws, subject.recipe.seed, name=level.name)
         yield PrunedLevel(level, posterior, network, sparsity(posterior), evaluation)
 
 

@@ -8,45 +8,42 @@ from typing import Annotated
 import typer
 
 from training.errors import TrainingError
-from training.recipe import Recipe
+from training.recipe import suited
 
 app = typer.Typer(add_completion=False)
-ARCHITECTURE_FOR = {"digits": "convnet", "cifar10": "resnet20"}
-DEFAULT = Recipe()
 
 
 @app.command("train")
 def train_command(
-    data: Annotated[str, typer.Option(help="Data set: digits or cifar10.")] = DEFAULT.data,
+    data: Annotated[str, typer.Option(help="Data set: digits or cifar10.")] = "digits",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where it needs one.")] = None,
-    arch: Annotated[
-        str | None, typer.Option(help="Architecture: convnet or resnet20; by default what suits the data.")
-    ] = None,
-    estimator: Annotated[str, typer.Option(help="How a step draws: reparam or flipout.")] = DEFAULT.estimator,
-    epochs: Annotated[int, typer.Option(help="Times that each training image is seen.")] = DEFAULT.epochs,
-    batch_size: Annotated[int, typer.Option(help="Images of one step on each rank.")] = DEFAULT.batch_size,
-    learning_rate: Annotated[float, typer.Option("--lr", help="Adam's learning rate at its peak.")] = (
-        DEFAULT.learning_rate
-    ),
-    prior_scale: Annotated[float, typer.Option(help="Standard deviation of the prior.")] = DEFAULT.prior_scale,
-    initial_scale: Annotated[float, typer.Option(help="Standard deviation to start at.")] = DEFAULT.initial_scale,
-    beta: Annotated[float, typer.Option(help="Weight of the divergence; below 1 is a cold posterior.")] = DEFAULT.beta,
-    warmup_epochs: Annotated[float, typer.Option(help="Epochs over which beta rises.")] = DEFAULT.warmup_epochs,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = DEFAULT.seed,
+    arch: Annotated[str | None, typer.Option(help="Architecture: convnet or resnet20.")] = None,
+    estimator: Annotated[str | None, typer.Option(help="How a step draws: reparam or flipout.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times that each training image is seen.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images of one step on each rank.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Adam's learning rate at its peak.")] = None,
+    prior_scale: Annotated[float | None, typer.Option(help="Standard deviation of the prior.")] = None,
+    initial_scale: Annotated[float | None, typer.Option(help="Standard deviation to start at.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of the divergence; below 1 is a cold posterior.")] = None,
+    warmup_epochs: Annotated[float | None, typer.Option(help="Epochs over which beta rises.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Use at most this many training images.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Train a Bayesian image classifier; the result is a run folder with its posterior."""
+    """Train a Bayesian image classifier; the result is a run folder with its posterior.
+
+    What is not given is what suits the data set.
+    """
     from training.distributed import joined_world
     from training.trainer import train
 
     try:
-        recipe = Recipe(
-            data=data,
-            architecture=arch or ARCHITECTURE_FOR.get(data, DEFAULT.architecture),
+        recipe = suited(
+            data,
+            architecture=arch,
             estimator=estimator,
             epochs=epochs,
             batch_size=batch_size,

@@ -1,6 +1,9 @@
-"""Draws of the predictive distribution from a posterior, through the plain network that it belongs to."""
+"""Draws of the predictive distribution, from anything that can draw a network."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -8,23 +11,34 @@ from torch.func import functional_call
 
 from training.data.images import Pixels
 from training.posterior import Posterior
+from training.progress import Stage
+
+# One network: uint8 images [N, H, W, C] to logits float32 [N, K].
+Drawn: TypeAlias = Callable[[Tensor], Tensor]
+# Small batches stay in the cache: 1.5 times the images a second of batches of 500 (resnet20, two cores).
+BATCH_SIZE = 100
 
 
 @torch.no_grad()
-def draw_logits(
-    plain: nn.Module,
-    posterior: Posterior,
-    pixels: Pixels,
-    images_NHWC: Tensor,
-    num_draws: int,
-    generator: torch.Generator,
-    batch_size: int = 500,
-) -> Tensor:
-    """Logits float32 [S, N, K] of uint8 images under `num_draws` networks; every image sees the same networks."""
-    plain.eval()
+def draw_logits(draw: Callable[[], Drawn], images_NHWC: Tensor, num_draws: int, stage: Stage) -> Tensor:
+    """Logits float32 [S, N, K] under `num_draws` networks; every image sees the same networks.
+
+    The stage advances by one for each image and draw.
+    """
     draws = []
     for _ in range(num_draws):
-        state = posterior.draw(generator)
-        parts = [functional_call(plain, state, (pixels.normalise(x),)) for x in images_NHWC.split(batch_size)]
-        draws.append(torch.cat(parts))
+        network = draw()
+        draws.append(torch.cat([network(x) for x in torch.split(images_NHWC, BATCH_SIZE)]))
+        stage.advance(len(images_NHWC), "")
     return torch.stack(draws)
+
+
+def drawing(plain: nn.Module, posterior: Posterior, pixels: Pixels, generator: torch.Generator) -> Callable[[], Drawn]:
+    """Draws a plain network's state from its posterior, each time anew."""
+    plain.eval()
+
+    def draw() -> Drawn:
+        state = posterior.draw(generator)
+        return lambda images_NHWC: functional_call(plain, state, (pixels.normalise(images_NHWC),))
+
+    return draw

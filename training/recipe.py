@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from training.errors import RecipeError
@@ -72,3 +72,17 @@ class Recipe:
 def _check(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
         raise RecipeError(f"{name} must be {expected}, got {value}")
+
+
+# What suits each data set; a run may change any of it.
+SUITED = {
+    "digits": Recipe(),
+    "cifar10": Recipe(
+        data="cifar10", architecture="resnet20", epochs=60, batch_size=128, beta=0.1, learning_rate=0.003
+    ),
+}
+
+
+def suited(data: str, **changes: Any) -> Recipe:
+    """The recipe that suits a data set, with every change that is not None."""
+    return replace(SUITED.get(data, Recipe(data=data)), **{k: v for k, v in changes.items() if v is not None})

@@ -19,14 +19,15 @@ from training.errors import CheckpointError, DivergedError, RunError
 from training.estimators import estimator
 from training.loop import Fit, Step, fit
 from training.posterior import Posterior
-from training.prediction import draw_logits
+from training.prediction import draw_logits, drawing
+from training.progress import Stage
 from training.randomness import generator_for
 from training.recipe import Recipe
 from training.run import Run
 
 CHECKPOINT_EVERY_SECONDS = 60.0
 # Draws for the figures that a finished run reports.
-DRAWS = 32
+DRAWS = 16
 
 
 def variational(recipe: Recipe, dataset: Dataset) -> nn.Module:
@@ -74,8 +75,9 @@ def train(
 def quality(recipe: Recipe, dataset: Dataset, posterior: Posterior) -> dict[str, float | int]:
     """Accuracy, NLL and ECE of the posterior on the test set."""
     plain = architecture(recipe.architecture, dataset.pixels.channels, len(dataset.classes))
-    generator = generator_for(recipe.seed, "quality")
-    logits_SNK = draw_logits(plain, posterior, dataset.pixels, dataset.test.pixels, DRAWS, generator)
+    draw = drawing(plain, posterior, dataset.pixels, generator_for(recipe.seed, "quality"))
+    with Stage("testing", DRAWS * len(dataset.test)) as stage:
+        logits_SNK = draw_logits(draw, dataset.test.pixels, DRAWS, stage)
     p_NK, labels_N = metrics.predictive(logits_SNK), dataset.test.labels
     return {
         "accuracy": metrics.accuracy(p_NK, labels_N),
