@@ -38,24 +38,23 @@ def serve(
     # signal on once it has finished.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    from service.server import Server
+    from service.server import Server, bind
     from service.settings import Settings
 
     with _reporting():
-        server = Server(
-            Settings.read(
-                store=store,
-                host=host,
-                port=port,
-                default_model=default_model,
-                threads=threads,
-                max_samples=max_samples,
-                max_images=max_images,
-                max_pixels=max_pixels,
-                max_body_bytes=max_body_bytes,
-                max_queue=max_queue,
-            )
+        settings = Settings.read(
+            store=store,
+            host=host,
+            port=port,
+            default_model=default_model,
+            threads=threads,
+            max_samples=max_samples,
+            max_images=max_images,
+            max_pixels=max_pixels,
+            max_body_bytes=max_body_bytes,
+            max_queue=max_queue,
         )
+        server = Server(settings, bind(settings))
     typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
     server.run()
 

@@ -20,7 +20,7 @@ from model_store.table import levels_table
 from service.answer import Prediction
 from service.client import Client
 from service.errors import ServiceError
-from service.server import Server
+from service.server import Server, bind
 from service.settings import Settings
 
 MODEL = "digits"
@@ -43,6 +43,7 @@ class Demo:
     def run(self, *, serve_on: bool) -> None:
         """Every stage in turn; then serve until Ctrl-C, or end."""
         settings = Settings.read(store=self.store, port=self.port)
+        bound = bind(settings)  # a port in use is better known now than after the training
         self._stage("Train a Bayesian convolutional network on scikit-learn's digits")
         self._command(
             "training", "--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite"
@@ -61,7 +62,7 @@ class Demo:
             "production",
         )
         self._stage("Serve, and POST held-out digits")
-        server = Server(settings)
+        server = Server(settings, bound)
         thread = threading.Thread(target=server.run_in_background, name="server")
         thread.start()
         try:

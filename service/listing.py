@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from model_store.manifest import Level, Metrics
 from service.catalog import Catalog, ServedLevel, ServedVersion
+
+SortKey = Literal["sparsity", "bytes", "parameters", "multiply_adds", "accuracy", "nll", "ece", "latency"]
 
 
 class LatencyListing(BaseModel):
@@ -55,9 +58,9 @@ class Listing(BaseModel):
     models: list[ModelListing] = Field(description="Sorted by name.")
 
 
-def list_models(catalog: Catalog) -> Listing:
-    """Everything that the catalog serves."""
-    return Listing(models=[list_model(catalog, name) for name in catalog.models])
+def list_models(catalog: Catalog, model: str | None = None) -> Listing:
+    """Everything that the catalog serves, or one model of it."""
+    return Listing(models=[list_model(catalog, name) for name in ([model] if model else catalog.models)])
 
 
 def list_model(catalog: Catalog, model: str) -> ModelListing:
@@ -79,6 +82,22 @@ def list_version(served: ServedVersion, aliases: dict[str, str]) -> VersionListi
         default_level=served.manifest.default_level if served.manifest else None,
         levels=[_list_level(level, level.level.name in best) for level in served.levels.values()],
     )
+
+
+def sort_levels(listing: Listing, key: SortKey, descending: bool) -> Listing:
+    """The listing with each version's levels sorted; a level without a latency yet comes last."""
+
+    def value(level: LevelListing) -> tuple[bool, float]:
+        found = level.latency_ms.p50 if key == "latency" else getattr(level, key, getattr(level.metrics, key, None))
+        return found is None, (-1 if descending else 1) * float(found or 0)
+
+    models = [
+        model.model_copy(
+            update={"versions": [v.model_copy(update={"levels": sorted(v.levels, key=value)}) for v in model.versions]}
+        )
+        for model in listing.models
+    ]
+    return Listing(models=models)
 
 
 def pareto(levels: list[Level]) -> set[str]:

@@ -11,16 +11,26 @@ from service.errors import StartError
 from service.settings import Settings
 
 
-class Server:
-    """One service on one socket, which is bound at once, so that its address is known before it serves."""
+def bind(settings: Settings) -> socket.socket:
+    """The socket to serve on; raise StartError where it is not to be had."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        where = f"{settings.host} port {settings.port}"
+        raise StartError(f"cannot listen on {where}: {error.strerror}; choose another --host or --port") from error
+    return bound
 
-    def __init__(self, settings: Settings) -> None:
-        self.socket = _bind(settings.host, settings.port)
-        try:
-            app = create_app(settings)
-        except BaseException:
-            self.socket.close()
-            raise
+
+class Server:
+    """One service on a socket that was bound before, so that its address is known and its own."""
+
+    def __init__(self, settings: Settings, bound: socket.socket) -> None:
+        self.socket = bound
+        app = create_app(settings)
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="on")
         )
@@ -51,14 +61,3 @@ class Server:
     def stop(self) -> None:
         """Finish what was accepted and end."""
         self._server.should_exit = True
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        raise StartError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port") from error
-    return bound

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from training.errors import RecipeError
@@ -58,7 +59,11 @@ def joined_world(device: str = "auto") -> Iterator[World]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    # torchrun may keep one store over restarts, in which the addresses of ended processes would be found again.
+    store, *_ = next(iter(rendezvous("env://")))
+    count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    attempt = dist.PrefixStore(f"attempt-{count}", store)  # type: ignore[attr-defined]
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=attempt, rank=rank, world_size=size)
     try:
         yield World(rank, size, chosen)
     finally:

@@ -7,6 +7,7 @@ draws zero, and has no part in the divergence.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -21,7 +22,7 @@ from training.posterior import GaussianWeight
 Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
 
 
-class BayesianLayer(nn.Module):
+class BayesianLayer(nn.Module, ABC):
     """What convolution and linear layers share; `draw` is the estimator that the forward pass uses."""
 
     def __init__(self, plain: nn.Conv2d | nn.Linear, draw: Draw, prior_scale: float, initial_scale: float) -> None:
@@ -34,9 +35,9 @@ class BayesianLayer(nn.Module):
         self.mask: Tensor
         self.register_buffer("mask", torch.ones_like(plain.weight))
 
+    @abstractmethod
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer's linear map with the given weight."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """One random output, drawn by the layer's estimator."""

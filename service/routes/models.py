@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.manifest import Manifest
 from service.catalog import Catalog
-from service.listing import Listing, ModelListing, VersionListing, list_model, list_models, list_version
+from service.listing import (
+    Listing,
+    ModelListing,
+    SortKey,
+    VersionListing,
+    list_model,
+    list_models,
+    list_version,
+    sort_levels,
+)
 from service.problem import describe
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -33,10 +42,21 @@ CatalogOf = Annotated[Catalog, Depends(catalog_of)]
 ModelPath = Annotated[str, Path(description="Name of a model.", examples=["digits"])]
 
 
-@router.get("", summary="All models with their levels")
-async def models(catalog: CatalogOf) -> Listing:
+class Parameters(BaseModel):
+    """What to list, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="List only this model.")
+    sort: SortKey | None = Field(None, description="Sort levels by this; as published by default.")
+    descending: bool = Field(False, description="Sort from high to low.")
+
+
+@router.get("", summary="All models with their levels", responses=describe(404, 422))
+async def models(catalog: CatalogOf, parameters: Annotated[Parameters, Query()]) -> Listing:
     """Every model, version and level, with sparsity, size, cost, quality and the latency that this process has seen."""
-    return list_models(catalog)
+    listing = list_models(catalog, parameters.model)
+    return listing if parameters.sort is None else sort_levels(listing, parameters.sort, parameters.descending)
 
 
 @router.get("/{model}", summary="One model", responses=describe(404))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
 
 from model_store.manifest import Level
@@ -48,6 +49,24 @@ def test_one_version_with_its_manifest(client: TestClient, digits_store: Path) -
     version = store.resolve("digits")
     detail = client.get(f"/models/digits/versions/{version}").json()
     assert detail["manifest"] == store.manifest("digits", version).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("key", ["sparsity", "bytes", "multiply_adds", "accuracy", "nll", "latency"])
+def test_filter_and_sort(client: TestClient, example: bytes, key: str) -> None:
+    """Levels come in the order asked for, those that never answered last."""
+    ask(client, example, level="dense")
+    ask(client, example, level="p90")
+    for descending in (False, True):
+        query = {"model": "digits", "sort": key, "descending": descending}
+        levels = client.get("/models", params=query).json()["models"][0]["versions"][0]["levels"]
+        values = [
+            level["latency_ms"]["p50"] if key == "latency" else (level | level["metrics"])[key] for level in levels
+        ]
+        known = [value for value in values if value is not None]
+        assert known == sorted(known, reverse=descending)
+        assert values[: len(known)] == known
+    assert "there is digits" in refusal(client.get("/models?model=cats"), 404)
+    assert "sort" in refusal(client.get("/models?sort=beauty"), 422)
 
 
 def test_unknown_names(client: TestClient) -> None:

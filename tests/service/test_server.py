@@ -102,7 +102,7 @@ def test_port_in_use(digits_store: Path) -> None:
         status, message = serve("--store", str(digits_store), "--port", str(port))
     assert status == 1
     assert f"port {port}" in message
-    assert "choose another --port" in message
+    assert "choose another --host or --port" in message
 
 
 def test_store_that_does_not_exist(tmp_path: Path) -> None:
