@@ -2,7 +2,7 @@
 
 A snapshot is written beside its place, flushed and renamed over it: a crash leaves the one before. It is read with
 torch's restricted unpickler. Random numbers and schedules need no state: both are functions of how many images the
-world has seen, so that number, the model and the optimiser are the whole of it.
+world has seen, so that number, the model, the optimiser and what the log will say are the whole of it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from training.errors import CheckpointError, RunError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`recipe`: the run's settings as JSON values; `images`: how many images the world has seen."""
+    """`recipe`: the run's settings as JSON values; `images`: how many the world saw; `sums`: the epoch's so far."""
 
     recipe: dict[str, Any]
     images: int
+    sums: dict[str, float]
     model: dict[str, Any]
     optimizer: dict[str, Any]
 
@@ -46,7 +47,7 @@ class Checkpoint:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged bytes raise almost anything
             raise CheckpointError(f"the checkpoint {path} cannot be read, it may be damaged") from error
-        expected = {"recipe": dict, "images": int, "model": dict, "optimizer": dict}
+        expected = {"recipe": dict, "images": int, "sums": dict, "model": dict, "optimizer": dict}
         if not isinstance(found, dict) or {key: type(value) for key, value in found.items()} != expected:
             raise CheckpointError(f"{path} is not a checkpoint of slimbayes train")
         return cls(**found)

@@ -22,8 +22,9 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did, over the whole world; `images` counts all that were seen so far."""
+    """What one step did, over the whole world: `size` images, which make `images` so far."""
 
+    size: int
     images: int
     epoch: int
     epoch_ended: bool
@@ -77,43 +78,61 @@ def fit(
 
     `after_step` runs on every rank after each step. Raises DivergedError when the loss is not a number any more.
     """
-    train = dataset.train
-    batches = Batches(len(train), recipe.batch_size, world.size, recipe.seed)
-    total = len(train) * recipe.epochs
-    objective = world.wrap(_Objective(state.module.to(world.device)))
-    objective.train()
+    epochs = _Epochs(state, dataset, recipe, world)
     started, already = time.monotonic(), state.images
-    order_epoch, order = -1, torch.empty(0)
-    with Stage(name, total, quiet=not world.leads) as stage:
+    with Stage(name, epochs.total, quiet=not world.leads) as stage:
         stage.advance(already, "")
-        while state.images < total:
-            epoch, seen = divmod(state.images, len(train))
-            if epoch != order_epoch:
-                order_epoch, order = epoch, batches.order(epoch)
-            of_world = batches.of_world(order, seen)
-            index = batches.of_rank(of_world, world.rank)
-            for group in state.optimizer.param_groups:
-                group["lr"] = recipe.learning_rate_at(state.images / total)
-            reseed(recipe.seed, "noise", state.images, world.rank)
-            x_NCHW = dataset.pixels.normalise(train.pixels[index].to(world.device))
-            if dataset.mirrored:
-                x_NCHW = crop_and_flip(x_NCHW, generator_for(recipe.seed, "crops", state.images, world.rank))
-            loss, figures = objective(
-                x_NCHW,
-                train.labels[index].to(world.device),
-                recipe.beta_at(state.images / len(train)),
-                len(train),
-                world.size * len(index) / len(of_world),
-            )
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            means = world.mean(figures).tolist()
-            if not all(map(torch.isfinite, map(torch.tensor, means))):
-                raise DivergedError(f"the loss is not finite after {state.images:,} images: lower the learning rate")
-            state.optimizer.step()
-            state.images += len(of_world)
-            step = Step(state.images, epoch, state.images % len(train) == 0, *means)
+        while state.images < epochs.total:
+            step = epochs.step()
             after_step(step)
             rate = (state.images - already) / (time.monotonic() - started)
-            note = f"loss {step.loss:.3f}, accuracy {step.accuracy:.3f}, KL {step.kl:,.0f}, {rate:,.0f} images/s"
-            stage.advance(len(of_world), f"epoch {epoch + 1}/{recipe.epochs}, {note}")
+            figures = f"loss {step.loss:.3f}, accuracy {step.accuracy:.3f}, KL {step.kl:,.0f}, {rate:,.0f} images/s"
+            stage.advance(step.size, f"epoch {step.epoch + 1}/{recipe.epochs}, {figures}")
+
+
+class _Epochs:
+    """Takes one step after the other, each a function of how many images the world has seen."""
+
+    def __init__(self, state: Fit, dataset: Dataset, recipe: Recipe, world: World) -> None:
+        self.state, self.dataset, self.recipe, self.world = state, dataset, recipe, world
+        self.train_size = len(dataset.train)
+        self.total = self.train_size * recipe.epochs
+        self.batches = Batches(self.train_size, recipe.batch_size, world.size, recipe.seed)
+        self.objective = world.wrap(_Objective(state.module.to(world.device)))
+        self.objective.train()
+        self.order = self.batches.order(state.images // self.train_size)
+
+    def step(self) -> Step:
+        state, size = self.state, self.train_size
+        epoch, seen = divmod(state.images, size)
+        if seen == 0:
+            self.order = self.batches.order(epoch)
+        of_world = self.batches.of_world(self.order, seen)
+        figures = self._descend(self.batches.of_rank(of_world, self.world.rank), len(of_world))
+        state.images += len(of_world)
+        return Step(len(of_world), state.images, epoch, state.images % size == 0, *figures)
+
+    def _descend(self, index: Tensor, of_world: int) -> list[float]:
+        """Move the parameters down the gradient at the images of `index`; loss, data term, KL and accuracy."""
+        state, recipe = self.state, self.recipe
+        for group in state.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate_at(state.images / self.total)
+        reseed(recipe.seed, "noise", state.images, self.world.rank)
+        beta, share = recipe.beta_at(state.images / self.train_size), self.world.size * len(index) / of_world
+        loss, figures = self.objective(*self._examples(index), beta, self.train_size, share)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        means = self.world.mean(figures)
+        if not means.isfinite().all():
+            raise DivergedError(f"the loss is not finite after {state.images:,} images: lower the learning rate")
+        state.optimizer.step()
+        return list(means.tolist())
+
+    def _examples(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised and augmented images, and their labels, on this rank's device."""
+        examples, device = self.dataset.train[index], self.world.device
+        x_NCHW = self.dataset.pixels.normalise(examples.pixels.to(device))
+        if self.dataset.mirrored:
+            generator = generator_for(self.recipe.seed, "crops", self.state.images, self.world.rank)
+            x_NCHW = crop_and_flip(x_NCHW, generator)
+        return x_NCHW, examples.labels.to(device)

@@ -68,6 +68,13 @@ class Run:
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(figures) + "\n")
 
+    def cut_log(self, images: int) -> None:
+        """Drop what was logged after `images` images: the run goes on from there and logs it again."""
+        path = self.folder / "log.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
+        write_atomically(path, "".join(kept).encode())
+
     def clear(self) -> None:
         """Remove what an earlier run left in the folder, and nothing else."""
         for name in ("posterior.safetensors", "quality.json", "checkpoint.pt", "log.jsonl", "recipe.json"):

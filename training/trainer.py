@@ -26,6 +26,8 @@ from training.recipe import Recipe
 from training.run import Run
 
 CHECKPOINT_EVERY_SECONDS = 60.0
+# What is summed over the images of an epoch; the log has the means.
+SUMMED = ("images", "loss", "data", "kl", "accuracy")
 # Draws for the figures that a finished run reports.
 DRAWS = 16
 
@@ -48,7 +50,7 @@ def train(
     """
     dataset = load_dataset(recipe.data, data_dir, seed=recipe.seed, limit=recipe.limit)
     state = Fit.begin(variational(recipe, dataset).to(world.device), recipe)
-    run = Run(out)
+    run, sums = Run(out), dict[str, float]()
     if fresh and world.leads:
         run.clear()
     world.wait()
@@ -57,11 +59,13 @@ def train(
     if run.checkpoint.exists():
         if not resume:
             raise RunError(f"{out} holds an interrupted run: pass --resume to go on, or --overwrite to start again")
-        _resume(state, recipe, run)
+        sums = _resume(state, recipe, run)
+        if world.leads:
+            run.cut_log(state.images)
     elif world.leads:
         run.begin(recipe, dataset, data_dir, world.size)
     world.wait()
-    fit(state, dataset, recipe, world, after_step=_Recorder(run, recipe, state, world))
+    fit(state, dataset, recipe, world, after_step=_Recorder(run, recipe, state, world, sums))
     if world.leads:
         posterior = posterior_of(state.module)
         worth = quality(recipe, dataset, posterior)
@@ -91,34 +95,34 @@ def quality(recipe: Recipe, dataset: Dataset, posterior: Posterior) -> dict[str,
 class _Recorder:
     """After each step: a line of log an epoch, a checkpoint now and then; the last good one survives."""
 
-    def __init__(self, run: Run, recipe: Recipe, state: Fit, world: World) -> None:
-        self.run, self.recipe, self.state, self.world = run, recipe, state, world
+    def __init__(self, run: Run, recipe: Recipe, state: Fit, world: World, sums: dict[str, float]) -> None:
+        self.run, self.recipe, self.state, self.world, self.sums = run, recipe, state, world, sums
         self.saved = time.monotonic()
 
     def __call__(self, step: Step) -> None:
         if not self.world.leads:
             return
-        if step.epoch_ended:
-            self.run.log(
-                epoch=step.epoch + 1,
-                loss=step.loss,
-                data=step.data,
-                kl=step.kl,
-                accuracy=step.accuracy,
-                images=step.images,
+        for figure in SUMMED:
+            self.sums[figure] = self.sums.get(figure, 0.0) + step.size * (
+                1 if figure == "images" else getattr(step, figure)
             )
+        if step.epoch_ended:
+            images = self.sums.pop("images")
+            means = {figure: total / images for figure, total in self.sums.items()}
+            self.run.log(epoch=step.epoch + 1, images=step.images, **means)
+            self.sums = {}
         if step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_SECONDS:
             self.save()
 
     def save(self) -> None:
         state = self.state
-        Checkpoint(
-            self.recipe.to_json(), state.images, dict(state.module.state_dict()), state.optimizer.state_dict()
-        ).save(self.run.checkpoint)
+        model, optimizer = dict(state.module.state_dict()), state.optimizer.state_dict()
+        Checkpoint(self.recipe.to_json(), state.images, self.sums, model, optimizer).save(self.run.checkpoint)
         self.saved = time.monotonic()
 
 
-def _resume(state: Fit, recipe: Recipe, run: Run) -> None:
+def _resume(state: Fit, recipe: Recipe, run: Run) -> dict[str, float]:
+    """Put `state` where the checkpoint stands; returns the sums of the epoch so far."""
     checkpoint = Checkpoint.load(run.checkpoint)
     checkpoint.check_recipe(recipe.to_json())
     try:
@@ -127,3 +131,4 @@ def _resume(state: Fit, recipe: Recipe, run: Run) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"the checkpoint {run.checkpoint} is of another architecture") from error
     state.images = checkpoint.images
+    return checkpoint.sums
