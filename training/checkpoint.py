@@ -63,14 +63,19 @@ class Checkpoint:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all, on disk when this returns."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write `data` to `path` whole or not at all, on disk when this returns; one writer at a time."""
+    staged = path.with_name(f".{path.name}.new")
     try:
         with staged.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         staged.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
     finally:

@@ -54,19 +54,21 @@ class Run:
         }
         try:
             (self.folder / "examples").mkdir(parents=True, exist_ok=True)
+            for number, pixels in enumerate(dataset.test.pixels[:EXAMPLES].numpy()):
+                label = dataset.classes[int(dataset.test.labels[number])]
+                image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+                image.save(self.folder / "examples" / f"{number:03d}-{label}.png")
         except OSError as error:
-            raise RunError(f"cannot make the run folder {self.folder}: {error.strerror}") from error
+            raise RunError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
         write_atomically(self.folder / "recipe.json", json.dumps(facts, indent=2).encode())
-        for number in range(min(EXAMPLES, len(dataset.test))):
-            label = dataset.classes[int(dataset.test.labels[number])]
-            pixels = dataset.test.pixels[number].numpy()
-            image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-            image.save(self.folder / "examples" / f"{number:03d}-{label}.png")
 
     def log(self, **figures: float | int) -> None:
         """Add one line to the log."""
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(figures) + "\n")
+        try:
+            with (self.folder / "log.jsonl").open("a") as file:
+                file.write(json.dumps(figures) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write the log of the run in {self.folder}: {error.strerror}") from error
 
     def cut_log(self, images: int) -> None:
         """Drop what was logged after `images` images: the run goes on from there and logs it again."""

@@ -1,0 +1,40 @@
+"""What every data set becomes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.data.images import Images, Pixels, Source
+from training.errors import DataError
+
+
+def test_normalised_training_images_have_mean_zero_and_deviation_one() -> None:
+    torch.manual_seed(0)
+    pixels_NHWC = torch.randint(0, 256, (50, 6, 5, 3), dtype=torch.uint8)
+    pixels_NHWC[..., 1] //= 4
+    x_NCHW = Pixels.of(pixels_NHWC).normalise(pixels_NHWC)
+    assert x_NCHW.shape == (50, 3, 6, 5)
+    assert x_NCHW.dtype == torch.float32
+    torch.testing.assert_close(x_NCHW.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(x_NCHW.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_normalise_moves_channels_first_and_no_pixels() -> None:
+    pixels_NHWC = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8)
+    x_NCHW = Pixels(4, 5, 3, (0.0, 0.5, 0.0), (1.0, 0.5, 2.0)).normalise(pixels_NHWC)
+    assert x_NCHW[1, 0, 3, 2] == pytest.approx(int(pixels_NHWC[1, 3, 2, 0]) / 255)
+    assert x_NCHW[0, 1, 2, 4] == pytest.approx(int(pixels_NHWC[0, 2, 4, 1]) / 127.5 - 1, abs=1e-6)
+    assert x_NCHW[0, 2, 0, 1] == pytest.approx(int(pixels_NHWC[0, 0, 1, 2]) / 510)
+
+
+def test_images_without_contrast_stay_finite() -> None:
+    grey = torch.full((3, 2, 2, 1), 7, dtype=torch.uint8)
+    assert Pixels.of(grey).normalise(grey).isfinite().all()
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_out_of_range_are_refused(label: int) -> None:
+    pixels = torch.zeros(2, 1, 1, 1, dtype=torch.uint8)
+    with pytest.raises(DataError, match="labels must lie in 0 to 1"):
+        Source(("a", "b"), Images(pixels, torch.tensor([0, label])))

@@ -1,0 +1,103 @@
+"""Train, calibration and test: disjoint, stratified, and a function of the seed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.data import digits, load_dataset
+from training.data.images import Dataset, Images, Source
+from training.data.split import split
+from training.errors import DataError
+
+
+def numbered(per_class: int = 100, classes: int = 3) -> Images:
+    """Images that carry their own number in two pixels, so that each can be told from the others."""
+    number = torch.arange(per_class * classes)
+    pixels = torch.stack([number // 256, number % 256], 1).to(torch.uint8)[:, None, :, None]
+    return Images(pixels, number % classes)
+
+
+def numbers(images: Images) -> set[int]:
+    return {int(high) * 256 + int(low) for high, low in images.pixels.reshape(-1, 2)}
+
+
+def parts(dataset: Dataset) -> tuple[Images, Images, Images]:
+    return dataset.train, dataset.calibration, dataset.test
+
+
+def divided(seed: int = 0, limit: int | None = None, test: Images | None = None) -> Dataset:
+    return split("numbered", Source(("a", "b", "c"), numbered(), test), seed=seed, limit=limit)
+
+
+def test_parts_are_disjoint_and_leave_nothing_out() -> None:
+    found = [numbers(part) for part in parts(divided())]
+    assert set.union(*found) == set(range(300))
+    assert sum(map(len, found)) == 300
+
+
+def test_labels_stay_with_their_images() -> None:
+    for part in parts(divided()):
+        assert all(
+            (int(p[0, 0, 0]) * 256 + int(p[0, 1, 0])) % 3 == label for p, label in zip(*_both(part), strict=True)
+        )
+
+
+def _both(part: Images) -> tuple[Tensor, list[int]]:
+    return part.pixels, part.labels.tolist()
+
+
+def test_each_part_has_its_share_of_each_class() -> None:
+    """A fifth to test on, and a tenth of the rest to calibrate on."""
+    for part, count in zip(parts(divided()), (72, 8, 20), strict=True):
+        assert part.labels.bincount().tolist() == [count] * 3
+
+
+def test_digits_are_stratified() -> None:
+    whole = digits.load(None).train.labels.bincount() / 1797
+    for part in parts(load_dataset("digits", None, seed=3)):
+        assert (part.labels.bincount() / len(part) - whole).abs().max() < 0.01
+
+
+def test_the_split_is_a_function_of_the_seed() -> None:
+    first, again, other = divided(1, 100), divided(1, 100), divided(2, 100)
+    assert all(numbers(a) == numbers(b) for a, b in zip(parts(first), parts(again), strict=True))
+    assert numbers(first.calibration) != numbers(other.calibration)
+    assert numbers(first.train) != numbers(other.train)
+
+
+def test_the_test_set_is_the_same_for_all_seeds_and_limits() -> None:
+    assert numbers(divided(1).test) == numbers(divided(2, limit=50).test)
+
+
+def test_an_official_test_set_is_kept() -> None:
+    official = Images(torch.full((5, 1, 2, 1), 255, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+    dataset = divided(test=official)
+    assert torch.equal(dataset.test.pixels, official.pixels)
+    assert len(dataset.train) + len(dataset.calibration) == 300
+
+
+@pytest.mark.parametrize("limit", [12, 30, 99, 200])
+def test_a_limit_keeps_the_same_share_of_each_class(limit: int) -> None:
+    dataset = divided(limit=limit)
+    kept = torch.cat([dataset.train.labels, dataset.calibration.labels]).bincount()
+    assert len(dataset.train) <= limit
+    assert abs(int(kept.sum()) - limit) <= 3
+    assert kept.max() - kept.min() <= 1
+
+
+def test_a_limit_above_the_size_changes_nothing() -> None:
+    assert numbers(divided(limit=10_000).train) == numbers(divided().train)
+
+
+def test_pixels_are_measured_on_the_training_images_only() -> None:
+    dataset = divided()
+    scaled = dataset.train.pixels.double() / 255
+    assert dataset.pixels.mean[0] == pytest.approx(float(scaled.mean()))
+    assert dataset.pixels.std[0] == pytest.approx(float(scaled.std(correction=0)), rel=1e-5)
+
+
+def test_too_few_images_to_train_on_are_refused() -> None:
+    with pytest.raises(DataError, match="at least two classes"):
+        load_dataset("digits", None, seed=0, limit=4)

@@ -1,0 +1,66 @@
+"""What each rank does in the distributed tests: `distributed_worker.py OUT BATCH_SIZE`, alone or under torchrun.
+
+It trains a small network with `training.loop.fit` and dumps what the rank has, drew and saw to OUT/rank-R.pt. The
+scales are tiny and the optimiser is plain gradient descent, so that the parameters' way is known.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training.bayesianize import bayesianize
+from training.data import load_dataset
+from training.distributed import joined_world
+from training.estimators import reparam
+from training.layers import BayesianLayer
+from training.loop import Fit, Step, fit
+from training.recipe import Recipe
+
+# Two batches an epoch of which the second, of 15 images, is shared unevenly by two ranks.
+TRAIN_SIZE = 31
+RECIPE = Recipe(epochs=2, learning_rate=0.1, prior_scale=1.0, initial_scale=1e-6, beta=1.0, warmup_epochs=0.0, seed=4)
+
+
+def main(out: Path, batch_size: int) -> None:
+    """Train, and dump."""
+    recipe = replace(RECIPE, batch_size=batch_size)
+    dataset = load_dataset("digits", None, seed=recipe.seed, limit=200)
+    dataset = replace(dataset, train=dataset.train[:TRAIN_SIZE])
+    noises: list[Tensor] = []
+    seen: list[int] = []
+    steps: list[Step] = []
+
+    def recording(layer: BayesianLayer, x: Tensor) -> Tensor:
+        with torch.random.fork_rng():
+            noises.append(torch.randn_like(layer.mean))
+        seen.append(len(x))
+        return reparam.draw(layer, x)
+
+    with joined_world("cpu") as world:
+        torch.manual_seed(100 + world.rank)  # ranks start apart, and must not stay so
+        plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        if world.leads:
+            torch.manual_seed(0)
+            plain[1].reset_parameters()
+        module = bayesianize(plain, recording, prior_scale=recipe.prior_scale, initial_scale=recipe.initial_scale)
+        before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        state = Fit(module, torch.optim.SGD(module.parameters(), lr=recipe.learning_rate))
+        fit(state, dataset, recipe, world, after_step=steps.append)
+        dump = {
+            "world": (world.rank, world.size),
+            "before": before,
+            "after": module.state_dict(),
+            "noises": noises,
+            "seen": seen,
+            "steps": [(step.images, step.loss, step.data, step.kl, step.accuracy) for step in steps],
+        }
+        torch.save(dump, out / f"rank-{world.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,39 @@
+"""What a person sees where there is no terminal: a line now and then, and one at the end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from training import progress
+from training.progress import Stage
+
+
+def test_a_stage_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Stage("training", total=10) as stage:
+        stage.advance(4, "loss 0.9")
+        stage.advance(6, "loss 0.4")
+    assert re.fullmatch(r"training: done in \d+\.\d s, loss 0\.4\n", capsys.readouterr().out)
+
+
+def test_lines_in_between_say_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", -1.0)
+    with Stage("training", total=10) as stage:
+        stage.advance(4, "loss 0.9")
+    assert capsys.readouterr().out.startswith("training: 40%, loss 0.9\n")
+
+
+def test_a_quiet_stage_shows_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", -1.0)
+    with Stage("training", total=10, quiet=True) as stage:
+        stage.advance(10, "loss 0.4")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_stage_that_fails_is_not_said_to_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="stop"), Stage("training", total=10):
+        raise ValueError("stop")
+    assert "done" not in capsys.readouterr().out

@@ -1,0 +1,91 @@
+"""Settings that make no sense are refused with what was wrong and what was expected; the learning rate's shape."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.errors import RecipeError
+from training.recipe import SUITED, Recipe, suited
+
+BAD = [
+    ({"epochs": 0}, "epochs must be at least 1, got 0"),
+    ({"epochs": -3}, "epochs must be at least 1, got -3"),
+    ({"batch_size": 0}, "batch size must be at least 1, got 0"),
+    ({"learning_rate": 0.0}, "learning rate must be above 0, got 0.0"),
+    ({"learning_rate": math.inf}, "learning rate must be above 0, got inf"),
+    ({"learning_rate": math.nan}, "learning rate must be above 0, got nan"),
+    ({"prior_scale": -0.1}, "prior scale must be above 0, got -0.1"),
+    ({"initial_scale": 0.0}, "initial scale must be above 0, got 0.0"),
+    ({"beta": 1.5}, "beta must be from 0 to 1, got 1.5"),
+    ({"beta": -0.1}, "beta must be from 0 to 1, got -0.1"),
+    ({"beta": math.nan}, "beta must be from 0 to 1, got nan"),
+    ({"warmup_epochs": -1.0}, "warm-up must be at least 0 epochs, got -1.0"),
+    ({"seed": -1}, "seed must be a whole number from 0, got -1"),
+    ({"seed": 2**63}, "seed must be a whole number from 0"),
+    ({"limit": 3}, "limit must be at least 4 images, got 3"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD)
+def test_a_bad_value_is_named_with_what_was_expected(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        Recipe(**settings)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"beta": 0.0}, {"beta": 1.0}, {"warmup_epochs": 0.0}, {"limit": 4}, {"epochs": 1}]
+)
+def test_values_at_the_edge_are_taken(settings: dict[str, Any]) -> None:
+    recipe = Recipe(**settings)
+    assert all(getattr(recipe, name) == value for name, value in settings.items())
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe(data="cifar10", architecture="resnet20", epochs=7, beta=0.25, seed=9, limit=100)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_unknown_settings_are_named() -> None:
+    with pytest.raises(RecipeError, match=r"unknown settings: epoch, momentum"):
+        Recipe.from_json({"momentum": 1, "epoch": 3, "beta": 0.5})
+
+
+def test_settings_of_the_wrong_type_are_refused() -> None:
+    with pytest.raises(RecipeError, match="wrong type"):
+        Recipe.from_json({"epochs": "many"})
+
+
+@pytest.mark.parametrize("data", SUITED)
+def test_what_suits_a_data_set_may_be_changed(data: str) -> None:
+    assert suited(data, epochs=None, beta=None) == SUITED[data]
+    changed = suited(data, epochs=3, beta=0.0, limit=None)
+    assert (changed.data, changed.epochs, changed.beta) == (data, 3, 0.0)
+    assert changed.architecture == SUITED[data].architecture
+
+
+def test_a_change_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(RecipeError, match="epochs must be at least 1, got 0"):
+        suited("digits", epochs=0)
+
+
+@given(st.floats(1e-6, 1), st.floats(0, 1))
+def test_the_learning_rate_stays_between_nothing_and_its_peak(peak: float, progress: float) -> None:
+    assert 0 <= Recipe(learning_rate=peak).learning_rate_at(progress) <= peak
+
+
+def test_the_learning_rate_rises_then_falls_like_a_cosine() -> None:
+    recipe = Recipe(learning_rate=0.01)
+    assert 0 < recipe.learning_rate_at(0.0) < 0.001
+    assert recipe.learning_rate_at(0.025) == pytest.approx(0.005)
+    assert recipe.learning_rate_at(0.05) == pytest.approx(0.01)
+    assert recipe.learning_rate_at(0.525) == pytest.approx(0.005)
+    assert recipe.learning_rate_at(1.0) == pytest.approx(0, abs=1e-12)
+    rates = [recipe.learning_rate_at(0.05 + 0.95 * step / 100) for step in range(101)]
+    assert rates == sorted(rates, reverse=True)

@@ -1,0 +1,180 @@
+"""A whole run: what is left of it, that it is not overwritten, and that an interruption leaves no trace in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from training import trainer
+from training.checkpoint import Checkpoint
+from training.cli import app
+from training.distributed import World
+from training.errors import CheckpointError, RunError
+from training.loop import Step
+from training.recipe import Recipe
+from training.run import Run
+from training.trainer import train
+
+RECIPE = Recipe(epochs=2, estimator="reparam", limit=60, warmup_epochs=1.0)
+EPOCHS = 12
+COMMAND = ["--limit", "200", "--epochs", str(EPOCHS), "--estimator", "reparam", "--device", "cpu"]
+# The same command with a checkpoint after each step, so that most of the time one is being written.
+EAGER = "import training.trainer; training.trainer.CHECKPOINT_EVERY_SECONDS = -1; from training.cli import app; app()"
+
+
+def posterior_bytes(folder: Path) -> bytes:
+    return (folder / "posterior.safetensors").read_bytes()
+
+
+class _Interruption(Exception):
+    pass
+
+
+def interrupted_at(images: int) -> Callable[[trainer._Recorder, Step], None]:
+    """A recorder that saves at that many images, and is interrupted at the step after it."""
+    record = trainer._Recorder.__call__
+
+    def call(self: trainer._Recorder, step: Step) -> None:
+        if step.images > images:
+            raise _Interruption
+        record(self, step)
+        if step.images == images:
+            self.save()
+
+    return call
+
+
+def test_a_run_leaves_its_recipe_log_quality_and_posterior(tmp_path: Path, alone: World) -> None:
+    run = train(RECIPE, tmp_path, alone)
+    assert run.finished
+    assert run.recipe() == RECIPE
+    assert set(run.quality()) == {"accuracy", "nll", "ece", "images", "draws"}
+    assert run.quality()["images"] == 359
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert {"0.0.weight", "1.0.weight", "3.0.weight", "6.weight"} == set(run.posterior().weights)
+
+
+def test_a_finished_run_is_not_overwritten(tmp_path: Path, alone: World) -> None:
+    train(RECIPE, tmp_path, alone)
+    before = posterior_bytes(tmp_path)
+    for resume in (False, True):
+        with pytest.raises(RunError, match="holds a finished run: choose another --out, or pass --overwrite"):
+            train(replace(RECIPE, seed=1), tmp_path, alone, resume=resume)
+    assert posterior_bytes(tmp_path) == before
+
+
+def test_overwrite_replaces_a_finished_run(tmp_path: Path, alone: World) -> None:
+    train(RECIPE, tmp_path / "run", alone)
+    train(replace(RECIPE, seed=1), tmp_path / "run", alone, fresh=True)
+    train(replace(RECIPE, seed=1), tmp_path / "other", alone)
+    assert posterior_bytes(tmp_path / "run") == posterior_bytes(tmp_path / "other")
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run that stopped in the middle of its second epoch."""
+    monkeypatch.setattr(trainer._Recorder, "__call__", interrupted_at(50 + 32))
+    with pytest.raises(_Interruption):
+        train(RECIPE, tmp_path / "run", alone)
+    monkeypatch.undo()
+    assert Checkpoint.load(tmp_path / "run" / "checkpoint.pt").images == 50 + 32
+    return tmp_path / "run"
+
+
+def test_a_run_resumed_within_an_epoch_equals_one_that_was_not(interrupted: Path, tmp_path: Path, alone: World) -> None:
+    train(RECIPE, interrupted, alone, resume=True)
+    train(RECIPE, tmp_path / "whole", alone)
+    assert posterior_bytes(interrupted) == posterior_bytes(tmp_path / "whole")
+    assert (interrupted / "log.jsonl").read_text() == (tmp_path / "whole" / "log.jsonl").read_text()
+
+
+def test_an_interrupted_run_is_not_touched_unasked(interrupted: Path, alone: World) -> None:
+    before = (interrupted / "checkpoint.pt").read_bytes()
+    with pytest.raises(RunError, match="holds an interrupted run: pass --resume to go on, or --overwrite"):
+        train(RECIPE, interrupted, alone)
+    assert (interrupted / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_run_cannot_be_resumed_with_another_recipe(interrupted: Path, alone: World) -> None:
+    for other in (replace(RECIPE, epochs=3), replace(RECIPE, architecture="resnet20")):
+        with pytest.raises(CheckpointError, match=r"(epochs 2|architecture 'convnet'), this run asks for"):
+            train(other, interrupted, alone, resume=True)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(interrupted: Path, alone: World) -> None:
+    """Also where its recipe says otherwise."""
+    found = Checkpoint.load(interrupted / "checkpoint.pt")
+    replace(found, model={"weight": found.model["6.mean"]}).save(interrupted / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="of another architecture"):
+        train(RECIPE, interrupted, alone, resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused(interrupted: Path, alone: World) -> None:
+    (interrupted / "checkpoint.pt").write_bytes((interrupted / "checkpoint.pt").read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="may be damaged"):
+        train(RECIPE, interrupted, alone, resume=True)
+
+
+def test_resume_without_a_checkpoint_begins(tmp_path: Path, alone: World) -> None:
+    assert train(RECIPE, tmp_path, alone, resume=True).finished
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """The run that nobody killed."""
+    folder = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    command = [sys.executable, "-m", "training", *COMMAND, "--out", str(folder)]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [["-m", "training"], ["-c", EAGER]], ids=["checkpoint an epoch", "each step"])
+def test_a_run_killed_at_a_random_moment_and_resumed_equals_one_that_was_not(
+    program: list[str], uninterrupted: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    run = Run(tmp_path / "run")
+    arguments = [*COMMAND, "--out", str(run.folder)]
+    after, wait = random.randrange(1, EPOCHS - 4), random.uniform(0, 0.2)
+    victim = subprocess.Popen(
+        [sys.executable, *program, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait_for_lines(run.folder / "log.jsonl", after, victim)
+        time.sleep(wait)
+    finally:
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait()
+    killed = f"killed {wait:.3f} s after epoch {after}"
+    assert victim.returncode == -signal.SIGKILL, killed
+    assert not run.finished, killed
+
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 1
+    assert "holds an interrupted run: pass --resume" in refused.stderr
+    command = [sys.executable, "-m", "training", *arguments, "--resume"]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    assert posterior_bytes(run.folder) == posterior_bytes(uninterrupted), killed
+    assert run.quality() == Run(uninterrupted).quality()
+
+
+def _wait_for_lines(log: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Return once the checkpoint that follows the log's line `count` may be on its way."""
+    deadline = time.monotonic() + 60
+    while not log.exists() or len(log.read_text().splitlines()) <= count:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "the run did not begin"
+        time.sleep(0.005)
