@@ -23,9 +23,9 @@ def test_demo(tmp_path: Path) -> None:
         "fine-tuning p95: done",
         "Published digits",
         "noise-0.png",
-        "▀",
+        "▓▓",
         "nats",
-        "ms/answer",
+        "as GET /models",
     ):
         assert shown in result.stdout
     store = Store.open(tmp_path / "store")
@@ -41,4 +41,4 @@ def test_demo(tmp_path: Path) -> None:
     assert dense.accuracy >= 0.97
     assert levels["p80"].metrics.accuracy >= dense.accuracy - 0.015  # one image of the test split is 0.28 points
     assert levels["p90"].multiply_adds * 5 <= levels["dense"].multiply_adds
-    assert all(level.metrics.ood_auroc["noise"] > 0.5 for level in levels.values())
+    assert all(sum(level.metrics.ood_auroc[name] for level in levels.values()) / 5 > 0.5 for name in ("noise", "crops"))

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -14,6 +15,7 @@ from model_store.store import Store
 from service.app import create_app
 from service.errors import StartError
 from service.settings import Settings
+from tests.service.conftest import png
 from tests.service.test_predict import PNG, ask, refusal
 
 SECOND = "20301231-235959-abcdef"
@@ -95,6 +97,28 @@ def test_nothing_to_serve(store: Path, tmp_path: Path) -> None:
     alter(store, "dense")
     with pytest.raises(StartError, match="no version that can be served"):
         create_app(Settings(store=store))
+
+
+def test_abstains_exactly_above_the_threshold(store: Path) -> None:
+    """The decision follows from the entropy and the manifest's threshold, which the entropy may reach."""
+    generator = np.random.default_rng(1)
+    pictures = [png(generator.integers(0, 256, (8, 8), dtype=np.uint8)) for _ in range(8)]
+
+    def ask_all() -> list[dict[str, Any]]:
+        with TestClient(create_app(Settings(store=store))) as client:
+            return [ask(client, picture, version=SECOND, level="p90")["predictions"][0] for picture in pictures]
+
+    entropies = sorted(prediction["uncertainty"]["total"] for prediction in ask_all())
+    levels = json.loads((store / "digits" / SECOND / "manifest.json").read_text())["levels"]
+    for level in levels:
+        level["calibration"]["abstain_above"] = entropies[4]
+    change_manifest(store, levels=levels)
+    for prediction in ask_all():
+        sure = prediction["uncertainty"]["total"] <= entropies[4]
+        assert (prediction["decision"], prediction["reason"]) == (
+            ("accept", None) if sure else ("abstain", "uncertain")
+        )
+    assert entropies[4] < entropies[5]
 
 
 def test_several_models(store: Path, example: bytes) -> None:
