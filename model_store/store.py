@@ -49,6 +49,8 @@ class Store:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make a store at {root}: {error.strerror}") from error
+        if not os.access(root, os.W_OK, effective_ids=True):
+            raise StoreError(f"cannot write to the store at {root}: check its permissions")
         return cls.open(root)
 
     # Reading

@@ -25,6 +25,7 @@ from pruning.network import (
     Normalisation,
     Relu,
     Weighted,
+    reachable,
     sources,
 )
 from training.posterior import GaussianWeight
@@ -139,9 +140,4 @@ def _without_dead_branches(network: Network) -> Network:
                 renamed[node.name] = moved.source if moved.other in zero else moved.other
                 continue
         nodes.append(moved)
-    read, alive = {network.output}, []
-    for node in reversed(nodes):
-        if node.name in read:
-            alive.append(node)
-            read |= set(sources(node))
-    return Network(network.pixels, tuple(reversed(alive)))
+    return reachable(Network(network.pixels, tuple(nodes)))

@@ -174,7 +174,7 @@ class _Writer:
     def _weight(self, name: str, weight: GaussianWeight) -> str:
         if not (weight.scale > 0).any():
             return self._constant(f"{name}.weight", weight.mean.numpy())
-        parts = [self._values(f"{name}.{part}", values) for part, values in weight.__dict__.items()]
+        parts = [self._values(f"{name}.mean", weight.mean), self._values(f"{name}.scale", weight.scale)]
         self._node("GaussianWeight", parts, f"{name}.weight", domain=DOMAIN)
         return f"{name}.weight"
 

@@ -6,7 +6,6 @@ topological order. The graph is frozen: a transformation makes another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -144,11 +143,16 @@ class Network:
         )
 
 
+def reachable(network: Network) -> Network:
+    """The network without what its logits do not depend on."""
+    read, alive = {network.output}, []
+    for node in reversed(network.nodes):
+        if node.name in read:
+            alive.append(node)
+            read |= set(sources(node))
+    return Network(network.pixels, tuple(reversed(alive)))
+
+
 def sources(node: Node) -> tuple[str, ...]:
     """The tensors that a node reads."""
     return (node.source, node.other) if isinstance(node, Add) else (node.source,)
-
-
-def means(network: Network) -> Mapping[str, Tensor]:
-    """The weights of the mean network, by node."""
-    return {name: node.weight.mean for name, node in network.weighted.items()}

@@ -24,6 +24,8 @@ from pruning.network import (
     Node,
     Normalisation,
     Relu,
+    reachable,
+    sources,
 )
 from training.data.images import Pixels
 from training.posterior import GaussianWeight, Posterior
@@ -44,8 +46,21 @@ def trace(plain: nn.Module, posterior: Posterior, pixels: Pixels) -> Network:
         traced = fx.symbolic_trace(plain)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise TraceError(f"the network's forward pass cannot be traced: {error}") from error
-    ShapeProp(traced).propagate(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
-    return Network(pixels, tuple(_Reader(traced, posterior).read()))
+    try:
+        ShapeProp(traced).propagate(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
+    except RuntimeError as error:
+        raise TraceError(f"the network does not take {pixels.width} x {pixels.height} images") from error
+    network = reachable(Network(pixels, tuple(_Reader(traced, posterior).read())))
+    _check_flattening(network)
+    return network
+
+
+def _check_flattening(network: Network) -> None:
+    """Channels are followed through `Flatten` to linear layers and to the logits, and nowhere else."""
+    flattened = {node.name for node in network.nodes if isinstance(node, Flatten)}
+    for node in network.nodes:
+        if not isinstance(node, Linear) and flattened & set(sources(node)):
+            raise TraceError(f"{node.name}: only a linear layer may read what was flattened")
 
 
 class _Reader:
@@ -75,12 +90,17 @@ class _Reader:
         else:
             reader = FUNCTIONS.get(node.target)
             subject = None
+        unknown = node.kwargs.keys() - HARMLESS
+        if unknown:
+            raise TraceError(f"{node.name}: cannot prune a call with named arguments: {', '.join(sorted(unknown))}")
         if reader is None:
             what = type(subject).__name__ if subject is not None else getattr(node.target, "__name__", node.target)
             raise TraceError(f"{node.target}: cannot prune a network with {what}")
         made = reader(self, node, subject)
         if made is None:  # does nothing when predicting
             return self.source(node)
+        if made.name == IMAGES or made.name in {earlier.name for earlier in self.nodes}:
+            raise TraceError(f"{made.name}: a layer may be used once, and not be called {IMAGES}")
         self.nodes.append(made)
         return made.name
 
@@ -95,8 +115,10 @@ class _Reader:
         return known or GaussianWeight(plain.detach().clone(), torch.zeros_like(plain))
 
     def convolution(self, node: fx.Node, module: nn.Conv2d) -> Node:
-        if module.groups != 1 or module.dilation != (1, 1) or not isinstance(module.padding, tuple):
-            raise TraceError(f"{node.target}: cannot prune a convolution with groups, dilation or named padding")
+        plain = module.groups == 1 and module.dilation == (1, 1) and isinstance(module.padding, tuple)
+        if not plain or module.padding_mode != "zeros":
+            raise TraceError(f"{node.target}: cannot prune a convolution with groups, dilation or padding but zeros")
+        assert isinstance(module.padding, tuple)
         path = str(node.target)
         shape = node.meta["tensor_meta"].shape
         return Convolution(
@@ -111,13 +133,15 @@ class _Reader:
 
     def linear(self, node: fx.Node, module: nn.Linear) -> Node:
         path = str(node.target)
+        if len(node.meta["tensor_meta"].shape) != 2:
+            raise TraceError(f"{path}: a linear layer must read one vector an image")
         return Linear(
             path, self.source(node), self.weight(path, module.weight), _bias(module.bias, module.out_features)
         )
 
     def normalisation(self, node: fx.Node, module: nn.BatchNorm2d) -> Node:
-        if module.running_mean is None or module.running_var is None:
-            raise TraceError(f"{node.target}: normalisation must have running statistics")
+        if module.running_mean is None or module.running_var is None or not module.affine:
+            raise TraceError(f"{node.target}: normalisation must have running statistics, a weight and a bias")
         gain, shift = module.weight.detach(), module.bias.detach()
         factor = gain / torch.sqrt(module.running_var + module.eps)
         return Normalisation(str(node.target), self.source(node), factor, shift - module.running_mean * factor)
@@ -126,7 +150,10 @@ class _Reader:
         return Relu(node.name, self.source(node))
 
     def add(self, node: fx.Node, module: None) -> Node:
-        return Add(node.name, self.source(node), self.source(node, 1))
+        left, right = self.source(node), self.source(node, 1)
+        if len({tuple(argument.meta["tensor_meta"].shape) for argument in node.all_input_nodes}) > 1:
+            raise TraceError(f"{node.name}: only tensors of one shape can be added")
+        return Add(node.name, left, right)
 
     def max_pool(self, node: fx.Node, module: nn.MaxPool2d) -> Node:
         if _pair(module.dilation) != (1, 1) or module.ceil_mode:
@@ -169,6 +196,10 @@ FUNCTIONS: dict[Any, Callable[[_Reader, fx.Node, Any], Node | None]] = {
     F.relu: _Reader.relu,
     torch.flatten: _Reader.flatten,
 }
+
+
+# Named arguments that change nothing here; what flattening makes is checked by its shape.
+HARMLESS = {"inplace", "start_dim", "end_dim"}
 
 
 def _bias(bias: Tensor | None, width: int) -> Tensor:

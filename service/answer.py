@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -28,11 +29,11 @@ class Uncertainty(BaseModel):
     epistemic: float = Field(description="Mutual information: how much the draws disagree.")
 
 
-class MonteCarlo(BaseModel):
-    """Draws used, the standard error of the top probability, and why drawing stopped."""
+class Sampling(BaseModel):
+    """Draws used, the standard error of the top probability (null for a single draw), and why drawing stopped."""
 
     draws: int
-    standard_error: float
+    standard_error: float | None
     stop: Literal["samples"]
 
 
@@ -43,10 +44,12 @@ class Prediction(BaseModel):
     probability: float
     probabilities: list[ClassProbability] = Field(description="Most probable first.")
     uncertainty: Uncertainty
-    prediction_set: list[str] = Field(description="Holds the true class with probability 1 - alpha or more.")
+    prediction_set: list[str] = Field(
+        description="Holds the true class with probability 1 - alpha or more, at the default samples."
+    )
     decision: Literal["accept", "abstain"]
     reason: Literal["uncertain"] | None = Field(None, description="Why it abstains.")
-    monte_carlo: MonteCarlo
+    monte_carlo: Sampling
 
 
 class Timing(BaseModel):
@@ -93,6 +96,7 @@ def _prediction(
     mean = summary.mean[image]
     order = (-mean).argsort(kind="stable").tolist()
     total = float(summary.total[image])
+    error = float(summary.standard_error[image])
     sure = total <= calibration.abstain_above
     return Prediction(
         label=classes[order[0]],
@@ -113,5 +117,5 @@ def _prediction(
         prediction_set=[classes[k] for rank, k in enumerate(order) if rank == 0 or 1 - mean[k] <= quantile],
         decision="accept" if sure else "abstain",
         reason=None if sure else "uncertain",
-        monte_carlo=MonteCarlo(draws=draws, standard_error=float(summary.standard_error[image]), stop="samples"),
+        monte_carlo=Sampling(draws=draws, standard_error=error if isfinite(error) else None, stop="samples"),
     )

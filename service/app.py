@@ -26,8 +26,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async def warm() -> None:
-            await anyio.to_thread.run_sync(catalog.warm)
-            app.state.ready = True
+            app.state.ready = await anyio.to_thread.run_sync(catalog.warm)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(warm)
@@ -40,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings, app.state.catalog = settings, catalog
     app.state.admission, app.state.ready = Admission(settings.max_queue), False
+    app.state.computing = anyio.CapacityLimiter(catalog.num_workers)
     problem.install(app)
     for routes in (predict, models, health):
         app.include_router(routes.router)

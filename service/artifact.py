@@ -38,10 +38,15 @@ class RandomWeight:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The graph without its random weights, which it expects as initializers, and those weights in a fixed order."""
+    """The graph without its random weights, which it expects as initializers, and those weights in a fixed order.
+
+    `image_shape` is (H, W, C) of the uint8 images that it takes, `num_classes` K of the logits that it gives.
+    """
 
     graph: onnx.ModelProto
     weights: tuple[RandomWeight, ...]
+    image_shape: tuple[int, ...]
+    num_classes: int
 
 
 def read_artifact(data: bytes) -> Artifact:
@@ -50,13 +55,15 @@ def read_artifact(data: bytes) -> Artifact:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         raise ArtifactError("the file is not an ONNX model") from error
-    _check_operators(model)
-    _check_tensors(model)
     try:
+        _check_operators(model)
+        _check_tensors(model)
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
+        return _take_weights_out(model)
+    except ArtifactError:
+        raise
+    except Exception as error:  # what a forged model raises in the checker or in numpy is not foreseeable
         raise ArtifactError("the file is not a valid ONNX model") from error
-    return _take_weights_out(model)
 
 
 def _check_operators(model: onnx.ModelProto) -> None:
@@ -86,9 +93,8 @@ def _check_tensors(model: onnx.ModelProto) -> None:
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise ArtifactError("the file names data outside itself")
     shapes = [tensor.dims for tensor in model.graph.initializer] + [s.dims for s in model.graph.sparse_initializer]
-    for shape in shapes:
-        if any(size < 0 for size in shape) or math.prod(shape) > MAX_ELEMENTS:
-            raise ArtifactError(f"the file declares a tensor of shape {list(shape)}, larger than any level has")
+    if any(size < 0 for shape in shapes for size in shape) or sum(map(math.prod, shapes)) > MAX_ELEMENTS:
+        raise ArtifactError("the file declares tensors larger than any level has")
 
 
 def _tensors(model: onnx.ModelProto) -> Iterable[TensorProto]:
@@ -114,7 +120,18 @@ def _take_weights_out(model: onnx.ModelProto) -> Artifact:
     graph.graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in values.items() if name not in inputs
     )
-    return Artifact(graph, weights)
+    return Artifact(graph, weights, *_interface(model))
+
+
+def _interface(model: onnx.ModelProto) -> tuple[tuple[int, ...], int]:
+    """The shape of one image and the number of classes, of a model with the input and output that we know."""
+    (images,), (logits,) = model.graph.input, model.graph.output
+    takes, gives = images.type.tensor_type, logits.type.tensor_type
+    if (images.name, takes.elem_type, len(takes.shape.dim)) != ("images", TensorProto.UINT8, 4):
+        raise ArtifactError("the file must take images as uint8 [N, H, W, C]")
+    if (logits.name, gives.elem_type, len(gives.shape.dim)) != ("logits", TensorProto.FLOAT, 2):
+        raise ArtifactError("the file must give logits as float32 [N, K]")
+    return tuple(dim.dim_value for dim in takes.shape.dim[1:]), gives.shape.dim[1].dim_value
 
 
 def _random_weight(node: onnx.NodeProto, values: dict[str, npt.NDArray[np.generic]]) -> RandomWeight:

@@ -43,13 +43,19 @@ class Bank:
         }
 
     def first(self, count: int, workers: Executor) -> list[onnxruntime.InferenceSession]:
-        """The first `count` networks; those that are missing are built on `workers`."""
-        with self.lock:
-            missing = range(len(self.networks), count)
-            self.networks.extend(
-                workers.map(lambda draw: plain_network(self.artifact.graph, self.weights(draw)), missing)
-            )
-            return self.networks[:count]
+        """The first `count` networks; those that are missing are built on `workers`.
+
+        Nobody who needs no new network waits for those that do.
+        """
+        if len(self.networks) < count:
+            with self.lock:
+                missing = range(len(self.networks), count)
+                for network in workers.map(self._build, missing):
+                    self.networks.append(network)
+        return self.networks[:count]
+
+    def _build(self, draw: int) -> onnxruntime.InferenceSession:
+        return plain_network(self.artifact.graph, self.weights(draw))
 
 
 def plain_network(graph: onnx.ModelProto, weights: dict[str, FloatArray]) -> onnxruntime.InferenceSession:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from model_store.errors import StoreError
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
-from service.artifact import read_artifact
+from service.artifact import Artifact, read_artifact
 from service.bank import Bank
 from service.cores import usable_cores
 from service.engine import Engine
@@ -30,23 +30,28 @@ class ServedLevel:
         self._catalog, self._lock = catalog, threading.Lock()
         self._engine: Engine | None = None
 
+    @property
+    def default_samples(self) -> int:
+        """Draws of a request that asks for none."""
+        return min(self.level.monte_carlo.draws, self._catalog.settings.max_samples)
+
     def engine(self) -> Engine:
-        """The level's engine; raise UnknownNameError where its file was altered since the service started."""
+        """The level's engine; raise UnknownNameError where its file was altered since, or cannot be run."""
         with self._lock:
             if self._engine is None:
                 try:
-                    artifact = read_artifact(self._catalog.store.read_level(self.manifest, self.level.name))
+                    artifact = self._catalog.artifact(self.manifest, self.level)
+                    engine = Engine(Bank(artifact, self.level.sha256), self._catalog.workers, self._catalog.num_workers)
+                    engine.prepare(1)
                 except (StoreError, ArtifactError) as error:
                     log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
-                    raise _refused(self.manifest.model, self.manifest.version) from error
-                bank = Bank(artifact, self.level.sha256)
-                self._engine = Engine(bank, self._catalog.workers, self._catalog.num_workers)
+                    raise _refused(self.manifest.model, self.manifest.version, str(error)) from error
+                self._engine = engine
             return self._engine
 
     def warm(self) -> None:
         """Build the bank of default draws."""
-        engine = self.engine()
-        engine.bank.first(self.level.monte_carlo.draws, self._catalog.workers)
+        self.engine().prepare(self.default_samples)
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,11 @@ class Catalog:
             self.store = Store.open(settings.store)
             self.num_workers = settings.threads or usable_cores()
             self.workers = ThreadPoolExecutor(self.num_workers, thread_name_prefix="draws")
-            self.aliases = {model: self.store.aliases(model) for model in self.store.models()}
-            self.models = {
-                model: {name: self._read(model, name) for name in self.store.versions(model)} for model in self.aliases
-            }
+            names = self.store.models()
         except StoreError as error:
             raise StartError(str(error)) from error
+        self.aliases = {model: self._read_aliases(model) for model in names}
+        self.models = {model: {name: self._read(model, name) for name in self.store.versions(model)} for model in names}
         if not any(version.manifest for versions in self.models.values() for version in versions.values()):
             raise StartError(f"the store at {settings.store} has no version that can be served: publish one first")
         if settings.default_model is not None and settings.default_model not in self.models:
@@ -84,20 +88,38 @@ class Catalog:
         try:
             manifest = self.store.manifest(model, name)
             for level in manifest.levels:
-                read_artifact(self.store.read_level(manifest, level.name))
+                self.artifact(manifest, level)
         except (StoreError, ArtifactError) as error:
             log.warning("refusing version %s of %s: %s", name, model, error)
             return ServedVersion(name, refusal=str(error))
         levels = {level.name: ServedLevel(manifest, level, self) for level in manifest.levels}
         return ServedVersion(name, manifest, levels)
 
-    def warm(self) -> None:
-        """Build the banks that a request without parameters would need, for every model."""
+    def _read_aliases(self, model: str) -> dict[str, str]:
+        try:
+            return self.store.aliases(model)
+        except StoreError as error:
+            log.warning("model %s has no aliases: %s", model, error)
+            return {}
+
+    def artifact(self, manifest: Manifest, level: Level) -> Artifact:
+        """A level's verified file; raise StoreError or ArtifactError where it is not what the manifest says."""
+        artifact = read_artifact(self.store.read_level(manifest, level.name))
+        shape = (manifest.input.height, manifest.input.width, manifest.input.channels)
+        if (artifact.image_shape, artifact.num_classes) != (shape, len(manifest.classes)):
+            raise ArtifactError(f"the file of level {level.name} has other images or classes than its manifest")
+        return artifact
+
+    def warm(self) -> bool:
+        """Build the banks that a request without parameters needs; whether any model can answer one then."""
+        answering = 0
         for model in self.models:
             try:
                 self.level(model, None, None).warm()
+                answering += 1
             except UnknownNameError as error:
                 log.warning("model %s cannot answer by default: %s", model, error)
+        return answering > 0
 
     def level(self, model: str | None, version: str | None, level: str | None) -> ServedLevel:
         """What a request means; by default the only model, `production` or the newest version, its default level.
@@ -121,7 +143,7 @@ class Catalog:
             known = ", ".join([*ready, *sorted(aliases)]) or "none"
             raise UnknownNameError(f"model {model} has no version or alias {name!r}: there is {known}")
         if found.manifest is None:
-            raise _refused(model, found.name)
+            raise _refused(model, found.name, found.refusal or "")
         return found
 
     def versions(self, model: str) -> dict[str, ServedVersion]:
@@ -133,9 +155,10 @@ class Catalog:
     def _model(self, model: str | None) -> str:
         name = model or self.settings.default_model
         if name is None:
-            if len(self.models) > 1:
-                raise ParameterError(f"there are several models, so name one with ?model=: {', '.join(self.models)}")
-            name = next(iter(self.models))
+            ready = [name for name, versions in self.models.items() if any(v.manifest for v in versions.values())]
+            if len(ready) > 1:
+                raise ParameterError(f"there are several models, so name one with ?model=: {', '.join(ready)}")
+            name = ready[0]
         return name
 
     def close(self) -> None:
@@ -143,5 +166,5 @@ class Catalog:
         self.workers.shutdown()
 
 
-def _refused(model: str, version: str) -> UnknownNameError:
-    return UnknownNameError(f"version {version} of {model} is not served: it did not pass verification")
+def _refused(model: str, version: str, reason: str) -> UnknownNameError:
+    return UnknownNameError(f"version {version} of {model} is not served, it did not pass verification: {reason}")

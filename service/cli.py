@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from service.errors import AnswerError, ServiceError
@@ -29,7 +30,7 @@ def serve(
     threads: Annotated[int | None, typer.Option(help="Threads; by default what the CPU quota allows.")] = None,
     max_samples: Annotated[int | None, typer.Option(help="Most draws of a request.  [default: 256]")] = None,
     max_images: Annotated[int | None, typer.Option(help="Most images of a request.  [default: 32]")] = None,
-    max_pixels: Annotated[int | None, typer.Option(help="Most pixels of an image.  [default: 50000000]")] = None,
+    max_pixels: Annotated[int | None, typer.Option(help="Most pixels of an image.  [default: 16777216]")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="Most bytes of a body.  [default: 33554432]")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Most images x draws that wait.  [default: 65536]")] = None,
 ) -> None:
@@ -85,7 +86,9 @@ def predict(
         decision = one.decision if one.reason is None else f"{one.decision} ({one.reason})"
         numbers = (f"{entropy:.3f}" for entropy in entropies)
         likely = f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}"
-        table.add_row(path.name, one.label, likely, " ".join(one.prediction_set), *numbers, decision)
+        table.add_row(
+            escape(path.name), escape(one.label), likely, escape(" ".join(one.prediction_set)), *numbers, decision
+        )
     console = Console()
     console.print(table)
     return console.print(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from service.answer import Answer
 from service.errors import AnswerError
 from service.listing import Listing
 from service.payload import FIELD
+
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class Client:
@@ -32,11 +36,11 @@ class Client:
         """
         files = [(FIELD, picture) for picture in pictures]
         query = {name: value for name, value in parameters.items() if value is not None}
-        return Answer.model_validate_json(self._send("POST", "/predict", params=query, files=files))
+        return _parse(Answer, self._send("POST", "/predict", params=query, files=files))
 
     def models(self) -> Listing:
         """Everything that the service serves."""
-        return Listing.model_validate_json(self._send("GET", "/models"))
+        return _parse(Listing, self._send("GET", "/models"))
 
     def ready(self) -> bool:
         """Whether the service can answer now."""
@@ -54,11 +58,18 @@ class Client:
     ) -> bytes:
         try:
             response = self._http.request(method, path, params=params, files=files)
-        except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise AnswerError(f"cannot reach {self._http.base_url}: {error}") from error
         if response.status_code != 200:
             raise AnswerError(f"the service answered {response.status_code}: {_detail(response)}")
         return response.content
+
+
+def _parse(kind: type[Parsed], data: bytes) -> Parsed:
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise AnswerError("what answers there is not a Slimbayes service of this version") from error
 
 
 def _detail(response: httpx.Response) -> str:

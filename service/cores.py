@@ -7,13 +7,27 @@ import os
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
 
 
-def usable_cores(cgroup: Path = CGROUP) -> int:
-    """Cores by affinity, or by the cgroup's quota where that is less; at least one."""
+def usable_cores(cgroup: Path = CGROUP, own: Path = OWN) -> int:
+    """Cores by affinity, or by the tightest quota of this process's control groups where that is less; at least one.
+
+    `cgroup` is where control groups are mounted, `own` lists those of this process.
+    """
     cores = len(os.sched_getaffinity(0))
-    quota = _quota_v2(cgroup) or _quota_v1(cgroup)
-    return max(1, min(cores, math.floor(quota))) if quota else cores
+    quotas = [quota for folder in _folders(cgroup, own) if (quota := _quota_v2(folder) or _quota_v1(folder))]
+    return max(1, min(cores, math.floor(min(quotas)))) if quotas else cores
+
+
+def _folders(cgroup: Path, own: Path) -> list[Path]:
+    """The mount itself, and every control group from the process's own upwards."""
+    try:
+        paths = [line.split(":", 2)[2].lstrip("/") for line in own.read_text().splitlines() if line.count(":") >= 2]
+    except OSError:
+        paths = []
+    each = {folder for path in paths for folder in (cgroup / path, *(cgroup / path).parents)}
+    return [cgroup, *(folder for folder in each if cgroup in folder.parents)]
 
 
 def _quota_v2(cgroup: Path) -> float | None:

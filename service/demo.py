@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -42,7 +43,11 @@ class Demo:
 
     def run(self, *, serve_on: bool) -> None:
         """Every stage in turn; then serve until Ctrl-C, or end."""
-        settings = Settings.read(store=self.store, port=self.port)
+        if find_spec("torch") is None:
+            raise ServiceError(
+                "the demonstration trains, so it needs the training extra: pip install 'slimbayes[train]'"
+            )
+        settings = Settings.read(store=self.store, port=self.port, default_model=MODEL, max_images=32)
         bound = bind(settings)  # a port in use is better known now than after the training
         self._stage("Train a Bayesian convolutional network on scikit-learn's digits")
         self._command(

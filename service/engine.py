@@ -22,6 +22,10 @@ class Engine:
     def __init__(self, bank: Bank, workers: Executor, num_workers: int) -> None:
         self.bank, self.workers, self.num_workers = bank, workers, num_workers
 
+    def prepare(self, samples: int) -> None:
+        """Build the networks that `samples` draws need, where they are not there yet."""
+        self.bank.first(samples, self.workers)
+
     def draws(self, images: npt.NDArray[np.uint8], samples: int) -> FloatArray:
         """Logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S networks of the bank."""
         networks = self.bank.first(samples, self.workers)

@@ -41,7 +41,6 @@ class RequestError(ServiceError):
     """A request that gets no answer."""
 
     status: ClassVar[int] = 400
-    title: ClassVar[str] = "Bad request"
 
     def headers(self) -> dict[str, str]:
         """Headers that go with the status."""
@@ -51,43 +50,41 @@ class RequestError(ServiceError):
 class MalformedError(RequestError):
     """Not in the form that it claims to be."""
 
-    title = "Malformed request"
-
 
 class UnknownNameError(RequestError):
     """No such model, version or level."""
 
-    status, title = 404, "Not found"
+    status = 404
 
 
 class TooLargeError(RequestError):
     """Too many bytes, pixels or images."""
 
-    status, title = 413, "Too large"
+    status = 413
 
 
 class MediaTypeError(RequestError):
     """Not an image type that we read."""
 
-    status, title = 415, "Unsupported media type"
+    status = 415
 
 
 class UndecodableError(RequestError):
     """An image that cannot be decoded."""
 
-    status, title = 422, "Undecodable image"
+    status = 422
 
 
 class ParameterError(RequestError):
     """A parameter out of its range."""
 
-    status, title = 422, "Bad parameter"
+    status = 422
 
 
 class OverloadedError(RequestError):
     """Too much work waits already; try again after `retry_after` seconds."""
 
-    status, title = 503, "Overloaded"
+    status = 503
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)

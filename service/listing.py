@@ -35,11 +35,12 @@ class LevelListing(BaseModel):
 
 
 class VersionListing(BaseModel):
-    """One version; `ready` is false where it did not pass verification."""
+    """One version; where `ready` is false, `refusal` says why it is not served."""
 
     version: str
     aliases: list[str]
     ready: bool
+    refusal: str | None = None
     created: datetime | None = None
     default_level: str | None = None
     levels: list[LevelListing]
@@ -78,6 +79,7 @@ def list_version(served: ServedVersion, aliases: dict[str, str]) -> VersionListi
         version=served.name,
         aliases=sorted(alias for alias, target in aliases.items() if target == served.name),
         ready=served.manifest is not None,
+        refusal=served.refusal,
         created=served.manifest.created if served.manifest else None,
         default_level=served.manifest.default_level if served.manifest else None,
         levels=[_list_level(level, level.level.name in best) for level in served.levels.values()],

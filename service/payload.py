@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
+from collections.abc import AsyncGenerator
 
 import orjson
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.types import Message
 
 from service.errors import MalformedError, MediaTypeError, TooLargeError
 from service.picture import MEDIA_TYPES
 from service.settings import Settings
 
 FIELD = "images"
+# A request may have a few entries that are no images, and more images than are allowed, and still be told how many.
+MORE_ENTRIES = 64
 
 
 async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
     """The bytes of every picture in the request, at least one; raise RequestError otherwise."""
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
     body = await _read_body(request, settings.max_body_bytes)
     if not body:
         raise MalformedError(f"the body is empty: expected {_expected()}")
-    if media_type == "multipart/form-data":
-        pictures = await _from_multipart(request, body, settings)
-    elif media_type == "application/json":
-        pictures = _from_json(body)
-    elif media_type.startswith("image/") or media_type == "application/octet-stream":
+    if media_type == b"multipart/form-data":
+        pictures = await _from_multipart(body, options.get(b"boundary", b""), settings.max_images)
+    elif media_type == b"application/json":
+        pictures = _from_json(body, settings.max_images)
+    elif media_type.startswith(b"image/"):
         pictures = [body]
     else:
-        raise MediaTypeError(f"Content-Type {media_type or 'is missing and'} is not read here: expected {_expected()}")
-    if len(pictures) > settings.max_images:
-        raise TooLargeError(f"the request has {len(pictures)} images: at most {settings.max_images} are allowed")
+        named = media_type.decode("latin-1")[:80] or "is missing and"
+        raise MediaTypeError(f"Content-Type {named} is not read here: expected {_expected()}")
+    _check_count(len(pictures), settings.max_images)
     return pictures
 
 
@@ -52,34 +55,58 @@ async def _read_body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def _from_multipart(request: Request, body: bytes, settings: Settings) -> list[bytes]:
-    async def replay() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+class _InMemory(MultiPartParser):
+    """The body is in memory already, within its limit: nothing is spooled to a disk that may not be writable."""
 
-    again = Request(request.scope, replay)
+    spool_max_size = 2**40
+
+
+async def _from_multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    if not boundary:
+        raise MalformedError("the Content-Type has no boundary: expected multipart/form-data; boundary=…")
+    # Counted before they are parsed: the parts, and the end.
+    _check_entries(body.count(b"--" + boundary) - 1, max_images)
+    headers = Headers({"content-type": "multipart/form-data; boundary=" + boundary.decode("latin-1")})
+    parser = _InMemory(headers, stream(), max_files=max_images + MORE_ENTRIES, max_part_size=len(body))
     try:
-        # One more than is allowed is let through, so that the message can say how many there were.
-        async with again.form(max_files=10 * settings.max_images, max_fields=16, max_part_size=len(body)) as form:
-            fields = form.getlist(FIELD)
-            pictures = [await field.read() for field in fields if isinstance(field, UploadFile)]
-    except MultiPartException as error:
-        raise MalformedError(f"the body is not valid multipart/form-data: {error.message}") from error
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise MalformedError("the body is not valid multipart/form-data") from error
+    fields = form.getlist(FIELD)
+    pictures = [await field.read() for field in fields if isinstance(field, UploadFile)]
     if len(pictures) < len(fields) or not pictures:
         raise MalformedError(f"the form has no file in the field {FIELD!r}: expected one or more pictures there")
     return pictures
 
 
-def _from_json(body: bytes) -> list[bytes]:
+def _from_json(body: bytes, max_images: int) -> list[bytes]:
+    # Counted before they are parsed: base64 has no comma.
+    _check_entries(body.count(b",") + 1, max_images)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise MalformedError(f"the body is not JSON: {error}") from error
+        raise MalformedError("the body is not valid JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get(FIELD), list) or not document[FIELD]:
         raise MalformedError(f'the body has no images: expected {{"{FIELD}": [base64, …]}} with at least one')
     if document.keys() != {FIELD}:
-        unknown = ", ".join(sorted(document.keys() - {FIELD}))
-        raise MalformedError(f"the body has unknown keys: {unknown}; parameters go into the query")
+        unknown = min(document.keys() - {FIELD})[:80]
+        raise MalformedError(f"the body has an unknown key {unknown!r}: parameters go into the query")
+    _check_count(len(document[FIELD]), max_images)
     return [_from_base64(text, number) for number, text in enumerate(document[FIELD])]
+
+
+def _check_entries(count: int, most: int) -> None:
+    """A cheap bound on what a parser would make; the exact count is checked after it."""
+    if count > most + MORE_ENTRIES:
+        raise TooLargeError(f"the request has far too many parts or entries: at most {most} images are allowed")
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise TooLargeError(f"the request has {count} images: at most {most} are allowed")
 
 
 def _from_base64(text: object, number: int) -> bytes:

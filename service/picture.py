@@ -1,18 +1,19 @@
 """Bytes of a picture to the pixels that a model takes, read as people see it.
 
-The size is checked before anything is decoded. Orientation is applied, alpha goes over white, the first frame counts.
-A picture of another size is cut to the model's shape around its centre and resized: the manifest's one rule.
+The number of pixels is checked before anything is decoded. A picture of another size is cut to the model's shape around
+its centre and resized: the manifest's one rule. Only then, when it is small, is it turned upright and put over white.
 """
 
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
@@ -21,6 +22,17 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 # Our own limit is checked before decoding; Pillow's would only warn.
 Image.MAX_IMAGE_PIXELS = None
+ORIENTATION_TAG = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -43,6 +55,9 @@ def decode(data: bytes, shape: InputShape, max_pixels: int, number: int = 0) -> 
         raise UndecodableError(f"image {number} is empty: expected the bytes of a picture")
     try:
         picture = Image.open(BytesIO(data), formats=FORMATS)
+        sideways = _orientation(picture) in SIDEWAYS
+        target = (shape.height, shape.width) if sideways else (shape.width, shape.height)
+        picture.draft(None, (2 * target[0], 2 * target[1]))  # JPEG alone can decode at a fraction of its size
     except UnidentifiedImageError as error:
         raise MediaTypeError(f"image {number} is not a picture of a type read here: {', '.join(FORMATS)}") from error
     except DECODING_ERRORS as error:
@@ -52,30 +67,43 @@ def decode(data: bytes, shape: InputShape, max_pixels: int, number: int = 0) -> 
             f"image {number} has {picture.width} x {picture.height} pixels: at most {max_pixels:,} pixels are allowed"
         )
     try:
-        seen = _as_seen(picture, "L" if shape.channels == 1 else "RGB")
+        picture.load()
+        seen = _as_seen(_resized(picture, target), _orientation(picture), "L" if shape.channels == 1 else "RGB")
     except DECODING_ERRORS as error:
         raise UndecodableError(f"image {number} cannot be decoded: it is damaged or cut short") from error
-    if seen.size != (shape.width, shape.height):
-        seen = _center_crop(seen, shape).resize((shape.width, shape.height), Image.Resampling.BICUBIC)
     return np.asarray(seen, np.uint8).reshape(shape.height, shape.width, shape.channels)
 
 
-def _center_crop(picture: Image.Image, shape: InputShape) -> Image.Image:
-    """The largest part around the centre that has the shape's proportions."""
-    scale = min(picture.width / shape.width, picture.height / shape.height)
-    width, height = max(1, round(shape.width * scale)), max(1, round(shape.height * scale))
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; upright where there is none or it is damaged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return int(picture.getexif().get(ORIENTATION_TAG, 1))
+        except Exception:  # damaged EXIF raises almost anything
+            return 1
+
+
+def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The largest part around the centre that has the proportions of `size`, at that size."""
+    if picture.mode.startswith("I"):  # 16 bits a pixel
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.size == size:
+        return picture
+    scale = min(picture.width / size[0], picture.height / size[1])
+    width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
+    part = picture.crop((left, top, left + width, top + height))
+    if part.mode in ("1", "P", "PA"):  # these cannot be interpolated
+        part = part.convert("RGBA" if part.has_transparency_data else "RGB")
+    return part.resize(size, Image.Resampling.BICUBIC)
 
 
-def _as_seen(picture: Image.Image, mode: str) -> Image.Image:
-    """Decode, and convert to `mode`."""
-    picture.load()
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith("I"):  # 16 bits a pixel
-        return Image.fromarray((np.asarray(upright, np.uint32) >> 8).astype(np.uint8)).convert(mode)
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        upright = Image.alpha_composite(white, layer)
-    return upright.convert(mode)
+def _as_seen(picture: Image.Image, orientation: int, mode: str) -> Image.Image:
+    """Upright, over white, in `mode`."""
+    if orientation in TURNS:
+        picture = picture.transpose(TURNS[orientation])
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return picture.convert(mode)

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,7 +42,10 @@ def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 class RequestIds:
-    """Gives each request an id, the client's own where it has a plain one, and returns it as X-Request-ID."""
+    """Gives each request an id, the client's own where it has a plain one, and returns it as X-Request-ID.
+
+    It stands outside of everything else, so that an error that nobody foresaw is answered with its id too.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -54,12 +57,25 @@ class RequestIds:
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
+        begun = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        return await self.app(scope, receive, send_with_id)
+        try:
+            await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            log.info("request %s: the client left", request_id)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if begun:
+                raise
+            response = _respond(Request(scope), 500, "something went wrong here; the request was not at fault")
+            await response(scope, receive, send_with_id)
 
 
 def install(app: FastAPI) -> None:
@@ -68,37 +84,38 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_unexpected_error)
+    app.openapi = lambda: _with_problem(app)  # type: ignore[method-assign]
+
+
+def _with_problem(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document with the schema that every refusal refers to, and without the framework's own."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+    assert app.openapi_schema is not None
+    return app.openapi_schema
 
 
 async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return _respond(request, error.status, error.title, str(error), error.headers())
+    return _respond(request, error.status, str(error), error.headers())
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     details = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()[:3]]
-    return _respond(request, 422, "Bad parameter", "; ".join(details))
+    return _respond(request, 422, "; ".join(details))
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    title = HTTPStatus(error.status_code).phrase
-    return _respond(request, error.status_code, title, str(error.detail), error.headers)
+    return _respond(request, error.status_code, str(error.detail), error.headers)
 
 
-async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
-    log.error("request %s failed", _id_of(request), exc_info=error)
-    return _respond(request, 500, "Internal error", "something went wrong here; the request was not at fault")
-
-
-def _respond(
-    request: Request, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    problem = Problem(type="about:blank", title=title, status=status, detail=detail, request_id=_id_of(request))
+def _respond(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    title, request_id = HTTPStatus(status).phrase, request.state.request_id
+    problem = Problem(type="about:blank", title=title, status=status, detail=detail, request_id=request_id)
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
-
-
-def _id_of(request: Request) -> str:
-    return str(request.state.request_id)

@@ -19,6 +19,7 @@ def bind(settings: Settings) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(2048)  # from here on the port is ours; who calls too early waits
     except OSError as error:
         where = f"{settings.host} port {settings.port}"
         raise StartError(f"cannot listen on {where}: {error.strerror}; choose another --host or --port") from error
@@ -52,11 +53,6 @@ class Server:
         """Serve from a thread other than the main one; `stop` ends it."""
         self._server.run(sockets=[self.socket])
         self.socket.close()
-
-    @property
-    def started(self) -> bool:
-        """Whether it answers requests."""
-        return self._server.started
 
     def stop(self) -> None:
         """Finish what was accepted and end."""

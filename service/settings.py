@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,13 +26,17 @@ class Settings(BaseSettings):
     threads: Positive | None = Field(None, description="Threads to compute on; by default what the CPU quota allows.")
     max_samples: Positive = Field(256, description="Most draws that a request may ask for.")
     max_images: Positive = Field(32, description="Most images in one request.")
-    max_pixels: Positive = Field(50_000_000, description="Most pixels of one image, checked before it is decoded.")
+    max_pixels: Positive = Field(16_777_216, description="Most pixels of one image that are decoded.")
     max_body_bytes: Positive = Field(32 * 2**20, description="Most bytes of one request's body.")
     max_queue: Positive = Field(65_536, description="Most work that may wait, in images x draws.")
 
     @classmethod
     def read(cls, **flags: Any) -> Settings:
         """The settings from flags (None means not given) and the environment; raise StartError for bad ones."""
+        known = {f"SLIMBAYES_{name.upper()}" for name in cls.model_fields} | {"SLIMBAYES_URL"}
+        unknown = sorted(name for name in os.environ if name.startswith("SLIMBAYES_") and name not in known)
+        if unknown:
+            raise StartError(f"unknown setting {unknown[0]} in the environment: there is {', '.join(sorted(known))}")
         try:
             return cls(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:

@@ -32,7 +32,7 @@ class Predictive:
 
 
 def predictive(logits_SNK: FloatArray, temperature: float) -> Predictive:
-    """Summarise draws. `standard_error` is that of the top class's probability; zero for a single draw."""
+    """Summarise draws. `standard_error` is that of the top class's probability; NaN for a single draw."""
     p_SNK = softmax(logits_SNK.astype(np.float64) / temperature)
     mean = p_SNK.mean(0)
     low, high = np.quantile(p_SNK, INTERVAL, axis=0)
@@ -41,8 +41,10 @@ def predictive(logits_SNK: FloatArray, temperature: float) -> Predictive:
     num_draws = len(p_SNK)
     spread = p_SNK.std(0, ddof=1) if num_draws > 1 else np.zeros_like(mean)
     top = mean.argmax(1)[:, None]
-    error = np.take_along_axis(spread, top, 1)[:, 0] / np.sqrt(num_draws)
-    return Predictive(mean, p_SNK.std(0), low, high, aleatoric + epistemic, aleatoric, epistemic, error)
+    error = (
+        np.take_along_axis(spread, top, 1)[:, 0] / np.sqrt(num_draws) if num_draws > 1 else np.full(len(top), np.nan)
+    )
+    return Predictive(mean, spread, low, high, aleatoric + epistemic, aleatoric, epistemic, error)
 
 
 def softmax(logits: DoubleArray) -> DoubleArray:

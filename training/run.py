@@ -97,6 +97,7 @@ class Run:
         try:
             facts = json.loads((self.folder / "recipe.json").read_bytes())
             Recipe.from_json(facts["recipe"])
+            _ = facts["data_dir"], facts["world_size"]
         except OSError as error:
             raise RunError(
                 f"there is no run in {self.folder}: expected a folder that `slimbayes train` wrote"

@@ -42,14 +42,14 @@ def select(network: Network, posterior: Posterior, scores: Mapping[str, Tensor],
     member = coupled_tensors(network)
     groups = _groups(network, member, scores)
     wanted = sparsity * sum(weight.mean.numel() for weight in posterior.weights.values())
-    mask = _mask(network, member, groups)
+    mask = _mask(network, posterior, member, groups)
     while _removed(mask) < wanted:
         blocks = {name: block for name, group in groups.items() if len(block := group.next_block())}
         if not blocks:
             break
         lowest = min(blocks, key=lambda name: float(groups[name].score[blocks[name]].mean()))
         groups[lowest].kept[blocks[lowest]] = False
-        before, mask = mask, _mask(network, member, groups)
+        before, mask = mask, _mask(network, posterior, member, groups)
         if _removed(mask) - wanted > wanted - _removed(before):
             return before
     return mask
@@ -67,15 +67,16 @@ def _groups(network: Network, member: Mapping[str, str], scores: Mapping[str, Te
         source, area = (node.source, 1) if flatten is None else (flatten.source, flatten.area)
         by_channel = square.reshape(len(square), square.shape[1] // area, -1)
         readers.setdefault(member[source], []).append(by_channel.transpose(0, 1).flatten(1))
+    output = flattened[network.output].source if network.output in flattened else network.output
     groups = {}
-    for name in makers.keys() - {member[IMAGES], member[network.output]}:
+    for name in makers.keys() - {member[IMAGES], member[output]}:
         score = torch.cat(makers[name], 1).mean(1) + torch.cat(readers[name], 1).mean(1)
         # What an earlier level removed scores zero and goes again before anything else.
         groups[name] = _Group(torch.ones(len(score), dtype=torch.bool), score, score.argsort(stable=True))
     return dict(sorted(groups.items()))
 
 
-def _mask(network: Network, member: Mapping[str, str], groups: Mapping[str, _Group]) -> Mask:
+def _mask(network: Network, posterior: Posterior, member: Mapping[str, str], groups: Mapping[str, _Group]) -> Mask:
     widths = network.widths
 
     def kept(tensor: str) -> Tensor:
@@ -91,7 +92,7 @@ def _mask(network: Network, member: Mapping[str, str], groups: Mapping[str, _Gro
         both = columns[name][:, None] & columns[node.source][None, :]
         shape = both.shape + (1,) * (node.weight.mean.dim() - 2)
         weights[f"{name}.weight"] = both.view(shape).expand_as(node.weight.mean).clone()
-        if (node.bias != 0).any():
+        if f"{name}.bias" in posterior.rest:
             rest[f"{name}.bias"] = columns[name]
     for norm in (node for node in network.nodes if isinstance(node, Normalisation)):
         rest |= {f"{norm.name}.weight": columns[norm.name], f"{norm.name}.bias": columns[norm.name]}

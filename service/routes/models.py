@@ -24,6 +24,12 @@ from service.problem import describe
 router = APIRouter(prefix="/models", tags=["models"])
 
 
+class ModelDetail(ModelListing):
+    """One model, with the manifest of the version that a request without one means."""
+
+    manifest: Manifest
+
+
 class VersionDetail(BaseModel):
     """One version, with the whole manifest that was published with it."""
 
@@ -59,13 +65,15 @@ async def models(catalog: CatalogOf, parameters: Annotated[Parameters, Query()])
     return listing if parameters.sort is None else sort_levels(listing, parameters.sort, parameters.descending)
 
 
-@router.get("/{model}", summary="One model", responses=describe(404))
-async def model(model: ModelPath, catalog: CatalogOf) -> ModelListing:
-    """One model with all its versions, newest first."""
-    return list_model(catalog, model)
+@router.get("/{model}", summary="One model", responses=describe(404, 422))
+async def model(model: ModelPath, catalog: CatalogOf) -> ModelDetail:
+    """One model with all its versions, newest first, and the manifest of the one that answers by default."""
+    manifest = catalog.version(model, None).manifest
+    assert manifest is not None
+    return ModelDetail(**list_model(catalog, model).model_dump(), manifest=manifest)
 
 
-@router.get("/{model}/versions/{version}", summary="One version with its manifest", responses=describe(404))
+@router.get("/{model}/versions/{version}", summary="One version with its manifest", responses=describe(404, 422))
 async def version(
     model: ModelPath,
     version: Annotated[str, Path(description="A version or an alias.", examples=["production"])],

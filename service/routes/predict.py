@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated, Any
 
 import anyio.to_thread
 import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,7 +21,7 @@ from service.picture import MEDIA_TYPES, decode
 from service.problem import describe
 from service.routes.models import CatalogOf
 from service.settings import Settings
-from service.uncertainty import predictive
+from service.uncertainty import Predictive, predictive
 
 router = APIRouter(tags=["predict"])
 
@@ -105,60 +107,57 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     settings: Settings = request.app.state.settings
     served = catalog.level(parameters.model, parameters.version, parameters.level)
     level = served.level
-    samples = _samples(parameters.samples, level, settings.max_samples)
+    samples = _samples(parameters.samples, served, settings.max_samples)
     quantile = _quantile(parameters.alpha, level)
     pictures = await read_pictures(request, settings)
     arrived = time.perf_counter()
+
+    def compute() -> tuple[list[Prediction], Timing]:
+        started = time.perf_counter()
+        images = np.stack(
+            [decode(data, served.manifest.input, settings.max_pixels, n) for n, data in enumerate(pictures)]
+        )
+        decoded = time.perf_counter()
+        summary, inference = _infer(served, images, samples)
+        answered = predictions(
+            summary,
+            served.manifest.classes,
+            level.calibration,
+            draws=samples,
+            quantile=quantile,
+            top_k=parameters.top_k,
+        )
+        queue, decoding = 1000 * (started - arrived), 1000 * (decoded - started)
+        return answered, Timing(decode=decoding, queue=queue, inference=inference)
+
+    # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
     with request.app.state.admission.admit(len(pictures) * samples):
-        work = _Work(served, pictures, samples, quantile, parameters.top_k, settings.max_pixels)
-        answered, timing = await anyio.to_thread.run_sync(work.run, arrived)
-    manifest = served.manifest
+        answered, timing = await anyio.to_thread.run_sync(compute, limiter=request.app.state.computing)
     return Answer(
         request_id=request.state.request_id,
-        model=manifest.model,
-        version=manifest.version,
+        model=served.manifest.model,
+        version=served.manifest.version,
         level=level.name,
         predictions=answered,
         timing_ms=timing,
     )
 
 
-class _Work:
-    """The part of a request that computes, off the event loop."""
-
-    def __init__(
-        self, served: ServedLevel, pictures: list[bytes], samples: int, quantile: float, top_k: int, max_pixels: int
-    ) -> None:
-        self.served, self.pictures, self.samples = served, pictures, samples
-        self.quantile, self.top_k, self.max_pixels = quantile, top_k, max_pixels
-
-    def run(self, arrived: float) -> tuple[list[Prediction], Timing]:
-        started = time.perf_counter()
-        manifest, level = self.served.manifest, self.served.level
-        pictures = enumerate(self.pictures)
-        images = np.stack([decode(data, manifest.input, self.max_pixels, number) for number, data in pictures])
-        decoded = time.perf_counter()
-        logits_SNK = self.served.engine().draws(images, self.samples)
-        summary = predictive(logits_SNK, level.calibration.temperature)
-        answered = predictions(
-            summary,
-            manifest.classes,
-            level.calibration,
-            draws=self.samples,
-            quantile=self.quantile,
-            top_k=self.top_k,
-        )
-        inference = 1000 * (time.perf_counter() - decoded)
-        self.served.latency.record(inference)
-        return answered, Timing(
-            decode=1000 * (decoded - started), queue=1000 * (started - arrived), inference=inference
-        )
+def _infer(served: ServedLevel, images: npt.NDArray[np.uint8], samples: int) -> tuple[Predictive, float]:
+    """The predictive distribution, and the milliseconds it took once the networks were there."""
+    engine = served.engine()
+    engine.prepare(samples)
+    begun = time.perf_counter()
+    summary = predictive(engine.draws(images, samples), served.level.calibration.temperature)
+    inference = 1000 * (time.perf_counter() - begun)
+    served.latency.record(inference)
+    return summary, inference
 
 
-def _samples(text: str, level: Level, most: int) -> int:
+def _samples(text: str, served: ServedLevel, most: int) -> int:
     if text == "auto":
-        return min(level.monte_carlo.draws, most)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= most):
+        return served.default_samples
+    if re.fullmatch(r"[0-9]{1,9}", text) is None or not 1 <= int(text) <= most:
         raise ParameterError(f"samples must be a whole number from 1 to {most}, or auto, got {text[:20]!r}")
     return int(text)
 

@@ -20,7 +20,7 @@ AVAILABLE = len(os.sched_getaffinity(0))
 def test_version_two(tmp_path: Path, quota: str, cores: int) -> None:
     """`cpu.max` holds limit and period, or max."""
     (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path, tmp_path / "none") == cores
 
 
 @pytest.mark.parametrize(("limit", "cores"), [("-1", AVAILABLE), ("50000", 1), ("10000000", AVAILABLE)])
@@ -29,9 +29,21 @@ def test_version_one(tmp_path: Path, limit: str, cores: int) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(limit)
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path, tmp_path / "none") == cores
 
 
 def test_no_control_group(tmp_path: Path) -> None:
     """Then the affinity counts."""
-    assert usable_cores(tmp_path) == AVAILABLE
+    assert usable_cores(tmp_path, tmp_path / "none") == AVAILABLE
+
+
+def test_tightest_of_its_own_groups(tmp_path: Path) -> None:
+    """A quota on the process's own group, or on one above it, counts as much as one on the root."""
+    own = tmp_path / "own"
+    own.write_text("0::/system.slice/slimbayes.service\n")
+    group = tmp_path / "cgroup" / "system.slice" / "slimbayes.service"
+    group.mkdir(parents=True)
+    assert usable_cores(tmp_path / "cgroup", own) == AVAILABLE
+    (group / "cpu.max").write_text("max 100000")
+    (group.parent / "cpu.max").write_text("150000 100000")
+    assert usable_cores(tmp_path / "cgroup", own) == 1
