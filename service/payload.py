@@ -77,6 +77,7 @@ async def _from_multipart(body: bytes, boundary: bytes, max_images: int) -> list
         raise MalformedError("the body is not valid multipart/form-data") from error
     fields = form.getlist(FIELD)
     pictures = [await field.read() for field in fields if isinstance(field, UploadFile)]
+    await form.close()
     if len(pictures) < len(fields) or not pictures:
         raise MalformedError(f"the form has no file in the field {FIELD!r}: expected one or more pictures there")
     return pictures

@@ -22,6 +22,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 # Our own limit is checked before decoding; Pillow's would only warn.
 Image.MAX_IMAGE_PIXELS = None
+# A client's damaged metadata are nothing that an operator should read about.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 ORIENTATION_TAG = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 TURNS = {
@@ -76,12 +78,10 @@ def decode(data: bytes, shape: InputShape, max_pixels: int, number: int = 0) -> 
 
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8; upright where there is none or it is damaged."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return int(picture.getexif().get(ORIENTATION_TAG, 1))
-        except Exception:  # damaged EXIF raises almost anything
-            return 1
+    try:
+        return int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF raises almost anything
+        return 1
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

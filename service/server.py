@@ -17,9 +17,13 @@ def bind(settings: Settings) -> socket.socket:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(2048)  # from here on the port is ours; who calls too early waits
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            bound.listen(2048)  # from here on the port is ours; who calls too early waits
+        except OSError:
+            bound.close()
+            raise
     except OSError as error:
         where = f"{settings.host} port {settings.port}"
         raise StartError(f"cannot listen on {where}: {error.strerror}; choose another --host or --port") from error

@@ -9,9 +9,11 @@ import onnx
 import pytest
 
 from model_store.store import Store
+from pruning.fine_tuning import FineTuning
 from pruning.level import parse_levels
 from pruning.pruner import Pruning, Subject, prune
 from pruning.publication import publish
+from service.artifact import read_artifact
 from training.run import Run
 
 
@@ -60,6 +62,22 @@ def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp
     assert store.versions("digits") == sorted([first.version, second.version])
     for version in store.versions("digits"):
         store.verify("digits", version)
+
+
+def test_pruned_weights_of_a_published_file_are_exactly_zero(digits_run: Path, tmp_path: Path) -> None:
+    """Mean and scale, after fine-tuning, in as many places as the level says; noise there would be BPrune's defect."""
+    subject, how = Subject.of(Run(digits_run)), Pruning(granularity="weight", tuning=FineTuning(epochs=1), draws=2)
+    levels = list(prune(subject, parse_levels("p80"), how))
+    store = Store.create(tmp_path / "store")
+    manifest = publish(store, "digits", subject, levels, how)
+    weights = read_artifact(store.read_level(manifest, "p80")).weights
+    left = sum(int(((weight.mean != 0) | (weight.scale != 0)).sum()) for weight in weights)
+    total = sum(weight.mean.numel() for weight in subject.posterior.weights.values())
+    assert all(((weight.mean == 0) == (weight.scale == 0)).all() for weight in weights)
+    assert left <= round(0.2 * total)
+    assert left > 0.15 * total
+    for weight in levels[1].posterior.weights.values():
+        assert ((weight.mean == 0) == (weight.scale == 0)).all()
 
 
 def test_unfinished_runs_are_refused(digits_run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +28,14 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def wait_until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Return once `ready` holds; fail where it does not in time."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "the service did not become ready"
+        time.sleep(0.02)
+
+
 @contextmanager
 def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`slimbayes serve` in a process of its own, on a free port of 127.0.0.1."""
@@ -38,14 +47,7 @@ def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.
         found = re.search(r"http://[\d.]+:\d+", line)
         assert found, (line, process.stderr and process.stderr.read())
         url = found.group()
-        for _ in range(600):
-            try:
-                if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-        else:
-            raise AssertionError("the service did not become ready")
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200)
         yield url, process
     finally:
         process.kill()
@@ -63,6 +65,5 @@ def client(digits_store: Path) -> Iterator[TestClient]:
     """A ready service in this process."""
     app = create_app(Settings(store=digits_store, max_body_bytes=2**20))
     with TestClient(app, raise_server_exceptions=False) as client:
-        while client.get("/readyz").status_code != 200:
-            pass
+        wait_until(lambda: client.get("/readyz").status_code == 200)
         yield client

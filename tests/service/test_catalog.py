@@ -58,23 +58,59 @@ def test_newest_unless_production_says_otherwise(store: Path, example: bytes) ->
         assert ask(client, example, version="production")["version"] == first
 
 
-@pytest.mark.parametrize("damage", ["altered", "newer schema", "no JSON", "missing file"])
-def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("altered", "was altered"),
+        ("newer schema", "schema version 2, but this Slimbayes reads up to 1"),
+        ("no JSON", "is not JSON"),
+        ("missing file", "cannot be read"),
+        ("other classes", "other images or classes than its manifest"),
+        ("other shape", "other images or classes than its manifest"),
+    ],
+)
+def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, damage: str, says: str) -> None:
     """Whatever is wrong with one version, the others answer."""
     if damage == "altered":
         alter(store, "p50")
     elif damage == "newer schema":
         change_manifest(store, schema_version=2, something_new=True)
+    elif damage == "other classes":
+        change_manifest(store, classes=["a", "b", "c"])
+    elif damage == "other shape":
+        change_manifest(store, input={"height": 9, "width": 8, "channels": 1, "resize": "center-crop"})
     elif damage == "no JSON":
         (store / "digits" / SECOND / "manifest.json").write_text("{")
     else:
         (store / "digits" / SECOND / "p90" / "model.onnx").unlink()
     with TestClient(create_app(Settings(store=store))) as client:
         assert ask(client, example)["version"] != SECOND
-        listed = {v["version"]: v["ready"] for v in client.get("/models/digits").json()["versions"]}
-        assert listed == {SECOND: False, min(listed): True}
+        refused, served = client.get("/models").json()["models"][0]["versions"]
+        assert (refused["version"], refused["ready"], served["ready"]) == (SECOND, False, True)
+        assert says in refused["refusal"]
         response = client.post(f"/predict?version={SECOND}", content=example, headers=PNG)
-        assert "did not pass verification" in refusal(response, 404)
+        assert says in refusal(response, 404)
+
+
+def test_production_that_cannot_serve(store: Path, example: bytes) -> None:
+    """Nothing unpromoted takes its place: the service is not ready, says why, and answers for named versions."""
+    Store.open(store).set_alias("digits", "production", SECOND)
+    alter(store, "p50")
+    with TestClient(create_app(Settings(store=store))) as client:
+        assert client.get("/readyz").status_code == 503
+        assert "was altered" in refusal(client.post("/predict", content=example, headers=PNG), 404)
+        first = min(Store.open(store).versions("digits"))
+        assert ask(client, example, version=first)["version"] == first
+
+
+def test_one_bad_model_stops_no_other(store: Path, example: bytes) -> None:
+    """Neither aliases that are no JSON nor a model with nothing to serve."""
+    shutil.copytree(store / "digits" / SECOND, store / "broken" / SECOND)
+    (store / "broken" / SECOND / "manifest.json").write_text("{")
+    (store / "broken" / "aliases.json").write_text("{")
+    with TestClient(create_app(Settings(store=store))) as client:
+        assert ask(client, example)["model"] == "digits"
+        assert "no version or alias" in refusal(client.post("/predict?model=broken", content=example, headers=PNG), 404)
 
 
 def test_altered_after_start(store: Path, example: bytes) -> None:

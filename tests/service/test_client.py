@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -47,6 +50,24 @@ def test_refusals_are_said_in_words(url: str, digits_run: Path, arguments: list[
     result = CliRunner().invoke(predict_app, [path, "--url", url, *arguments])
     assert result.exit_code == 1
     assert says in " ".join(result.output.split())
+
+
+def test_another_service(tmp_path: Path) -> None:
+    """What answers without being ours is said to be something else."""
+    (tmp_path / "models").write_text("{}")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path))
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(AnswerError, match="is not a"):
+            client.models()
+        server.shutdown()
 
 
 def test_no_service_and_no_file(tmp_path: Path) -> None:

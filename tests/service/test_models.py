@@ -69,6 +69,13 @@ def test_filter_and_sort(client: TestClient, example: bytes, key: str) -> None:
     assert "sort" in refusal(client.get("/models?sort=beauty"), 422)
 
 
+def test_model_with_its_manifest(client: TestClient, digits_store: Path) -> None:
+    """One model comes with the manifest of the version that answers by default."""
+    store = Store.open(digits_store)
+    manifest = store.manifest("digits", store.resolve("digits"))
+    assert client.get("/models/digits").json()["manifest"] == manifest.model_dump(mode="json")
+
+
 def test_unknown_names(client: TestClient) -> None:
     """What there is not is said, and what there is."""
     assert "there is digits" in refusal(client.get("/models/cats"), 404)

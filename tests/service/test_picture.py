@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
@@ -86,17 +86,50 @@ def test_limits_and_damage() -> None:
         decode(b"", GREY, 100)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_orientation_is_upright() -> None:
+    """Metadata that make no sense are as good as none."""
+    for exif in (
+        b"Exif\0\0MM\0*no more",
+        b"Exif\0\0" + bytes(40),
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x0a" + bytes(20),
+    ):
+        found = decode(encode(Image.fromarray(RAMP), exif=exif), GREY, 100)[..., 0]
+        assert (found == RAMP).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation(orientation: int) -> None:
+    """As Pillow's own transposition does it, for pictures that are also cut and resized."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 20), dtype=np.uint8))
+    expected = ImageOps.exif_transpose(Image.open(BytesIO(encode(picture, exif=exif))))
+    wide = InputShape(height=4, width=8, channels=1)
+    found = decode(encode(picture, exif=exif), wide, 1000)
+    assert (abs(found.astype(int) - decode(encode(expected), wide, 1000)) <= 1).all()
+
+
+def test_a_large_photograph_is_decoded_small() -> None:
+    """A JPEG counts with the pixels that are decoded, a fraction of those it has."""
+    photograph = Image.linear_gradient("L").resize((4000, 3000))
+    assert decode(encode(photograph, "JPEG"), GREY, 300_000).shape == (4, 4, 1)
+    with pytest.raises(TooLargeError):
+        decode(encode(photograph), GREY, 300_000)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_mutated_pictures_never_crash() -> None:
     """Random damage gives pixels or a refusal, never anything else."""
     generator = np.random.default_rng(0)
-    whole = [
-        encode(Image.fromarray(RAMP)),
-        encode(Image.fromarray(RAMP), "JPEG"),
-        encode(Image.fromarray(RAMP), "WEBP"),
-    ]
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "a camera", 72.5
+    ramp = Image.fromarray(RAMP)
+    whole = [encode(ramp, kind) for kind in ("PNG", "BMP", "GIF")]
+    whole += [encode(ramp, kind, exif=exif) for kind in ("PNG", "JPEG", "WEBP")]
     outcomes = set()
-    for number in range(600):
-        damaged = bytearray(whole[number % 3])
+    for number in range(1200):
+        damaged = bytearray(whole[number % len(whole)])
         for _ in range(generator.integers(1, 6)):
             damaged[generator.integers(len(damaged))] = generator.integers(256)
         try:

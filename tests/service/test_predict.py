@@ -71,7 +71,7 @@ def test_parameters_change_the_answer(client: TestClient, example: bytes) -> Non
     """Level, samples, alpha and top_k do what they say."""
     assert ask(client, example, level="p50")["level"] == "p50"
     assert ask(client, example, samples=7)["predictions"][0]["monte_carlo"]["draws"] == 7
-    assert ask(client, example, samples=1)["predictions"][0]["monte_carlo"]["standard_error"] == 0
+    assert ask(client, example, samples=1)["predictions"][0]["monte_carlo"]["standard_error"] is None
     assert len(ask(client, example, top_k=2)["predictions"][0]["probabilities"]) == 2
     noise = png(np.random.default_rng(3).integers(0, 256, (8, 8), dtype=np.uint8))
     sets = [set(ask(client, noise, alpha=alpha)["predictions"][0]["prediction_set"]) for alpha in (0.1, 0.05, 0.01)]
@@ -122,6 +122,32 @@ def test_malformed_multipart(client: TestClient) -> None:
     assert refusal(client.post("/predict", content=b"no boundary here", headers=headers), 400)
     headers = {"content-type": "multipart/form-data"}
     assert refusal(client.post("/predict", content=b"no boundary here", headers=headers), 400)
+
+
+@pytest.mark.parametrize("options", ["", "; boundary=", "; boundary=x; charset=punycode", "; boundary=x; charset=\0"])
+def test_odd_multipart_options(client: TestClient, example: bytes, options: str) -> None:
+    """A boundary is needed; what else the media type says does not matter."""
+    body = b'--x\r\ncontent-disposition: form-data; name="images"; filename="a"\r\n\r\n' + example + b"\r\n--x--\r\n"
+    response = client.post("/predict", content=body, headers={"content-type": f"multipart/form-data{options}"})
+    if "boundary=x" in options:
+        assert response.status_code == 200
+    else:
+        assert "boundary" in refusal(response, 400)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"images": [' + b'"",' * 300_000 + b'""]}', b"{" + b'"a":1,' * 150_000 + b'"images": [""]}'],
+    ids=["images", "keys"],
+)
+def test_too_many_entries_are_counted_before_they_are_parsed(client: TestClient, body: bytes) -> None:
+    response = client.post("/predict", content=body, headers={"content-type": "application/json"})
+    assert len(refusal(response, 413)) < 200
+
+
+def test_too_many_parts(client: TestClient) -> None:
+    files = [("images", (f"{n}.png", b"x")) for n in range(2000)]
+    assert "at most 32 images" in refusal(client.post("/predict", files=files), 413)
 
 
 def test_text_named_png(client: TestClient) -> None:
@@ -202,6 +228,8 @@ def test_missing_media_type(client: TestClient, example: bytes) -> None:
         ({"samples": "1000000000"}, 422, "from 1 to 256"),
         ({"samples": "abc"}, 422, "from 1 to 256"),
         ({"samples": "-1"}, 422, "from 1 to 256"),
+        ({"samples": "0000000001300"}, 422, "from 1 to 256"),
+        ({"samples": "0" * 9 + "1" + "0" * 5000}, 422, "from 1 to 256"),
         ({"samples": "\uff19"}, 422, "from 1 to 256"),
         ({"alpha": "0.2"}, 422, "0.1, 0.05, 0.01"),
         ({"alpha": "nan"}, 422, "alpha"),

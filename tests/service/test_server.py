@@ -9,9 +9,13 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from model_store.store import Store
 from service.artifact import read_artifact
+from service.errors import StartError
+from service.server import bind
+from service.settings import Settings
 from tests.service.conftest import running_service
 from tests.service.test_predict import PNG
 
@@ -103,6 +107,15 @@ def test_port_in_use(digits_store: Path) -> None:
     assert status == 1
     assert f"port {port}" in message
     assert "choose another --host or --port" in message
+
+
+def test_a_port_is_ours_from_the_start(digits_store: Path) -> None:
+    """Of two who bind one port, the second is told at once, though the first does not serve yet."""
+    settings = Settings(store=digits_store, port=0)
+    with bind(settings) as first:
+        taken = settings.model_copy(update={"port": first.getsockname()[1]})
+        with pytest.raises(StartError, match="cannot listen"):
+            bind(taken)
 
 
 def test_store_that_does_not_exist(tmp_path: Path) -> None:

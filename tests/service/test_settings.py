@@ -38,6 +38,13 @@ def test_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.read()
 
 
+def test_misspelt_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit that is misspelt is no limit, so it is refused."""
+    monkeypatch.setenv("SLIMBAYES_MAX_PIXEL", "100")
+    with pytest.raises(StartError, match=r"SLIMBAYES_MAX_PIXEL .*SLIMBAYES_MAX_PIXELS"):
+        Settings.read()
+
+
 def test_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings.read().port = 1  # type: ignore[misc]

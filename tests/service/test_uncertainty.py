@@ -31,7 +31,7 @@ def test_laws(logits: np.ndarray, temperature: float) -> None:
     assert ((summary.low <= summary.high) & (summary.low >= 0) & (summary.high <= 1)).all()
     top = summary.mean.argmax(1)
     spread = summary.std[np.arange(len(top)), top]
-    np.testing.assert_allclose(summary.standard_error, spread / sqrt(len(logits) - 1), atol=1e-9)
+    np.testing.assert_allclose(summary.standard_error, spread / sqrt(len(logits)), atol=1e-9)
 
 
 def test_draws_that_agree_have_no_epistemic_uncertainty() -> None:

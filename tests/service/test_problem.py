@@ -1,0 +1,50 @@
+"""What nobody foresaw is answered too, and what may be answered is documented."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.engine import Engine
+from tests.service.test_predict import PNG, refusal
+
+
+def test_unforeseen_errors(client: TestClient, example: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status 500 with the id that is in the log, and nothing of what went wrong inside."""
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(Engine, "draws", fail)
+    response = client.post("/predict", content=example, headers=PNG | {"x-request-id": "lost"})
+    assert "secret" not in refusal(response, 500)
+    assert response.json()["request_id"] == "lost"
+
+
+def test_every_reference_of_the_document_resolves(client: TestClient) -> None:
+    """A client generator finds every schema, and only problem documents as refusals."""
+    document = client.get("/openapi.json").json()
+    text = json.dumps(document)
+    references = set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', text))
+    assert "Problem" in references
+    assert references <= document["components"]["schemas"].keys()
+    assert "HTTPValidationError" not in text
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                refused = int(status) >= 400 and path != "/readyz"
+                assert list(answer["content"]) == ["application/problem+json" if refused else "application/json"]
+
+
+def test_example_is_an_answer(client: TestClient) -> None:
+    """The example in the document is one that the service could give."""
+    from service.answer import Answer
+
+    document = client.get("/openapi.json").json()
+    operation = document["paths"]["/predict"]["post"]
+    Answer.model_validate(operation["responses"]["200"]["content"]["application/json"]["example"])
+    assert set(operation["requestBody"]["content"]) >= {"multipart/form-data", "application/json", "image/png"}
