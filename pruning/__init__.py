@@ -18,3 +18,5 @@ pruner        a run to levels
 publication   levels to a version in the store
 cli           `slimbayes prune`
 """
+
+import training  # noqa: F401  what it sets must be set before torch is imported

@@ -1,6 +1,7 @@
 """Quality and calibration of one level: quality on the test set, calibration on the calibration set.
 
-What is measured here is what the service answers: the mean over draws of softmax(logits / T).
+What is measured is what the service answers, the mean over draws of softmax(logits / T), with other draws of the same
+posterior.
 """
 
 from __future__ import annotations
