@@ -18,7 +18,9 @@ from model_store.errors import StoreError
 from model_store.store import Store
 from model_store.table import levels_table
 
-app = typer.Typer(help="List, show, verify, promote and clean up the models in a store.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, verify, promote and clean up the models in a store.", no_args_is_help=True, add_completion=False
+)
 
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder of the store.", show_default=True)

@@ -1,8 +1,8 @@
 """The draws of a level: one ready network each.
 
 Drawing weights inside the graph at each run costs more than the convolutions they feed. So each draw is made once,
-becomes a plain network, and is kept. Its noise comes from a counter-based generator (Philox) keyed by the SHA-256 of
-the level's file and counted by draw and weight, so that every replica has the same networks.
+becomes a plain network, and is kept. Its noise comes from a counter-based generator (Philox) keyed by the content
+digest of the version and counted by draw and weight, so that every replica has the same networks.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from service.artifact import Artifact, FloatArray
 from service.errors import ArtifactError
 
 
-def noise(sha256: str, draw: int, weight: int, shape: tuple[int, ...]) -> FloatArray:
-    """Standard normal noise float32 for one weight of one draw, a function of the arguments alone."""
-    key = np.frombuffer(bytes.fromhex(sha256)[:16], "<u8")
+def noise(key: str, draw: int, weight: int, shape: tuple[int, ...]) -> FloatArray:
+    """Standard normal noise float32 for one weight of one draw; `key` is hexadecimal, of 32 digits or more."""
+    words = np.frombuffer(bytes.fromhex(key)[:16], "<u8")
     counter = np.array([0, 0, weight, draw], np.uint64)
-    generator = np.random.Generator(np.random.Philox(counter=counter, key=key))
+    generator = np.random.Generator(np.random.Philox(counter=counter, key=words))
     return generator.standard_normal(shape, np.float32)
 
 
 class Bank:
     """Networks drawn from one artifact, built when they are first needed and kept."""
 
-    def __init__(self, artifact: Artifact, sha256: str) -> None:
-        self.artifact, self.sha256 = artifact, sha256
+    def __init__(self, artifact: Artifact, key: str) -> None:
+        self.artifact, self.key = artifact, key
         self.networks: list[onnxruntime.InferenceSession] = []
         self.lock = threading.Lock()
 
     def weights(self, draw: int) -> dict[str, FloatArray]:
         """The weights of one draw, by name."""
         return {
-            weight.name: weight.mean + weight.scale * noise(self.sha256, draw, number, weight.mean.shape)
+            weight.name: weight.mean + weight.scale * noise(self.key, draw, number, weight.mean.shape)
             for number, weight in enumerate(self.artifact.weights)
         }
 

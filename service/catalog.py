@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -41,11 +42,17 @@ class ServedLevel:
             if self._engine is None:
                 try:
                     artifact = self._catalog.artifact(self.manifest, self.level)
-                    engine = Engine(Bank(artifact, self.level.sha256), self._catalog.workers, self._catalog.num_workers)
+                    engine = Engine(
+                        Bank(artifact, draw_key(self.manifest.version, self.level.name)),
+                        self._catalog.workers,
+                        self._catalog.num_workers,
+                    )
                     engine.prepare(1)
                 except (StoreError, ArtifactError) as error:
                     log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
-                    raise _refused(self.manifest.model, self.manifest.version, str(error)) from error
+                    raise _refused(
+                        f"level {self.level.name} of {self.manifest.model} {self.manifest.version}", str(error)
+                    ) from error
                 self._engine = engine
             return self._engine
 
@@ -143,7 +150,7 @@ class Catalog:
             known = ", ".join([*ready, *sorted(aliases)]) or "none"
             raise UnknownNameError(f"model {model} has no version or alias {name!r}: there is {known}")
         if found.manifest is None:
-            raise _refused(model, found.name, found.refusal or "")
+            raise _refused(f"version {found.name} of {model}", found.refusal or "")
         return found
 
     def versions(self, model: str) -> dict[str, ServedVersion]:
@@ -166,5 +173,11 @@ class Catalog:
         self.workers.shutdown()
 
 
-def _refused(model: str, version: str, reason: str) -> UnknownNameError:
-    return UnknownNameError(f"version {version} of {model} is not served, it did not pass verification: {reason}")
+def draw_key(version: str, level: str) -> str:
+    """What keys the draws of a level: the version's content digest, so that equal content gives equal answers."""
+    digest = version.rpartition("-")[2]
+    return hashlib.sha256(f"{digest}/{level}".encode()).hexdigest()
+
+
+def _refused(what: str, reason: str) -> UnknownNameError:
+    return UnknownNameError(f"{what} is not served, it did not pass verification: {reason}")

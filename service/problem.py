@@ -106,8 +106,12 @@ async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    details = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()[:3]]
-    return _respond(request, 422, "; ".join(details))
+    return _respond(request, 422, "; ".join(_in_words(one) for one in error.errors()[:3]))
+
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    name = ".".join(map(str, error["loc"][1:]))[:80]
+    return f"unknown parameter {name!r}" if error["type"] == "extra_forbidden" else f"{name}: {error['msg']}"
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

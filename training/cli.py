@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.errors import TrainingError
+from training.errors import RecipeError, TrainingError
 from training.recipe import suited
 
 app = typer.Typer(add_completion=False)
@@ -41,6 +41,8 @@ def train_command(
     from training.trainer import train
 
     try:
+        if resume and overwrite:
+            raise RecipeError("--resume goes on with a run and --overwrite replaces it: pass one of them")
         recipe = suited(
             data,
             architecture=arch,

@@ -10,8 +10,12 @@ RUN/posterior.safetensors   written last: the run is finished when this is there
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +47,24 @@ class Run:
         """Whether training came to its end."""
         return (self.folder / "posterior.safetensors").exists()
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder, made where it is missing, for one training; raise RunError where it is not to be had."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise RunError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (self.folder / "recipe.json").exists() and any(self.folder.iterdir()):
+                raise RunError(f"{self.folder} holds other files and no run: choose another --out")
+            yield
+        except BlockingIOError as error:
+            raise RunError(f"another training is using {self.folder}: choose another --out") from error
+        finally:
+            os.close(descriptor)
+
     def begin(self, recipe: Recipe, dataset: Dataset, data_dir: Path | None, world_size: int) -> None:
         """Make the folder, and write what is known before the first step."""
         facts = {
@@ -54,13 +76,13 @@ class Run:
         }
         try:
             (self.folder / "examples").mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / "recipe.json", json.dumps(facts, indent=2).encode())
             for number, pixels in enumerate(dataset.test.pixels[:EXAMPLES].numpy()):
                 label = dataset.classes[int(dataset.test.labels[number])]
                 image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
                 image.save(self.folder / "examples" / f"{number:03d}-{label}.png")
         except OSError as error:
             raise RunError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
-        write_atomically(self.folder / "recipe.json", json.dumps(facts, indent=2).encode())
 
     def log(self, **figures: float | int) -> None:
         """Add one line to the log."""

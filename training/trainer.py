@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from torch import nn
@@ -51,29 +52,30 @@ def train(
     dataset = load_dataset(recipe.data, data_dir, seed=recipe.seed, limit=recipe.limit)
     state = Fit.begin(variational(recipe, dataset).to(world.device), recipe)
     run, sums = Run(out), dict[str, float]()
-    if fresh and world.leads:
-        run.clear()
-    world.wait()
-    if run.finished:
-        raise RunError(f"{out} holds a finished run: choose another --out, or pass --overwrite")
-    if run.checkpoint.exists():
-        if not resume:
-            raise RunError(f"{out} holds an interrupted run: pass --resume to go on, or --overwrite to start again")
-        sums = _resume(state, recipe, run)
+    with run.claimed() if world.leads else nullcontext():
+        if fresh and world.leads:
+            run.clear()
+        world.wait()
+        if run.finished:
+            raise RunError(f"{out} holds a finished run: choose another --out, or pass --overwrite")
+        if run.checkpoint.exists():
+            if not resume:
+                raise RunError(f"{out} holds an interrupted run: pass --resume to go on, or --overwrite to start again")
+            sums = _resume(state, recipe, run)
+            if world.leads:
+                run.cut_log(state.images)
+        elif world.leads:
+            run.begin(recipe, dataset, data_dir, world.size)
+        world.wait()
+        fit(state, dataset, recipe, world, after_step=_Recorder(run, recipe, state, world, sums))
         if world.leads:
-            run.cut_log(state.images)
-    elif world.leads:
-        run.begin(recipe, dataset, data_dir, world.size)
-    world.wait()
-    fit(state, dataset, recipe, world, after_step=_Recorder(run, recipe, state, world, sums))
-    if world.leads:
-        posterior = posterior_of(state.module)
-        worth = quality(recipe, dataset, posterior)
-        if not math.isfinite(worth["nll"]):
-            raise DivergedError("the network that training ended at predicts nothing: lower the learning rate")
-        run.finish(posterior, worth)
-    world.wait()
-    return run
+            posterior = posterior_of(state.module)
+            worth = quality(recipe, dataset, posterior)
+            if not math.isfinite(worth["nll"]):
+                raise DivergedError("the network that training ended at predicts nothing: lower the learning rate")
+            run.finish(posterior, worth)
+        world.wait()
+        return run
 
 
 def quality(recipe: Recipe, dataset: Dataset, posterior: Posterior) -> dict[str, float | int]:

@@ -169,3 +169,15 @@ def test_several_models(store: Path, example: bytes) -> None:
         assert ask(client, example)["model"] == "digits"
     with pytest.raises(StartError, match="default model 'cats'"):
         create_app(Settings(store=store, default_model="cats"))
+
+
+def test_equal_content_gives_equal_answers(store: Path, example: bytes) -> None:
+    """Draws are keyed by the content's digest: published again, at another time, it answers the same."""
+    again = SECOND[:-6] + min(Store.open(store).versions("digits"))[-6:]
+    (store / "digits" / SECOND).rename(store / "digits" / again)
+    path = store / "digits" / again / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": again}))
+    with TestClient(create_app(Settings(store=store))) as client:
+        first, second = (ask(client, example, version=v) for v in sorted(Store.open(store).versions("digits")))
+    assert first["version"] != second["version"]
+    assert first["predictions"] == second["predictions"]

@@ -128,3 +128,11 @@ def test_resnet20_trains_on_cifar10(cifar_binary: Path, tmp_path: Path, monkeypa
     [line] = (run.folder / "log.jsonl").read_text().splitlines()
     assert json.loads(line)["images"] == 180
     assert len(list((run.folder / "examples").glob("*.png"))) == 32
+
+
+def test_resume_and_overwrite_exclude_each_other(tmp_path: Path) -> None:
+    """One keeps what is there and the other does not."""
+    result = CliRunner().invoke(app, ["--resume", "--overwrite", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert "pass one of them" in result.output
+    assert not (tmp_path / "run").exists()

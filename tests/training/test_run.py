@@ -97,3 +97,20 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, digits: Dataset
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot write the run folder"):
         Run(tmp_path / "file" / "run").begin(Recipe(), digits, None, 1)
+
+
+def test_a_folder_belongs_to_one_training_at_a_time(tmp_path: Path) -> None:
+    """A second one is told so, and may have it once the first is done."""
+    run = Run(tmp_path / "run")
+    with run.claimed(), pytest.raises(RunError, match="another training is using"), run.claimed():
+        pass
+    with run.claimed():
+        assert run.folder.is_dir()
+
+
+def test_a_folder_of_other_things_is_not_filled(tmp_path: Path) -> None:
+    """A store, say, is no place for a run."""
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds other files and no run"), Run(tmp_path).claimed():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
