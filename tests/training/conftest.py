@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import shutil
 import socket
 import sys
@@ -46,9 +47,11 @@ def torchrun() -> Callable[..., list[str]]:
     """How a command is started on two ranks of this machine, at a port that nobody listens on."""
 
     def command(*options: str) -> list[str]:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
+        # Below the range that outgoing connections take theirs from: none of them can be there when the store is.
+        for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+            with socket.socket() as listener:
+                if listener.connect_ex(("127.0.0.1", port)) != 0:
+                    break
         address = ["--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(port)]
         return [sys.executable, "-m", "torch.distributed.run", *address, *options]
 
