@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
 from pruning.mask import Mask
-from training.bayesianize import posterior_of, restore
 from training.data.images import Dataset
 from training.distributed import World
 from training.loop import Fit, fit
 from training.posterior import Posterior
 from training.recipe import Recipe
-from training.trainer import variational
+from training.trainer import approximation
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,9 @@ def fine_tune(
     masked = mask.apply(posterior)
     if tuning.epochs == 0:
         return masked
-    shorter = replace(recipe, epochs=tuning.epochs, warmup_epochs=0.0)
-    module: nn.Module = variational(recipe, dataset)
-    restore(module, masked)
+    shorter = replace(recipe, epochs=tuning.epochs, warmup_epochs=0.0, init_from=None)
     alone = World(0, 1, torch.device("cpu"))
-    fit(Fit.begin(module, shorter), dataset, shorter, alone, name=name, after_step=lambda step: mask.hold(module))
-    return mask.apply(posterior_of(module))
+    tuned = approximation(shorter, dataset, alone)
+    tuned.restore(masked)
+    fit(Fit(tuned), dataset, shorter, alone, name=name, after_step=lambda step: mask.hold(tuned.module))
+    return mask.apply(tuned.posterior())

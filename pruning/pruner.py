@@ -63,7 +63,7 @@ class Subject:
         """Read a finished run and load its data again."""
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
         folder = Path(facts["data_dir"]) if facts["data_dir"] else None
-        dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit)
+        dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
         return cls(recipe, dataset, posterior, facts["world_size"])
 
     def trace(self, posterior: Posterior) -> Network:

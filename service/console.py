@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 GROUP = "slimbayes.commands"
 # Modules that only the `train` extra brings.
-TRAINING_MODULES = {"torch", "sklearn", "scipy", "safetensors"}
+TRAINING_MODULES = {"torch", "sklearn", "scipy", "safetensors", "matplotlib", "tensorboardX"}
 
 
 class Commands(TyperGroup):
@@ -29,7 +29,7 @@ class Commands(TyperGroup):
 
 
 def _points() -> list[EntryPoint]:
-    order = ("demo", "train", "prune", "models", "serve", "predict")
+    order = ("demo", "train", "report", "prune", "models", "serve", "predict")
     found = {point.name: point for point in entry_points(group=GROUP)}
     return [found[name] for name in order if name in found] + [found[n] for n in sorted(found.keys() - set(order))]
 

@@ -57,18 +57,20 @@ def decode(data: bytes, shape: InputShape, max_pixels: int, number: int = 0) -> 
         raise UndecodableError(f"image {number} is empty: expected the bytes of a picture")
     try:
         picture = Image.open(BytesIO(data), formats=FORMATS)
-        sideways = _orientation(picture) in SIDEWAYS
-        target = (shape.height, shape.width) if sideways else (shape.width, shape.height)
-        picture.draft(None, (2 * target[0], 2 * target[1]))  # JPEG alone can decode at a fraction of its size
+        side = 2 * max(shape.height, shape.width)
+        picture.draft(None, (side, side))  # JPEG alone can decode at a fraction of its size
     except UnidentifiedImageError as error:
         raise MediaTypeError(f"image {number} is not a picture of a type read here: {', '.join(FORMATS)}") from error
     except DECODING_ERRORS as error:
         raise UndecodableError(f"image {number} cannot be decoded: its header is damaged") from error
+    # Before anything else: even the search for an orientation may decode a PNG.
     if picture.width * picture.height > max_pixels:
         raise TooLargeError(
             f"image {number} has {picture.width} x {picture.height} pixels: at most {max_pixels:,} pixels are allowed"
         )
     try:
+        sideways = _orientation(picture) in SIDEWAYS
+        target = (shape.height, shape.width) if sideways else (shape.width, shape.height)
         picture.load()
         seen = _as_seen(_resized(picture, target), _orientation(picture), "L" if shape.channels == 1 else "RGB")
     except DECODING_ERRORS as error:

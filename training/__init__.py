@@ -1,24 +1,34 @@
 """Training: from a plain network and images to a posterior over its weights.
 
 errors          the tree of everything that can go wrong here
-architectures   plain networks: `convnet`, `resnet20`
-data            images and labels: `digits`, `cifar10`; splits, augmentation, out-of-distribution sets
+architectures   plain networks: `convnet`, `resnet20`, `resnet18`, `vgg16`
+data            images and labels: `digits`, `cifar10`, `folder`; splits, augmentation, out-of-distribution sets
 layers          mean-field Gaussian convolution and linear layers
-estimators      how a step draws: `reparam`, `flipout`
 bayesianize     a plain network's convolutions and linear layers made Bayesian
 posterior       mean and scale of every random weight; all that later stages see
+estimators      how a step draws: `reparam`, `flipout`, `lrt`, `ivon`; `none` for the plain network
+approximation   what the loop trains, whatever the estimator
+variational     the approximation that Bayesian layers make
+initialisation  the network that training starts at, fresh or trained already
 objective       the evidence lower bound, its warm-up and its data term
 randomness      every random number as a function of seed, step and rank
+precision       float32 or bfloat16
 batches         which images each rank sees at each step
 distributed     one process, or one rank of many under torchrun
+communication   how gradients travel between ranks
 recipe          everything that decides a run, frozen
+suited          the recipe that suits a data set and an estimator
 checkpoint      atomic snapshots and resuming from them
 loop            the training loop
+recorder        logs and checkpoints, while a run goes on
+events          the log as TensorBoard reads it
 prediction      draws of the predictive distribution
 metrics         accuracy, NLL, Brier score, ECE, AURC, entropies, AUROC
 progress        what a person sees while it runs
-run             the folder of a finished run
-cli             `slimbayes train`
+run             the folder of a run
+trainer         a whole run
+report          plots of a run
+cli             `slimbayes train`; report_cli: `slimbayes report`
 """
 
 import os

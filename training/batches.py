@@ -41,6 +41,14 @@ class Batches:
         end = seen + self.batch_size * self.world_size
         return order[seen:] if self.train_size - end < self.world_size else order[seen:end]
 
+    def steps(self, images: int) -> int:
+        """How many steps the world has taken when it has seen `images` images."""
+        batch = self.batch_size * self.world_size
+        full, rest = divmod(self.train_size, batch)
+        of_epoch = max(1, full + (rest >= self.world_size))
+        epochs, seen = divmod(images, self.train_size)
+        return epochs * of_epoch + seen // batch
+
     def of_rank(self, of_world: Tensor, rank: int) -> Tensor:
         """The part of a world's batch that one rank sees; never empty."""
         return of_world[rank :: self.world_size]

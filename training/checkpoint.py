@@ -54,12 +54,19 @@ class Checkpoint:
 
     def check_recipe(self, recipe: dict[str, Any]) -> None:
         """Raise CheckpointError, naming the first difference, unless this was made with `recipe`."""
-        for key, value in recipe.items():
-            if self.recipe.get(key) != value:
-                raise CheckpointError(
-                    f"the checkpoint was made with {key} {self.recipe.get(key)!r}, this run asks for {value!r}: "
-                    "resume with the same settings or choose another --out"
-                )
+        if difference := differing(self.recipe, recipe):
+            raise CheckpointError(f"the checkpoint was made with {difference}")
+
+
+def differing(made_with: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What to say of the first setting in which two recipes differ; nothing where they are equal."""
+    for key, value in asked.items():
+        if made_with.get(key) != value:
+            return (
+                f"{key} {made_with.get(key)!r}, this run asks for {value!r}: "
+                "resume with the same settings, or with --overwrite or another --out start a new run"
+            )
+    return ""
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from training.communication import Reduction
 from training.errors import RecipeError
 
 
@@ -29,12 +30,18 @@ class World:
         """Whether this rank writes files and talks to the person."""
         return self.rank == 0
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over ranks; the module itself when alone."""
+    def wrap(self, module: nn.Module, reduction: Reduction) -> nn.Module:
+        """The module with gradients averaged over ranks as `reduction` says; the module itself when alone."""
         if self.size == 1:
             return module
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=devices)
+        wrapped = DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
+        reduction.install(wrapped)
+        return wrapped
+
+    def unsynchronised(self, wrapped: nn.Module) -> AbstractContextManager[None]:
+        """Within this, a backward pass of what `wrap` gave leaves gradients as they are on this rank."""
+        return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over ranks; the same on each of them."""
@@ -53,7 +60,7 @@ class World:
 def joined_world(device: str = "auto") -> Iterator[World]:
     """Join the world that torchrun's environment describes (gloo on CPU, NCCL on GPU) and leave it at the end."""
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = _device(device)
+    chosen = chosen_device(device)
     if size == 1:
         yield World(0, 1, chosen)
         return
@@ -70,7 +77,8 @@ def joined_world(device: str = "auto") -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """The device called `name` (auto, cpu or cuda) for this rank; raise RecipeError where it is not there."""
     if name not in ("auto", "cpu", "cuda"):
         raise RecipeError(f"unknown device {name!r}: there is auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():

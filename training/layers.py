@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.errors import ConversionError
-from training.posterior import GaussianWeight
+from training.posterior import GaussianWeight, gaussian_divergence
 
 # An estimator's forward pass: a layer and its input to one random output.
 Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
@@ -52,11 +52,8 @@ class BayesianLayer(nn.Module, ABC):
         return self.log_scale.exp() * self.mask
 
     def divergence(self) -> Tensor:
-        """KL(q‖p) of the weights that are left, in nats: Σ ln(σ_p/σ) + (σ² + μ²)/(2σ_p²) − ½."""
-        precision = self.prior_scale**-2
-        variance = (2 * self.log_scale).exp()
-        each = math.log(self.prior_scale) - self.log_scale + 0.5 * (precision * (variance + self.mean.square()) - 1)
-        return (each * self.mask).sum()
+        """KL(q‖p) of the weights that are left, in nats."""
+        return (gaussian_divergence(self.mean, self.log_scale, self.prior_scale) * self.mask).sum()
 
     def weight(self) -> GaussianWeight:
         """The layer's posterior, detached."""
@@ -77,16 +74,21 @@ class BayesianLayer(nn.Module, ABC):
 
 
 class BayesianConv2d(BayesianLayer):
-    """A convolution with weight [out, in, height, width]."""
+    """A convolution with weight [out, in / groups, height, width]."""
 
     def __init__(self, plain: nn.Conv2d, draw: Draw, prior_scale: float, initial_scale: float) -> None:
         super().__init__(plain, draw, prior_scale, initial_scale)
-        if plain.groups != 1 or plain.dilation != (1, 1) or plain.padding_mode != "zeros":
-            raise ConversionError("a convolution must have one group, no dilation and zero padding")
-        self.stride, self.padding = plain.stride, plain.padding
+        if plain.padding_mode != "zeros":
+            raise ConversionError("a convolution must pad with zeros")
+        self.stride, self.padding, self.dilation, self.groups = (
+            plain.stride,
+            plain.padding,
+            plain.dilation,
+            plain.groups,
+        )
 
     def apply_weight(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(x_NCHW, weight, bias, self.stride, self.padding)
+        return F.conv2d(x_NCHW, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class BayesianLinear(BayesianLayer):
@@ -94,3 +96,9 @@ class BayesianLinear(BayesianLayer):
 
     def apply_weight(self, x_NC: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x_NC, weight, bias)
+
+
+def random_signs(x: Tensor) -> Tensor:
+    """Independent signs for each example and channel, [N, C, 1, …] for x [N, C, …] and of its dtype."""
+    shape = x.shape[:2] + (1,) * (x.dim() - 2)
+    return torch.randint(0, 2, shape, device=x.device, dtype=x.dtype).mul_(2).sub_(1)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from training.approximation import Approximation
 from training.batches import Batches
-from training.data.augmentation import crop_and_flip
+from training.communication import Reduction
+from training.data.augmentation import augmentation
 from training.data.images import Dataset
 from training.distributed import World
 from training.errors import DivergedError
-from training.objective import data_term, divergence, negative_elbo
+from training.objective import data_term, negative_elbo
+from training.precision import autocast
 from training.progress import Stage
 from training.randomness import generator_for, reseed
 from training.recipe import Recipe
@@ -36,33 +41,38 @@ class Step:
 
 @dataclass
 class Fit:
-    """A network, its optimiser and how many images the world has shown them."""
+    """A network on its way to a posterior, and how many images the world has shown it."""
 
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
+    approximation: Approximation
     images: int = 0
 
-    @classmethod
-    def begin(cls, module: nn.Module, recipe: Recipe) -> Fit:
-        """A fresh optimiser for a converted network."""
-        return cls(module, torch.optim.Adam(module.parameters(), lr=recipe.learning_rate))
+
+@dataclass(frozen=True)
+class Ways:
+    """How a run is computed, which decides nothing of what it computes but rounding."""
+
+    compile: bool = False
+    reduction: str = "bfloat16"
 
 
 class _Objective(nn.Module):
     """The network and its loss in one forward pass, so that DistributedDataParallel sees every gradient."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, approximation: Approximation, precision: str) -> None:
         super().__init__()
-        self.module = module
+        self.module = approximation.module
+        self.penalty, self.precision = approximation.penalty, precision
 
     def forward(
-        self, x_NCHW: Tensor, labels_N: Tensor, beta: float, train_size: int, share: float
+        self, x_NCHW: Tensor, labels_N: Tensor, weight: float, share: float, part: float
     ) -> tuple[Tensor, Tensor]:
-        logits_NK = self.module(x_NCHW)
-        data, kl = data_term(logits_NK, labels_N), divergence(self.module)
+        """`weight` is that of the divergence, `share` that of these examples, `part` that of this pass in its step."""
+        with autocast(x_NCHW.device, self.precision):
+            logits_NK = self.module(x_NCHW)
+        data, kl = data_term(logits_NK.float(), labels_N), self.penalty()
         accuracy = (logits_NK.argmax(1) == labels_N).float().mean()
-        loss = negative_elbo(data, kl, beta=beta, train_size=train_size, share=share)
-        return loss, torch.stack([loss, share * data, kl, share * accuracy]).detach()
+        loss = negative_elbo(data, kl, weight=part * weight, share=share)
+        return loss, torch.stack([share * data, share * accuracy, part * kl]).detach()
 
 
 def fit(
@@ -72,13 +82,14 @@ def fit(
     world: World,
     *,
     name: str = "training",
+    ways: Ways = Ways(),
     after_step: Callable[[Step], None] = lambda step: None,
 ) -> None:
     """Train `state` in place until the recipe's epochs are over.
 
     `after_step` runs on every rank after each step. Raises DivergedError when the loss is not a number any more.
     """
-    epochs = _Epochs(state, dataset, recipe, world)
+    epochs = Epochs(state, dataset, recipe, world, ways)
     started, already = time.monotonic(), state.images
     with Stage(name, epochs.total, quiet=not world.leads) as stage:
         stage.advance(already, "")
@@ -90,15 +101,20 @@ def fit(
             stage.advance(step.size, f"epoch {step.epoch + 1}/{recipe.epochs}, {figures}")
 
 
-class _Epochs:
+class Epochs:
     """Takes one step after the other, each a function of how many images the world has seen."""
 
-    def __init__(self, state: Fit, dataset: Dataset, recipe: Recipe, world: World) -> None:
+    def __init__(self, state: Fit, dataset: Dataset, recipe: Recipe, world: World, ways: Ways) -> None:
         self.state, self.dataset, self.recipe, self.world = state, dataset, recipe, world
         self.train_size = len(dataset.train)
         self.total = self.train_size * recipe.epochs
         self.batches = Batches(self.train_size, recipe.batch_size, world.size, recipe.seed)
-        self.objective = world.wrap(_Objective(state.module.to(world.device)))
+        self.augment = augmentation(recipe.augmentation)
+        objective: nn.Module = _Objective(state.approximation, recipe.precision)
+        if ways.compile:
+            objective = torch.compile(objective)  # type: ignore[assignment]
+        self.reduction = Reduction(ways.reduction, world.size)
+        self.objective = world.wrap(objective, self.reduction)
         self.objective.train()
         self.order = self.batches.order(state.images // self.train_size)
 
@@ -114,25 +130,42 @@ class _Epochs:
 
     def _descend(self, index: Tensor, of_world: int) -> list[float]:
         """Move the parameters down the gradient at the images of `index`; loss, data term, KL and accuracy."""
-        state, recipe = self.state, self.recipe
-        for group in state.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate_at(state.images / self.total)
-        reseed(recipe.seed, "noise", state.images, self.world.rank)
-        beta, share = recipe.beta_at(state.images / self.train_size), self.world.size * len(index) / of_world
-        loss, figures = self.objective(*self._examples(index), beta, self.train_size, share)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        means = self.world.mean(figures)
-        if not means.isfinite().all():
-            raise DivergedError(f"the loss is not finite after {state.images:,} images: lower the learning rate")
-        state.optimizer.step()
-        return list(means.tolist())
+        state, recipe, optimizer = self.state, self.recipe, self.state.approximation.optimizer
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate_at(state.images / self.total, self.world.size)
+        optimizer.zero_grad(set_to_none=True)
+        weight = recipe.beta_at(state.images / self.train_size) / self.train_size
+        figures = self._backward(index, of_world, weight)
+        data, accuracy, kl = self.world.mean(figures).tolist()
+        kl += state.approximation.divergence()
+        loss = data + weight * kl
+        if not math.isfinite(loss):
+            step = self.batches.steps(state.images) + 1
+            raise DivergedError(
+                f"the loss is not finite at step {step:,}, after {state.images:,} images: lower the learning rate"
+            )
+        optimizer.step()
+        return [loss, data, kl, accuracy]
 
-    def _examples(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def _backward(self, index: Tensor, of_world: int, weight: float) -> Tensor:
+        """Leave the world's mean gradient in the parameters; this rank's share of data term and accuracy."""
+        recipe, world = self.recipe, self.world
+        pieces = [piece for piece in index.tensor_split(recipe.accumulation) if len(piece)]
+        passes = [(place, piece) for place, piece in enumerate(pieces) for _ in range(recipe.draws)]
+        figures = torch.zeros(3, device=world.device)
+        for number, (place, piece) in enumerate(passes):
+            reseed(recipe.seed, "noise", self.state.images, world.rank, number)
+            share = world.size * len(piece) / (of_world * recipe.draws)
+            last = number == len(passes) - 1
+            with nullcontext() if last else world.unsynchronised(self.objective), self.state.approximation.drawn():
+                loss, of_pass = self.objective(*self._examples(piece, place), weight, share, 1 / len(passes))
+                loss.backward()
+            figures += of_pass
+        return figures
+
+    def _examples(self, index: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """Normalised and augmented images, and their labels, on this rank's device."""
         examples, device = self.dataset.train[index], self.world.device
-        x_NCHW = self.dataset.pixels.normalise(examples.pixels.to(device))
-        if self.dataset.mirrored:
-            generator = generator_for(self.recipe.seed, "crops", self.state.images, self.world.rank)
-            x_NCHW = crop_and_flip(x_NCHW, generator)
-        return x_NCHW, examples.labels.to(device)
+        generator = generator_for(self.recipe.seed, "augmentation", self.state.images, self.world.rank, place)
+        pixels_NHWC = self.augment(examples.pixels.to(device), generator)
+        return self.dataset.pixels.normalise(pixels_NHWC), examples.labels.to(device)

@@ -22,10 +22,10 @@ def data_term(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
     return F.cross_entropy(logits_NK, labels_N)
 
 
-def negative_elbo(data: Tensor, kl: Tensor, *, beta: float, train_size: int, share: float = 1.0) -> Tensor:
-    """The loss of one rank at one step, per example and in nats.
+def negative_elbo(data: Tensor, kl: Tensor, *, weight: float, share: float = 1.0) -> Tensor:
+    """The loss of one rank at one step, per example and in nats; `weight` is β/N.
 
     `share` is the rank's part of the world's batch times the number of ranks: with it the mean of the ranks' gradients
     is the gradient of the whole batch, however it was divided.
     """
-    return share * data + beta * kl / train_size
+    return share * data + weight * kl

@@ -5,6 +5,7 @@ All estimators end here, so that pruning, export and prediction never know which
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,12 @@ class GaussianWeight:
         """One draw of the whole tensor."""
         noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype)
         return self.mean + self.scale * noise
+
+
+def gaussian_divergence(mean: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, σ_p²)) of each weight, in nats: ln(σ_p/σ) + (σ² + μ²)/(2σ_p²) − ½."""
+    squares = (2 * log_scale).exp() + mean.square()
+    return math.log(prior_scale) - log_scale + 0.5 * (squares / prior_scale**2 - 1)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,21 @@ from typing import Any
 
 from training.errors import RecipeError
 
+LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
+PRECISIONS = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Recipe:
     """Settings of a run.
 
-    `learning_rate` is Adam's at its peak; it rises over the first `rise` of the run and falls to zero like a cosine.
-    `prior_scale` and `initial_scale` are standard deviations of prior and starting posterior. `beta` weighs the
-    divergence once `warmup_epochs` are over; below 1 the posterior is cold. `batch_size` is that of one rank.
+    `batch_size` is that of one rank and one step, taken in `accumulation` pieces one after the other; every piece is
+    passed through `draws` networks. `learning_rate` is the optimiser's at its peak on one rank; `scaling` says how it
+    grows with the number of ranks. It rises over the first `rise` of the run, and falls to zero like a cosine.
+    `prior_scale` and `initial_scale` are standard deviations of the prior and of the starting posterior. `beta` weighs
+    the divergence once `warmup_epochs` are over; below 1 the posterior is cold. `memory` is what IVON's Hessian keeps
+    over a step. `init_from` is the trained plain network that training starts at; in Bayesian layers every scale then
+    starts at `initial_share` of its weight's magnitude (MOPED, Krishnan et al. 2020).
     """
 
     data: str = "digits"
@@ -23,35 +30,61 @@ class Recipe:
     estimator: str = "flipout"
     epochs: int = 30
     batch_size: int = 32
+    accumulation: int = 1
+    draws: int = 1
     learning_rate: float = 0.005
+    scaling: str = "linear"
+    rise: float = 0.05
     prior_scale: float = 0.1
     initial_scale: float = 0.02
     beta: float = 0.03
     warmup_epochs: float = 5.0
+    memory: float = 0.9999
+    augmentation: str = "none"
+    precision: str = "float32"
     seed: int = 0
     limit: int | None = None
+    image_size: int | None = None
+    init_from: str | None = None
+    initial_share: float = 0.1
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _check(self.batch_size >= 1, "batch size", self.batch_size, "at least 1")
+        _check(1 <= self.accumulation <= self.batch_size, "accumulation", self.accumulation, "from 1 to the batch size")
+        _check(self.draws >= 1, "draws", self.draws, "at least 1")
         _check(0 < self.learning_rate < math.inf, "learning rate", self.learning_rate, "above 0")
+        _check(self.scaling in LEARNING_RATE_SCALINGS, "scaling", self.scaling, ", ".join(LEARNING_RATE_SCALINGS))
+        _check(0 < self.rise < 1, "rise", self.rise, "between 0 and 1")
         _check(0 < self.prior_scale < math.inf, "prior scale", self.prior_scale, "above 0")
         _check(0 < self.initial_scale < math.inf, "initial scale", self.initial_scale, "above 0")
         _check(0 <= self.beta <= 1, "beta", self.beta, "from 0 to 1")
         _check(0 <= self.warmup_epochs < math.inf, "warm-up", self.warmup_epochs, "at least 0 epochs")
+        _check(0 < self.initial_share < math.inf, "initial share", self.initial_share, "above 0")
+        _check(0 <= self.memory < 1, "memory", self.memory, "from 0 to below 1")
+        _check(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
         _check(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
         _check(self.limit is None or self.limit >= 4, "limit", self.limit, "at least 4 images")
+        _check(self.image_size is None or self.image_size >= 8, "image size", self.image_size, "at least 8 pixels")
 
-    def learning_rate_at(self, progress: float) -> float:
-        """The learning rate once `progress` of the run, from 0 to 1, is done."""
-        rise = 0.05
-        if progress < rise:
-            return self.learning_rate * max(progress / rise, 1e-2)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+    def learning_rate_at(self, progress: float, world_size: int = 1) -> float:
+        """The learning rate once `progress` of the run, from 0 to 1, is done.
+
+        On many ranks it rises from that of one (Goyal et al. 2017).
+        """
+        factor = {"linear": float(world_size), "sqrt": math.sqrt(world_size), "none": 1.0}[self.scaling]
+        if progress < self.rise:
+            share = max(progress / self.rise, 1e-2)
+            return self.learning_rate * share * (1 + (factor - 1) * share)
+        return self.learning_rate * factor * 0.5 * (1 + math.cos(math.pi * (progress - self.rise) / (1 - self.rise)))
 
     def beta_at(self, epochs_done: float) -> float:
         """The weight of the divergence: linear from zero during warm-up, then `beta`."""
         return self.beta if epochs_done >= self.warmup_epochs else self.beta * epochs_done / self.warmup_epochs
+
+    def changed(self, **changes: Any) -> Recipe:
+        """The recipe with every change that is not None."""
+        return replace(self, **{key: value for key, value in changes.items() if value is not None})
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values."""
@@ -72,17 +105,3 @@ class Recipe:
 def _check(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
         raise RecipeError(f"{name} must be {expected}, got {value}")
-
-
-# What suits each data set; a run may change any of it.
-SUITED = {
-    "digits": Recipe(),
-    "cifar10": Recipe(
-        data="cifar10", architecture="resnet20", epochs=60, batch_size=128, beta=0.1, learning_rate=0.003
-    ),
-}
-
-
-def suited(data: str, **changes: Any) -> Recipe:
-    """The recipe that suits a data set, with every change that is not None."""
-    return replace(SUITED.get(data, Recipe(data=data)), **{k: v for k, v in changes.items() if v is not None})

@@ -2,10 +2,14 @@
 
 RUN/recipe.json             what decides the run, and the shape of its images
 RUN/log.jsonl               one line an epoch
-RUN/checkpoint.pt           the latest snapshot
+RUN/layers.jsonl            now and then, histograms of every layer's random weights
+RUN/events/                 the figures of both as event files for TensorBoard
+RUN/checkpoint.pt           the latest snapshot, while the run goes on
 RUN/examples/               held-out images as PNG, NUMBER-LABEL.png
 RUN/quality.json            accuracy, NLL and ECE on the test set
+RUN/predictions.npz         what these are of: probabilities float32 [N, K] and labels int64 [N]
 RUN/posterior.safetensors   written last: the run is finished when this is there
+RUN/report/                 plots of all this, where `slimbayes report` was asked for them
 """
 
 from __future__ import annotations
@@ -14,21 +18,25 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
+from torch import Tensor
 
-from training.checkpoint import write_atomically
+from training.checkpoint import differing, write_atomically
 from training.data.images import Dataset
 from training.errors import RunError, TrainingError
 from training.posterior import Posterior
 from training.recipe import Recipe
 
 EXAMPLES = 32
+LOGS = ("log.jsonl", "layers.jsonl")
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,11 @@ class Run:
     def checkpoint(self) -> Path:
         """Where the latest snapshot lies."""
         return self.folder / "checkpoint.pt"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run in the folder at all."""
+        return (self.folder / "recipe.json").exists()
 
     @property
     def finished(self) -> bool:
@@ -57,7 +70,7 @@ class Run:
             raise RunError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not (self.folder / "recipe.json").exists() and any(self.folder.iterdir()):
+            if not self.begun and any(self.folder.iterdir()):
                 raise RunError(f"{self.folder} holds other files and no run: choose another --out")
             yield
         except BlockingIOError as error:
@@ -86,29 +99,46 @@ class Run:
 
     def log(self, **figures: float | int) -> None:
         """Add one line to the log."""
+        self._append("log.jsonl", figures)
+
+    def log_layers(self, epoch: int, images: int, layers: dict[str, dict[str, list[float]]]) -> None:
+        """Add one line of histograms by layer."""
+        self._append("layers.jsonl", {"epoch": epoch, "images": images, "layers": layers})
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
         try:
-            with (self.folder / "log.jsonl").open("a") as file:
-                file.write(json.dumps(figures) + "\n")
+            with (self.folder / name).open("a") as file:
+                file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise RunError(f"cannot write the log of the run in {self.folder}: {error.strerror}") from error
 
-    def cut_log(self, images: int) -> None:
-        """Drop what was logged after `images` images: the run goes on from there and logs it again."""
-        path = self.folder / "log.jsonl"
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """The whole lines of one of the logs; a crash may have left a part of one at its end."""
+        path = self.folder / name
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["images"] <= images]
-        write_atomically(path, "".join(kept).encode())
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def cut_logs(self, images: int) -> None:
+        """Drop what was logged after `images` images: the run goes on from there and logs it again."""
+        for name in LOGS:
+            kept = [json.dumps(line) + "\n" for line in self.lines(name) if line["images"] <= images]
+            write_atomically(self.folder / name, "".join(kept).encode())
 
     def clear(self) -> None:
         """Remove what an earlier run left in the folder, and nothing else."""
-        for name in ("posterior.safetensors", "quality.json", "checkpoint.pt", "log.jsonl", "recipe.json"):
+        for name in ("posterior.safetensors", "quality.json", "predictions.npz", "checkpoint.pt", *LOGS, "recipe.json"):
             (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / "examples", ignore_errors=True)
+        for name in ("examples", "events"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def finish(self, posterior: Posterior, quality: dict[str, float | int]) -> None:
+    def finish(self, posterior: Posterior, quality: dict[str, float | int], p_NK: Tensor, labels_N: Tensor) -> None:
         """Write what the posterior is worth, then the posterior: the run is finished."""
+        buffer = BytesIO()
+        np.savez_compressed(buffer, probabilities=p_NK.float().numpy(), labels=labels_N.numpy())
+        write_atomically(self.folder / "predictions.npz", buffer.getvalue())
         write_atomically(self.folder / "quality.json", json.dumps(quality, indent=2).encode())
         posterior.save(self.folder / "posterior.safetensors")
+        self.checkpoint.unlink(missing_ok=True)
 
     def quality(self) -> dict[str, float | int]:
         """What `finish` wrote of the posterior's worth."""
@@ -128,13 +158,25 @@ class Run:
             raise RunError(f"the recipe of the run in {self.folder} is damaged: {error}") from error
         return dict(facts)
 
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise RunError, naming the first difference, unless the run was made with `recipe`."""
+        if difference := differing(self.facts()["recipe"], recipe.to_json()):
+            raise RunError(f"the run in {self.folder} was made with {difference}")
+
     def recipe(self) -> Recipe:
         """The recipe of the run."""
         return Recipe.from_json(self.facts()["recipe"])
+
+    def data_dir(self) -> Path | None:
+        """The folder that the run's data came from, where they needed one."""
+        folder = self.facts()["data_dir"]
+        return None if folder is None else Path(folder)
 
     def posterior(self) -> Posterior:
         """The posterior of a finished run; raise RunError where it is not finished."""
         self.facts()
         if not self.finished:
-            raise RunError(f"the run in {self.folder} is not finished: go on with `slimbayes train … --resume`")
+            raise RunError(
+                f"the run in {self.folder} is not finished: go on with `slimbayes train --resume --out {self.folder}`"
+            )
         return Posterior.load(self.folder / "posterior.safetensors")

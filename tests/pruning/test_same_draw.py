@@ -36,6 +36,20 @@ def test_every_level(architecture: str, granularity: str, sparsity: float) -> No
         assert all(len(mean) % 8 == 0 for mean in left[:-1])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "granularity"), [("resnet18", "channel"), ("vgg16", "weight"), ("vgg16", "channel")]
+)
+def test_the_papers_networks(architecture: str, granularity: str) -> None:
+    """With their millions of weights, at the level that the paper prunes to."""
+    plain, posterior = network_of(architecture, 3, seed=1)
+    pixels = random_pixels(3, 32)
+    scores = {name: score(weight) for name, weight in posterior.weights.items()}
+    network = trace(plain, posterior, pixels)
+    masked = GRANULARITIES[granularity](network, posterior, scores, 0.8).apply(posterior)
+    assert_same_draw(plain, masked, pixels, random_images(pixels, 2, 1), torch.Generator().manual_seed(1))
+
+
 @quick
 @given(st.data())
 @pytest.mark.parametrize("architecture", SIDES)

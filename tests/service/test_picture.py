@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
@@ -137,3 +137,15 @@ def test_mutated_pictures_never_crash() -> None:
         except (MediaTypeError, UndecodableError, TooLargeError) as error:
             outcomes.add(type(error))
     assert {(4, 4, 1), UndecodableError} <= outcomes
+
+
+def test_a_huge_png_is_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in search of its orientation, which a PNG may have after its pixels."""
+    data = encode(Image.new("L", (2_000, 2_000)))
+
+    def load(picture: Image.Image) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with pytest.raises(TooLargeError, match="2000 x 2000"):
+        decode(data, GREY, 1_000_000)

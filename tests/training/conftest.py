@@ -7,6 +7,7 @@ import pickle
 import random
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,18 @@ def environment() -> dict[str, str]:
     """The environment of a process that a test starts: this checkout, one thread, no GPU."""
     root = str(Path(training.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="session")
+def finish(environment: dict[str, str]) -> Callable[[list[str]], str]:
+    """Runs a command to its end and gives its output; where it fails, the test says what it said."""
+
+    def run(command: list[str]) -> str:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-6_000:]
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

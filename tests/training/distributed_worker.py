@@ -13,17 +13,26 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.bayesianize import bayesianize
 from training.data import load_dataset
 from training.distributed import joined_world
 from training.estimators import reparam
 from training.layers import BayesianLayer
-from training.loop import Fit, Step, fit
+from training.loop import Fit, Step, Ways, fit
 from training.recipe import Recipe
+from training.variational import Variational
 
 # Two batches an epoch of which the second, of 15 images, is shared unevenly by two ranks.
 TRAIN_SIZE = 31
-RECIPE = Recipe(epochs=2, learning_rate=0.1, prior_scale=1.0, initial_scale=1e-6, beta=1.0, warmup_epochs=0.0, seed=4)
+RECIPE = Recipe(
+    epochs=2,
+    learning_rate=0.1,
+    scaling="none",
+    prior_scale=1.0,
+    initial_scale=1e-6,
+    beta=1.0,
+    warmup_epochs=0.0,
+    seed=4,
+)
 
 
 def main(out: Path, batch_size: int) -> None:
@@ -47,10 +56,11 @@ def main(out: Path, batch_size: int) -> None:
         if world.leads:
             torch.manual_seed(0)
             plain[1].reset_parameters()
-        module = bayesianize(plain, recording, prior_scale=recipe.prior_scale, initial_scale=recipe.initial_scale)
+        approximation = Variational.begin(recording, plain, recipe)
+        module = approximation.module
+        approximation.optimizer = torch.optim.SGD(module.parameters(), lr=recipe.learning_rate)
         before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        state = Fit(module, torch.optim.SGD(module.parameters(), lr=recipe.learning_rate))
-        fit(state, dataset, recipe, world, after_step=steps.append)
+        fit(Fit(approximation), dataset, recipe, world, ways=Ways(reduction="float32"), after_step=steps.append)
         dump = {
             "world": (world.rank, world.size),
             "before": before,

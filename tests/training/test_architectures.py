@@ -6,11 +6,15 @@ import pytest
 import torch
 
 from training.architectures import ARCHITECTURES, architecture
+from training.data.images import Dataset
 from training.errors import RecipeError
+from training.initialisation import fresh_network
+from training.recipe import Recipe
+
+SIZES = [(name, 3, 32, 7) for name in ARCHITECTURES] + [(name, 1, 8, 10) for name in ARCHITECTURES if name != "vgg16"]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize(("channels", "side", "classes"), [(1, 8, 10), (3, 32, 7)])
+@pytest.mark.parametrize(("name", "channels", "side", "classes"), SIZES)
 def test_images_become_logits(name: str, channels: int, side: int, classes: int) -> None:
     logits = architecture(name, channels, classes)(torch.randn(2, channels, side, side))
     assert logits.shape == (2, classes)
@@ -23,6 +27,20 @@ def test_resnet20_has_the_published_size() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 272_474
     weights = [name for name, parameter in network.named_parameters() if parameter.dim() > 1]
     assert len([name for name in weights if "shortcut" not in name]) == 20
+
+
+@pytest.mark.parametrize(("name", "millions", "layers"), [("resnet18", 11.17, 18), ("vgg16", 14.72, 14)])
+def test_the_papers_networks_have_their_published_size(name: str, millions: float, layers: int) -> None:
+    """In their CIFAR form: 17 convolutions and a head, and 13 and a head."""
+    network = architecture(name, 3, 10)
+    assert sum(parameter.numel() for parameter in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+    weights = [name for name, parameter in network.named_parameters() if parameter.dim() > 1]
+    assert len([name for name in weights if "shortcut" not in name]) == layers
+
+
+def test_images_that_are_too_small_are_refused(digits: Dataset) -> None:
+    with pytest.raises(RecipeError, match="vgg16 cannot take images of 8x8 pixels: choose another --arch"):
+        fresh_network(Recipe(architecture="vgg16"), digits)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -47,6 +47,16 @@ def test_every_step_but_the_last_sees_full_batches(sizes: tuple[int, int, int]) 
     assert last < (batch_size + 1) * world_size
 
 
+@given(SIZES, st.integers(0, 2))
+def test_steps_are_counted_by_the_images_seen(sizes: tuple[int, int, int], epochs: int) -> None:
+    batches, images = Batches(*sizes, seed=0), epochs * sizes[0]
+    of_epoch = epoch(batches, epochs)
+    for number, parts in enumerate(of_epoch):
+        assert batches.steps(images) == epochs * len(of_epoch) + number
+        images += sum(map(len, parts))
+    assert batches.steps(images) == (epochs + 1) * len(of_epoch)
+
+
 @given(SIZES, st.integers(0, 2**63 - 1), st.integers(0, 100))
 def test_the_sequence_is_a_function_of_seed_and_epoch(sizes: tuple[int, int, int], seed: int, number: int) -> None:
     first, second = (epoch(Batches(*sizes, seed=seed), number) for _ in range(2))

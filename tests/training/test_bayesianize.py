@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from torch import nn
 from training.architectures import ARCHITECTURES, architecture
 from training.bayesianize import bayesian_layers, bayesianize, posterior_of, restore
 from training.errors import ConversionError
-from training.estimators import reparam
-from training.layers import BayesianConv2d, BayesianLinear
+from training.estimators import flipout, lrt, reparam
+from training.layers import BayesianConv2d, BayesianLinear, Draw
 
 
 def bayesian(plain: nn.Module, initial_scale: float = 0.1) -> nn.Module:
@@ -59,9 +60,7 @@ def test_without_noise_the_network_computes_what_it_did() -> None:
         (nn.ConvTranspose2d(2, 2, 3), "body.0: cannot make a ConvTranspose2d Bayesian"),
         (nn.PReLU(), "body.0: cannot make a PReLU Bayesian"),
         (nn.MultiheadAttention(4, 2), "body.0: cannot make a MultiheadAttention Bayesian"),
-        (nn.Conv2d(4, 4, 3, groups=2), "body.0: a convolution must have one group"),
-        (nn.Conv2d(4, 4, 3, dilation=2), "body.0: a convolution must have one group, no dilation"),
-        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "body.0: .* zero padding"),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "body.0: a convolution must pad with zeros"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_by_name(layer: nn.Module, message: str) -> None:
@@ -112,6 +111,23 @@ def test_restore_puts_another_network_at_the_posterior() -> None:
         torch.testing.assert_close(found.weights[name].scale, weight.scale, rtol=1e-6, atol=0)
     assert all(torch.equal(found.rest[name], tensor) for name, tensor in posterior.rest.items())
     assert (found.weights["3.weight"].scale[1] == 0).all()
+
+
+@pytest.mark.parametrize("draw", [reparam.draw, flipout.draw, lrt.draw])
+@pytest.mark.parametrize("kind", [{"groups": 2}, {"dilation": 2}, {"groups": 4, "stride": 2, "padding": 1}])
+def test_grouped_and_dilated_convolutions_are_converted(draw: Draw, kind: dict[str, Any]) -> None:
+    plain = nn.Sequential(nn.Conv2d(4, 8, 3, **kind), nn.ReLU())
+    x = torch.randn(2, 4, 9, 9)
+    expected = plain(x)
+    without_noise = bayesianize(plain, draw, prior_scale=1.0, initial_scale=1e-12)
+    torch.testing.assert_close(without_noise(x), expected)
+
+
+def test_a_network_of_someone_else_is_converted_with_no_more_than_a_prior() -> None:
+    module = bayesianize(small(), prior_scale=0.5)
+    assert {layer.prior_scale for layer in bayesian_layers(module).values()} == {0.5}
+    x = torch.randn(2, 3, 8, 8)
+    assert not torch.equal(module(x), module(x))
 
 
 def test_a_posterior_does_not_change_with_its_network() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from training import trainer
 from training.architectures import ARCHITECTURES
 from training.cli import app
 from training.data import SOURCES
-from training.estimators import ESTIMATORS
+from training.estimators.registry import ESTIMATORS
 from training.run import Run
 
 BAD = [
@@ -80,29 +82,121 @@ def test_bad_input_ends_with_one_line_in_a_process_of_its_own(environment: dict[
 
 
 def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
-    arguments = ["--arch", "convnet", "--estimator", "reparam", "--epochs", "1", "--batch-size", "16", "--lr", "0.002"]
-    arguments += ["--prior-scale", "0.2", "--initial-scale", "0.03", "--beta", "0.5", "--warmup-epochs", "2"]
-    arguments += ["--seed", "7", "--limit", "40", "--device", "cpu"]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    run = Run(tmp_path / "runs" / "digits-convnet-reparam")
-    assert run.recipe().to_json() == {
-        "data": "digits",
-        "architecture": "convnet",
+    asked = {
+        "arch": "convnet",
         "estimator": "reparam",
         "epochs": 1,
-        "batch_size": 16,
-        "learning_rate": 0.002,
-        "prior_scale": 0.2,
-        "initial_scale": 0.03,
+        "batch-size": 16,
+        "accumulation": 2,
+        "draws": 2,
+        "lr": 0.002,
+        "lr-scaling": "sqrt",
+        "rise": 0.3,
+        "prior-scale": 0.2,
+        "initial-scale": 0.03,
+        "initial-share": 0.2,
         "beta": 0.5,
-        "warmup_epochs": 2.0,
+        "warmup-epochs": 2.0,
+        "memory": 0.99,
+        "augmentation": "crop-flip",
+        "precision": "bfloat16",
         "seed": 7,
         "limit": 40,
     }
+    arguments = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
+    result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    run = Run(tmp_path / "runs" / "digits-convnet-reparam")
+    names = {"arch": "architecture", "lr": "learning_rate", "lr-scaling": "scaling"}
+    expected = {names.get(name, name.replace("-", "_")): value for name, value in asked.items()}
+    assert run.recipe().to_json() == expected | {"data": "digits", "image_size": None, "init_from": None}
     last = result.stdout.splitlines()[-1]
     assert f"test accuracy {run.quality()['accuracy']:.2%}" in last
-    assert "359 images" in last
+    assert f"{run.quality()['images']} images" in last
+
+
+def test_resume_needs_no_more_than_the_folder(tmp_path: Path) -> None:
+    """What the run was begun with holds, and what is asked besides must agree with it."""
+    run = ["--out", str(tmp_path / "run")]
+    begun = ["--estimator", "ivon", "--epochs", "2", "--limit", "40", "--seed", "3"]
+    assert CliRunner().invoke(app, [*begun, *run]).exit_code == 0
+    before = (tmp_path / "run" / "posterior.safetensors").read_bytes()
+    for same in ([], ["--seed", "3"]):
+        assert CliRunner().invoke(app, ["--resume", *same, *run]).exit_code == 0
+    refused = CliRunner().invoke(app, ["--resume", "--seed", "4", *run])
+    assert refused.exit_code == 1
+    assert "made with seed 3, this run asks for 4" in one_line(refused.stderr)
+    assert (tmp_path / "run" / "posterior.safetensors").read_bytes() == before
+    nothing = CliRunner().invoke(app, ["--resume", *begun, "--out", str(tmp_path / "other")])
+    assert nothing.exit_code == 0
+    assert "There is nothing to resume" in nothing.stdout
+
+
+@pytest.mark.parametrize("estimator", ["flipout", "ivon"])
+def test_a_posterior_starts_at_a_trained_network(tmp_path: Path, estimator: str) -> None:
+    plain, out = tmp_path / "plain", tmp_path / "run"
+    common = ["--limit", "200", "--device", "cpu"]
+    assert (
+        CliRunner().invoke(app, ["--estimator", "none", "--epochs", "5", *common, "--out", str(plain)]).exit_code == 0
+    )
+    arguments = ["--estimator", estimator, "--init-from", str(plain), "--epochs", "1", "--lr", "1e-9", *common]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    start, found = Run(plain).posterior(), Run(out).posterior()
+    for name, weight in found.weights.items():
+        torch.testing.assert_close(weight.mean, start.weights[name].mean, rtol=0, atol=1e-5)
+        if estimator == "flipout":
+            torch.testing.assert_close(weight.scale, (0.1 * start.weights[name].mean.abs()).clamp_min(1e-4))
+    refused = CliRunner().invoke(app, [*arguments, "--arch", "resnet20", "--out", str(tmp_path / "other")])
+    assert refused.exit_code == 1
+    assert "of another architecture" in one_line(refused.stderr)
+
+
+@pytest.mark.slow
+def test_an_interruption_says_how_to_go_on(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "training", "--limit", "200", "--epochs", "500", "--out", str(folder)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "checkpoint.pt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert (
+        said.splitlines()[-1] == f"Interrupted; `slimbayes train --resume --out {folder}` goes on from its checkpoint."
+    )
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_with_one_line_and_keeps_the_last_checkpoint(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """A limit on the size of files stands for the disk: writes fail as they would there."""
+    folder = tmp_path / "run"
+    arguments = ["--limit", "200", "--epochs", "2", "--estimator", "ivon", "--out", str(folder)]
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        "from training.cli import app; app()"
+    )
+    command = [sys.executable, "-c", limited, *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "Error: cannot write" in result.stderr
+    assert "File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(folder.glob(".*.new"))
+    assert not Run(folder).finished
+    again = subprocess.run([sys.executable, "-m", "training", *arguments, "--resume"], env=environment, timeout=60)
+    assert again.returncode == 0
 
 
 def test_a_finished_run_is_kept_unless_overwrite_is_asked_for(tmp_path: Path) -> None:

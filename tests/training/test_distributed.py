@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from training.communication import Reduction
 from training.distributed import World, joined_world
 from training.errors import RecipeError
 from training.recipe import Recipe
@@ -29,13 +30,13 @@ Dump = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def one_and_two(
-    tmp_path_factory: pytest.TempPathFactory, torchrun: Callable[..., list[str]], environment: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str]
 ) -> tuple[Dump, list[Dump]]:
     """What one rank with batches of 16 has, and what two ranks with batches of 8 have."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     runpy.run_path(str(WORKER))["main"](one, 2 * BATCH)
     command = [*torchrun(), str(WORKER), str(two), str(BATCH)]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    finish(command)
     return torch.load(one / "rank-0.pt"), [torch.load(two / f"rank-{rank}.pt") for rank in range(2)]
 
 
@@ -93,12 +94,12 @@ def test_two_ranks_take_the_steps_of_one_with_twice_the_batch(one_and_two: tuple
 
 @pytest.fixture(scope="module")
 def run_of_two(
-    tmp_path_factory: pytest.TempPathFactory, torchrun: Callable[..., list[str]], environment: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str]
 ) -> Run:
     """A run of `slimbayes train` on two ranks."""
     folder = tmp_path_factory.mktemp("runs") / "two"
     command = [*torchrun(), *COMMAND, "--out", str(folder)]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    finish(command)
     return Run(folder)
 
 
@@ -106,7 +107,7 @@ def run_of_two(
 def test_the_command_trains_on_two_ranks(run_of_two: Run) -> None:
     assert run_of_two.facts()["world_size"] == 2
     lines = [json.loads(line) for line in (run_of_two.folder / "log.jsonl").read_text().splitlines()]
-    assert [line["images"] for line in lines] == [179 * epoch for epoch in range(1, 9)]
+    assert [line["images"] for line in lines] == [180 * epoch for epoch in range(1, 9)]
     assert lines[-1]["data"] < lines[0]["data"]
     assert run_of_two.quality()["accuracy"] > 0.5
     assert run_of_two.posterior().weights
@@ -139,7 +140,7 @@ def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_was(
         launcher.terminate()
         launcher.wait()
     images = [json.loads(line)["images"] for line in (run.folder / "log.jsonl").read_text().splitlines()]
-    assert images[-1] == 8 * 179
+    assert images[-1] == 8 * 180
     ours, theirs = ((each.folder / "posterior.safetensors").read_bytes() for each in (run, run_of_two))
     assert ours == theirs
 
@@ -150,7 +151,7 @@ def test_alone_there_is_no_group_and_a_mean_is_the_value(monkeypatch: pytest.Mon
     module = torch.nn.Linear(2, 2)
     with joined_world("cpu") as world:
         assert (world.rank, world.size, world.leads) == (0, 1, True)
-        assert world.wrap(module) is module
+        assert world.wrap(module, Reduction("bfloat16", 1)) is module
         assert world.mean(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
         assert not torch.distributed.is_initialized()
 

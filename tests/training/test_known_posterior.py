@@ -7,21 +7,34 @@ and the variances 1/Λ_ii (Bishop 2006, section 10.1.2).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from training.estimators import ESTIMATORS, estimator
-from training.layers import BayesianLinear
-from training.objective import divergence, negative_elbo
+from training.approximation import Approximation
+from training.estimators.registry import DRAWS, begin
+from training.objective import negative_elbo
+from training.posterior import Posterior
+from training.recipe import Recipe
 
 NOISE_SCALE, PRIOR_SCALE = 0.5, 2.0
 EXAMPLES, STEPS = 80, 4_000
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_linear_regression_ends_at_the_analytic_mean_field_posterior(name: str) -> None:
+@dataclass(frozen=True)
+class Regression:
+    """Examples, and the mean-field posterior of their weights."""
+
+    x: Tensor
+    y: Tensor
+    mean: Tensor
+    scale: Tensor
+
+
+@pytest.fixture(scope="module")
+def regression() -> Regression:
     torch.manual_seed(0)
     mixing = torch.eye(3) + 0.6 * torch.ones(3, 3)
     x = torch.randn(EXAMPLES, 3) @ mixing
@@ -31,17 +44,50 @@ def test_linear_regression_ends_at_the_analytic_mean_field_posterior(name: str) 
     scale = precision.diagonal().rsqrt()[None]
     # The marginals of the exact posterior are another answer here, which a wrong objective could end at.
     assert (precision.inverse().diagonal().sqrt() / scale > 1.3).all()
+    return Regression(x, y, mean, scale)
 
-    module = nn.Sequential(BayesianLinear(nn.Linear(3, 1, bias=False), estimator(name), PRIOR_SCALE, 0.3))
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.05)
+
+def descend(approximation: Approximation, regression: Regression, learning_rate: float, draws: int = 1) -> Posterior:
+    """The posterior at the end of `STEPS` steps on all examples."""
+    optimizer = approximation.optimizer
     for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = 0.05 * 0.5 * (1 + math.cos(math.pi * step / STEPS))
-        data = (module(x) - y).square().mean() / (2 * NOISE_SCALE**2)
-        loss = negative_elbo(data, divergence(module), beta=1.0, train_size=EXAMPLES)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / STEPS))
         optimizer.zero_grad()
-        loss.backward()
+        for _ in range(draws):
+            with approximation.drawn():
+                data = (approximation.module(regression.x) - regression.y).square().mean() / (2 * NOISE_SCALE**2)
+                negative_elbo(data, approximation.penalty(), weight=1 / EXAMPLES, share=1 / draws).backward()
         optimizer.step()
+    return approximation.posterior()
 
-    found = module[0].weight()
-    torch.testing.assert_close(found.mean, mean, rtol=0.02, atol=0)
-    torch.testing.assert_close(found.scale, scale, rtol=0.10, atol=0)
+
+def plain() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 1, bias=False))
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_layers_end_at_the_analytic_mean_field_posterior(name: str, regression: Regression) -> None:
+    recipe = Recipe(estimator=name, prior_scale=PRIOR_SCALE, initial_scale=0.3)
+    found = descend(begin(plain(), recipe, EXAMPLES), regression, 0.05).weights["0.weight"]
+    torch.testing.assert_close(found.mean, regression.mean, rtol=0.02, atol=0)
+    torch.testing.assert_close(found.scale, regression.scale, rtol=0.10, atol=0)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_ivon_ends_at_the_analytic_mean_field_posterior(draws: int, regression: Regression) -> None:
+    recipe = Recipe(
+        estimator="ivon", prior_scale=PRIOR_SCALE, initial_scale=0.05, beta=1.0, memory=0.999, warmup_epochs=0.0
+    )
+    approximation = begin(plain(), recipe, EXAMPLES)
+    found = descend(approximation, regression, 0.02, draws).weights["0.weight"]
+    torch.testing.assert_close(found.mean, regression.mean, rtol=0.02, atol=0)
+    torch.testing.assert_close(found.scale, regression.scale, rtol=0.10, atol=0)
+
+
+def test_the_plain_network_ends_at_the_most_probable_weights(regression: Regression) -> None:
+    recipe = Recipe(estimator="none", prior_scale=PRIOR_SCALE, beta=1.0)
+    found = descend(begin(plain(), recipe, EXAMPLES), regression, 0.005).weights["0.weight"]
+    torch.testing.assert_close(found.mean, regression.mean, rtol=1e-3, atol=0)
+    assert (found.scale == 0).all()

@@ -10,28 +10,32 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.bayesianize import bayesianize, posterior_of
 from training.checkpoint import Checkpoint
 from training.data.images import Dataset
 from training.distributed import World
 from training.errors import DivergedError
-from training.estimators import ESTIMATORS, flipout, reparam
+from training.estimators import reparam
+from training.estimators.registry import DRAWS, ESTIMATORS, begin
 from training.layers import BayesianLayer, Draw
 from training.loop import Fit, Step, fit
-from training.recipe import Recipe
+from training.posterior import GaussianWeight, Posterior
+from training.recipe import PRECISIONS, Recipe
 from training.run import Run
 from training.trainer import train
 
 RECIPE = Recipe(epochs=3, batch_size=50, estimator="reparam", limit=200, warmup_epochs=1.0)
+IVON = RECIPE.changed(estimator="ivon", learning_rate=2.0, prior_scale=0.3, initial_scale=0.01, beta=1.0)
 
 
-def trained(dataset: Dataset, recipe: Recipe, world: World, draw: Draw = reparam.draw) -> tuple[nn.Module, list[Step]]:
+def begun(dataset: Dataset, recipe: Recipe) -> Fit:
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    module = bayesianize(plain, draw, prior_scale=recipe.prior_scale, initial_scale=recipe.initial_scale)
-    steps: list[Step] = []
-    fit(Fit.begin(module, recipe), dataset, recipe, world, after_step=steps.append)
-    return module, steps
+    return Fit(begin(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), recipe, len(dataset.train)))
+
+
+def trained(dataset: Dataset, recipe: Recipe, world: World) -> tuple[Posterior, list[Step]]:
+    state, steps = begun(dataset, recipe), list[Step]()
+    fit(state, dataset, recipe, world, after_step=steps.append)
+    return state.approximation.posterior(), steps
 
 
 def failing_from(call: int) -> Draw:
@@ -59,47 +63,80 @@ def test_the_reported_loss_is_the_objective(digits: Dataset, alone: World) -> No
         assert step.loss == pytest.approx(step.data + beta * step.kl / len(digits.train), rel=1e-5)
 
 
-@pytest.mark.parametrize("draw", [reparam.draw, flipout.draw])
-def test_training_learns(digits: Dataset, alone: World, draw: Draw) -> None:
-    _, steps = trained(digits, replace(RECIPE, epochs=10), alone, draw)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_training_learns(digits: Dataset, alone: World, name: str) -> None:
+    recipe = IVON if name == "ivon" else RECIPE.changed(estimator=name, learning_rate=0.05 if name == "none" else None)
+    _, steps = trained(digits, replace(recipe, epochs=10), alone)
     assert steps[-1].data < 0.5 * steps[0].data
     assert steps[-1].accuracy > 0.8
 
 
 def test_training_is_a_function_of_the_recipe(digits: Dataset, alone: World) -> None:
-    one, again, other = (posterior_of(trained(digits, replace(RECIPE, seed=s), alone)[0]) for s in (1, 1, 2))
+    one, again, other = (trained(digits, replace(RECIPE, seed=s), alone)[0] for s in (1, 1, 2))
     assert torch.equal(one.weights["1.weight"].mean, again.weights["1.weight"].mean)
     assert torch.equal(one.weights["1.weight"].scale, again.weights["1.weight"].scale)
     assert not torch.equal(one.weights["1.weight"].mean, other.weights["1.weight"].mean)
 
 
-def test_a_masked_weight_stays_at_zero(digits: Dataset, alone: World) -> None:
-    torch.manual_seed(0)
-    module = bayesianize(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), reparam.draw, prior_scale=1, initial_scale=0.1)
-    module[1].mask[:, ::2] = 0
-    fit(Fit.begin(module, RECIPE), digits, RECIPE, alone)
-    weight = module[1].weight()
-    assert (weight.mean[:, ::2] == 0).all()
-    assert (weight.scale[:, ::2] == 0).all()
-    assert (weight.scale[:, 1::2] > 0).all()
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, IVON, RECIPE.changed(estimator="none")], ids=lambda recipe: recipe.estimator
+)
+def test_a_pruned_weight_stays_at_zero(digits: Dataset, alone: World, recipe: Recipe) -> None:
+    state = begun(digits, recipe)
+    whole = state.approximation.posterior()
+    kept = (torch.arange(64) % 2 == 1).float()
+    weight = whole.weights["1.weight"]
+    state.approximation.restore(
+        Posterior({"1.weight": GaussianWeight(weight.mean * kept, weight.scale * kept)}, whole.rest)
+    )
+    fit(state, digits, recipe, alone)
+    found = state.approximation.posterior().weights["1.weight"]
+    assert (found.mean[:, ::2] == 0).all()
+    assert (found.scale[:, ::2] == 0).all()
+    assert (found.mean[:, 1::2] != weight.mean[:, 1::2]).float().mean() > 0.9
+    assert ((found.scale[:, 1::2] > 0) == (recipe.estimator != "none")).all()
 
 
-def test_a_mirrored_data_set_is_augmented(digits: Dataset, alone: World) -> None:
-    """Digits are not, and another seen batch ends elsewhere."""
-    plain, moved = (posterior_of(trained(replace(digits, mirrored=m), RECIPE, alone)[0]) for m in (False, True))
+def test_augmentation_changes_what_is_seen(digits: Dataset, alone: World) -> None:
+    """Another seen batch ends elsewhere."""
+    plain, moved = (trained(digits, replace(RECIPE, augmentation=a), alone)[0] for a in ("none", "crop-flip"))
     assert not torch.equal(plain.weights["1.weight"].mean, moved.weights["1.weight"].mean)
 
 
-def test_a_loss_that_is_not_a_number_stops_before_it_does_harm(digits: Dataset, alone: World) -> None:
-    torch.manual_seed(0)
-    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    module = bayesianize(plain, failing_from(5), prior_scale=0.1, initial_scale=0.02)
-    state, steps = Fit.begin(module, RECIPE), list[Step]()
-    with pytest.raises(DivergedError, match=r"not finite after \d+ images: lower the learning rate"):
+@pytest.mark.parametrize("recipe", [RECIPE.changed(initial_scale=1e-9), RECIPE.changed(estimator="none")])
+def test_pieces_of_a_batch_make_the_step_of_the_whole(digits: Dataset, alone: World, recipe: Recipe) -> None:
+    """Uneven ones too: 50 images in 3 pieces, and the last batch of 29."""
+    whole, in_pieces = (trained(digits, replace(recipe, accumulation=n), alone) for n in (1, 3))
+    torch.testing.assert_close(whole[0].weights["1.weight"].mean, in_pieces[0].weights["1.weight"].mean)
+    for one, other in zip(whole[1], in_pieces[1], strict=True):
+        assert (one.loss, one.accuracy) == (pytest.approx(other.loss, rel=1e-4), pytest.approx(other.accuracy))
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, IVON], ids=lambda recipe: recipe.estimator)
+def test_several_draws_in_a_step_are_averaged(digits: Dataset, alone: World, recipe: Recipe) -> None:
+    """Each counts the divergence by its part, and noisier weights give different gradients with more draws."""
+    one, four = (trained(digits, replace(recipe, draws=n, initial_scale=0.05), alone) for n in (1, 4))
+    assert not torch.equal(one[0].weights["1.weight"].mean, four[0].weights["1.weight"].mean)
+    assert four[1][0].kl == pytest.approx(one[1][0].kl, rel=1e-5)
+    assert four[1][-1].data < four[1][0].data
+
+
+def test_bfloat16_learns_as_float32_does(digits: Dataset, alone: World) -> None:
+    exact, rounded = (trained(digits, replace(RECIPE, epochs=10, precision=p), alone)[1] for p in PRECISIONS)
+    assert exact[-1].data != rounded[-1].data
+    assert exact[-1].data == pytest.approx(rounded[-1].data, rel=0.05)
+
+
+def test_a_loss_that_is_not_a_number_stops_before_it_does_harm(
+    digits: Dataset, alone: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DRAWS, "reparam", failing_from(5))
+    state, steps = begun(digits, RECIPE), list[Step]()
+    with pytest.raises(DivergedError, match=r"not finite at step 6, after \d+ images: lower the learning rate"):
         fit(state, digits, RECIPE, alone, after_step=steps.append)
     assert len(steps) == 5
     assert state.images == steps[-1].images
-    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    assert all(parameter.isfinite().all() for parameter in state.approximation.module.parameters())
 
 
 def test_the_last_good_checkpoint_survives_a_divergence(
@@ -108,7 +145,7 @@ def test_the_last_good_checkpoint_survives_a_divergence(
     """And the run that goes on from it is the run that never diverged."""
     train(RECIPE, tmp_path / "whole", alone)
     # Four steps an epoch and four layers: the second epoch's first call is number 16.
-    monkeypatch.setitem(ESTIMATORS, "reparam", failing_from(16 + 7))
+    monkeypatch.setitem(DRAWS, "reparam", failing_from(16 + 7))
     with pytest.raises(DivergedError):
         train(RECIPE, tmp_path / "run", alone)
     monkeypatch.undo()
@@ -116,7 +153,7 @@ def test_the_last_good_checkpoint_survives_a_divergence(
     found = Checkpoint.load(run.checkpoint)
     lines = (run.folder / "log.jsonl").read_text().splitlines()
     assert len(lines) == 1
-    assert found.images == 179
+    assert found.images == 180
     assert all(tensor.isfinite().all() for tensor in found.model.values())
     assert not run.finished
     train(RECIPE, tmp_path / "run", alone, resume=True)

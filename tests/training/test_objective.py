@@ -32,7 +32,7 @@ def network() -> nn.Module:
 
 
 def loss_and_gradient(module: nn.Module, x: Tensor, y: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    loss = negative_elbo(data_term(module(x), y), divergence(module), beta=BETA, train_size=TRAIN, share=share)
+    loss = negative_elbo(data_term(module(x), y), divergence(module), weight=BETA / TRAIN, share=share)
     gradients = torch.autograd.grad(loss, list(module.parameters()))
     return loss.detach(), torch.cat([gradient.flatten() for gradient in gradients])
 
@@ -55,7 +55,7 @@ def test_ranks_together_have_the_loss_and_gradient_of_one(batch_size: int, world
 def test_an_epoch_of_losses_counts_the_divergence_beta_times() -> None:
     """Σ over examples of β·KL/N is β·KL: the bound's own weight."""
     kl = torch.tensor(123.0)
-    per_example = negative_elbo(torch.tensor(0.0), kl, beta=BETA, train_size=TRAIN)
+    per_example = negative_elbo(torch.tensor(0.0), kl, weight=BETA / TRAIN)
     assert float(per_example * TRAIN) == pytest.approx(BETA * 123.0)
 
 

@@ -7,11 +7,17 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from training.errors import RecipeError
-from training.recipe import SUITED, Recipe, suited
+from training.estimators.registry import ESTIMATORS, begin
+from training.recipe import Recipe
+from training.suited import SUITED, suited
+
+CPU = torch.device("cpu")
 
 BAD = [
     ({"epochs": 0}, "epochs must be at least 1, got 0"),
@@ -29,6 +35,15 @@ BAD = [
     ({"seed": -1}, "seed must be a whole number from 0, got -1"),
     ({"seed": 2**63}, "seed must be a whole number from 0"),
     ({"limit": 3}, "limit must be at least 4 images, got 3"),
+    ({"accumulation": 0}, "accumulation must be from 1 to the batch size, got 0"),
+    ({"accumulation": 5, "batch_size": 4}, "accumulation must be from 1 to the batch size, got 5"),
+    ({"draws": 0}, "draws must be at least 1, got 0"),
+    ({"scaling": "cubic"}, "scaling must be linear, sqrt, none, got cubic"),
+    ({"rise": 1.0}, "rise must be between 0 and 1, got 1.0"),
+    ({"memory": 1.0}, "memory must be from 0 to below 1, got 1.0"),
+    ({"precision": "float16"}, "precision must be float32 or bfloat16, got float16"),
+    ({"image_size": 4}, "image size must be at least 8 pixels, got 4"),
+    ({"initial_share": 0.0}, "initial share must be above 0, got 0.0"),
 ]
 
 
@@ -64,15 +79,23 @@ def test_settings_of_the_wrong_type_are_refused() -> None:
 
 @pytest.mark.parametrize("data", SUITED)
 def test_what_suits_a_data_set_may_be_changed(data: str) -> None:
-    assert suited(data, epochs=None, beta=None) == SUITED[data]
-    changed = suited(data, epochs=3, beta=0.0, limit=None)
+    assert suited(data, CPU, epochs=None, beta=None) == suited(data, CPU)
+    changed = suited(data, CPU, epochs=3, beta=0.0, limit=None)
     assert (changed.data, changed.epochs, changed.beta) == (data, 3, 0.0)
     assert changed.architecture == SUITED[data].architecture
 
 
+@pytest.mark.parametrize("data", SUITED)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_estimator_has_a_recipe_that_it_takes(data: str, estimator: str) -> None:
+    recipe = suited(data, CPU, estimator=estimator)
+    assert recipe.estimator == estimator
+    begin(nn.Sequential(nn.Linear(2, 2)), recipe, 1_000)
+
+
 def test_a_change_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(RecipeError, match="epochs must be at least 1, got 0"):
-        suited("digits", epochs=0)
+        suited("digits", CPU, epochs=0)
 
 
 @given(st.floats(1e-6, 1), st.floats(0, 1))
@@ -89,3 +112,15 @@ def test_the_learning_rate_rises_then_falls_like_a_cosine() -> None:
     assert recipe.learning_rate_at(1.0) == pytest.approx(0, abs=1e-12)
     rates = [recipe.learning_rate_at(0.05 + 0.95 * step / 100) for step in range(101)]
     assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(("scaling", "factor"), [("linear", 4.0), ("sqrt", 2.0), ("none", 1.0)])
+def test_the_learning_rate_grows_with_the_ranks(scaling: str, factor: float) -> None:
+    """From that of one rank, which a fresh network takes, to its peak."""
+    recipe = Recipe(learning_rate=0.01, scaling=scaling, rise=0.2)
+    alone = [recipe.learning_rate_at(progress / 100) for progress in range(101)]
+    four = [recipe.learning_rate_at(progress / 100, 4) for progress in range(101)]
+    assert four[20:100] == pytest.approx([factor * rate for rate in alone[20:100]])
+    assert four[0] == pytest.approx(alone[0], rel=0.05)
+    assert four[:21] == sorted(four[:21])
+    assert max(four) == four[20]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +17,7 @@ from training.recipe import Recipe
 from training.run import Run
 
 POSTERIOR = Posterior({"w": GaussianWeight(torch.ones(2), torch.ones(2))}, {})
+ANSWERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]], dtype=torch.float64), torch.tensor([1, 0])
 QUALITY = {"accuracy": 0.5, "nll": 1.0, "ece": 0.1, "images": 2, "draws": 3}
 
 
@@ -47,21 +49,31 @@ def test_a_run_is_finished_once_its_posterior_is_there(begun: Run) -> None:
     assert not begun.finished
     with pytest.raises(RunError, match=r"is not finished: go on with .*--resume"):
         begun.posterior()
-    begun.finish(POSTERIOR, QUALITY)
+    begun.finish(POSTERIOR, QUALITY, *ANSWERS)
     assert begun.finished
     assert torch.equal(begun.posterior().weights["w"].mean, torch.ones(2))
     assert begun.quality() == QUALITY
+    answers = np.load(begun.folder / "predictions.npz")
+    assert answers["probabilities"].tolist() == ANSWERS[0].tolist()
+    assert answers["labels"].tolist() == [1, 0]
+
+
+def test_a_finished_run_needs_no_checkpoint(begun: Run) -> None:
+    begun.checkpoint.touch()
+    begun.finish(POSTERIOR, QUALITY, *ANSWERS)
+    assert not begun.checkpoint.exists()
 
 
 def test_the_posterior_is_written_last(begun: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the quality cannot be written, the run is not finished."""
 
     def full(path: Path, data: bytes) -> None:
-        raise RunError(f"cannot write {path}")
+        if path.name == "quality.json":
+            raise RunError(f"cannot write {path}")
 
     monkeypatch.setattr("training.run.write_atomically", full)
     with pytest.raises(RunError, match=r"quality\.json"):
-        begun.finish(POSTERIOR, QUALITY)
+        begun.finish(POSTERIOR, QUALITY, *ANSWERS)
     assert not begun.finished
 
 
@@ -72,8 +84,20 @@ def test_the_log_has_a_line_for_each_call(begun: Run) -> None:
     assert [json.loads(line) for line in lines] == [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5}]
 
 
+def test_a_line_cut_short_by_a_crash_is_no_line(begun: Run) -> None:
+    begun.log(epoch=1, images=10)
+    begun.log(epoch=2, images=20)
+    begun.log_layers(2, 20, {"w": {"mean": [1.0]}})
+    with (begun.folder / "log.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "ima')
+    assert [line["epoch"] for line in begun.lines("log.jsonl")] == [1, 2]
+    begun.cut_logs(10)
+    assert [line["epoch"] for line in begun.lines("log.jsonl")] == [1]
+    assert begun.lines("layers.jsonl") == []
+
+
 def test_clear_removes_the_run_and_nothing_else(begun: Run) -> None:
-    begun.finish(POSTERIOR, QUALITY)
+    begun.finish(POSTERIOR, QUALITY, *ANSWERS)
     begun.log(epoch=1)
     begun.checkpoint.touch()
     (begun.folder / "notes.txt").write_text("mine")

@@ -9,11 +9,16 @@ from collections.abc import Callable
 
 from torch import nn
 
-from training.architectures import convnet, resnet20
+from training.architectures import convnet, resnet18, resnet20, vgg16
 from training.errors import RecipeError
 from training.randomness import reseed
 
-ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {"convnet": convnet.build, "resnet20": resnet20.build}
+ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
+    "convnet": convnet.build,
+    "resnet20": resnet20.build,
+    "resnet18": resnet18.build,
+    "vgg16": vgg16.build,
+}
 
 
 def architecture(name: str, channels: int, classes: int, seed: int = 0) -> nn.Module:

@@ -1,23 +1,41 @@
-"""Random crops and flips, on whole batches of tensors."""
+"""How training images are varied, by name: uint8 [N, H, W, C] to uint8 [N, H, W, C], on whole batches, on any device.
+
+none        as they are
+crop-flip   shifted by up to four pixels, half of them mirrored: natural images that have no fixed left and right
+rand        crop-flip, then one random warp, one random change of tones and a square cut out, each at a random strength.
+            After RandAugment (Cubuk et al. 2020, arXiv:1909.13719), with one operation of each kind at a strength
+            drawn anew for each image as in TrivialAugment (Müller and Hutter 2021, arXiv:2103.10158)
+"""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Callable
 
-PADDING = 4
+from torch import Generator, Tensor
+
+from training.data.geometry import cut_out, shift_and_mirror, warp
+from training.data.photometry import change_tones
+from training.errors import RecipeError
+
+Augmentation = Callable[[Tensor, Generator], Tensor]
 
 
-def crop_and_flip(x_NCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Pad by four pixels of zeros, crop back at a random place, and mirror half of the images."""
-    count, _, height, width = x_NCHW.shape
-    padded = F.pad(x_NCHW, (PADDING,) * 4)
-    top, left = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
-    mirrored = torch.rand(count, 1, generator=generator) < 0.5
-    rows = top + torch.arange(height)
-    columns = torch.where(mirrored, left + torch.arange(width - 1, -1, -1), left + torch.arange(width))
-    device = x_NCHW.device
-    each = torch.arange(count, device=device)[:, None, None]
-    taken = padded[each, :, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
-    return taken.permute(0, 3, 1, 2).contiguous()
+def none(x_NHWC: Tensor, generator: Generator) -> Tensor:
+    """The images as they are; nothing is drawn."""
+    return x_NHWC
+
+
+def rand(x_NHWC: Tensor, generator: Generator) -> Tensor:
+    """Crop-flip, a warp, a change of tones and a cut-out square for each image."""
+    x_NHWC = shift_and_mirror(x_NHWC, generator)
+    return cut_out(change_tones(warp(x_NHWC, generator), generator), generator)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"none": none, "crop-flip": shift_and_mirror, "rand": rand}
+
+
+def augmentation(name: str) -> Augmentation:
+    """The augmentation called `name`; raise RecipeError, listing what there is, for another name."""
+    if name not in AUGMENTATIONS:
+        raise RecipeError(f"unknown augmentation {name!r}: there is {', '.join(AUGMENTATIONS)}")
+    return AUGMENTATIONS[name]

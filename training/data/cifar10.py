@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from training.data.archive import Archive, fetch
 from training.data.images import Images, Source
 from training.data.pickles import load_plain_pickle
 from training.errors import DataError
@@ -20,21 +21,47 @@ IMAGES_PER_FILE = 10_000
 RECORD_BYTES = 1 + 3 * 32 * 32
 
 
+ARCHIVE = Archive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    bytes=170_052_171,
+    root=BINARY_FOLDER,
+    files=tuple(f"{name}.bin" for name in (*TRAIN_FILES, TEST_FILE)),
+)
+
+Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+
+
+def download(folder: Path) -> None:
+    """Fetch the binary layout into `folder`, unless the set lies there; raise DataError where it cannot be had."""
+    if _found(folder) is None:
+        fetch(ARCHIVE, folder)
+
+
 def load(folder: Path | None) -> Source:
     """Read the layout that lies in `folder`, or in the publisher's folder inside it."""
     if folder is None:
-        raise DataError("cifar10 needs --data-dir: the folder with the unpacked CIFAR-10 archive")
+        raise DataError("cifar10 needs --data-dir: the folder with the unpacked archive; --download fetches it")
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}")
+        raise DataError(f"there is no folder {folder}; --download fetches CIFAR-10 into it")
+    found = _found(folder)
+    if found is None:
+        expected = f"expected {TEST_FILE}.bin or {TEST_FILE}, there or in {BINARY_FOLDER}"
+        raise DataError(f"no CIFAR-10 in {folder}: {expected}; --download fetches it")
+    return _source(*found)
+
+
+def _found(folder: Path) -> tuple[list[Path], Read] | None:
+    """The files, the test file last, and how they are read; None where there are none."""
     for place in (folder, folder / BINARY_FOLDER, folder / PYTHON_FOLDER):
         if (place / f"{TEST_FILE}.bin").exists():
-            return _source([place / f"{name}.bin" for name in (*TRAIN_FILES, TEST_FILE)], _read_binary)
+            return [place / f"{name}.bin" for name in (*TRAIN_FILES, TEST_FILE)], _read_binary
         if (place / TEST_FILE).exists():
-            return _source([place / name for name in (*TRAIN_FILES, TEST_FILE)], _read_python)
-    raise DataError(f"no CIFAR-10 in {folder}: expected {TEST_FILE}.bin or {TEST_FILE}, there or in {BINARY_FOLDER}")
+            return [place / name for name in (*TRAIN_FILES, TEST_FILE)], _read_python
+    return None
 
 
-def _source(paths: list[Path], read: Callable[[Path], tuple[np.ndarray, np.ndarray]]) -> Source:
+def _source(paths: list[Path], read: Read) -> Source:
     parts = []
     for path in paths:
         try:
@@ -43,7 +70,7 @@ def _source(paths: list[Path], read: Callable[[Path], tuple[np.ndarray, np.ndarr
             raise DataError(f"cannot read {path}: {error.strerror}") from error
         parts.append(Images(_to_pixels(path, planes, labels), torch.from_numpy(labels.astype(np.int64))))
     train = Images(torch.cat([p.pixels for p in parts[:-1]]), torch.cat([p.labels for p in parts[:-1]]))
-    return Source(CLASSES, train, parts[-1], mirrored=True)
+    return Source(CLASSES, train, parts[-1])
 
 
 def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:

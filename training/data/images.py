@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,15 +27,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its publisher made it.
-
-    `test` is None where no split is official; `mirrored` says whether a shifted mirror image is of the same class.
-    """
+    """A data set as its publisher made it; `test` is None where no split is official."""
 
     classes: tuple[str, ...]
     train: Images
     test: Images | None = None
-    mirrored: bool = False
 
     def __post_init__(self) -> None:
         for part in (self.train, self.test):
@@ -64,10 +61,16 @@ class Pixels:
         return cls(height, width, channels, tuple(mean.tolist()), tuple(std.tolist()))
 
     def normalise(self, pixels_NHWC: Tensor) -> Tensor:
-        """Images as networks take them: uint8 [N, H, W, C] to float32 [N, C, H, W]."""
-        mean, std = (torch.tensor(each, device=pixels_NHWC.device) for each in (self.mean, self.std))
-        scaled = (pixels_NHWC.float() / 255 - mean) / std
-        return scaled.permute(0, 3, 1, 2).contiguous()
+        """Images as networks take them: uint8 [N, H, W, C] to float32 [N, C, H, W], in memory still channels last."""
+        factor, shift = _affine(self, pixels_NHWC.device)
+        return torch.addcmul(shift, pixels_NHWC.float(), factor).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=16)
+def _affine(pixels: Pixels, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factor and shift [C] with which value·factor + shift is (value / 255 - mean) / std."""
+    mean, std = (torch.tensor(each, dtype=torch.float64) for each in (pixels.mean, pixels.std))
+    return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
 
 
 @dataclass(frozen=True)
@@ -81,4 +84,3 @@ class Dataset:
     calibration: Images
     test: Images
     out_of_distribution: dict[str, Tensor]
-    mirrored: bool

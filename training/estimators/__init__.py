@@ -1,16 +1,9 @@
-"""Estimators: how one training step draws. One file each, built alike: the source, the formula, `draw`."""
+"""Estimators: how one training step draws. One file each: the source, the formula, the draw.
 
-from __future__ import annotations
-
-from training.errors import RecipeError
-from training.estimators import flipout, reparam
-from training.layers import Draw
-
-ESTIMATORS: dict[str, Draw] = {"reparam": reparam.draw, "flipout": flipout.draw}
-
-
-def estimator(name: str) -> Draw:
-    """The estimator called `name`; raise RecipeError, listing what there is, for an unknown one."""
-    if name not in ESTIMATORS:
-        raise RecipeError(f"unknown estimator {name!r}: there is {', '.join(ESTIMATORS)}")
-    return ESTIMATORS[name]
+reparam    one weight for the batch, in Bayesian layers
+flipout    the same under random signs per example, in Bayesian layers
+lrt        outputs from their own mean and variance, in Bayesian layers
+ivon       one weight for the batch, by a natural-gradient optimiser on the plain network
+none       no draw: the plain network
+registry   all of them by name
+"""

@@ -10,18 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.layers import BayesianLayer
+from training.layers import BayesianLayer, random_signs
 
 
 def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
     """One random output, every example of the batch under its own pseudo-independent weight."""
     perturbation = layer.masked_scale() * torch.randn_like(layer.mean)
     centre = layer.apply_weight(x, layer.masked_mean(), layer.bias)
-    around = layer.apply_weight(x * _signs(x), perturbation, None)
-    return centre + around * _signs(around)
-
-
-def _signs(x: Tensor) -> Tensor:
-    """Random signs [N, C, 1, …] for x [N, C, …]."""
-    shape = x.shape[:2] + (1,) * (x.dim() - 2)
-    return torch.randint(0, 2, shape, device=x.device, dtype=x.dtype).mul_(2).sub_(1)
+    around = layer.apply_weight(x * random_signs(x), perturbation, None)
+    return centre + around * random_signs(around)

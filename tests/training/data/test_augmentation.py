@@ -1,77 +1,90 @@
-"""Crops and flips move pixels and do nothing else."""
+"""What all augmentations have in common, and what each promises."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-
+import pytest
 import torch
-from torch import Tensor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor
 
-from training.data.augmentation import PADDING, crop_and_flip
+from training.data.augmentation import AUGMENTATIONS, augmentation
+from training.errors import RecipeError
 
-
-def numbered(count: int, side: int = 6) -> Tensor:
-    """Images [count, 1, side, side] whose pixels are 1, 2, 3, … so that each says where it came from."""
-    return torch.arange(1.0, side * side + 1).reshape(1, 1, side, side).repeat(count, 1, 1, 1)
-
-
-def crop(x: Tensor, seed: int = 0) -> Tensor:
-    return crop_and_flip(x, torch.Generator().manual_seed(seed))
+SHAPES = st.tuples(st.integers(1, 5), st.integers(2, 12), st.integers(2, 12), st.sampled_from([1, 3]))
+NAMES = pytest.mark.parametrize("name", AUGMENTATIONS)
 
 
-def mirrored(image_HW: Tensor) -> bool | None:
-    """Whether values fall along a row; None where too little is left to tell."""
-    steps = {float(b - a) for row in image_HW for a, b in pairwise(row) if a and b}
-    assert steps in ({1.0}, {-1.0}, set())
-    return steps.pop() < 0 if steps else None
+def images_of(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=Generator().manual_seed(1))
 
 
-def test_shape_type_and_input_are_kept() -> None:
-    x = torch.randn(7, 3, 5, 9)
-    before = x.clone()
-    out = crop(x)
-    assert out.shape == x.shape
-    assert out.dtype == x.dtype
-    assert out.is_contiguous()
-    assert torch.equal(x, before)
+def varied(name: str, images: Tensor, seed: int = 0) -> Tensor:
+    return augmentation(name)(images, Generator().manual_seed(seed))
 
 
-def test_each_output_is_a_shift_of_its_image_or_of_its_mirror_image() -> None:
-    """The reference: every shift by up to four pixels, with zeros where the image does not reach."""
-    x = torch.randn(40, 2, 5, 6)
-    for image, out in zip(x, crop(x), strict=True):
-        candidates = []
-        for plain in (image, image.flip(-1)):
-            padded = torch.nn.functional.pad(plain, (PADDING,) * 4)
-            places = [(top, left) for top in range(2 * PADDING + 1) for left in range(2 * PADDING + 1)]
-            candidates += [padded[:, top : top + 5, left : left + 6] for top, left in places]
-        assert sum(torch.equal(out, candidate) for candidate in candidates) >= 1
+@NAMES
+@given(shape=SHAPES, seed=st.integers(0, 1_000))
+@settings(deadline=None, max_examples=40)
+def test_shape_and_type_and_the_images_themselves_are_kept(
+    name: str, shape: tuple[int, int, int, int], seed: int
+) -> None:
+    images = images_of(*shape)
+    before = images.clone()
+    found = varied(name, images, seed)
+    assert found.shape == images.shape
+    assert found.dtype == torch.uint8
+    assert found.is_contiguous()
+    assert torch.equal(images, before)
 
 
-def test_about_half_are_mirrored() -> None:
-    outs = crop(numbered(4_000)).squeeze(1)
-    flips = [flip for out in outs if (flip := mirrored(out)) is not None]
-    assert len(flips) > 3_000
-    assert abs(sum(flips) / len(flips) - 0.5) < 5 * 0.5 / len(flips) ** 0.5
-
-
-def test_shifts_are_uniform_in_both_directions() -> None:
-    """A single bright pixel in the middle lands on each of 9 by 9 places equally often."""
-    x = torch.zeros(8_100, 1, 9, 9)
-    x[:, 0, 4, 4] = 1
-    counts = crop(x).sum((0, 1))
-    assert counts.sum() == 8_100
-    assert (counts - 100).abs().max() < 5 * 100**0.5
-
-
-def test_images_of_a_batch_are_moved_independently() -> None:
-    outs = crop(numbered(50))
-    assert len({tuple(out.flatten().tolist()) for out in outs}) > 30
-
-
-def test_the_result_is_a_function_of_the_generator() -> None:
-    x = torch.randn(20, 3, 8, 8)
+@NAMES
+def test_the_result_is_a_function_of_the_generator(name: str) -> None:
+    images = images_of(20, 9, 8, 3)
     state = torch.get_rng_state()
-    assert torch.equal(crop(x, 1), crop(x, 1))
-    assert not torch.equal(crop(x, 1), crop(x, 2))
+    assert torch.equal(varied(name, images, 1), varied(name, images, 1))
+    assert torch.equal(varied(name, images, 1), varied(name, images, 2)) == (name == "none")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@NAMES
+def test_every_image_comes_of_itself(name: str) -> None:
+    """Whatever the others of its batch are: its result stays where they are replaced."""
+    images = images_of(20, 16, 16, 3)
+    others = images.clone()
+    others[::2] = 255 - others[::2]
+    assert torch.equal(varied(name, images)[1::2], varied(name, others)[1::2])
+
+
+@pytest.mark.parametrize("name", ["crop-flip", "rand"])
+def test_images_of_a_batch_are_varied_independently(name: str) -> None:
+    found = varied(name, images_of(1, 16, 16, 3).repeat(100, 1, 1, 1))
+    assert len({tuple(image.flatten().tolist()) for image in found}) > 60
+
+
+def test_none_is_the_same_images() -> None:
+    images = images_of(3, 4, 4, 1)
+    assert varied("none", images) is images
+
+
+def test_crop_flip_makes_no_new_values_and_rand_does() -> None:
+    images = images_of(50, 16, 16, 1) // 4 * 4
+    assert not (varied("crop-flip", images) % 4).any()
+    assert (varied("rand", images) % 4).any()
+
+
+def test_rand_does_all_that_crop_flip_does_and_more() -> None:
+    """Of images of one colour a shift changes nothing; a change of tones does. Of a bright edge a warp makes slopes."""
+    grey = torch.full((200, 16, 16, 3), 90, dtype=torch.uint8)
+    assert torch.equal(varied("crop-flip", grey), grey)
+    changed = (varied("rand", grey) != grey).flatten(1).any(1).float().mean()
+    assert 0.2 < float(changed) < 0.9
+    edge = torch.zeros(200, 16, 16, 1, dtype=torch.uint8)
+    edge[:, :, 8:] = 255
+    assert all(len(image.unique()) <= 2 for image in varied("crop-flip", edge))
+    assert sum(len(image.unique()) > 3 for image in varied("rand", edge)) > 60
+
+
+def test_an_unknown_augmentation_is_told_what_there_is() -> None:
+    with pytest.raises(RecipeError, match="unknown augmentation 'mixup': there is none, crop-flip, rand"):
+        augmentation("mixup")

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.cifar10 import load
+from training.data import cifar10
+from training.data.archive import Archive
+from training.data.cifar10 import ARCHIVE, download, load
 from training.errors import DataError
 
 FileArrays = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -49,7 +51,6 @@ def test_both_layouts_give_the_same_tensors(cifar_binary: Path, cifar_python: Pa
     assert (len(binary.train), len(binary.test)) == (50_000, 10_000)
     assert binary.train.pixels.dtype == torch.uint8
     assert binary.train.labels.dtype == torch.int64
-    assert binary.mirrored
     assert len(binary.classes) == 10
 
     planes, labels = cifar_files["data_batch_3"]
@@ -66,18 +67,50 @@ def test_the_publishers_folder_is_found(tmp_path: Path, cifar_binary: Path) -> N
 
 
 def test_a_folder_is_needed() -> None:
-    with pytest.raises(DataError, match="--data-dir"):
+    with pytest.raises(DataError, match=r"cifar10 needs --data-dir.*; --download fetches it"):
         load(None)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere; --download fetches CIFAR-10 into it"):
         load(tmp_path / "nowhere")
 
 
 def test_a_folder_without_cifar_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected test_batch\.bin or test_batch"):
+    with pytest.raises(DataError, match=r"expected test_batch\.bin or test_batch.*; --download fetches it"):
         load(tmp_path)
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Archive, Path]]:
+    """What was asked for instead of being fetched."""
+    asked: list[tuple[Archive, Path]] = []
+    monkeypatch.setattr(cifar10, "fetch", lambda archive, folder: asked.append((archive, folder)))
+    return asked
+
+
+def test_the_archive_is_fetched_where_there_is_none(tmp_path: Path, fetched: list[tuple[Archive, Path]]) -> None:
+    download(tmp_path / "new")
+    assert fetched == [(ARCHIVE, tmp_path / "new")]
+
+
+@pytest.mark.parametrize("inside", [".", "cifar-10-batches-bin", "cifar-10-batches-py"])
+@pytest.mark.parametrize("file", ["test_batch.bin", "test_batch"])
+def test_nothing_is_fetched_where_it_lies(
+    tmp_path: Path, fetched: list[tuple[Archive, Path]], inside: str, file: str
+) -> None:
+    (tmp_path / inside).mkdir(exist_ok=True)
+    (tmp_path / inside / file).touch()
+    download(tmp_path)
+    assert fetched == []
+
+
+def test_the_archive_has_the_files_that_are_read(tmp_path: Path, cifar_binary: Path) -> None:
+    """Unpacked as `fetch` would, they are a whole data set."""
+    (tmp_path / ARCHIVE.root).mkdir()
+    for file in ARCHIVE.files:
+        (tmp_path / ARCHIVE.root / file).symlink_to(cifar_binary / file)
+    assert len(load(tmp_path).train) == 50_000
 
 
 def test_a_missing_file_is_named(damaged: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from training.data import SOURCES, digits, load_dataset
-from training.errors import DataError
+from training.data import digits
 
 
 def test_shapes_types_and_ranges() -> None:
@@ -20,7 +18,6 @@ def test_shapes_types_and_ranges() -> None:
     assert source.train.labels.unique().tolist() == list(range(10))
     assert source.classes == tuple("0123456789")
     assert source.test is None
-    assert not source.mirrored
 
 
 def test_grey_values_keep_their_order_and_spread() -> None:
@@ -28,9 +25,3 @@ def test_grey_values_keep_their_order_and_spread() -> None:
     pixels, published = digits.load(None).train.pixels.squeeze(-1).numpy(), load_digits().images
     assert np.abs(pixels - published * 255 / 16).max() <= 0.5
     assert len(np.unique(pixels)) == 17
-
-
-def test_an_unknown_data_set_is_told_what_there_is() -> None:
-    with pytest.raises(DataError, match="unknown data set 'mnist'") as refused:
-        load_dataset("mnist", None, seed=0)
-    assert all(name in str(refused.value) for name in SOURCES)

@@ -26,6 +26,17 @@ def test_normalise_moves_channels_first_and_no_pixels() -> None:
     assert x_NCHW[1, 0, 3, 2] == pytest.approx(int(pixels_NHWC[1, 3, 2, 0]) / 255)
     assert x_NCHW[0, 1, 2, 4] == pytest.approx(int(pixels_NHWC[0, 2, 4, 1]) / 127.5 - 1, abs=1e-6)
     assert x_NCHW[0, 2, 0, 1] == pytest.approx(int(pixels_NHWC[0, 0, 1, 2]) / 510)
+    assert x_NCHW.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_normalise_is_exact_to_the_last_bits() -> None:
+    """The formula in double precision, for all values and for means and deviations as they occur."""
+    pixels = Pixels(16, 16, 3, (0.4914, 0.4822, 0.01), (0.247, 0.2435, 0.001))
+    values_NHWC = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).repeat(1, 1, 1, 3)
+    mean, std = (torch.tensor(each, dtype=torch.float64) for each in (pixels.mean, pixels.std))
+    expected = ((values_NHWC.double() / 255 - mean) / std).permute(0, 3, 1, 2)
+    error_C = (pixels.normalise(values_NHWC) - expected).abs().amax((0, 2, 3))
+    assert (error_C * std <= 2e-7).all()
 
 
 def test_images_without_contrast_stay_finite() -> None:

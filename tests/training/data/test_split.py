@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from training.data import digits, load_dataset
 from training.data.images import Dataset, Images, Source
+from training.data.out_of_distribution import COUNT
 from training.data.split import split
 from training.errors import DataError
 
@@ -67,8 +73,9 @@ def test_the_split_is_a_function_of_the_seed() -> None:
     assert numbers(first.train) != numbers(other.train)
 
 
-def test_the_test_set_is_the_same_for_all_seeds_and_limits() -> None:
-    assert numbers(divided(1).test) == numbers(divided(2, limit=50).test)
+def test_the_test_set_is_the_same_for_all_seeds() -> None:
+    for limit in (None, 20):
+        assert numbers(divided(1, limit).test) == numbers(divided(2, limit).test)
 
 
 def test_an_official_test_set_is_kept() -> None:
@@ -78,13 +85,48 @@ def test_an_official_test_set_is_kept() -> None:
     assert len(dataset.train) + len(dataset.calibration) == 300
 
 
-@pytest.mark.parametrize("limit", [12, 30, 99, 200])
-def test_a_limit_keeps_the_same_share_of_each_class(limit: int) -> None:
+@given(st.integers(6, 299))
+@settings(max_examples=30, deadline=None)
+def test_a_limit_keeps_that_many_images_the_same_share_of_each_class(limit: int) -> None:
     dataset = divided(limit=limit)
-    kept = torch.cat([dataset.train.labels, dataset.calibration.labels]).bincount()
-    assert len(dataset.train) <= limit
-    assert abs(int(kept.sum()) - limit) <= 3
-    assert kept.max() - kept.min() <= 1
+    trained = torch.cat([dataset.train.labels, dataset.calibration.labels]).bincount()
+    assert int(trained.sum()) == min(limit, 240)
+    assert len(dataset.test) == min(limit, 60)
+    assert all(len(images) == min(limit, COUNT) for images in dataset.out_of_distribution.values())
+    for kept in (trained, dataset.test.labels.bincount()):
+        assert kept.max() - kept.min() <= 1
+
+
+@given(st.lists(st.integers(1, 60), min_size=3, max_size=3), st.integers(6, 200))
+@settings(max_examples=50, deadline=None)
+def test_classes_of_different_sizes_keep_their_shares(sizes: list[int], limit: int) -> None:
+    labels = torch.arange(3).repeat_interleave(torch.tensor(sizes))
+    official = Images(torch.zeros(len(labels), 1, 2, 1, dtype=torch.uint8), labels)
+    kept = divided(limit=limit, test=official).test.labels.bincount(minlength=3).tolist()
+    assert sum(kept) == min(limit, sum(sizes))
+    for count, size in zip(kept, sizes, strict=True):
+        assert 1 <= count <= size
+        assert abs(count - min(1.0, limit / sum(sizes)) * size) < 2
+
+
+def test_a_smaller_limit_keeps_some_of_the_same_images() -> None:
+    few, many = divided(limit=30), divided(limit=100)
+    assert numbers(few.test) < numbers(many.test)
+    assert numbers(few.train) | numbers(few.calibration) < numbers(many.train) | numbers(many.calibration)
+
+
+def test_an_official_test_set_is_limited_too() -> None:
+    official = numbered(50)
+    kept = divided(limit=30, test=official).test
+    assert kept.labels.bincount().tolist() == [10, 10, 10]
+    assert numbers(kept) < numbers(official)
+
+
+def test_strangers_in_the_folder_are_found(tmp_path: Path) -> None:
+    np.savez(tmp_path / "odd-ood.npz", images=np.zeros((9, 1, 2, 1), np.uint8))
+    source = Source(("a", "b", "c"), numbered())
+    assert len(split("numbered", source, seed=0, folder=tmp_path).out_of_distribution["odd"]) == 9
+    assert len(split("numbered", source, seed=0, limit=8, folder=tmp_path).out_of_distribution["odd"]) == 8
 
 
 def test_a_limit_above_the_size_changes_nothing() -> None:

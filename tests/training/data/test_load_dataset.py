@@ -1,0 +1,48 @@
+"""Data sets by name, and which of them are downloaded or resized."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training import data
+from training.data import DOWNLOAD_FOLDER, DOWNLOADS, SOURCES, load_dataset
+from training.errors import DataError
+
+
+def test_an_unknown_data_set_is_told_what_there_is() -> None:
+    with pytest.raises(DataError, match="unknown data set 'mnist'") as refused:
+        load_dataset("mnist", None, seed=0)
+    assert all(name in str(refused.value) for name in SOURCES)
+
+
+def test_a_download_comes_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the folder that is given, or into the one that is meant where none is."""
+    happened: list[tuple[str, Path | None]] = []
+    monkeypatch.setitem(DOWNLOADS, "digits", lambda folder: happened.append(("download", folder)))
+    digits = SOURCES["digits"]
+    monkeypatch.setitem(SOURCES, "digits", lambda folder: happened.append(("load", folder)) or digits(folder))
+    load_dataset("digits", tmp_path, seed=0)
+    load_dataset("digits", tmp_path, seed=0, download=True)
+    load_dataset("digits", None, seed=0, download=True)
+    downloads = [("download", tmp_path), ("load", tmp_path), ("download", DOWNLOAD_FOLDER), ("load", DOWNLOAD_FOLDER)]
+    assert happened == [("load", tmp_path), *downloads]
+    assert Path("data") == DOWNLOAD_FOLDER
+
+
+@pytest.mark.parametrize("name", ["digits", "folder"])
+def test_what_cannot_be_downloaded_says_what_can(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=f"{name} cannot be downloaded: only cifar10 can"):
+        load_dataset(name, tmp_path, seed=0, download=True)
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10"])
+def test_images_of_one_size_are_not_resized(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name} has images of one size: an image size is only for folder"):
+        load_dataset(name, None, seed=0, image_size=32)
+
+
+def test_what_is_resized_can_be_loaded_by_name_as_well() -> None:
+    assert data.RESIZED.keys() <= SOURCES.keys()
+    assert DOWNLOADS.keys() <= SOURCES.keys()

@@ -1,0 +1,174 @@
+"""Training on two hosts: network namespaces that know each other by name and share one cable."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from safetensors.numpy import load_file
+
+from training.run import Run
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+PROJECT = Path(__file__).resolve().parents[2]
+ADDRESSES = {"node1": "10.79.0.1", "node2": "10.79.0.2"}
+CABLE = "eth0"
+# What enters a host beyond its network: its name, and the addresses of all names.
+ENTER = 'hostname "$0" && mount --bind "$1" /etc/hosts && shift && exec "$@"'
+SMALL = ("--limit", "200", "--estimator", "reparam", "--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A network namespace, with a name and a file of all hosts' names."""
+
+    name: str
+    namespace: str
+    names: Path
+
+    def command(self, *command: str) -> list[str]:
+        """How `command` is started on this host."""
+        enter = ("ip", "netns", "exec", self.namespace, "unshare", "--uts", "sh", "-c", ENTER, self.name)
+        return [*enter, str(self.names), *command]
+
+    def traffic(self) -> dict[str, int]:
+        """Bytes that this host has sent (`tx`) and received (`rx`) over the cable."""
+        (link,) = json.loads(_ip("-netns", self.namespace, "-json", "-statistics", "link", "show", CABLE))
+        return {way: link["stats64"][way]["bytes"] for way in ("tx", "rx")}
+
+    def processes(self) -> list[int]:
+        """The process ids of all that runs here."""
+        return [int(pid) for pid in _ip("netns", "pids", self.namespace).split()]
+
+    def worker(self) -> int:
+        """The process id of the one rank that trains here."""
+        (pid,) = (pid for pid in self.processes() if b"\0LOCAL_RANK=" in Path(f"/proc/{pid}/environ").read_bytes())
+        return pid
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[list[Host]]:
+    """Two hosts; whatever runs on them when the test is over is killed."""
+    mark = uuid4().hex[:8]
+    names = tmp_path / "hosts"
+    names.write_text("".join(f"{address} {name}\n" for name, address in ADDRESSES.items()) + "127.0.0.1 localhost\n")
+    hosts = [Host(name, f"slimbayes-{mark}-{name}", names) for name in ADDRESSES]
+    made: list[Host] = []
+    try:
+        try:
+            for host in hosts:
+                _ip("netns", "add", host.namespace)
+                made.append(host)
+            first, second = (host.namespace for host in hosts)
+            _ip("link", "add", CABLE, "netns", first, "type", "veth", "peer", "name", CABLE, "netns", second)
+            for host in hosts:
+                _ip("-netns", host.namespace, "address", "add", f"{ADDRESSES[host.name]}/24", "dev", CABLE)
+                for interface in ("lo", CABLE):
+                    _ip("-netns", host.namespace, "link", "set", interface, "up")
+                subprocess.run(host.command("true"), check=True, capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.skip("no `ip` on PATH (.ci/tools installs it on Debian)")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"network namespaces cannot be made here: {error.stderr.strip()}")
+        yield hosts
+    finally:
+        for host in made:
+            for pid in host.processes():
+                os.kill(pid, signal.SIGKILL)
+            _ip("netns", "delete", host.namespace)
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> dict[str, str]:
+    """The environment of each host's processes."""
+    path = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    return environment | {"PATH": path, "GLOO_SOCKET_IFNAME": CABLE, "PET_MONITOR_INTERVAL": "0.1"}
+
+
+def test_the_documented_command_trains_on_two_hosts(
+    hosts: list[Host], settings: dict[str, str], tmp_path: Path
+) -> None:
+    text = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
+    (documented,) = re.findall(r"^\$ (torchrun --nnodes 2 .*--rdzv-backend c10d .*)$", text, re.MULTILINE)
+    command = [*shlex.split(documented), *SMALL, "--epochs", "2"]
+    run = Run(tmp_path / command[command.index("--out") + 1])
+    before = [host.traffic() for host in hosts]
+
+    logs = [tmp_path / f"{host.name}.log" for host in hosts]
+    launchers = []
+    for host, log in zip(hosts, logs, strict=True):
+        with log.open("w") as file:
+            started = subprocess.Popen(host.command(*command), cwd=tmp_path, env=settings, stdout=file, stderr=file)
+        launchers.append(started)
+    statuses = [launcher.wait(timeout=90) for launcher in launchers]
+
+    assert statuses == [0, 0], "\n".join(log.read_text() for log in logs)
+    assert run.finished
+    assert run.facts()["world_size"] == 2
+    least = _least_bytes_of_gradients(run)
+    for host, earlier in zip(hosts, before, strict=True):
+        for way, total in host.traffic().items():
+            assert total - earlier[way] >= least, f"{host.name} {way}"
+
+
+def test_slurm_trains_on_two_hosts_and_outlives_a_worker(
+    hosts: list[Host], settings: dict[str, str], tmp_path: Path
+) -> None:
+    """Slurm itself is played: `srun` starts its command on both hosts, `scontrol` knows their names."""
+    played = tmp_path / "bin"
+    played.mkdir()
+    starts = [f'{shlex.join(host.command())} "$@" &\npids="$pids $!"' for host in hosts]
+    _script(
+        played / "srun",
+        'while [ "${1#--}" != "$1" ]; do shift; done',
+        *starts,
+        "for pid in $pids; do wait $pid || exit; done",
+    )
+    _script(played / "scontrol", '[ "$*" = "show hostnames node[1-2]" ] && echo node1 && echo node2')
+    allocation = {"JOB_ID": "7", "JOB_NODELIST": "node[1-2]", "NNODES": "2", "CPUS_PER_TASK": "1"}
+    environment = settings | {f"SLURM_{name}": value for name, value in allocation.items()}
+    environment["PATH"] = f"{played}:{environment['PATH']}"
+    run, log = Run(tmp_path / "run"), tmp_path / "log"
+
+    command = [str(PROJECT / "docker" / "slurm.sh"), *SMALL, "--epochs", "20", "--out", str(run.folder)]
+    with log.open("w") as file:
+        script = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=file, stderr=file)
+    deadline = time.monotonic() + 60
+    while not run.checkpoint.exists():
+        assert script.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
+    os.kill(hosts[1].worker(), signal.SIGKILL)
+
+    assert script.wait(timeout=90) == 0, log.read_text()
+    assert run.finished
+    assert "SIGKILL" in log.read_text() or "exitcode: -9" in log.read_text()
+
+
+def _least_bytes_of_gradients(run: Run) -> int:
+    """What each host must send and receive: every step, two bytes at least for each mean and each scale."""
+    entries = sum(array.size for array in load_file(run.folder / "posterior.safetensors").values())
+    lines = (run.folder / "log.jsonl").read_text().splitlines()
+    steps = json.loads(lines[-1])["images"] // (2 * run.recipe().batch_size)
+    return int(2 * entries * steps)
+
+
+def _ip(*command: str) -> str:
+    return subprocess.run(["ip", *command], check=True, capture_output=True, text=True).stdout
+
+
+def _script(path: Path, *lines: str) -> None:
+    path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
+    path.chmod(0o755)

@@ -1,0 +1,20 @@
+"""In which precision convolutions are computed; parameters, optimisers and losses are always float32."""
+
+from __future__ import annotations
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def suited_precision(device: torch.device) -> str:
+    """bfloat16 where the hardware multiplies it natively (on CPUs twice as fast), float32 elsewhere."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Within this, convolutions and linear maps are computed in `precision`."""
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "float32")
