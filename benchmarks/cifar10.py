@@ -1,0 +1,153 @@
+"""Quality of each estimator on CIFAR-10, with the commands that a user would type.
+
+    python -m benchmarks.cifar10 --data-dir data --runs runs/cifar10 --json docs/results/cifar10.json
+
+Trains what is not trained yet, each row by `slimbayes train --resume`, so that it can be interrupted; then takes 32
+draws of each posterior on the official test set. The temperature is fitted to the 5,000 calibration images, which are
+held out of training. Out-of-distribution images are those of `cifar-100-ood.npz` in the data folder, told apart by
+predictive entropy and by mutual information. Writes the JSON and, beside it, a table and a plot. `--quick` takes 400
+images, one epoch and two draws.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import matplotlib as mpl
+import torch
+import typer
+from torch import Tensor
+
+from pruning.evaluation import fit_temperature
+from training import metrics
+from training.data import load_dataset
+from training.data.images import Dataset
+from training.initialisation import fresh_network
+from training.prediction import draw_logits, drawing
+from training.progress import Stage
+from training.randomness import generator_for
+from training.run import Run
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+STRANGERS = "cifar-100"
+# What is asked beyond the defaults; `{runs}` is the folder of all runs.
+ROWS: dict[str, list[str]] = {
+    "none": ["--estimator", "none"],
+    "ivon": ["--estimator", "ivon"],
+    "flipout": ["--estimator", "flipout"],
+    "flipout from plain": ["--estimator", "flipout", "--init-from", "{runs}/none"],
+}
+
+
+def main(
+    data_dir: Annotated[Path, typer.Option(help="Folder with CIFAR-10.")],
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few images, one epoch, two draws.")] = False,
+    rows: Annotated[str, typer.Option(help="Rows, separated by commas.")] = ",".join(ROWS),
+) -> None:
+    """Train, evaluate and print the table."""
+    found = []
+    for name in rows.split(","):
+        asked = [part.format(runs=runs) for part in ROWS[name]]
+        asked += ["--epochs", "1", "--limit", "400"] if quick else []
+        out = runs / name.replace(" ", "-")
+        command = ["train", "--data", "cifar10", "--data-dir", str(data_dir), *asked, "--out", str(out), "--resume"]
+        subprocess.run([sys.executable, "-m", "training", *command[1:]], check=True, stdout=sys.stderr)
+        row = evaluated(Run(out), data_dir, 2 if quick else 32)
+        found.append({"row": name, "command": f"slimbayes {' '.join(command)}", **row})
+    table = as_table(found)
+    print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"dataset": "cifar10", "split": "test", "rows": found}, indent=2) + "\n")
+        json_file.with_suffix(".md").write_text(table + "\n")
+        plot(found, json_file.with_suffix(".png"))
+
+
+def evaluated(run: Run, data_dir: Path, num_draws: int) -> dict[str, Any]:
+    """What the table says of a finished run."""
+    recipe, log = run.recipe(), run.lines("log.jsonl")
+    dataset = load_dataset(recipe.data, data_dir, seed=recipe.seed, limit=recipe.limit)
+    num_draws = 1 if recipe.estimator == "none" else num_draws
+    held_SNK, logits_SNK, strange_SNK = (
+        logits(run, dataset, images, num_draws)
+        for images in (dataset.calibration.pixels, dataset.test.pixels, dataset.out_of_distribution[STRANGERS])
+    )
+    temperature, labels_N = fit_temperature(held_SNK, dataset.calibration.labels), dataset.test.labels
+    raw_NK, p_NK = metrics.predictive(logits_SNK), metrics.predictive(logits_SNK, temperature)
+    strange_MK = metrics.predictive(strange_SNK, temperature)
+    information = [metrics.mutual_information(each, temperature) for each in (logits_SNK, strange_SNK)]
+    return {
+        "architecture": recipe.architecture,
+        "estimator": recipe.estimator,
+        "epochs": recipe.epochs,
+        "seed": recipe.seed,
+        "draws": num_draws,
+        "images": len(labels_N),
+        "seconds_per_epoch": median(line["seconds"] for line in log),
+        "training_minutes": sum(line["seconds"] for line in log) / 60,
+        "accuracy": metrics.accuracy(raw_NK, labels_N),
+        "nll": metrics.nll(raw_NK, labels_N),
+        "ece": metrics.ece(raw_NK, labels_N),
+        "temperature": temperature,
+        "nll_calibrated": metrics.nll(p_NK, labels_N),
+        "ece_calibrated": metrics.ece(p_NK, labels_N),
+        "brier_calibrated": metrics.brier(p_NK, labels_N),
+        "auroc_entropy": metrics.auroc(metrics.entropy(p_NK), metrics.entropy(strange_MK)),
+        "auroc_mutual_information": metrics.auroc(*information) if num_draws > 1 else None,
+        "log": [{key: line[key] for key in ("epoch", "seconds", "held_out_accuracy", "held_out_nll")} for line in log],
+    }
+
+
+def logits(run: Run, dataset: Dataset, images_NHWC: Tensor, num_draws: int) -> Tensor:
+    """Logits float32 [S, N, K] of draws from the run's posterior."""
+    recipe = run.recipe()
+    draw = drawing(
+        fresh_network(recipe, dataset), run.posterior(), dataset.pixels, generator_for(recipe.seed, "benchmark")
+    )
+    with Stage(f"evaluating {run.folder.name}", num_draws * len(images_NHWC)) as stage, torch.no_grad():
+        return draw_logits(draw, images_NHWC, num_draws, stage)
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| | epochs | s/epoch | minutes | accuracy | NLL | ECE | T | NLL at T | ECE at T | AUROC entropy | AUROC MI |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        information = row["auroc_mutual_information"]
+        lines.append(
+            f"| {row['row']} | {row['epochs']} | {row['seconds_per_epoch']:.0f} | {row['training_minutes']:.0f} "
+            f"| {row['accuracy']:.2%} | {row['nll']:.3f} | {row['ece']:.4f} | {row['temperature']:.2f} "
+            f"| {row['nll_calibrated']:.3f} | {row['ece_calibrated']:.4f} | {row['auroc_entropy']:.3f} "
+            f"| {'' if information is None else f'{information:.3f}'} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy on held-out images over minutes of training."""
+    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for row, colour in zip(rows, ("#555555", "#0072b2", "#d55e00", "#cc79a7", "#009e73"), strict=False):
+        minutes = torch.tensor([line["seconds"] / 60 for line in row["log"]]).cumsum(0).tolist()
+        accuracies = [line["held_out_accuracy"] for line in row["log"]]
+        axis.plot(minutes, accuracies, color=colour)
+        axis.text(minutes[-1], accuracies[-1], f" {row['row']}", color=colour, va="center")
+    axis.set_xlabel("minutes of training")
+    axis.set_title("accuracy at the posterior mean, 2,000 held-out images", loc="left", fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.margins(x=0.2)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    typer.run(main)

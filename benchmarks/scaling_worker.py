@@ -1,0 +1,132 @@
+"""What each of two ranks measures for `benchmarks.scaling`, under torchrun with one thread a rank.
+
+In turns, so that whatever else the machine does meets all of them: steps of one rank alone while the other sleeps,
+steps of both ranks at once that share nothing, and steps that they take together. Then what a step's communication
+costs apart: how long the ranks wait for each other after unshared work, and how long the messages take.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.distributed as dist
+import typer
+
+from benchmarks.training_cost import random_images
+from training.data.images import Dataset
+from training.distributed import World, joined_world
+from training.estimators.ivon import HESSIAN_EVERY, IVON
+from training.loop import Epochs, Fit, Ways
+from training.suited import suited
+from training.trainer import approximation
+
+SWEEP = tuple(8 * 4**power for power in range(12))  # 8 bytes to 32 MiB
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="Where rank 0 writes its JSON.")],
+    arch: Annotated[str, typer.Option()],
+    estimators: Annotated[str, typer.Option(help="Separated by commas.")],
+    batch_size: Annotated[int, typer.Option()],
+    blocks: Annotated[int, typer.Option(help="Turns.")],
+    steps: Annotated[int, typer.Option(help="Steps of each turn.")],
+) -> None:
+    """Measure, and write."""
+    torch.set_num_threads(1)
+    dataset = random_images()
+    with joined_world("cpu") as world:
+        found: dict[str, Any] = {"sweep": sweep(world, max(20, 10 * blocks))}
+        found["estimators"] = {
+            name: measure(world, dataset, arch, name, batch_size, blocks, steps) for name in estimators.split(",")
+        }
+        found["by_batch_ms"] = {
+            size: alone(world, stepper(dataset, arch, "none", size, World(0, 1, world.device)).step, 1 + steps)[1:]
+            for size in (batch_size // 16, batch_size // 4, batch_size)
+        }
+        if world.leads:
+            out.write_text(json.dumps(found))
+
+
+def sweep(world: World, repeats: int) -> dict[int, float]:
+    """Median milliseconds of an all-reduce, by bytes."""
+    medians = {}
+    for size in SWEEP:
+        message = torch.zeros(size // 4)
+        repeated = repeats if size < 2**22 else max(5, repeats // 5)
+        times = []
+        for _ in range(repeated + 2):
+            world.wait()
+            started = time.perf_counter()
+            dist.all_reduce(message)
+            times.append(1e3 * (time.perf_counter() - started))
+        medians[size] = sorted(times[2:])[repeated // 2]
+    return medians
+
+
+def stepper(dataset: Dataset, arch: str, estimator: str, batch_size: int, world: World) -> Epochs:
+    """The training loop, ready for its next step."""
+    changes = {"architecture": arch, "estimator": estimator, "batch_size": batch_size, "epochs": 10_000}
+    recipe = suited("cifar10", world.device, precision="float32", **changes)
+    return Epochs(Fit(approximation(recipe, dataset, world)), dataset, recipe, world, Ways())
+
+
+def timed(step: Callable[[], object], count: int) -> list[float]:
+    """Milliseconds of each of `count` steps."""
+    times = []
+    for _ in range(count):
+        started = time.perf_counter()
+        step()
+        times.append(1e3 * (time.perf_counter() - started))
+    return times
+
+
+def alone(world: World, step: Callable[[], object], count: int) -> list[float]:
+    """Milliseconds of steps on rank 0 while the others sleep; empty on those."""
+    world.wait()
+    times = timed(step, count) if world.leads else []
+    world.wait()
+    return times
+
+
+def measure(
+    world: World, dataset: Dataset, arch: str, estimator: str, batch_size: int, blocks: int, steps: int
+) -> dict[str, Any]:
+    """Times in milliseconds, and the bytes that one rank hands to all-reduces in a step."""
+    single = stepper(dataset, arch, estimator, batch_size, World(0, 1, world.device))
+    shared = stepper(dataset, arch, estimator, batch_size, world)
+    timed(single.step, 1)
+    timed(shared.step, 2)
+    found: dict[str, list[float]] = {"alone": [], "side_by_side": [], "together": [], "wait": [], "transfer": []}
+    gradient = torch.zeros(1)
+    for _ in range(blocks):
+        found["alone"] += alone(world, single.step, steps)
+        world.wait()
+        found["side_by_side"] += timed(single.step, steps)
+        world.wait()
+        before = shared.reduction.bytes
+        found["together"] += timed(shared.step, steps)
+        per_step = (shared.reduction.bytes - before) // steps
+        gradient = gradient if 4 * len(gradient) == per_step else torch.zeros(per_step // 4)
+        for _ in range(steps):
+            single.step()
+            computed = time.perf_counter()
+            world.wait()
+            met = time.perf_counter()
+            dist.all_reduce(gradient)
+            done = time.perf_counter()
+            found["wait"].append(1e3 * (met - computed))
+            found["transfer"].append(1e3 * (done - met))
+    optimizer = shared.state.approximation.optimizer
+    hessian = 0.0
+    if isinstance(optimizer, IVON):
+        hessian = sum(4 * mean.numel() for _, mean, _ in optimizer.random()) / HESSIAN_EVERY
+    return {**found, "gradient_bytes": per_step, "hessian_bytes": hessian, "steps": blocks * steps}
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,178 @@
+"""What a training step costs under each estimator, against the plain network's.
+
+    python -m benchmarks.training_cost --json docs/results/training_cost.json
+
+Steps are those of the training loop, on random images in CIFAR-10's shape. The estimators take turns within one
+process, so that whatever else the machine does meets all of them; a ratio is that of the medians. Writes the JSON and,
+beside it, a table and a plot of what the steps are spent on (one profiled step of each).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import matplotlib as mpl
+import torch
+import typer
+from torch.profiler import ProfilerActivity, profile
+
+from training.data.images import Dataset, Images, Pixels
+from training.distributed import World
+from training.estimators.registry import ESTIMATORS
+from training.loop import Epochs, Fit, Ways
+from training.progress import Stage
+from training.suited import suited
+from training.trainer import approximation
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+IMAGES = 1_024
+ROUNDS = {"resnet20": 40, "resnet18": 7}
+QUICK_ROUNDS = {"resnet20": 7, "resnet18": 1}
+# What the profiler calls the parts of a step, by the name that most of its operators have in common.
+PARTS = {
+    "convolutions": ("convolution", "mkldnn", "linear", "addmm", "mm"),
+    "normalisation": ("batch_norm",),
+    "noise": ("randn", "normal_", "randint", "random_"),
+    "optimiser": ("Optimizer.step", "_fused_adam_", "_fused_sgd_", "lerp_"),
+}
+
+
+def main(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds: the same ratios with more noise.")] = False,
+    archs: Annotated[str, typer.Option(help="Architectures, separated by commas.")] = "resnet20,resnet18",
+    batch_size: Annotated[int, typer.Option(help="Images of a step.")] = 128,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    threads: Annotated[int, typer.Option(help="Threads; 0 for torch's own choice.")] = 0,
+) -> None:
+    """Time the steps, and print the table."""
+    if threads:
+        torch.set_num_threads(threads)
+    rows: list[dict[str, Any]] = []
+    for arch in archs.split(","):
+        rounds = (QUICK_ROUNDS if quick else ROUNDS).get(arch, 5)
+        rows += measure(arch, batch_size, precision, rounds, profiled=not quick)
+    table = as_table(rows)
+    print(table)
+    report = {"batch_size": batch_size, "precision": precision, "threads": torch.get_num_threads(), "rows": rows}
+    if json_file is not None:
+        json_file.write_text(json.dumps(report, indent=2) + "\n")
+        json_file.with_suffix(".md").write_text(table + "\n")
+        plot(rows, json_file.with_suffix(".png"))
+
+
+def measure(arch: str, batch_size: int, precision: str, rounds: int, *, profiled: bool) -> list[dict[str, Any]]:
+    """One row an estimator, the plain network first."""
+    dataset = random_images()
+    names = ["none", *(name for name in ESTIMATORS if name != "none")]
+    steps = {name: stepping(arch, name, batch_size, precision, dataset) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    with Stage(arch, (rounds + 1) * len(names)) as stage:
+        for number in range(rounds + 1):
+            for name in names:
+                started = time.perf_counter()
+                steps[name]()
+                if number > 0:  # the first warms up
+                    times[name].append(1e3 * (time.perf_counter() - started))
+                stage.advance(1, name)
+    rows = []
+    for name in names:
+        row: dict[str, Any] = {"arch": arch, "estimator": name, "ms_per_step": median(times[name])}
+        row["ratio_to_plain"] = row["ms_per_step"] / median(times["none"])
+        row["steps"] = rounds
+        if profiled:
+            row["parts_ms"] = parts(steps[name])
+        rows.append(row)
+    gc.collect()
+    return rows
+
+
+def random_images() -> Dataset:
+    """Images of noise in CIFAR-10's shape: what they show makes no step faster."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (IMAGES, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    images = Images(pixels, torch.randint(0, 10, (IMAGES,), generator=generator))
+    return Dataset(
+        "random",
+        tuple(map(str, range(10))),
+        Pixels.of(pixels),
+        images,
+        images[:1],
+        images[:1],
+        {},
+    )
+
+
+def stepping(arch: str, estimator: str, batch_size: int, precision: str, dataset: Dataset) -> Callable[[], object]:
+    """The training loop's next step."""
+    alone = World(0, 1, torch.device("cpu"))
+    recipe = suited(
+        "cifar10",
+        alone.device,
+        architecture=arch,
+        estimator=estimator,
+        batch_size=batch_size,
+        precision=precision,
+        epochs=10_000,
+    )
+    return Epochs(Fit(approximation(recipe, dataset, alone)), dataset, recipe, alone, Ways()).step
+
+
+def parts(step: Callable[[], object]) -> dict[str, float]:
+    """Milliseconds of one step by what they are spent on, forward and backward together."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        step()
+    spent: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        part = next((part for part, names in PARTS.items() if any(name in event.key for name in names)), "elementwise")
+        spent[part] += event.self_cpu_time_total / 1e3
+    return {part: spent[part] for part in (*PARTS, "elementwise")}
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = ["| architecture | estimator | ms a step | against plain |", "|---|---|--:|--:|"]
+    for row in rows:
+        lines.append(
+            f"| {row['arch']} | {row['estimator']} | {row['ms_per_step']:,.1f} | {row['ratio_to_plain']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Stacked bars of the profiled parts, one panel an architecture."""
+    archs = list(dict.fromkeys(row["arch"] for row in rows))
+    figure, axes = plt.subplots(1, len(archs), figsize=(5 * len(archs), 3.2), layout="constrained", squeeze=False)
+    for axis, arch in zip(axes[0], archs, strict=True):
+        of_arch = [row for row in rows if row["arch"] == arch]
+        left = [0.0] * len(of_arch)
+        if all("parts_ms" in row for row in of_arch):
+            for part in of_arch[0]["parts_ms"]:
+                widths = [row["parts_ms"][part] for row in of_arch]
+                axis.barh([row["estimator"] for row in of_arch], widths, left=left, label=part, height=0.6)
+                left = [start + width for start, width in zip(left, widths, strict=True)]
+            axis.legend(frameon=False, fontsize=8)
+        else:
+            axis.barh([row["estimator"] for row in of_arch], [row["ms_per_step"] for row in of_arch], height=0.6)
+        for row, end in zip(of_arch, left, strict=True):
+            axis.text(max(end, row["ms_per_step"]), row["estimator"], f" {row['ratio_to_plain']:.2f}x", va="center")
+        axis.invert_yaxis()
+        axis.set_title(arch, loc="left")
+        axis.set_xlabel("ms a step")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0.15)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    typer.run(main)
