@@ -63,10 +63,12 @@ class _Objective(nn.Module):
         self.module = approximation.module
         self.penalty, self.precision = approximation.penalty, precision
 
-    def forward(
-        self, x_NCHW: Tensor, labels_N: Tensor, weight: float, share: float, part: float
-    ) -> tuple[Tensor, Tensor]:
-        """`weight` is that of the divergence, `share` that of these examples, `part` that of this pass in its step."""
+    def forward(self, x_NCHW: Tensor, labels_N: Tensor, factors_3: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors are the divergence's weight, the share of these examples, and the part of this pass in its step.
+
+        They come as a tensor because they change, which a compiled network need not be compiled anew for.
+        """
+        weight, share, part = factors_3.unbind()
         with autocast(x_NCHW.device, self.precision):
             logits_NK = self.module(x_NCHW)
         data, kl = data_term(logits_NK.float(), labels_N), self.penalty()
@@ -91,8 +93,7 @@ def fit(
     """
     epochs = Epochs(state, dataset, recipe, world, ways)
     started, already = time.monotonic(), state.images
-    with Stage(name, epochs.total, quiet=not world.leads) as stage:
-        stage.advance(already, "")
+    with Stage(name, epochs.total, done=already, quiet=not world.leads) as stage:
         while state.images < epochs.total:
             step = epochs.step()
             after_step(step)
@@ -158,7 +159,8 @@ class Epochs:
             share = world.size * len(piece) / (of_world * recipe.draws)
             last = number == len(passes) - 1
             with nullcontext() if last else world.unsynchronised(self.objective), self.state.approximation.drawn():
-                loss, of_pass = self.objective(*self._examples(piece, place), weight, share, 1 / len(passes))
+                factors_3 = torch.tensor([weight, share, 1 / len(passes)], device=world.device)
+                loss, of_pass = self.objective(*self._examples(piece, place), factors_3)
                 loss.backward()
             figures += of_pass
         return figures

@@ -22,7 +22,7 @@ def data_term(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
     return F.cross_entropy(logits_NK, labels_N)
 
 
-def negative_elbo(data: Tensor, kl: Tensor, *, weight: float, share: float = 1.0) -> Tensor:
+def negative_elbo(data: Tensor, kl: Tensor, *, weight: float | Tensor, share: float | Tensor = 1.0) -> Tensor:
     """The loss of one rank at one step, per example and in nats; `weight` is β/N.
 
     `share` is the rank's part of the world's batch times the number of ranks: with it the mean of the ranks' gradients

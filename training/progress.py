@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
@@ -17,12 +18,12 @@ class Stage:
         with Stage("training", total=images) as stage:
             stage.advance(64, "loss 0.41")
 
-    A quiet stage shows nothing: ranks other than the first are.
+    `done` is what an earlier process did of it. A quiet stage shows nothing: ranks other than the first are.
     """
 
-    def __init__(self, name: str, total: int, *, quiet: bool = False) -> None:
+    def __init__(self, name: str, total: int, *, done: int = 0, quiet: bool = False) -> None:
         self.name, self.total, self.quiet = name, total, quiet
-        self.done = 0
+        self.done = self.already = done
         self.note = ""
         self.console = Console()
         self.progress = Progress(
@@ -34,7 +35,7 @@ class Stage:
             console=self.console,
             disable=quiet or not self.console.is_terminal,
         )
-        self.task = self.progress.add_task(name, total=total, note="")
+        self.task = self.progress.add_task(name, total=total, completed=done, note="")
         self.started = self.last_line = time.monotonic()
 
     def __enter__(self) -> Stage:
@@ -53,7 +54,12 @@ class Stage:
         self.progress.update(self.task, completed=self.done, note=note)
         if time.monotonic() - self.last_line > LINE_EVERY_SECONDS:
             self.last_line = time.monotonic()
-            self._line(f"{self.done / self.total:.0%}")
+            self._line(f"{self.done / self.total:.0%}, {self._left()} left")
+
+    def _left(self) -> timedelta:
+        """The time until the end at the pace so far."""
+        elapsed = time.monotonic() - self.started
+        return timedelta(seconds=round(elapsed * (self.total - self.done) / max(self.done - self.already, 1)))
 
     def _line(self, what: str) -> None:
         if not (self.quiet or self.console.is_terminal):

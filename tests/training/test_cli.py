@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -153,6 +155,18 @@ def test_a_posterior_starts_at_a_trained_network(tmp_path: Path, estimator: str)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_a_compiled_network_learns_too(tmp_path: Path, finish: Callable[[list[str]], str]) -> None:
+    """In a process of its own: the compiler warns of its own parts."""
+    run = Run(tmp_path / "run")
+    arguments = ["--estimator", "ivon", "--limit", "400", "--epochs", "6", "--compile", "--out", str(run.folder)]
+    finish([sys.executable, "-m", "training", *arguments])
+    first, *_, last = run.lines("log.jsonl")
+    assert last["data"] < 0.5 * first["data"]
+    assert run.quality()["accuracy"] > 0.5
+
+
+@pytest.mark.slow
 def test_an_interruption_says_how_to_go_on(tmp_path: Path, environment: dict[str, str]) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "training", "--limit", "200", "--epochs", "500", "--out", str(folder)]
@@ -216,7 +230,7 @@ def test_resnet20_trains_on_cifar10(cifar_binary: Path, tmp_path: Path, monkeypa
     result = CliRunner().invoke(app, [*arguments, "--limit", "200", "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     run = Run(tmp_path / "run")
-    assert run.quality()["images"] == 10_000
+    assert run.quality()["images"] == 200
     assert len(run.posterior().weights) == 22
     assert run.facts()["data_dir"] == str(cifar_binary.resolve())
     [line] = (run.folder / "log.jsonl").read_text().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -23,7 +24,17 @@ def test_lines_in_between_say_how_far_it_is(
     monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", -1.0)
     with Stage("training", total=10) as stage:
         stage.advance(4, "loss 0.9")
-    assert capsys.readouterr().out.startswith("training: 40%, loss 0.9\n")
+    assert re.match(r"training: 40%, 0:00:0\d left, loss 0\.9\n", capsys.readouterr().out)
+
+
+def test_the_time_left_is_that_of_this_process_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """90 of 100 were done before it began; it does 2 in 10 seconds, so that 8 take 40."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with Stage("training", total=100, done=90, quiet=True) as stage:
+        now = 10.0
+        stage.advance(2, "")
+        assert stage._left() == timedelta(seconds=40)
 
 
 def test_a_quiet_stage_shows_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
