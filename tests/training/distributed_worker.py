@@ -1,7 +1,8 @@
 """What each rank does in the distributed tests: `distributed_worker.py OUT BATCH_SIZE`, alone or under torchrun.
 
-It trains a small network with `training.loop.fit` and dumps what the rank has, drew and saw to OUT/rank-R.pt. The
-scales are tiny and the optimiser is plain gradient descent, so that the parameters' way is known.
+It trains small networks with `training.loop.fit` and dumps what the rank has, drew and saw to OUT/rank-R.pt: first one
+whose scales are tiny and whose optimiser is plain gradient descent, so that the parameters' way is known; then one
+under each estimator, by each reduction of the gradients.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from training.communication import REDUCTIONS
 from training.data import load_dataset
-from training.distributed import joined_world
+from training.data.images import Dataset
+from training.distributed import World, joined_world
 from training.estimators import reparam
+from training.estimators.registry import ESTIMATORS, begin
 from training.layers import BayesianLayer
-from training.loop import Fit, Step, Ways, fit
+from training.loop import Epochs, Fit, Step, Ways, fit
+from training.randomness import reseed
 from training.recipe import Recipe
+from training.suited import suited
 from training.variational import Variational
 
 # Two batches an epoch of which the second, of 15 images, is shared unevenly by two ranks.
@@ -68,8 +75,34 @@ def main(out: Path, batch_size: int) -> None:
             "noises": noises,
             "seen": seen,
             "steps": [(step.images, step.loss, step.data, step.kl, step.accuracy) for step in steps],
+            "estimators": {
+                (name, kind): under(name, kind, dataset, replace(recipe, epochs=30), world)
+                for name, kind in (*((name, "bfloat16") for name in ESTIMATORS), *(("reparam", k) for k in REDUCTIONS))
+            },
         }
         torch.save(dump, out / f"rank-{world.rank}.pt")
+
+
+def under(name: str, kind: str, dataset: Dataset, recipe: Recipe, world: World) -> dict[str, Any]:
+    """Posterior, first noise, last loss and bytes of a step, from networks that start the same on every rank."""
+    recipe = suited("digits", world.device, estimator=name, epochs=recipe.epochs, batch_size=recipe.batch_size)
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    state = Fit(begin(plain, recipe, len(dataset.train), world.mean))
+    epochs = Epochs(state, dataset, recipe, world, Ways(reduction=kind))
+    reseed(recipe.seed, "noise", 0, world.rank, 0)
+    noise = torch.randn(10, 64)
+    steps = [epochs.step() for _ in range(60)]
+    posterior = state.approximation.posterior()
+    weight = posterior.weights["1.weight"]
+    return {
+        "mean": weight.mean,
+        "scale": weight.scale,
+        "bias": posterior.rest["1.bias"],
+        "noise": noise,
+        "data": steps[-1].data,
+        "gradient_bytes": epochs.reduction.bytes / len(steps),
+    }
 
 
 if __name__ == "__main__":

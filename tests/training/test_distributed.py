@@ -7,6 +7,7 @@ import os
 import runpy
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from training.communication import Reduction
 from training.distributed import World, joined_world
 from training.errors import RecipeError
+from training.estimators.registry import ESTIMATORS
 from training.recipe import Recipe
 from training.run import Run
 
@@ -92,6 +94,43 @@ def test_two_ranks_take_the_steps_of_one_with_twice_the_batch(one_and_two: tuple
         assert ours == pytest.approx(theirs, rel=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_ranks_end_bit_equal_under_every_estimator(one_and_two: tuple[Dump, list[Dump]], name: str) -> None:
+    """Though each drew its own noise; IVON's scales too, which come from what the ranks saw apart."""
+    first, second = (dump["estimators"][name, "bfloat16"] for dump in one_and_two[1])
+    assert not torch.equal(first["noise"], second["noise"])
+    for part in ("mean", "scale", "bias"):
+        assert torch.equal(first[part], second[part])
+    assert first["data"] < 1.0
+    if name == "ivon":
+        assert first["scale"].std() > 0
+
+
+@pytest.mark.slow
+def test_bayesian_gradients_take_the_bytes_of_a_plain_networks(one_and_two: tuple[Dump, list[Dump]]) -> None:
+    """Of those that a plain network exchanges in float32, as it would without a hook."""
+    of_rank = one_and_two[1][0]["estimators"]
+    plain = 4 * (64 * 10 + 10)
+    taken = {key: found["gradient_bytes"] / plain for key, found in of_rank.items()}
+    assert taken["reparam", "float32"] == pytest.approx(2, abs=0.02)
+    assert taken["reparam", "bfloat16-scales"] == pytest.approx(1.5, abs=0.02)
+    for name in ("reparam", "flipout", "lrt"):
+        assert taken[name, "bfloat16"] == pytest.approx(1, abs=0.02)
+    assert taken["ivon", "bfloat16"] == taken["none", "bfloat16"] == 0.5
+
+
+@pytest.mark.slow
+def test_rounded_gradients_end_where_exact_ones_do(one_and_two: tuple[Dump, list[Dump]]) -> None:
+    of_rank = one_and_two[1][0]["estimators"]
+    exact = of_rank["reparam", "float32"]
+    for kind in ("bfloat16", "bfloat16-scales"):
+        rounded = of_rank["reparam", kind]
+        assert not torch.equal(rounded["scale"], exact["scale"])
+        torch.testing.assert_close(rounded["mean"], exact["mean"], rtol=0, atol=0.02)
+        torch.testing.assert_close(rounded["scale"], exact["scale"], rtol=0.1, atol=0)
+
+
 @pytest.fixture(scope="module")
 def run_of_two(
     tmp_path_factory: pytest.TempPathFactory, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str]
@@ -143,6 +182,32 @@ def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_was(
     assert images[-1] == 8 * 180
     ours, theirs = ((each.folder / "posterior.safetensors").read_bytes() for each in (run, run_of_two))
     assert ours == theirs
+
+
+@pytest.mark.slow
+def test_a_run_of_two_ranks_goes_on_with_one(
+    tmp_path: Path, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str], environment: dict[str, str]
+) -> None:
+    """With the same account of epochs; IVON's Hessian and all."""
+    run = Run(tmp_path / "run")
+    arguments = ["-m", "training", "--limit", "200", "--epochs", "40", "--estimator", "ivon", "--out", str(run.folder)]
+    launcher = subprocess.Popen(
+        [*torchrun(), *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len(run.lines("log.jsonl")) < 3:
+            assert launcher.poll() is None, "the run ended before it could be stopped"
+            assert time.monotonic() < deadline, "the run did not begin"
+            time.sleep(0.01)
+    finally:
+        launcher.terminate()
+        launcher.wait()
+    assert not run.finished
+    finish([sys.executable, "-m", "training", "--resume", "--out", str(run.folder)])
+    lines = run.lines("log.jsonl")
+    assert [line["images"] for line in lines] == [180 * epoch for epoch in range(1, 41)]
+    assert run.quality()["accuracy"] > 0.5
 
 
 def test_alone_there_is_no_group_and_a_mean_is_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
