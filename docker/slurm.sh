@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Training on the nodes of a Slurm allocation, from an environment with `torchrun` on PATH; options go to the training:
+#   sbatch docker/slurm.sh --data digits --out runs/digits
+#   sbatch --nodes 4 --gpus-per-node 8 --cpus-per-task 64 docker/slurm.sh --data cifar10 --data-dir DIR --out runs/cifar10
+# The run folder and the data must be visible to every node. RANKS_PER_NODE is one a GPU, or one where there is none.
+#SBATCH --job-name=slimbayes
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --output=slimbayes-%j.log
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@90
+set -euo pipefail
+
+ranks=${RANKS_PER_NODE:-${SLURM_GPUS_ON_NODE:-1}}
+read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+port=$((20000 + SLURM_JOB_ID % 10000))
+threads=$((SLURM_CPUS_PER_TASK / ranks))
+export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
+
+# The checkpoint is a minute old at most: what is preempted, loses a node or runs out of time waits in the queue again.
+trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
+
+srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 \
+  torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "$ranks" --max-restarts 3 \
+  --rdzv-backend c10d --rdzv-endpoint "$first:$port" --rdzv-id "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}" \
+  -m training --resume "$@" &
+wait "$!"
