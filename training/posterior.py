@@ -45,6 +45,11 @@ class Posterior:
     weights: Mapping[str, GaussianWeight]
     rest: Mapping[str, Tensor]
 
+    @property
+    def random(self) -> bool:
+        """Whether two draws differ: the posterior of a plain network is a point."""
+        return any(bool(weight.scale.any()) for weight in self.weights.values())
+
     def draw(self, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """One draw: a complete state of the plain network."""
         return dict(self.rest) | {name: weight.draw(generator) for name, weight in self.weights.items()}

@@ -9,20 +9,16 @@ FOLDER/report.md         all of them, and tables
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from training.checkpoint import write_atomically
 from training.errors import RunError
+from training.metrics import predictive
 from training.page import page
 from training.plots import calibration, curves, layers, snr
 from training.plots.style import png
@@ -120,10 +116,10 @@ def _snr(material: Material) -> Figure:
 
 
 def _calibration(material: Material) -> Figure:
-    path = material.run.folder / "predictions.npz"
-    if not path.exists():
+    if not (material.run.folder / "predictions.npz").exists():
         raise Missing("the run has left no predictions" if material.run.finished else "the run is not finished")
-    return calibration.figure(*_predictions(path))
+    logits_SNK, labels_N = material.run.predictions()
+    return calibration.figure(predictive(logits_SNK), labels_N)
 
 
 def _check_random(material: Material) -> None:
@@ -167,16 +163,3 @@ def _quality(run: Run) -> dict[str, float | int] | None:
         return run.quality() if (run.folder / "quality.json").exists() else None
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"quality.json of the run in {run.folder} is damaged: {error}") from error
-
-
-def _predictions(path: Path) -> tuple[Tensor, Tensor]:
-    """Probabilities float32 [N, K] and labels int64 [N]."""
-    try:
-        with np.load(BytesIO(path.read_bytes())) as arrays:
-            p_NK, labels_N = torch.from_numpy(arrays["probabilities"]), torch.from_numpy(arrays["labels"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RunError(f"the predictions in {path} cannot be read, they may be damaged: {error}") from error
-    fits = p_NK.ndim == 2 and labels_N.shape == p_NK.shape[:1] and len(labels_N) > 0 and labels_N.dtype == torch.int64
-    if not fits or not bool(((labels_N >= 0) & (labels_N < p_NK.shape[1])).all()):
-        raise RunError(f"{path} holds no probabilities [N, K] with labels [N] from 0 to below K")
-    return p_NK, labels_N

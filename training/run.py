@@ -7,7 +7,7 @@ RUN/events/                 the figures of both as event files for TensorBoard
 RUN/checkpoint.pt           the latest snapshot, while the run goes on
 RUN/examples/               held-out images as PNG, NUMBER-LABEL.png
 RUN/quality.json            accuracy, NLL and ECE on the test set
-RUN/predictions.npz         what these are of: probabilities float32 [N, K] and labels int64 [N]
+RUN/predictions.npz         what these are of: logits float32 [S, N, K] and labels int64 [N]
 RUN/posterior.safetensors   written last: the run is finished when this is there
 RUN/report/                 plots of all this, where `slimbayes report` was asked for them
 """
@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -131,10 +133,12 @@ class Run:
         for name in ("examples", "events"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def finish(self, posterior: Posterior, quality: dict[str, float | int], p_NK: Tensor, labels_N: Tensor) -> None:
+    def finish(
+        self, posterior: Posterior, quality: dict[str, float | int], logits_SNK: Tensor, labels_N: Tensor
+    ) -> None:
         """Write what the posterior is worth, then the posterior: the run is finished."""
         buffer = BytesIO()
-        np.savez_compressed(buffer, probabilities=p_NK.float().numpy(), labels=labels_N.numpy())
+        np.savez_compressed(buffer, logits=logits_SNK.float().numpy(), labels=labels_N.numpy())
         write_atomically(self.folder / "predictions.npz", buffer.getvalue())
         write_atomically(self.folder / "quality.json", json.dumps(quality, indent=2).encode())
         posterior.save(self.folder / "posterior.safetensors")
@@ -143,6 +147,20 @@ class Run:
     def quality(self) -> dict[str, float | int]:
         """What `finish` wrote of the posterior's worth."""
         return dict(json.loads((self.folder / "quality.json").read_bytes()))
+
+    def predictions(self) -> tuple[Tensor, Tensor]:
+        """Logits float32 [S, N, K] of draws on the test set, and labels int64 [N]; RunError where they are damaged."""
+        path = self.folder / "predictions.npz"
+        try:
+            with np.load(BytesIO(path.read_bytes())) as arrays:
+                logits_SNK, labels_N = torch.from_numpy(arrays["logits"]), torch.from_numpy(arrays["labels"])
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise RunError(f"the predictions in {path} cannot be read, they may be damaged: {error}") from error
+        fits = logits_SNK.ndim == 3 and logits_SNK.numel() > 0 and logits_SNK.dtype == torch.float32
+        fits = fits and labels_N.shape == logits_SNK.shape[1:2] and labels_N.dtype == torch.int64
+        if not fits or not bool(((labels_N >= 0) & (labels_N < logits_SNK.shape[2])).all()):
+            raise RunError(f"{path} holds no logits [S, N, K] with labels [N] from 0 to below K")
+        return logits_SNK, labels_N
 
     def facts(self) -> dict[str, Any]:
         """What `begin` wrote; raise RunError where the folder holds no run."""

@@ -13,14 +13,30 @@ from training.recipe import Recipe
 SUITED = {
     "digits": Recipe(),
     "cifar10": Recipe(
-        data="cifar10", architecture="resnet20", estimator="ivon", epochs=60, batch_size=128, augmentation="crop-flip"
+        data="cifar10",
+        architecture="resnet20",
+        estimator="ivon",
+        epochs=45,
+        batch_size=128,
+        learning_rate=0.003,
+        rise=0.1,
+        initial_scale=0.01,
+        augmentation="crop-flip",
     ),
     "folder": Recipe(
-        data="folder", architecture="resnet20", estimator="ivon", epochs=60, batch_size=64, augmentation="crop-flip"
+        data="folder",
+        architecture="resnet20",
+        estimator="ivon",
+        epochs=45,
+        batch_size=64,
+        learning_rate=0.003,
+        rise=0.1,
+        initial_scale=0.01,
+        augmentation="crop-flip",
     ),
 }
 # What an estimator wants otherwise than its data set's recipe has it.
-IVON = {"learning_rate": 2.0, "prior_scale": 0.33, "initial_scale": 0.0067, "beta": 1.0, "warmup_epochs": 0.0}
+IVON = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
 NONE = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0}
 OF_ESTIMATOR: dict[str, dict[str, Any]] = {"ivon": IVON, "none": NONE}
 

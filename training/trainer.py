@@ -108,17 +108,18 @@ def _finish(run: Run, recipe: Recipe, dataset: Dataset, posterior: Posterior, wo
         "nll": nll,
         "ece": metrics.ece(p_NK, labels_N),
         "images": len(labels_N),
-        "draws": DRAWS,
+        "draws": len(logits_SNK),
     }
-    run.finish(posterior, quality, p_NK, labels_N)
+    run.finish(posterior, quality, logits_SNK, labels_N)
 
 
 def predictions(recipe: Recipe, dataset: Dataset, posterior: Posterior, device: torch.device) -> Tensor:
-    """Logits float32 [S, N, K] of `DRAWS` draws on the test set."""
+    """Logits float32 [S, N, K] on the test set of `DRAWS` draws, or of one where all are the same."""
+    num_draws = DRAWS if posterior.random else 1
     generator = generator_for(recipe.seed, "quality")
     draw = drawing(fresh_network(recipe, dataset), posterior, dataset.pixels, generator, device)
-    with Stage("testing", DRAWS * len(dataset.test)) as stage:
-        return draw_logits(draw, dataset.test.pixels, DRAWS, stage, device)
+    with Stage("testing", num_draws * len(dataset.test)) as stage:
+        return draw_logits(draw, dataset.test.pixels, num_draws, stage, device)
 
 
 def _resume(state: Fit, recipe: Recipe, run: Run) -> dict[str, float]:

@@ -64,7 +64,7 @@ def finished(tmp_path: Path) -> Run:
 def finish(run: Run, weight: GaussianWeight) -> None:
     quality = {"accuracy": 0.75, "nll": 0.5, "ece": 0.1, "images": 4, "draws": 32}
     p_NK = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    run.finish(Posterior({"0.weight": weight}, {}), quality, p_NK, torch.tensor([0, 0, 1, 1]))
+    run.finish(Posterior({"0.weight": weight}, {}), quality, p_NK.log()[None], torch.tensor([0, 0, 1, 1]))
 
 
 def assert_pictures(paths: list[Path]) -> None:

@@ -17,7 +17,7 @@ from training.recipe import Recipe
 from training.run import Run
 
 POSTERIOR = Posterior({"w": GaussianWeight(torch.ones(2), torch.ones(2))}, {})
-ANSWERS = torch.tensor([[0.25, 0.75], [0.5, 0.5]], dtype=torch.float64), torch.tensor([1, 0])
+ANSWERS = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]), torch.tensor([1, 0])
 QUALITY = {"accuracy": 0.5, "nll": 1.0, "ece": 0.1, "images": 2, "draws": 3}
 
 
@@ -53,9 +53,24 @@ def test_a_run_is_finished_once_its_posterior_is_there(begun: Run) -> None:
     assert begun.finished
     assert torch.equal(begun.posterior().weights["w"].mean, torch.ones(2))
     assert begun.quality() == QUALITY
-    answers = np.load(begun.folder / "predictions.npz")
-    assert answers["probabilities"].tolist() == ANSWERS[0].tolist()
-    assert answers["labels"].tolist() == [1, 0]
+    for found, expected in zip(begun.predictions(), ANSWERS, strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        (ANSWERS[0][0], ANSWERS[1]),
+        (ANSWERS[0][:0], ANSWERS[1]),
+        (ANSWERS[0].double(), ANSWERS[1]),
+        (ANSWERS[0], torch.tensor([1, 2])),
+        (ANSWERS[0], torch.tensor([1, 0, 1])),
+    ],
+)
+def test_predictions_that_make_no_sense_are_refused(begun: Run, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    np.savez(begun.folder / "predictions.npz", logits=logits.numpy(), labels=labels.numpy())
+    with pytest.raises(RunError, match=r"predictions.npz holds no logits \[S, N, K\] with labels"):
+        begun.predictions()
 
 
 def test_a_finished_run_needs_no_checkpoint(begun: Run) -> None:
