@@ -62,7 +62,7 @@ class _Noisy(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.mark_dirty(mean, var)
         ctx.save_for_backward(signed_std, noise)
-        return mean.addcmul_(signed_std, noise), signed_std
+        return mean.add_(signed_std * noise), signed_std
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
