@@ -21,6 +21,7 @@ def prune_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, as `slimbayes train` leaves it.")],
     levels: Annotated[str, typer.Option(help="Levels, separated by commas; dense is always one.")] = "p50,p80,p90,p95",
     granularity: Annotated[str, typer.Option(help="What is removed at once: weight or channel.")] = "channel",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where the run's is not here.")] = None,
     criterion: Annotated[str, typer.Option(help="How weights are scored: snr.")] = "snr",
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning at each level.")] = 8,
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with and to serve by default.")] = 32,
@@ -43,7 +44,7 @@ def prune_command(
         if alias is not None:
             check_alias(alias)
         opened = Store.create(store)
-        subject = Subject.of(Run(run))
+        subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
         made = []
         for pruned in prune(subject, wanted, how):

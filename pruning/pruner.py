@@ -59,10 +59,10 @@ class Subject:
     world_size: int
 
     @classmethod
-    def of(cls, run: Run) -> Subject:
-        """Read a finished run and load its data again."""
+    def of(cls, run: Run, data_dir: Path | None = None) -> Subject:
+        """Read a finished run and load its data again, from `data_dir` where they lie elsewhere now."""
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
-        folder = Path(facts["data_dir"]) if facts["data_dir"] else None
+        folder = data_dir or run.data_dir()
         dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
         return cls(recipe, dataset, posterior, facts["world_size"])
 

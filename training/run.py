@@ -86,6 +86,7 @@ class Run:
             "recipe": recipe.to_json(),
             "data_dir": None if data_dir is None else str(data_dir.resolve()),
             "classes": dataset.classes,
+            "split": {part: len(getattr(dataset, part)) for part in ("train", "calibration", "test")},
             "pixels": asdict(dataset.pixels),
             "world_size": world_size,
         }

@@ -49,6 +49,18 @@ def test_run_of_another_architecture(digits_run: Path, tmp_path: Path) -> None:
     assert "another architecture" in result.output
 
 
+def test_data_that_have_moved_are_looked_for_where_they_are_said_to_be(digits_run: Path, tmp_path: Path) -> None:
+    run, here = tmp_path / "run", tmp_path / "here"
+    shutil.copytree(digits_run, run)
+    here.mkdir()
+    facts = json.loads((run / "recipe.json").read_text())
+    facts["recipe"]["data"], facts["data_dir"] = "cifar10", str(tmp_path / "gone")
+    (run / "recipe.json").write_text(json.dumps(facts))
+    arguments = [str(run), "--store", str(tmp_path / "store")]
+    assert f"there is no folder {tmp_path / 'gone'}" in CliRunner().invoke(app, arguments).output
+    assert f"no CIFAR-10 in {here}" in CliRunner().invoke(app, [*arguments, "--data-dir", str(here)]).output
+
+
 def test_damaged_posterior(digits_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(digits_run, run)

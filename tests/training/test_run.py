@@ -33,6 +33,11 @@ def test_what_decides_the_run_is_written_before_its_first_step(begun: Run, digit
     assert begun.recipe() == Recipe(seed=5)
     assert facts["world_size"] == 2
     assert facts["classes"] == list(digits.classes)
+    assert facts["split"] == {
+        "train": len(digits.train),
+        "calibration": len(digits.calibration),
+        "test": len(digits.test),
+    }
     assert facts["pixels"]["mean"] == list(digits.pixels.mean)
 
 

@@ -1,0 +1,61 @@
+"""What each of two ranks does for `benchmarks.reduction`, under torchrun with one thread a rank."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks.scaling_worker import hessian_bytes
+from training import metrics
+from training.data import load_dataset
+from training.data.images import Dataset
+from training.distributed import World, joined_world
+from training.loop import Epochs, Fit, Ways
+from training.recipe import Recipe
+from training.suited import suited
+from training.trainer import approximation, predictions
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="Where rank 0 writes its JSON.")],
+    combinations: Annotated[str, typer.Option(help="ESTIMATOR/REDUCTION, separated by commas.")],
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")],
+    epochs: Annotated[int, typer.Option()],
+) -> None:
+    """Train, and write."""
+    torch.set_num_threads(1)
+    found = []
+    with joined_world("cpu") as world:
+        for seed in map(int, seeds.split(",")):
+            dataset = load_dataset("digits", None, seed=seed)
+            for estimator, reduction in (each.split("/") for each in combinations.split(",")):
+                recipe = suited("digits", world.device, estimator=estimator, epochs=epochs, seed=seed)
+                found.append(trained(world, dataset, recipe, reduction))
+                world.wait()
+        if world.leads:
+            out.write_text(json.dumps(found))
+
+
+def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> dict[str, Any]:
+    """Bytes of a step, and on the leading rank the quality that training comes to."""
+    state = Fit(approximation(recipe, dataset, world))
+    steps = Epochs(state, dataset, recipe, world, Ways(reduction=reduction))
+    count = 0
+    while state.images < steps.total:
+        steps.step()
+        count += 1
+    row = {"estimator": recipe.estimator, "reduction": reduction, "seed": recipe.seed}
+    row["bytes_per_step"] = steps.reduction.bytes / count + hessian_bytes(state.approximation.optimizer)
+    if not world.leads:
+        return row
+    p_NK = metrics.predictive(predictions(recipe, dataset, state.approximation.posterior(), world.device))
+    figures = {"accuracy": metrics.accuracy, "nll": metrics.nll, "ece": metrics.ece}
+    return row | {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}
+
+
+if __name__ == "__main__":
+    typer.run(main)
