@@ -3,8 +3,9 @@
     python -m benchmarks.training_cost --json docs/results/training_cost.json
 
 Steps are those of the training loop, on random images in CIFAR-10's shape. The estimators take turns within one
-process, so that whatever else the machine does meets all of them; a ratio is that of the medians. Writes the JSON and,
-beside it, a table and a plot of what the steps are spent on (one profiled step of each).
+process, so that whatever else the machine does meets all of them; a ratio is that of the medians. Augmentations are
+timed on a step's images, against the plain network's step. Writes the JSON and, beside it, a table and a plot of what
+the steps are spent on (one profiled step of each).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 import typer
 from torch.profiler import ProfilerActivity, profile
 
+from training.data.augmentation import AUGMENTATIONS
 from training.data.images import Dataset, Images, Pixels
 from training.distributed import World
 from training.estimators.registry import ESTIMATORS
@@ -37,6 +39,7 @@ from matplotlib import pyplot as plt
 IMAGES = 1_024
 ROUNDS = {"resnet20": 40, "resnet18": 7}
 QUICK_ROUNDS = {"resnet20": 7, "resnet18": 1}
+AUGMENTATION_ROUNDS = 50
 # What the profiler calls the parts of a step, by the name that most of its operators have in common.
 PARTS = {
     "convolutions": ("convolution", "mkldnn", "linear", "addmm", "mm"),
@@ -61,9 +64,11 @@ def main(
     for arch in archs.split(","):
         rounds = (QUICK_ROUNDS if quick else ROUNDS).get(arch, 5)
         rows += measure(arch, batch_size, precision, rounds, profiled=not quick)
-    table = as_table(rows)
+    augmented = augmentations(batch_size, rows)
+    table = as_table(rows) + "\n\n" + augmentation_table(augmented)
     print(table)
     report = {"batch_size": batch_size, "precision": precision, "threads": torch.get_num_threads(), "rows": rows}
+    report["augmentations"] = augmented
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=2) + "\n")
         json_file.with_suffix(".md").write_text(table + "\n")
@@ -136,6 +141,33 @@ def parts(step: Callable[[], object]) -> dict[str, float]:
         part = next((part for part, names in PARTS.items() if any(name in event.key for name in names)), "elementwise")
         spent[part] += event.self_cpu_time_total / 1e3
     return {part: spent[part] for part in (*PARTS, "elementwise")}
+
+
+def augmentations(batch_size: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Milliseconds of each augmentation of a batch, and its share of the plain network's step by architecture."""
+    pixels_NHWC, generator = random_images().train.pixels[:batch_size], torch.Generator().manual_seed(0)
+    plain = {row["arch"]: row["ms_per_step"] for row in rows if row["estimator"] == "none"}
+    found = []
+    for name, augment in AUGMENTATIONS.items():
+        times = []
+        for _ in range(AUGMENTATION_ROUNDS):
+            started = time.perf_counter()
+            augment(pixels_NHWC, generator)
+            times.append(1e3 * (time.perf_counter() - started))
+        share = {arch: median(times) / step for arch, step in plain.items()}
+        found.append({"augmentation": name, "ms": median(times), "share_of_plain_step": share})
+    return found
+
+
+def augmentation_table(rows: list[dict[str, Any]]) -> str:
+    """The augmentations in Markdown."""
+    archs = list(rows[0]["share_of_plain_step"])
+    lines = [f"| augmentation | ms a step | {' | '.join(f'of a {arch} step' for arch in archs)} |"]
+    lines.append("|---|--:|" + "--:|" * len(archs))
+    for row in rows:
+        shares = " | ".join(f"{row['share_of_plain_step'][arch]:.2%}" for arch in archs)
+        lines.append(f"| {row['augmentation']} | {row['ms']:.2f} | {shares} |")
+    return "\n".join(lines)
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
