@@ -57,6 +57,8 @@ def main(
     rows: Annotated[str, typer.Option(help="Rows, separated by commas.")] = ",".join(ROWS),
 ) -> None:
     """Train, evaluate and print the table."""
+    if not (data_dir / f"{STRANGERS}-ood.npz").exists():
+        raise typer.BadParameter(f"{data_dir} has no {STRANGERS}-ood.npz", param_hint="--data-dir")
     found = []
     for name in rows.split(","):
         asked = [part.format(runs=runs) for part in ROWS[name]]
@@ -90,11 +92,13 @@ def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
         "architecture": recipe.architecture,
         "estimator": recipe.estimator,
         "epochs": recipe.epochs,
+        "beta": recipe.beta,
         "seed": recipe.seed,
         "draws": num_draws,
         "images": len(labels_N),
         "seconds_per_epoch": median(line["seconds"] for line in log),
-        "training_minutes": sum(line["seconds"] for line in log) / 60,
+        "training_minutes": minutes(run),
+        "minutes_before": 0.0 if recipe.init_from is None else minutes(Run(Path(recipe.init_from))),
         "accuracy": metrics.accuracy(raw_NK, labels_N),
         "nll": metrics.nll(raw_NK, labels_N),
         "ece": metrics.ece(raw_NK, labels_N),
@@ -106,6 +110,11 @@ def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
         "auroc_mutual_information": metrics.auroc(*information) if num_draws > 1 else None,
         "log": [{key: line[key] for key in ("epoch", "seconds", "held_out_accuracy", "held_out_nll")} for line in log],
     }
+
+
+def minutes(run: Run) -> float:
+    """What the epochs of a run took, of one that was not interrupted."""
+    return float(sum(line["seconds"] for line in run.lines("log.jsonl")) / 60)
 
 
 def logits(run: Run, dataset: Dataset, images_NHWC: Tensor, num_draws: int) -> Tensor:
@@ -121,13 +130,14 @@ def logits(run: Run, dataset: Dataset, images_NHWC: Tensor, num_draws: int) -> T
 def as_table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| | epochs | s/epoch | minutes | accuracy | NLL | ECE | T | NLL at T | ECE at T | AUROC entropy | AUROC MI |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| | β | epochs | s/epoch | minutes | accuracy | NLL | ECE | T | NLL at T | ECE at T | AUROC H | AUROC MI |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
-        information = row["auroc_mutual_information"]
+        information, before = row["auroc_mutual_information"], row["minutes_before"]
         lines.append(
-            f"| {row['row']} | {row['epochs']} | {row['seconds_per_epoch']:.0f} | {row['training_minutes']:.0f} "
+            f"| {row['row']} | {row['beta']:g} | {row['epochs']} | {row['seconds_per_epoch']:.0f} "
+            f"| {row['training_minutes']:.0f}{f' + {before:.0f}' if before else ''} "
             f"| {row['accuracy']:.2%} | {row['nll']:.3f} | {row['ece']:.4f} | {row['temperature']:.2f} "
             f"| {row['nll_calibrated']:.3f} | {row['ece_calibrated']:.4f} | {row['auroc_entropy']:.3f} "
             f"| {'' if information is None else f'{information:.3f}'} |"
@@ -139,12 +149,13 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Accuracy on held-out images over minutes of training."""
     figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
     for row, colour in zip(rows, ("#555555", "#0072b2", "#d55e00", "#cc79a7", "#009e73"), strict=False):
-        minutes = torch.tensor([line["seconds"] / 60 for line in row["log"]]).cumsum(0).tolist()
+        seconds = torch.tensor([line["seconds"] for line in row["log"]])
+        passed = (row["minutes_before"] + seconds.cumsum(0) / 60).tolist()
         accuracies = [line["held_out_accuracy"] for line in row["log"]]
-        axis.plot(minutes, accuracies, color=colour)
-        axis.text(minutes[-1], accuracies[-1], f" {row['row']}", color=colour, va="center")
+        axis.plot(passed, accuracies, color=colour)
+        axis.text(passed[-1], accuracies[-1], f" {row['row']}", color=colour, va="center")
     axis.set_xlabel("minutes of training")
-    axis.set_title("accuracy at the posterior mean, 2,000 held-out images", loc="left", fontsize=10)
+    axis.set_title("accuracy at the posterior mean, held-out images", loc="left", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     axis.margins(x=0.2)
     figure.savefig(path, dpi=150)

@@ -35,13 +35,12 @@ def main(
             for estimator, reduction in (each.split("/") for each in combinations.split(",")):
                 recipe = suited("digits", world.device, estimator=estimator, epochs=epochs, seed=seed)
                 found.append(trained(world, dataset, recipe, reduction))
-                world.wait()
         if world.leads:
             out.write_text(json.dumps(found))
 
 
 def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> dict[str, Any]:
-    """Bytes of a step, and on the leading rank the quality that training comes to."""
+    """Bytes of a step, and the quality that training comes to."""
     state = Fit(approximation(recipe, dataset, world))
     steps = Epochs(state, dataset, recipe, world, Ways(reduction=reduction))
     count = 0
@@ -50,9 +49,8 @@ def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> d
         count += 1
     row = {"estimator": recipe.estimator, "reduction": reduction, "seed": recipe.seed}
     row["bytes_per_step"] = steps.reduction.bytes / count + hessian_bytes(state.approximation.optimizer)
-    if not world.leads:
-        return row
-    p_NK = metrics.predictive(predictions(recipe, dataset, state.approximation.posterior(), world.device))
+    world.agree(state.approximation.module)
+    p_NK = metrics.predictive(predictions(recipe, dataset, state.approximation.posterior(), world))
     figures = {"accuracy": metrics.accuracy, "nll": metrics.nll, "ece": metrics.ece}
     return row | {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}
 

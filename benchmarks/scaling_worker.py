@@ -121,8 +121,10 @@ def measure(
             done = time.perf_counter()
             found["wait"].append(1e3 * (met - computed))
             found["transfer"].append(1e3 * (done - met))
-    hessian = hessian_bytes(shared.state.approximation.optimizer)
-    return {**found, "gradient_bytes": per_step, "hessian_bytes": hessian, "steps": blocks * steps}
+    approximation = shared.state.approximation
+    found_bytes = {"gradient_bytes": per_step, "hessian_bytes": hessian_bytes(approximation.optimizer)}
+    found_bytes["parameter_bytes"] = sum(4 * each.numel() for each in approximation.module.parameters())
+    return {**found, **found_bytes, "steps": blocks * steps}
 
 
 def hessian_bytes(optimizer: torch.optim.Optimizer) -> float:

@@ -36,19 +36,27 @@ class Batches:
     def of_world(self, order: Tensor, seen: int) -> Tensor:
         """Indices of the images that all ranks together see once `seen` images of the epoch are done.
 
-        A rest that would leave a rank without an image joins the batch before it.
+        A rest that is too small for a batch of its own joins the one before it.
         """
         end = seen + self.batch_size * self.world_size
-        return order[seen:] if self.train_size - end < self.world_size else order[seen:end]
+        return order[seen:] if self.train_size - end < self._least else order[seen:end]
 
     def steps(self, images: int) -> int:
         """How many steps the world has taken when it has seen `images` images."""
         batch = self.batch_size * self.world_size
         full, rest = divmod(self.train_size, batch)
-        of_epoch = max(1, full + (rest >= self.world_size))
+        of_epoch = max(1, full + (rest >= self._least))
         epochs, seen = divmod(images, self.train_size)
         return epochs * of_epoch + seen // batch
 
+    @property
+    def _least(self) -> int:
+        """The smallest rest: two images a rank where batches have as many; one may be too little to normalise."""
+        return min(2, self.batch_size) * self.world_size
+
     def of_rank(self, of_world: Tensor, rank: int) -> Tensor:
-        """The part of a world's batch that one rank sees; never empty."""
+        """The part of a world's batch that one rank sees.
+
+        It is empty only where a run goes on with more ranks than images are left of its epoch.
+        """
         return of_world[rank :: self.world_size]

@@ -99,14 +99,16 @@ def train_command(
         if resume and overwrite:
             raise RecipeError("--resume goes on with a run and --overwrite replaces it: pass one of them")
         with joined_world(device) as world:
-            recipe = suited(data or "digits", world.device, **changes)
-            folder = out or Path("runs") / f"{recipe.data}-{recipe.architecture}-{recipe.estimator}"
+            named = suited(data or "digits", world.device, architecture=arch, estimator=estimator)
+            folder = out or Path("runs") / f"{named.data}-{named.architecture}-{named.estimator}"
             begun = Run(folder)
             if resume and begun.begun:
                 recipe = begun.recipe().changed(data=data, **changes)
                 data_dir = data_dir or begun.data_dir()
-            elif resume and world.leads:
-                typer.echo(f"There is nothing to resume in {folder}: starting.")
+            else:
+                recipe = suited(data or "digits", world.device, **changes)
+                if resume and world.leads:
+                    typer.echo(f"There is nothing to resume in {folder}: starting.")
             ways = Ways(compiled, reduction)
             run = train(
                 recipe, folder, world, data_dir=data_dir, download=download, resume=resume, fresh=overwrite, ways=ways

@@ -54,7 +54,7 @@ def _reduce(state: Reduction, bucket: GradBucket) -> torch.futures.Future[Tensor
 
     def unpack(done: torch.futures.Future[list[torch.futures.Future[list[Tensor]]]]) -> Tensor:
         for (gradients, _), future in zip(futures, done.value(), strict=True):
-            flat = future.value()[0]
+            flat = future.wait()[0]  # on a GPU `value` would not wait for the transfer
             for gradient, part in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
                 gradient.copy_(part.view_as(gradient))
         return buffer

@@ -43,12 +43,21 @@ class World:
         """Within this, a backward pass of what `wrap` gave leaves gradients as they are on this rank."""
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
-    def mean(self, value: Tensor) -> Tensor:
-        """The mean of a tensor over ranks; the same on each of them."""
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over ranks; the same on each of them."""
         if self.size > 1:
             dist.all_reduce(value)
-            value /= self.size
         return value
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over ranks; the same on each of them."""
+        return self.total(value).div_(self.size)
+
+    def agree(self, module: nn.Module) -> None:
+        """Give every rank the leading one's buffers: each has normalised batches of its own."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
 
     def wait(self) -> None:
         """Return once every rank is here."""
@@ -85,4 +94,7 @@ def chosen_device(name: str) -> torch.device:
         raise RecipeError("a GPU was asked for, but this machine offers none: use --device cpu or auto")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= count:
+        raise RecipeError(f"rank {local} of this machine has no GPU of its own: it offers {count}, start as many ranks")
+    return torch.device("cuda", local)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -37,6 +38,13 @@ def fresh_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
     try:
         with torch.no_grad():
             plain.eval()(blank)
+            if recipe.batch_size // recipe.accumulation == 1:
+                deepcopy(plain).train()(blank)
+    except ValueError as error:
+        raise RecipeError(
+            f"{recipe.architecture} cannot normalise one of these images alone: choose a larger --batch-size, "
+            "or a smaller --accumulation"
+        ) from error
     except RuntimeError as error:
         size = f"{pixels.width}x{pixels.height}"
         raise RecipeError(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.errors import ConversionError
-from training.posterior import GaussianWeight, gaussian_divergence
+from training.posterior import GaussianWeight
 
 # An estimator's forward pass: a layer and its input to one random output.
 Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
@@ -32,8 +32,9 @@ class BayesianLayer(nn.Module, ABC):
         self.mean = nn.Parameter(plain.weight.detach().clone())
         self.log_scale = nn.Parameter(torch.full_like(plain.weight, math.log(initial_scale)))
         self.bias = None if plain.bias is None else nn.Parameter(plain.bias.detach().clone())
-        self.mask: Tensor
-        self.register_buffer("mask", torch.ones_like(plain.weight))
+        # 1 where a weight is left, None while all are: no pass over memory, and no buffer that ranks would exchange.
+        self.mask: Tensor | None
+        self.register_buffer("mask", None)
 
     @abstractmethod
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -45,15 +46,24 @@ class BayesianLayer(nn.Module, ABC):
 
     def masked_mean(self) -> Tensor:
         """Mean of every weight, zero where pruned."""
-        return self.mean * self.mask
+        return self._masked(self.mean)
 
     def masked_scale(self) -> Tensor:
         """Standard deviation of every weight, zero where pruned."""
-        return self.log_scale.exp() * self.mask
+        return self._masked(self.log_scale.exp())
+
+    def _masked(self, values: Tensor) -> Tensor:
+        return values if self.mask is None else values * self.mask
 
     def divergence(self) -> Tensor:
         """KL(q‖p) of the weights that are left, in nats."""
-        return (gaussian_divergence(self.mean, self.log_scale, self.prior_scale) * self.mask).sum()
+        mean: Tensor = self.mean
+        log_scale: Tensor = self.log_scale
+        if self.mask is not None:  # a weight that is pruned stands at the prior, where the divergence is zero
+            at_prior = math.log(self.prior_scale)
+            mean, log_scale = mean * self.mask, torch.where(self.mask > 0, log_scale, at_prior)
+        divergence: Tensor = _Divergence.apply(mean, log_scale, self.prior_scale)  # type: ignore[no-untyped-call]
+        return divergence
 
     def weight(self) -> GaussianWeight:
         """The layer's posterior, detached."""
@@ -65,12 +75,37 @@ class BayesianLayer(nn.Module, ABC):
 
         Raises ConversionError where only the scale is zero: the divergence of such a weight is infinite.
         """
-        kept = weight.scale > 0
-        if bool((weight.mean[~kept] != 0).any()):
+        kept = (weight.scale > 0).to(self.mean.device)
+        if bool((weight.mean[weight.scale == 0] != 0).any()):
             raise ConversionError("a weight with a mean but without a scale cannot be trained on")
-        self.mask.copy_(kept)
+        self.keep(kept)
         self.mean.copy_(weight.mean)
-        self.log_scale[kept] = weight.scale[kept].log()
+        scale = weight.scale.to(kept.device)
+        self.log_scale[kept] = scale[kept].log()
+
+    @torch.no_grad()
+    def keep(self, kept: Tensor) -> None:
+        """Mask out for good what is False in `kept`, of the weight's shape."""
+        self.mask = None if bool(kept.all()) else kept.to(self.mean.device, self.mean.dtype)
+
+
+class _Divergence(torch.autograd.Function):
+    """The sum of `gaussian_divergence`, with its gradients in closed form: μ/σ_p² and σ²/σ_p² − 1."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
+        var = (2 * log_scale).exp_()
+        ctx.save_for_backward(mean, var)
+        ctx.prior_var = prior_scale**2
+        squares = (var.sum() + mean.flatten().dot(mean.flatten())) / ctx.prior_var
+        total: Tensor = mean.numel() * (math.log(prior_scale) - 0.5) - log_scale.sum() + 0.5 * squares
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        mean, var = ctx.saved_tensors
+        factor = gradients[0] / ctx.prior_var
+        return mean * factor, (var * factor).sub_(gradients[0]), None
 
 
 class BayesianConv2d(BayesianLayer):

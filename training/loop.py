@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,11 +15,11 @@ from torch import Tensor, nn
 
 from training.approximation import Approximation
 from training.batches import Batches
-from training.communication import Reduction
+from training.communication import REDUCTIONS, Reduction
 from training.data.augmentation import augmentation
 from training.data.images import Dataset
 from training.distributed import World
-from training.errors import DivergedError
+from training.errors import DivergedError, RecipeError
 from training.objective import data_term, negative_elbo
 from training.precision import autocast
 from training.progress import Stage
@@ -53,6 +55,12 @@ class Ways:
 
     compile: bool = False
     reduction: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        if self.reduction not in REDUCTIONS:
+            raise RecipeError(f"unknown reduction {self.reduction!r}: there is {', '.join(REDUCTIONS)}")
+        if self.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
+            raise RecipeError("compiling the network needs a C++ compiler: install g++, or leave out --compile")
 
 
 class _Objective(nn.Module):
@@ -113,11 +121,30 @@ class Epochs:
         self.augment = augmentation(recipe.augmentation)
         objective: nn.Module = _Objective(state.approximation, recipe.precision)
         if ways.compile:
+            torch._inductor.config.fallback_random = True  # draws are those of the network that is not compiled
             objective = torch.compile(objective)  # type: ignore[assignment]
         self.reduction = Reduction(ways.reduction, world.size)
         self.objective = world.wrap(objective, self.reduction)
         self.objective.train()
         self.order = self.batches.order(state.images // self.train_size)
+        if world.size > 1:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Take a pass for nothing, after which DistributedDataParallel orders its messages as it does ever after.
+
+        Without it the first step of a resumed run would add up in another order than that of a run which went on.
+        """
+        module, optimizer = self.state.approximation.module, self.state.approximation.optimizer
+        buffers = [buffer.clone() for buffer in module.buffers()]
+        index = self.batches.of_rank(self.batches.of_world(self.order, 0), self.world.rank)
+        factors_3 = torch.zeros(3, device=self.world.device)
+        loss, _ = self.objective(*self._examples(index.tensor_split(self.recipe.accumulation)[0], 0), factors_3)
+        loss.backward()
+        optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(module.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        self.reduction.bytes = 0
 
     def step(self) -> Step:
         state, size = self.state, self.train_size
@@ -125,11 +152,11 @@ class Epochs:
         if seen == 0:
             self.order = self.batches.order(epoch)
         of_world = self.batches.of_world(self.order, seen)
-        figures = self._descend(self.batches.of_rank(of_world, self.world.rank), len(of_world))
+        figures = self._descend(self.batches.of_rank(of_world, self.world.rank), of_world)
         state.images += len(of_world)
         return Step(len(of_world), state.images, epoch, state.images % size == 0, *figures)
 
-    def _descend(self, index: Tensor, of_world: int) -> list[float]:
+    def _descend(self, index: Tensor, of_world: Tensor) -> list[float]:
         """Move the parameters down the gradient at the images of `index`; loss, data term, KL and accuracy."""
         state, recipe, optimizer = self.state, self.recipe, self.state.approximation.optimizer
         for group in optimizer.param_groups:
@@ -148,15 +175,19 @@ class Epochs:
         optimizer.step()
         return [loss, data, kl, accuracy]
 
-    def _backward(self, index: Tensor, of_world: int, weight: float) -> Tensor:
-        """Leave the world's mean gradient in the parameters; this rank's share of data term and accuracy."""
-        recipe, world = self.recipe, self.world
+    def _backward(self, index: Tensor, of_world: Tensor, weight: float) -> Tensor:
+        """Leave the world's mean gradient in the parameters; this rank's share of data term and accuracy.
+
+        A rank that no image is left for takes part with one that counts for nothing.
+        """
+        recipe, world, counts = self.recipe, self.world, len(index) > 0
+        index = index if counts else of_world[:1]
         pieces = [piece for piece in index.tensor_split(recipe.accumulation) if len(piece)]
         passes = [(place, piece) for place, piece in enumerate(pieces) for _ in range(recipe.draws)]
         figures = torch.zeros(3, device=world.device)
         for number, (place, piece) in enumerate(passes):
             reseed(recipe.seed, "noise", self.state.images, world.rank, number)
-            share = world.size * len(piece) / (of_world * recipe.draws)
+            share = counts * world.size * len(piece) / (len(of_world) * recipe.draws)
             last = number == len(passes) - 1
             with nullcontext() if last else world.unsynchronised(self.objective), self.state.approximation.drawn():
                 factors_3 = torch.tensor([weight, share, 1 / len(passes)], device=world.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class Recorder:
     def __init__(self, run: Run, recipe: Recipe, dataset: Dataset, plain: nn.Module, state: Fit, world: World) -> None:
         self.run, self.recipe, self.dataset, self.plain = run, recipe, dataset, plain
         self.state, self.world = state, world
-        self.held_out: Images = dataset.calibration[:HELD_OUT]
+        self.held_out: Images = dataset.calibration.spread(HELD_OUT)
         self.sums: dict[str, float] = {}
         self.events: Events | None = None
         self.due = False
@@ -61,13 +62,22 @@ class Recorder:
         """Write a checkpoint of this moment."""
         approximation = self.state.approximation
         model, optimizer = dict(approximation.module.state_dict()), approximation.optimizer.state_dict()
+        self._check_finite(model.values())
         Checkpoint(self.recipe.to_json(), self.state.images, self.sums, model, optimizer).save(self.run.checkpoint)
         self.due, self.saved = False, time.monotonic()
+
+    def _check_finite(self, tensors: Iterable[Tensor]) -> None:
+        """What is no number any more must not replace the last good checkpoint."""
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise DivergedError(
+                f"the network is not finite after {self.state.images:,} images: lower the learning rate"
+            )
 
     def _end_epoch(self, step: Step, events: Events) -> None:
         images, epochs_done = self.sums.pop("images"), step.epoch + 1
         means = {figure: total / images for figure, total in self.sums.items()}
         posterior = self.state.approximation.posterior()
+        self._check_finite([part for weight in posterior.weights.values() for part in (weight.mean, weight.scale)])
         logits_NK = mean_logits(self.plain, posterior, self.dataset.pixels, self.held_out.pixels, self.world.device)
         p_NK = metrics.predictive(logits_NK[None])
         if not math.isfinite(nll := metrics.nll(p_NK, self.held_out.labels)):

@@ -55,12 +55,23 @@ class Run:
     @property
     def begun(self) -> bool:
         """Whether there is a run in the folder at all."""
-        return (self.folder / "recipe.json").exists()
+        return self._has("recipe.json")
 
     @property
     def finished(self) -> bool:
         """Whether training came to its end."""
-        return (self.folder / "posterior.safetensors").exists()
+        return self._has("posterior.safetensors")
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether there is a snapshot to go on from."""
+        return self._has(self.checkpoint.name)
+
+    def _has(self, name: str) -> bool:
+        try:
+            return (self.folder / name).exists()
+        except OSError as error:
+            raise RunError(f"cannot look into the run folder {self.folder}: {error.strerror}") from error
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -77,6 +88,8 @@ class Run:
             yield
         except BlockingIOError as error:
             raise RunError(f"another training is using {self.folder}: choose another --out") from error
+        except OSError as error:
+            raise RunError(f"cannot hold the run folder {self.folder}: {error.strerror}") from error
         finally:
             os.close(descriptor)
 
@@ -85,16 +98,15 @@ class Run:
         facts = {
             "recipe": recipe.to_json(),
             "data_dir": None if data_dir is None else str(data_dir.resolve()),
-            "classes": dataset.classes,
-            "split": {part: len(getattr(dataset, part)) for part in ("train", "calibration", "test")},
-            "pixels": asdict(dataset.pixels),
+            **_facts_of(dataset),
             "world_size": world_size,
         }
         try:
-            (self.folder / "examples").mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / "recipe.json", json.dumps(facts, indent=2).encode())
-            for number, pixels in enumerate(dataset.test.pixels[:EXAMPLES].numpy()):
-                label = dataset.classes[int(dataset.test.labels[number])]
+            (self.folder / "examples").mkdir(exist_ok=True)
+            examples = dataset.test.spread(EXAMPLES)
+            for number, pixels in enumerate(examples.pixels.numpy()):
+                label = dataset.classes[int(examples.labels[number])]
                 image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
                 image.save(self.folder / "examples" / f"{number:03d}-{label}.png")
         except OSError as error:
@@ -124,14 +136,17 @@ class Run:
     def cut_logs(self, images: int) -> None:
         """Drop what was logged after `images` images: the run goes on from there and logs it again."""
         for name in LOGS:
-            kept = [json.dumps(line) + "\n" for line in self.lines(name) if line["images"] <= images]
+            try:
+                kept = [json.dumps(line) + "\n" for line in self.lines(name) if line["images"] <= images]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunError(f"{name} of the run in {self.folder} is damaged: {error}") from error
             write_atomically(self.folder / name, "".join(kept).encode())
 
     def clear(self) -> None:
         """Remove what an earlier run left in the folder, and nothing else."""
         for name in ("posterior.safetensors", "quality.json", "predictions.npz", "checkpoint.pt", *LOGS, "recipe.json"):
             (self.folder / name).unlink(missing_ok=True)
-        for name in ("examples", "events"):
+        for name in ("examples", "events", "report"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def finish(
@@ -182,6 +197,13 @@ class Run:
         if difference := differing(self.facts()["recipe"], recipe.to_json()):
             raise RunError(f"the run in {self.folder} was made with {difference}")
 
+    def check_dataset(self, dataset: Dataset) -> None:
+        """Raise RunError, naming the first difference, unless the run was begun with data like these."""
+        facts = self.facts()
+        for key, value in json.loads(json.dumps(_facts_of(dataset))).items():
+            if facts.get(key) != value:
+                raise RunError(f"the data have changed since the run in {self.folder} was begun: other {key}")
+
     def recipe(self) -> Recipe:
         """The recipe of the run."""
         return Recipe.from_json(self.facts()["recipe"])
@@ -199,3 +221,8 @@ class Run:
                 f"the run in {self.folder} is not finished: go on with `slimbayes train --resume --out {self.folder}`"
             )
         return Posterior.load(self.folder / "posterior.safetensors")
+
+
+def _facts_of(dataset: Dataset) -> dict[str, Any]:
+    parts = {part: len(getattr(dataset, part)) for part in ("train", "calibration", "test")}
+    return {"classes": dataset.classes, "split": parts, "pixels": asdict(dataset.pixels)}

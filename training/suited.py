@@ -37,7 +37,7 @@ SUITED = {
 }
 # What an estimator wants otherwise than its data set's recipe has it.
 IVON = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
-NONE = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0}
+NONE = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
 OF_ESTIMATOR: dict[str, dict[str, Any]] = {"ivon": IVON, "none": NONE}
 
 

@@ -14,6 +14,7 @@ from training.approximation import Approximation
 from training.batches import Batches
 from training.checkpoint import Checkpoint
 from training.data import DOWNLOAD_FOLDER, load_dataset
+from training.data.augmentation import augmentation
 from training.data.images import Dataset
 from training.distributed import World
 from training.errors import CheckpointError, DivergedError, RunError
@@ -57,7 +58,11 @@ def train(
     run = Run(out)
     if run.finished and resume:
         run.check_recipe(recipe)
+        world.wait()  # leaving at once, a rank could end what another is still joining
         return run
+    if not fresh:
+        _check_free(run, resume)
+    augmentation(recipe.augmentation)  # refuses what there is not before anything is removed
     if download and data_dir is None:
         data_dir = DOWNLOAD_FOLDER
     dataset = load_dataset(
@@ -70,7 +75,7 @@ def train(
         quiet=not world.leads,
     )
     Batches(len(dataset.train), recipe.batch_size, world.size, recipe.seed)  # refuses what cannot be divided
-    going_on = resume and run.checkpoint.exists()
+    going_on = resume and run.interrupted
     plain = None if going_on else initial_network(recipe, dataset)
     state = Fit(approximation(recipe, dataset, world, plain))
     recorder = Recorder(run, recipe, dataset, fresh_network(recipe, dataset), state, world)
@@ -78,11 +83,9 @@ def train(
         if fresh and world.leads:
             run.clear()
         world.wait()
-        if run.finished:
-            raise RunError(f"{out} holds a finished run: choose another --out, or pass --overwrite")
-        if run.checkpoint.exists() and not resume:
-            raise RunError(f"{out} holds an interrupted run: pass --resume to go on, or --overwrite to start again")
-        if run.checkpoint.exists():
+        _check_free(run, resume)  # again, now that no other training can change it
+        if run.interrupted:
+            run.check_dataset(dataset)
             recorder.sums = _resume(state, recipe, run)
             if world.leads:
                 run.cut_logs(state.images)
@@ -91,14 +94,24 @@ def train(
             run.begin(recipe, dataset, data_dir, world.size)
         world.wait()
         fit(state, dataset, recipe, world, ways=ways, after_step=recorder)
+        world.agree(state.approximation.module)
+        posterior = state.approximation.posterior()
+        logits_SNK = predictions(recipe, dataset, posterior, world)
         if world.leads:
-            _finish(run, recipe, dataset, state.approximation.posterior(), world)
+            _finish(run, dataset, posterior, logits_SNK)
         world.wait()
         return run
 
 
-def _finish(run: Run, recipe: Recipe, dataset: Dataset, posterior: Posterior, world: World) -> None:
-    logits_SNK = predictions(recipe, dataset, posterior, world.device)
+def _check_free(run: Run, resume: bool) -> None:
+    """Raise RunError where the folder holds a run that is not to be gone on with."""
+    if run.finished:
+        raise RunError(f"{run.folder} holds a finished run: choose another --out, or pass --overwrite")
+    if run.interrupted and not resume:
+        raise RunError(f"{run.folder} holds an interrupted run: pass --resume to go on, or --overwrite to start again")
+
+
+def _finish(run: Run, dataset: Dataset, posterior: Posterior, logits_SNK: Tensor) -> None:
     p_NK, labels_N = metrics.predictive(logits_SNK), dataset.test.labels
     nll = metrics.nll(p_NK, labels_N)
     if not math.isfinite(nll):
@@ -113,13 +126,21 @@ def _finish(run: Run, recipe: Recipe, dataset: Dataset, posterior: Posterior, wo
     run.finish(posterior, quality, logits_SNK, labels_N)
 
 
-def predictions(recipe: Recipe, dataset: Dataset, posterior: Posterior, device: torch.device) -> Tensor:
-    """Logits float32 [S, N, K] on the test set of `DRAWS` draws, or of one where all are the same."""
+def predictions(recipe: Recipe, dataset: Dataset, posterior: Posterior, world: World) -> Tensor:
+    """Logits float32 [S, N, K] on the test set of `DRAWS` draws, or of one where all are the same.
+
+    The ranks share the draws, of which each is a function of its number, and every rank gets all of them.
+    """
     num_draws = DRAWS if posterior.random else 1
-    generator = generator_for(recipe.seed, "quality")
-    draw = drawing(fresh_network(recipe, dataset), posterior, dataset.pixels, generator, device)
-    with Stage("testing", num_draws * len(dataset.test)) as stage:
-        return draw_logits(draw, dataset.test.pixels, num_draws, stage, device)
+    plain, own = fresh_network(recipe, dataset), range(world.rank, num_draws, world.size)
+    logits_SNK = torch.zeros(num_draws, len(dataset.test), len(dataset.classes), device=world.device)
+    with Stage("testing", len(own) * len(dataset.test), quiet=not world.leads) as stage:
+        for number in own:
+            draw = drawing(
+                plain, posterior, dataset.pixels, generator_for(recipe.seed, "quality", number), world.device
+            )
+            logits_SNK[number] = draw_logits(draw, dataset.test.pixels, 1, stage, world.device)[0]
+    return world.total(logits_SNK).cpu()
 
 
 def _resume(state: Fit, recipe: Recipe, run: Run) -> dict[str, float]:

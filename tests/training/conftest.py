@@ -57,15 +57,15 @@ def finish(environment: dict[str, str]) -> Callable[[list[str]], str]:
 
 @pytest.fixture(scope="session")
 def torchrun() -> Callable[..., list[str]]:
-    """How a command is started on two ranks of this machine, at a port that nobody listens on."""
+    """How a command is started on ranks of this machine, two by default, at a port that nobody listens on."""
 
-    def command(*options: str) -> list[str]:
+    def command(*options: str, ranks: int = 2) -> list[str]:
         # Below the range that outgoing connections take theirs from: none of them can be there when the store is.
         for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
             with socket.socket() as listener:
                 if listener.connect_ex(("127.0.0.1", port)) != 0:
                     break
-        address = ["--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+        address = ["--nproc-per-node", str(ranks), "--master-addr", "127.0.0.1", "--master-port", str(port)]
         return [sys.executable, "-m", "torch.distributed.run", *address, *options]
 
     return command

@@ -44,7 +44,7 @@ def test_every_step_but_the_last_sees_full_batches(sizes: tuple[int, int, int]) 
     _, batch_size, world_size = sizes
     *full, last = [sum(map(len, parts)) for parts in epoch(Batches(*sizes, seed=0), 0)]
     assert all(count == batch_size * world_size for count in full)
-    assert last < (batch_size + 1) * world_size
+    assert last < (batch_size + min(2, batch_size)) * world_size
 
 
 @given(SIZES, st.integers(0, 2))

@@ -31,6 +31,11 @@ BAD = [
     pytest.param(["--epochs", "-1"], ["epochs must be at least 1, got -1"], id="epochs"),
     pytest.param(["--lr", "nan"], ["learning rate must be above 0, got nan"], id="learning rate"),
     pytest.param(["--device", "tpu"], ["unknown device 'tpu'", "cuda"], id="device"),
+    pytest.param(["--reduction", "bf16"], ["unknown reduction 'bf16'", "bfloat16-scales"], id="reduction"),
+    pytest.param(["--augmentation", "flip"], ["unknown augmentation 'flip'", "crop-flip"], id="augmentation"),
+    pytest.param(["--estimator", "ivon", "--warmup-epochs", "2"], ["leave the warm-up at 0"], id="warm-up"),
+    pytest.param(["--arch", "resnet18", "--batch-size", "1"], ["choose a larger --batch-size"], id="one image"),
+    pytest.param(["--out", "x" * 300], ["cannot look into the run folder"], id="long name"),
     pytest.param(["--limit", "5"], ["at least two classes"], id="limit"),
 ]
 

@@ -184,6 +184,33 @@ def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_was(
     assert ours == theirs
 
 
+@pytest.fixture(scope="module")
+def of_three(
+    tmp_path_factory: pytest.TempPathFactory, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str]
+) -> list[Dump]:
+    """What three ranks have: sums of three terms depend on their order, those of two do not."""
+    out = tmp_path_factory.mktemp("three")
+    finish([*torchrun(ranks=3), str(WORKER.with_name("resumed_worker.py")), str(out)])
+    return [torch.load(out / f"rank-{rank}.pt") for rank in range(3)]
+
+
+@pytest.mark.slow
+def test_three_ranks_that_resume_end_where_those_do_that_went_on(of_three: list[Dump]) -> None:
+    for dump in of_three:
+        for name, mean in dump["whole"].items():
+            assert torch.equal(mean, dump["resumed"][name]), name
+            assert torch.equal(mean, of_three[0]["whole"][name]), name
+
+
+@pytest.mark.slow
+def test_ranks_that_no_image_is_left_for_take_part(of_three: list[Dump]) -> None:
+    """As where a run goes on with more ranks than before."""
+    for dump in of_three:
+        assert dump["images"] == dump["train_size"]
+        for name, mean in dump["left"].items():
+            assert torch.equal(mean, of_three[0]["left"][name]), name
+
+
 @pytest.mark.slow
 def test_a_run_of_two_ranks_goes_on_with_one(
     tmp_path: Path, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str], environment: dict[str, str]

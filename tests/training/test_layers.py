@@ -31,7 +31,7 @@ def some_linear(estimator: str = "reparam", *, bias: bool = False) -> BayesianLi
 def some_mask(layer: BayesianLayer) -> Tensor:
     """Prunes every third weight of the layer, and says which are left."""
     left = torch.arange(layer.mean.numel()).reshape(layer.mean.shape) % 3 != 0
-    layer.mask.copy_(left)
+    layer.keep(left)
     return left
 
 
@@ -90,7 +90,7 @@ def test_a_pruned_weight_draws_exactly_zero(estimator: str) -> None:
 @pytest.mark.parametrize("estimator", DRAWS)
 def test_a_pruned_filter_gives_exactly_zero(estimator: str) -> None:
     layer = BayesianConv2d(nn.Conv2d(2, 3, 3, bias=False), DRAWS[estimator], 1.0, 0.5)
-    layer.mask[1] = 0
+    layer.keep(torch.tensor([True, False, True])[:, None, None, None].expand_as(layer.mean))
     output = layer(torch.randn(4, 2, 6, 6))
     assert (output[:, 1].abs() < ZERO).all()
     assert (output[:, [0, 2]] != 0).all()
@@ -123,6 +123,7 @@ def test_restore_gives_the_posterior_back() -> None:
     scale = torch.tensor([[0.1, 0.2, 1.3], [0.0, 1e-6, 0.0]])
     layer = BayesianLinear(nn.Linear(3, 2), reparam.draw, 1.0, 0.5)
     layer.restore(GaussianWeight(mean, scale))
+    assert layer.mask is not None
     assert torch.equal(layer.mask, torch.tensor([[1.0, 1, 1], [0, 1, 0]]))
     assert torch.equal(layer.weight().mean, mean)
     torch.testing.assert_close(layer.weight().scale, scale, rtol=1e-6, atol=0)
@@ -131,9 +132,10 @@ def test_restore_gives_the_posterior_back() -> None:
 
 def test_restore_unmasks_what_the_posterior_has() -> None:
     layer = BayesianLinear(nn.Linear(3, 2), reparam.draw, 1.0, 0.5)
-    layer.mask.zero_()
+    layer.keep(torch.zeros(2, 3, dtype=torch.bool))
     layer.restore(GaussianWeight(torch.ones(2, 3), torch.ones(2, 3)))
-    assert (layer.mask == 1).all()
+    assert layer.mask is None
+    assert (layer.weight().scale > 0).all()
 
 
 def test_restore_refuses_a_mean_without_a_scale() -> None:

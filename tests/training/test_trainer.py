@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from training.checkpoint import Checkpoint
 from training.cli import app
 from training.distributed import World
-from training.errors import CheckpointError, RunError
+from training.errors import CheckpointError, DivergedError, RecipeError, RunError
 from training.loop import Step
 from training.recipe import Recipe
 from training.recorder import Recorder
@@ -92,6 +92,28 @@ def test_overwrite_replaces_a_finished_run(tmp_path: Path, alone: World) -> None
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
 
 
+def test_what_is_refused_overwrites_nothing(tmp_path: Path, alone: World) -> None:
+    train(RECIPE, tmp_path, alone)
+    before = posterior_bytes(tmp_path)
+    with pytest.raises(RecipeError, match="unknown augmentation 'flip'"):
+        train(replace(RECIPE, augmentation="flip"), tmp_path, alone, fresh=True)
+    assert posterior_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize("estimator", ["none", "reparam"])
+def test_a_broken_network_does_not_replace_the_last_good_checkpoint(
+    tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch, estimator: str
+) -> None:
+    """Where a step breaks it, the loss of the next would tell, but a checkpoint may be due before."""
+    monkeypatch.setattr("training.recorder.CHECKPOINT_EVERY_SECONDS", -1.0)
+    with pytest.raises(DivergedError, match="lower the learning rate"):
+        train(replace(RECIPE, estimator=estimator, epochs=20, warmup_epochs=0, learning_rate=1e30), tmp_path, alone)
+    checkpoint = tmp_path / "checkpoint.pt"
+    if checkpoint.exists():
+        assert all(bool(tensor.isfinite().all()) for tensor in Checkpoint.load(checkpoint).model.values())
+    assert not Run(tmp_path).finished
+
+
 @pytest.fixture
 def interrupted(tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run that stopped in the middle of its second epoch."""
@@ -117,6 +139,22 @@ def test_an_interrupted_run_is_not_touched_unasked(interrupted: Path, alone: Wor
     with pytest.raises(RunError, match="holds an interrupted run: pass --resume to go on, or --overwrite"):
         train(RECIPE, interrupted, alone)
     assert (interrupted / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_run_does_not_go_on_with_other_data(interrupted: Path, alone: World) -> None:
+    """As where pictures came to a folder: some that it was trained on could be tested on."""
+    facts = json.loads((interrupted / "recipe.json").read_text())
+    facts["split"]["train"] += 1
+    (interrupted / "recipe.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match=r"the data have changed .* other split"):
+        train(RECIPE, interrupted, alone, resume=True)
+
+
+def test_a_damaged_log_is_told(interrupted: Path, alone: World) -> None:
+    with (interrupted / "log.jsonl").open("ab") as file:
+        file.write(b"\0\0\n")
+    with pytest.raises(RunError, match=r"log.jsonl of the run in .* is damaged"):
+        train(RECIPE, interrupted, alone, resume=True)
 
 
 def test_a_run_cannot_be_resumed_with_another_recipe(interrupted: Path, alone: World) -> None:

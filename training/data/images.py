@@ -24,6 +24,12 @@ class Images:
     def __getitem__(self, index: Tensor | slice) -> Images:
         return Images(self.pixels[index], self.labels[index])
 
+    def spread(self, count: int) -> Images:
+        """At most `count` of them, evenly spread over their order, which may be that of their classes."""
+        if count >= len(self):
+            return self
+        return self[torch.arange(count) * len(self) // count]
+
 
 @dataclass(frozen=True)
 class Source:

@@ -8,7 +8,7 @@
 L is the mean loss of a batch without prior: the prior N(0, σ_p²) is the weight decay δ. The learning rate is scaled by
 h₀ + δ, so that α is what it would be for gradient descent. A step may take several draws, over several pieces of its
 batch. ĥ is averaged over `HESSIAN_EVERY` steps, in which h moves by 1 − κ to that power at once: between them no rank
-needs another's products, so that the second all-reduce costs that fraction of the first.
+needs another's products, so that the second all-reduce costs that fraction of one in float32.
 
 What stays deterministic (biases, normalisation) descends the same averaged gradient without scaling or decay.
 """
@@ -169,6 +169,10 @@ class NaturalGradient(Approximation):
         """
         if recipe.beta == 0 or recipe.initial_scale >= recipe.prior_scale:
             raise RecipeError("ivon needs a beta above 0 and an initial scale below the prior's")
+        if recipe.warmup_epochs > 0:
+            raise RecipeError(
+                "ivon has the divergence at its full weight from the start: leave the warm-up at 0 epochs"
+            )
         weights = list(plain_parts(plain)[0].values())
         chosen = set(weights)
         precision = train_size / recipe.beta
@@ -194,11 +198,10 @@ class NaturalGradient(Approximation):
     def divergence(self) -> float:
         """As it was when the scales last moved."""
         if self.last_divergence is None or self.settled:
-            self.last_divergence = sum(
-                float(gaussian_divergence(mean[kept], state["scale"][kept].log(), self.prior_scale).sum())
-                for _, mean, state in self.optimizer.random()
-                if (kept := state["scale"] > 0).any()
-            )
+            self.last_divergence = 0.0
+            for _, mean, state in self.optimizer.random():
+                of_each = gaussian_divergence(mean, state["scale"].log(), self.prior_scale)
+                self.last_divergence += float(of_each.where(state["scale"] > 0, 0.0).sum())
         return self.last_divergence
 
     @property

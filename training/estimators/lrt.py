@@ -3,10 +3,10 @@
     y_n = x_n ∗ μ + b + √(x_n² ∗ σ²) ⊙ ε_n,  ε_n = r_n ⊙ ε,  ε ~ N(0, I),  r_n signs per output channel
 
 Each example's noise is independent over channels and positions, as in the paper; examples share one ε under random
-signs of their own, which leaves every example's law and all expected gradients as they were, makes examples
-uncorrelated, and draws one number where the plain form draws a batch of them. For convolutions the noise is
-independent per position, so the correlation over space that a drawn weight has is lost: this serves training,
-predictions draw weights.
+signs of their own. That leaves every example's law as it was, makes examples uncorrelated (only where they meet in a
+normalisation does a gradient see that they share it), and draws one number where the plain form draws a batch of them.
+For convolutions the noise is independent per position, so the correlation over space that a drawn weight has is lost:
+this serves training, predictions draw weights.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from training.approximation import Approximation
 from training.bayesianize import check_fit, plain_parts, plain_posterior
+from training.errors import RecipeError
 from training.posterior import Posterior
 from training.recipe import Recipe
 
@@ -26,7 +27,9 @@ class Point(Approximation):
 
     @classmethod
     def begin(cls, plain: nn.Module, recipe: Recipe, train_size: int) -> Point:
-        """Start at the plain network's weights."""
+        """Start at the plain network's weights; raise RecipeError where the recipe asks for a warm-up."""
+        if recipe.warmup_epochs > 0:
+            raise RecipeError("the plain network has its prior from the start: leave the warm-up at 0 epochs")
         weights = list(plain_parts(plain)[0].values())
         chosen = set(weights)
         groups = [

@@ -45,6 +45,16 @@ def test_images_without_contrast_stay_finite() -> None:
 
 
 @pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("count", [1, 7, 30, 100])
+def test_some_images_are_spread_over_all(count: int) -> None:
+    """Those of a folder come class by class: the first would be of the first class."""
+    images = Images(torch.zeros(90, 1, 1, 1, dtype=torch.uint8), torch.arange(90) // 30)
+    found = images.spread(count)
+    assert len(found) == min(count, 90)
+    counts = found.labels.bincount(minlength=3)
+    assert counts.max() - counts.min() <= 1
+
+
 def test_labels_out_of_range_are_refused(label: int) -> None:
     pixels = torch.zeros(2, 1, 1, 1, dtype=torch.uint8)
     with pytest.raises(DataError, match="labels must lie in 0 to 1"):
