@@ -102,6 +102,7 @@ class Run:
             "world_size": world_size,
         }
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / "recipe.json", json.dumps(facts, indent=2).encode())
             (self.folder / "examples").mkdir(exist_ok=True)
             examples = dataset.test.spread(EXAMPLES)

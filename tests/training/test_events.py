@@ -178,7 +178,7 @@ def test_a_resumed_run_shows_each_epoch_once(tmp_path: Path, alone: World, monke
 
 
 def test_a_plain_run_has_histograms_of_its_means_only(tmp_path: Path, alone: World) -> None:
-    train(Recipe(estimator="none", epochs=1, limit=60), tmp_path, alone)
+    train(Recipe(estimator="none", epochs=1, limit=60, warmup_epochs=0.0), tmp_path, alone)
     steps = histogram_steps(tmp_path / "events")
     assert steps
     assert all(tag.startswith("mean/") for tag in steps)

@@ -20,6 +20,7 @@ def test_an_unknown_data_set_is_told_what_there_is() -> None:
 def test_a_download_comes_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into the folder that is given, or into the one that is meant where none is."""
     happened: list[tuple[str, Path | None]] = []
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(DOWNLOADS, "digits", lambda folder: happened.append(("download", folder)))
     digits = SOURCES["digits"]
     monkeypatch.setitem(SOURCES, "digits", lambda folder: happened.append(("load", folder)) or digits(folder))
