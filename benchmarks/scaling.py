@@ -32,6 +32,8 @@ import numpy as np
 import typer
 from scipy.optimize import nnls
 
+from training.estimators.ivon import HESSIAN_EVERY
+
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
@@ -71,7 +73,7 @@ def main(
 ) -> None:
     """Measure, model, and print the table."""
     names = "none,ivon" if quick else estimators
-    blocks, steps = (2, 3) if quick else (8, 5)
+    blocks, steps = (3, 2) if quick else (7, HESSIAN_EVERY)
     found = measured(arch, names, batch_size, blocks, steps)
     swept = Ring.fitted({int(size): ms for size, ms in found["sweep"].items()})
     ring = Ring(
@@ -83,7 +85,7 @@ def main(
     errors: dict[str, float] = {}
     for name, times in found["estimators"].items():
         predicted = step_milliseconds(times["side_by_side"], times, swept, 2)
-        errors[name] = predicted / mean(times["together"]) - 1
+        errors[name] = predicted / typical(times, "together") - 1
         rows += measured_rows(name, times) + modelled_rows(name, times, found["by_batch_ms"], ring, batch_size)
     report = {
         "arch": arch,
@@ -117,11 +119,13 @@ def measured(arch: str, estimators: str, batch_size: int, blocks: int, steps: in
 
 
 def efficiency(times: dict[str, Any]) -> float:
-    """Of two ranks: a step alone over a step together, the same images a rank; 1 is ideal.
+    """Of two ranks: a step alone over a step together, the same images a rank; 1 is ideal."""
+    return typical(times, "alone") / typical(times, "together")
 
-    Means, not medians: what IVON does every tenth step counts too.
-    """
-    return float(mean(times["alone"]) / mean(times["together"]))
+
+def typical(times: dict[str, Any], kind: str) -> float:
+    """Milliseconds of a step: the median over turns of their means, in which IVON's every tenth step counts too."""
+    return float(np.median(np.array(times[kind]).reshape(-1, times["steps_per_turn"]).mean(1)))
 
 
 def step_milliseconds(compute: list[float], times: dict[str, Any], ring: Ring, nodes: int) -> float:
@@ -141,11 +145,11 @@ def step_milliseconds(compute: list[float], times: dict[str, Any], ring: Ring, n
 def measured_rows(name: str, times: dict[str, Any]) -> list[dict[str, Any]]:
     """One rank and two."""
     common = {"kind": "measured", "scaling": "weak", "estimator": name}
-    one = {"nodes": 1, "step_ms": mean(times["alone"]), "compute_ms": mean(times["alone"]), "efficiency": 1.0}
+    one = {"nodes": 1, "step_ms": typical(times, "alone"), "compute_ms": typical(times, "alone"), "efficiency": 1.0}
     two = {
         "nodes": 2,
-        "step_ms": mean(times["together"]),
-        "compute_ms": mean(times["side_by_side"]),
+        "step_ms": typical(times, "together"),
+        "compute_ms": typical(times, "side_by_side"),
         "wait_ms": mean(times["wait"]),
         "transfer_ms": median(times["transfer"]),
         "efficiency": efficiency(times),
@@ -159,7 +163,7 @@ def modelled_rows(
 ) -> list[dict[str, Any]]:
     """Weak scaling: as many images a rank on every number of nodes; strong scaling: as many in all as 8 ranks take."""
     rows = []
-    single = mean(times["alone"])
+    single = typical(times, "alone")
     sizes = np.array([float(size) for size in by_batch])
     fixed, slope = nnls(np.stack([np.ones_like(sizes), sizes], 1), [median(each) for each in by_batch.values()])[0]
     whole = 8 * batch_size

@@ -124,7 +124,7 @@ def measure(
     approximation = shared.state.approximation
     found_bytes = {"gradient_bytes": per_step, "hessian_bytes": hessian_bytes(approximation.optimizer)}
     found_bytes["parameter_bytes"] = sum(4 * each.numel() for each in approximation.module.parameters())
-    return {**found, **found_bytes, "steps": blocks * steps}
+    return {**found, **found_bytes, "steps_per_turn": steps}
 
 
 def hessian_bytes(optimizer: torch.optim.Optimizer) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -35,7 +36,12 @@ class World:
         if self.size == 1:
             return module
         devices = [self.device.index] if self.device.type == "cuda" else None
-        wrapped = DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
+        # Buffers are statistics of normalisation, which no step reads: `agree` exchanges them where somebody does.
+        wrapped = DistributedDataParallel(
+            module, device_ids=devices, gradient_as_bucket_view=True, forward_sync_buffers=False
+        )
+        # It means the weights of 1x1 convolutions, whose strides can be read either way, and costs nothing.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         reduction.install(wrapped)
         return wrapped
 
