@@ -15,6 +15,7 @@ randomness      every random number as a function of seed, step and rank
 precision       float32 or bfloat16
 batches         which images each rank sees at each step
 distributed     one process, or one rank of many under torchrun
+attempt         which start of a run the ranks are in
 communication   how gradients travel between ranks
 recipe          everything that decides a run, frozen
 suited          the recipe that suits a data set and an estimator

@@ -45,6 +45,8 @@ def _reduce(state: Reduction, bucket: GradBucket) -> torch.futures.Future[Tensor
     parts = list(zip(bucket.gradients(), bucket.parameters(), strict=True))
     small = [gradient for gradient, parameter in parts if state.small(parameter)]
     large = [gradient for gradient, parameter in parts if not state.small(parameter)]
+    if not (small and large):  # one message, without taking the bucket apart
+        small, large = ([buffer] if small else []), ([buffer] if large else [])
     futures = []
     for gradients, dtype in ((small, torch.bfloat16), (large, torch.float32)):
         if gradients:

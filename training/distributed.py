@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from training.attempt import agreed_start
 from training.communication import Reduction
 from training.errors import RecipeError
 
@@ -59,6 +60,17 @@ class World:
         """The mean of a tensor over ranks; the same on each of them."""
         return self.total(value).div_(self.size)
 
+    def mean_later(self, value: Tensor) -> Callable[[], Tensor]:
+        """Set out for the mean over ranks; the call that is returned waits for it."""
+        work = dist.all_reduce(value, async_op=True) if self.size > 1 else None
+
+        def arrived() -> Tensor:
+            if work is not None:
+                work.wait()
+            return value.div_(self.size)
+
+        return arrived
+
     def agree(self, module: nn.Module) -> None:
         """Give every rank the leading one's buffers: each has normalised batches of its own."""
         if self.size > 1:
@@ -81,11 +93,9 @@ def joined_world(device: str = "auto") -> Iterator[World]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    # torchrun may keep one store over restarts, in which the addresses of ended processes would be found again.
     store, *_ = next(iter(rendezvous("env://")))
-    count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    attempt = dist.PrefixStore(f"attempt-{count}", store)  # type: ignore[attr-defined]
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=attempt, rank=rank, world_size=size)
+    start = dist.PrefixStore(agreed_start(store, rank, size), store)  # type: ignore[attr-defined]
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=start, rank=rank, world_size=size)
     try:
         yield World(rank, size, chosen)
     finally:

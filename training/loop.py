@@ -164,7 +164,7 @@ class Epochs:
         optimizer.zero_grad(set_to_none=True)
         weight = recipe.beta_at(state.images / self.train_size) / self.train_size
         figures = self._backward(index, of_world, weight)
-        data, accuracy, kl = self.world.mean(figures).tolist()
+        data, accuracy, kl = figures().tolist()
         kl += state.approximation.divergence()
         loss = data + weight * kl
         if not math.isfinite(loss):
@@ -175,10 +175,11 @@ class Epochs:
         optimizer.step()
         return [loss, data, kl, accuracy]
 
-    def _backward(self, index: Tensor, of_world: Tensor, weight: float) -> Tensor:
-        """Leave the world's mean gradient in the parameters; this rank's share of data term and accuracy.
+    def _backward(self, index: Tensor, of_world: Tensor, weight: float) -> Callable[[], Tensor]:
+        """Leave the world's mean gradient in the parameters; a call gives the world's data term, accuracy and penalty.
 
-        A rank that no image is left for takes part with one that counts for nothing.
+        These travel while the last pass goes backwards. A rank that no image is left for takes part with one that
+        counts for nothing.
         """
         recipe, world, counts = self.recipe, self.world, len(index) > 0
         index = index if counts else of_world[:1]
@@ -192,9 +193,11 @@ class Epochs:
             with nullcontext() if last else world.unsynchronised(self.objective), self.state.approximation.drawn():
                 factors_3 = torch.tensor([weight, share, 1 / len(passes)], device=world.device)
                 loss, of_pass = self.objective(*self._examples(piece, place), factors_3)
+                figures += of_pass
+                if last:
+                    arrived = self.world.mean_later(figures)
                 loss.backward()
-            figures += of_pass
-        return figures
+        return arrived
 
     def _examples(self, index: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """Normalised and augmented images, and their labels, on this rank's device."""
