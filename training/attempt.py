@@ -12,7 +12,7 @@ import time
 from datetime import timedelta
 from uuid import uuid4
 
-from torch.distributed import Store
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 NAME = "slimbayes/start"
 PATIENCE = timedelta(minutes=10)
