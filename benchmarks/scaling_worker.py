@@ -22,6 +22,7 @@ from training.data.images import Dataset
 from training.distributed import World, joined_world
 from training.estimators.ivon import HESSIAN_EVERY, IVON
 from training.loop import Epochs, Fit, Ways
+from training.memory import hold_memory
 from training.suited import suited
 from training.trainer import approximation
 
@@ -37,6 +38,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Steps of each turn.")],
 ) -> None:
     """Measure, and write."""
+    hold_memory()
     torch.set_num_threads(1)
     dataset = random_images()
     with joined_world("cpu") as world:

@@ -30,6 +30,7 @@ from training.data.images import Dataset, Images, Pixels
 from training.distributed import World
 from training.estimators.registry import ESTIMATORS
 from training.loop import Epochs, Fit, Ways
+from training.memory import hold_memory
 from training.progress import Stage
 from training.suited import suited
 from training.trainer import approximation
@@ -59,6 +60,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's own choice.")] = 0,
 ) -> None:
     """Time the steps, and print the table."""
+    hold_memory()
     if threads:
         torch.set_num_threads(threads)
     rows: list[dict[str, Any]] = []

@@ -13,6 +13,7 @@ initialisation  the network that training starts at, fresh or trained already
 objective       the evidence lower bound, its warm-up and its data term
 randomness      every random number as a function of seed, step and rank
 precision       float32 or bfloat16
+memory          what was freed is kept for the next step
 batches         which images each rank sees at each step
 distributed     one process, or one rank of many under torchrun
 attempt         which start of a run the ranks are in

@@ -1,0 +1,21 @@
+"""How a training process holds its memory."""
+
+from __future__ import annotations
+
+import ctypes
+
+# From glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+LARGEST = 2**31 - 1
+
+
+def hold_memory() -> None:
+    """Keep what was freed for the next step, which wants the same again; nothing where the C library is not glibc.
+
+    Otherwise each large tensor is asked of the system anew, which clears it page by page: resnet18 under `flipout` or
+    `lrt`, whose tensors are the largest, took 5 to 6 % longer in runs side by side.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, LARGEST)
