@@ -80,7 +80,7 @@ def write_report(run: Run, folder: Path) -> Report:
             drawn[name] = png(draw(material))
         except Missing as reason:
             missing[name] = str(reason)
-    text = page(run.folder.name, material.recipe, material.log, material.quality, material.ratios, missing)
+    text = page(run.folder.resolve().name, material.recipe, material.log, material.quality, material.ratios, missing)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in missing:  # one of an earlier run would pass for this one's

@@ -57,7 +57,10 @@ def load_dataset(
         raise DataError(f"unknown data set {name!r}: there is {', '.join(SOURCES)}")
     if download:
         folder = _downloaded(name, folder)
-    return split(name, _source(name, folder, image_size, quiet), seed=seed, limit=limit, folder=folder)
+    try:
+        return split(name, _source(name, folder, image_size, quiet), seed=seed, limit=limit, folder=folder)
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or folder}: {error.strerror}") from error
 
 
 def _downloaded(name: str, folder: Path | None) -> Path:

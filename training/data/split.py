@@ -32,7 +32,8 @@ def split(name: str, source: Source, *, seed: int, limit: int | None = None, fol
     train, test = _limited(train, limit, seed), _limited(test, limit, TEST_SEED)
     train, calibration = _hold_out(train, _shares(train, CALIBRATION_SHARE), seed, "calibration")
     if len(train.labels.unique()) < 2:
-        raise DataError("the training set must have images of at least two classes")
+        cause = "" if limit is None else f"; the limit of {limit} leaves too few"
+        raise DataError(f"the training set must have images of at least two classes{cause}")
     pixels = Pixels.of(train.pixels)
     strangers = {stranger: images[:limit] for stranger, images in out_of_distribution(pixels, folder).items()}
     return Dataset(name, source.classes, pixels, train, calibration, test, strangers)

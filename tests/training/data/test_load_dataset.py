@@ -47,3 +47,15 @@ def test_images_of_one_size_are_not_resized(name: str) -> None:
 def test_what_is_resized_can_be_loaded_by_name_as_well() -> None:
     assert data.RESIZED.keys() <= SOURCES.keys()
     assert DOWNLOADS.keys() <= SOURCES.keys()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "folder"])
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, name: str) -> None:
+    place = tmp_path / ("long" * 100)
+    with pytest.raises(DataError, match=f"cannot read .*{place}"):
+        load_dataset(name, place, seed=0)
+
+
+def test_a_limit_that_leaves_one_class_is_named() -> None:
+    with pytest.raises(DataError, match="two classes; the limit of 1 leaves too few"):
+        load_dataset("digits", None, seed=0, limit=1)
