@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -99,6 +100,9 @@ def joined_world(device: str = "auto") -> Iterator[World]:
     try:
         yield World(rank, size, chosen)
     finally:
+        # Wrapped networks stand in cycles and keep the group's threads, one of which ended the process with SIGABRT
+        # when it let go of a gradient's callback while the interpreter was being finalised.
+        gc.collect()
         dist.destroy_process_group()
 
 
