@@ -23,7 +23,7 @@ import torch
 import typer
 from torch import Tensor
 
-from pruning.evaluation import fit_temperature
+from pruning.calibration import fit_temperature
 from training import metrics
 from training.data import load_dataset
 from training.data.images import Dataset

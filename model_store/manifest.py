@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.version import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 LevelName = Annotated[str, StringConstraints(pattern=ALIAS_OR_LEVEL)]
@@ -85,16 +85,27 @@ class Metrics(Strict):
     ood_auroc: dict[str, Fraction]
 
 
+class Strangeness(Strict):
+    """The score of an image, by name, and the value above which it is called out of distribution."""
+
+    score: Literal["mutual_information", "entropy", "one_minus_confidence", "energy"]
+    above: float
+
+
 class Calibration(Strict):
     """What turns draws into decisions.
 
     `conformal_quantiles`: error rate α, as text, to the quantile of 1 − p̄ of the true class.
+    `aps_quantiles`: the same of adaptive prediction sets' randomised score (Romano et al. 2020).
     `abstain_above`: predictive entropy, in nats, above which the service abstains.
+    The first schema had neither `aps_quantiles` nor `out_of_distribution`.
     """
 
     temperature: Annotated[float, Field(gt=0.0)]
     conformal_quantiles: dict[str, Fraction]
+    aps_quantiles: dict[str, Fraction] = Field(default_factory=dict)
     abstain_above: NonNegative
+    out_of_distribution: Strangeness | None = None
 
 
 class MonteCarlo(Strict):
@@ -144,7 +155,7 @@ class Level(Strict):
 class Manifest(Strict):
     """One version of one model."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     model: ModelName
     version: VersionName
     created: AwareDatetime
@@ -162,6 +173,9 @@ class Manifest(Strict):
             raise ValueError("two levels share a name")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes share a name")
+        for level in self.levels if self.schema_version >= 2 else ():
+            if missing := {"aps_quantiles", "out_of_distribution"} - level.calibration.model_fields_set:
+                raise ValueError(f"calibration of level {level.name} needs {', '.join(sorted(missing))}")
         if self.default_level not in names:
             raise ValueError(f"default_level {self.default_level} is not among the levels {', '.join(names)}")
         return self

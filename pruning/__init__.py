@@ -1,20 +1,26 @@
 """Pruning: from a posterior to one small ONNX file per level.
 
 errors        the tree of everything that can go wrong here
-level         names of levels: `dense`, `p50`, `p80`, …
+level         names of levels: `dense`, `p80`, `x4`, `t500`, `auto`
 network       the posterior network as a graph of few kinds of nodes
 trace         a plain torch module and its posterior to that graph
 forward       the graph's forward pass in torch, for given weights
 coupling      which tensors share their channels
-criteria      scores of weights: `snr`
+subject       a finished run with its data
+criteria      what a weight is worth: `snr`, `free_energy`, `magnitude`, `random`
+latency       milliseconds of layers and networks, measured
+budget        what a level may keep, and what layers cost
 granularity   what is removed at once: `weight`, `channel`
 mask          which weights are left, and the posterior under it
-fine_tuning   training on under a mask
+narrowing     which channels are left, and the posterior cut to them
+fine_tuning   training on while pruning
+pruner        a dense posterior to that of a level
 folding       normalisation folded into the convolution before it
 compaction    removing what is dead, exactly
+calibration   temperature, conformal sets, thresholds
 evaluation    quality and calibration of a level
+pruned        a level, compacted and evaluated
 export        the graph as an ONNX file that draws
-pruner        a run to levels
 publication   levels to a version in the store
 cli           `slimbayes prune`
 """

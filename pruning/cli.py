@@ -19,11 +19,20 @@ app = typer.Typer(add_completion=False)
 @app.command("prune")
 def prune_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run, as `slimbayes train` leaves it.")],
-    levels: Annotated[str, typer.Option(help="Levels, separated by commas; dense is always one.")] = "p50,p80,p90,p95",
+    levels: Annotated[str, typer.Option(help="Levels, such as p80, x4, t500 or auto, by commas.")] = "p50,p80,p90,p95",
     granularity: Annotated[str, typer.Option(help="What is removed at once: weight or channel.")] = "channel",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where the run's is not here.")] = None,
-    criterion: Annotated[str, typer.Option(help="How weights are scored: snr.")] = "snr",
+    criterion: Annotated[str, typer.Option(help="What decides: snr, free_energy, magnitude or random.")] = "snr",
+    ranking: Annotated[str, typer.Option(help="Over what weights are ranked: global, or layer by layer.")] = "global",
+    target_latency_ms: Annotated[
+        float | None, typer.Option(min=0.001, help="One more level: a draw of one image in at most this, one thread.")
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="gradual, each level from the one before, or one-shot.")] = "gradual",
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning at each level.")] = 8,
+    rate: Annotated[float, typer.Option(min=0.0, help="Its learning rate, as a share of the run's.")] = 1.0,
+    distillation: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the targets that the dense posterior's answers make.")
+    ] = 0.0,
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with and to serve by default.")] = 32,
     store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
@@ -33,28 +42,33 @@ def prune_command(
     from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
-    from pruning.pruner import Pruning, Subject, prune
+    from pruning.pruned import PrunedLevel
+    from pruning.pruner import Pruner, Pruning, automatic
     from pruning.publication import publish
+    from pruning.subject import Subject
     from training.errors import TrainingError
     from training.run import Run
 
     try:
-        how = Pruning(criterion, granularity, FineTuning(epochs=epochs), draws)
-        wanted = parse_levels(levels)
+        how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
+        if target_latency_ms is not None:
+            levels = f"{levels},t{round(1_000 * target_latency_ms)}"
+        parse_levels(levels)
         if alias is not None:
             check_alias(alias)
         opened = Store.create(store)
         subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
         made = []
-        for pruned in prune(subject, wanted, how):
+        for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
+            pruned = PrunedLevel.of(subject, level, posterior, how, draws)
             made.append(pruned)
             quality = pruned.evaluation.metrics
             typer.echo(
                 f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "
                 f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
             )
-        manifest = publish(opened, name, subject, made, how)
+        manifest = publish(opened, name, subject, made, how.tuning)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:

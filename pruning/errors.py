@@ -1,10 +1,12 @@
 """Everything that can go wrong in pruning.
 
 PruningError
-├── LevelError         a level's name that means nothing
+├── LevelError         a level's name that means nothing, or a level that cannot be reached
 ├── UnknownNameError   no such criterion or granularity
 ├── TraceError         a network with a part that pruning cannot follow
-└── PosteriorError     a posterior that cannot be pruned
+├── PosteriorError     a posterior that cannot be pruned
+├── CalibrationError   a calibration set that is too small for what is asked of it
+└── StudyError         a study that cannot be gone on with, or that has not what is asked of it
 """
 
 
@@ -13,7 +15,7 @@ class PruningError(Exception):
 
 
 class LevelError(PruningError):
-    """A level's name that means nothing."""
+    """A level's name that means nothing, or a level that cannot be reached."""
 
 
 class UnknownNameError(PruningError):
@@ -26,3 +28,11 @@ class TraceError(PruningError):
 
 class PosteriorError(PruningError):
     """A posterior that cannot be pruned."""
+
+
+class CalibrationError(PruningError):
+    """A calibration set that is too small for what is asked of it."""
+
+
+class StudyError(PruningError):
+    """A study that cannot be gone on with, or that has not what is asked of it."""

@@ -18,7 +18,7 @@ IMAGES = "images"
 
 @dataclass(frozen=True)
 class Convolution:
-    """Weight [out, in, height, width], bias [out]; `positions` is the number of output pixels of one image."""
+    """Weight [out, in, height, width], bias [out]; `size` is that of its output, height and width."""
 
     name: str
     source: str
@@ -26,7 +26,12 @@ class Convolution:
     bias: Tensor
     stride: tuple[int, int]
     padding: tuple[int, int]
-    positions: int
+    size: tuple[int, int]
+
+    @property
+    def positions(self) -> int:
+        """The number of output pixels of one image, at each of which every weight is used once."""
+        return self.size[0] * self.size[1]
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,11 @@ class Linear:
     source: str
     weight: GaussianWeight
     bias: Tensor
-    positions: int = 1
+
+    @property
+    def positions(self) -> int:
+        """As of a convolution to one pixel."""
+        return 1
 
 
 @dataclass(frozen=True)

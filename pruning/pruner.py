@@ -1,97 +1,121 @@
-"""A run to levels: score, mask, fine-tune, fold, compact, evaluate, one level after the other.
-
-Each level starts from the one before it, so that a strongly pruned network is reached in steps.
-"""
+"""A dense posterior to that of a level: score, remove, fine-tune, again and again until the budget is met."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
+from pruning.budget import Budget, costs, total
 from pruning.compaction import compact
-from pruning.criteria import criterion
-from pruning.errors import PosteriorError
-from pruning.evaluation import Evaluation, evaluate
-from pruning.fine_tuning import FineTuning, fine_tune
+from pruning.criteria import Criterion, criterion
+from pruning.criteria.free_energy import redundant
+from pruning.errors import LevelError
+from pruning.fine_tuning import FineTuning, Tuner
 from pruning.folding import fold
-from pruning.granularity import granularity
-from pruning.level import Level
-from pruning.mask import Mask, sparsity
+from pruning.granularity import check_level, check_ranking, granularity
+from pruning.latency import Timings, milliseconds
+from pruning.level import DENSE, Level, chains
+from pruning.mask import weights_left
 from pruning.network import Network
-from pruning.trace import trace
-from training.architectures import architecture
-from training.data import load_dataset
-from training.data.images import Dataset
+from pruning.subject import Subject
+from training.distillation import Teacher
 from training.posterior import Posterior
-from training.recipe import Recipe
-from training.run import Run
+from training.randomness import generator_for
+
+# What a whole network takes beyond its layers differs with its widths, so that a latency may need several choices.
+TRIES, MARGIN = 12, 0.01
 
 
 @dataclass(frozen=True)
 class Pruning:
-    """How to prune: `draws` is the number that each level is evaluated and served with."""
+    """How to prune: what is worth keeping, what goes at once, ranked over what, and how training goes on."""
 
     criterion: str = "snr"
     granularity: str = "channel"
+    ranking: str = "global"
     tuning: FineTuning = field(default_factory=FineTuning)
-    draws: int = 32
+
+    def __post_init__(self) -> None:
+        criterion(self.criterion)
+        granularity(self.granularity)
+        check_ranking(self.ranking)
 
 
-@dataclass(frozen=True)
-class PrunedLevel:
-    """One level, compacted and evaluated."""
+class Pruner:
+    """Makes the levels of one subject in one way; `timings` are those of this machine."""
 
-    level: Level
-    posterior: Posterior
-    network: Network
-    sparsity: float
-    evaluation: Evaluation
+    def __init__(self, subject: Subject, how: Pruning, timings: Timings | None = None) -> None:
+        self.subject, self.how = subject, how
+        self.timings = Timings() if timings is None else timings
+        self.criterion: Criterion = criterion(how.criterion)
+        self.select = granularity(how.granularity)
+        share, posterior = how.tuning.distillation, subject.posterior
+        teacher = Teacher(subject.architecture, posterior, share, subject.recipe.precision) if share else None
+        self.tuner = Tuner(subject.dataset, subject.recipe, how.tuning, teacher)
+
+    def levels(self, levels: Sequence[Level]) -> Iterator[tuple[Level, Posterior]]:
+        """The posterior of each level, least pruned first; raise LevelError where one cannot be reached."""
+        for level in levels:
+            check_level(self.how.granularity, level)
+        if DENSE in levels:
+            yield DENSE, self.subject.posterior
+        for chain in chains(levels):
+            posterior = self.subject.posterior
+            for level in chain:
+                posterior = self.level(level, posterior if self.how.tuning.gradual else self.subject.posterior)
+                yield level, posterior
+
+    def level(self, level: Level, start: Posterior) -> Posterior:
+        """The posterior of one level, from that of the level before it or from the dense one."""
+        budget = Budget.of(level, self.subject.weights, self.subject.multiply_adds)
+        tuning, posterior = self.how.tuning, start
+        now, name = self._spent(budget, start), f"fine-tuning {level.name}"
+        for number in range(tuning.rounds):
+            within = budget.towards(now, (number + 1) / tuning.rounds)
+            posterior = self._remove(posterior, within, number)
+            last = number == tuning.rounds - 1
+            plain, end = self.subject.plain(posterior), tuning.epochs if last else number + 1
+            posterior = self.tuner.tune(plain, posterior, number if tuning.epochs else 0, end, name=name)
+        return posterior
+
+    def _remove(self, posterior: Posterior, budget: Budget, number: int) -> Posterior:
+        if self._spent(budget, posterior) <= budget.most:
+            return posterior
+        network = self.subject.trace(posterior)
+        generator = generator_for(self.subject.recipe.seed, "criterion", number)
+        scores = self.criterion.scores(posterior, self.subject.recipe.prior_scale, generator)
+        how, aim = self.how, budget
+        if budget.kind == "t" and how.granularity == "channel":  # the layers' share of the whole
+            beyond = milliseconds(compacted(network)) - total(network, costs(self.timings)["t"])
+            aim = replace(budget, most=budget.most - beyond)
+        for _ in range(TRIES):
+            left = self.select(network, posterior, scores, aim, how.ranking, self.timings).apply(posterior)
+            excess = self._spent(budget, left) - budget.most if budget.kind == "t" else 0.0
+            if excess <= 0:
+                return left
+            aim = replace(aim, most=aim.most - max(excess, MARGIN * budget.most))
+        raise LevelError(f"{budget.most:,.4g} milliseconds were not reached in {TRIES} choices: is this machine busy?")
+
+    def _spent(self, budget: Budget, posterior: Posterior) -> float:
+        """What a posterior costs in the unit of the budget."""
+        if budget.kind == "p":
+            return weights_left(posterior)
+        network = self.subject.trace(posterior)
+        return network.multiply_adds if budget.kind == "x" else milliseconds(compacted(network))
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is pruned: a finished run with its data."""
-
-    recipe: Recipe
-    dataset: Dataset
-    posterior: Posterior
-    world_size: int
-
-    @classmethod
-    def of(cls, run: Run, data_dir: Path | None = None) -> Subject:
-        """Read a finished run and load its data again, from `data_dir` where they lie elsewhere now."""
-        facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
-        folder = data_dir or run.data_dir()
-        dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
-        return cls(recipe, dataset, posterior, facts["world_size"])
-
-    def trace(self, posterior: Posterior) -> Network:
-        """The run's network under a posterior."""
-        plain = architecture(self.recipe.architecture, self.dataset.pixels.channels, len(self.dataset.classes))
-        return trace(plain, posterior, self.dataset.pixels)
+def compacted(network: Network) -> Network:
+    """A traced network as it is exported: normalisation folded, and without what is dead."""
+    return compact(fold(network).network).network
 
 
-def prune(subject: Subject, levels: Sequence[Level], how: Pruning) -> Iterator[PrunedLevel]:
-    """Make each level, least pruned first."""
-    score, select = criterion(how.criterion), granularity(how.granularity)
-    posterior = subject.posterior
-    for level in sorted(levels):
-        if level.sparsity > 0:
-            _check(posterior)
-            scores = {name: score(weight) for name, weight in posterior.weights.items()}
-            mask: Mask = select(subject.trace(posterior), posterior, scores, level.sparsity)
-            posterior = fine_tune(
-                posterior, mask, subject.dataset, subject.recipe, how.tuning, name=f"fine-tuning {level.name}"
-            )
-        network = compact(fold(subject.trace(posterior)).network).network
-        evaluation = evaluate(network, subject.dataset, how.draws, subject.recipe.seed, name=level.name)
-        yield PrunedLevel(level, posterior, network, sparsity(posterior), evaluation)
+def automatic(subject: Subject) -> Level:
+    """The level `auto`: every weight goes that the evidence is better without.
 
-
-def _check(posterior: Posterior) -> None:
-    for name, weight in posterior.weights.items():
-        if not (weight.mean.isfinite().all() and weight.scale.isfinite().all()):
-            raise PosteriorError(f"the posterior of {name} holds values that are not finite")
-        if ((weight.scale == 0) & (weight.mean != 0)).any():
-            raise PosteriorError(f"the posterior of {name} has weights without noise, which no score can rank")
+    Raises LevelError where that is nothing, or nearly everything.
+    """
+    share = redundant(list(subject.posterior.weights.values()), subject.recipe.prior_scale)
+    amount = round(100 * share)
+    if not 1 <= amount <= 99:
+        raise LevelError(f"auto is no level here: the evidence would be better without {share:.1%} of the weights")
+    return Level("p", amount)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
 
@@ -15,19 +16,21 @@ from model_store.store import Store
 from model_store.verification import sha256
 from model_store.version import version_name
 from pruning.export import export, stamp, to_bytes
-from pruning.pruner import PrunedLevel, Pruning, Subject
+from pruning.fine_tuning import FineTuning
+from pruning.pruned import PrunedLevel
+from pruning.subject import Subject
 
 # The default level is the most pruned one that loses at most this much accuracy against the dense one.
 TOLERATED_LOSS = 0.01
 
 
-def publish(store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel], how: Pruning) -> Manifest:
+def publish(store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel], tuning: FineTuning) -> Manifest:
     """Publish all levels as one new version of `model`; returns its manifest."""
     graphs = {pruned.level.name: export(pruned.network) for pruned in levels}
     digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
     created = datetime.now(UTC).replace(microsecond=0)
     while True:
-        manifest, files = _version(model, created, digest, subject, levels, graphs, how)
+        manifest, files = _version(model, created, digest, subject, levels, graphs, tuning)
         try:
             store.publish(manifest, files)
         except VersionExistsError:  # the same content in the same second
@@ -43,7 +46,7 @@ def _version(
     subject: Subject,
     levels: Sequence[PrunedLevel],
     graphs: dict[str, onnx.ModelProto],
-    how: Pruning,
+    tuning: FineTuning,
 ) -> tuple[Manifest, dict[str, bytes]]:
     version = version_name(created, digest)
     files = {}
@@ -64,11 +67,11 @@ def _version(
             epochs=recipe.epochs,
             seed=recipe.seed,
             world_size=subject.world_size,
-            hyperparameters=_hyperparameters(subject, how),
+            hyperparameters=_hyperparameters(subject, tuning),
             code_version=installed_version("slimbayes"),
         ),
         default_level=default_level(levels),
-        levels=tuple(_level(pruned, files[pruned.level.name], how) for pruned in levels),
+        levels=tuple(_level(pruned, files[pruned.level.name]) for pruned in levels),
     )
     return manifest, files
 
@@ -79,15 +82,14 @@ def default_level(levels: Sequence[PrunedLevel]) -> str:
     return [pruned.level.name for pruned in levels if pruned.evaluation.calibration_accuracy >= least][-1]
 
 
-def _level(pruned: PrunedLevel, data: bytes, how: Pruning) -> Level:
-    dense = pruned.level.sparsity == 0
+def _level(pruned: PrunedLevel, data: bytes) -> Level:
     return Level(
         name=pruned.level.name,
         file=f"{pruned.level.name}/model.onnx",
         bytes=len(data),
         sha256=sha256(data),
-        criterion="none" if dense else how.criterion,
-        granularity="none" if dense else how.granularity,
+        criterion=pruned.criterion,
+        granularity=pruned.granularity,
         sparsity=pruned.sparsity,
         parameters=pruned.network.parameters,
         multiply_adds=pruned.network.multiply_adds,
@@ -98,7 +100,7 @@ def _level(pruned: PrunedLevel, data: bytes, how: Pruning) -> Level:
     )
 
 
-def _hyperparameters(subject: Subject, how: Pruning) -> dict[str, object]:
+def _hyperparameters(subject: Subject, tuning: FineTuning) -> dict[str, object]:
     own = {"data", "architecture", "estimator", "epochs", "seed"}
-    tuning = {"fine_tuning_epochs": how.tuning.epochs}
-    return {key: value for key, value in subject.recipe.to_json().items() if key not in own} | tuning
+    pruning = {f"pruning_{key}": value for key, value in asdict(tuning).items()}
+    return {key: value for key, value in subject.recipe.to_json().items() if key not in own} | pruning

@@ -128,7 +128,7 @@ class _Reader:
             _bias(module.bias, module.out_channels),
             (module.stride[0], module.stride[1]),
             (module.padding[0], module.padding[1]),
-            shape[2] * shape[3],
+            (shape[2], shape[3]),
         )
 
     def linear(self, node: fx.Node, module: nn.Linear) -> Node:

@@ -13,10 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pruning.budget import Budget
 from pruning.compaction import Compaction, compact
+from pruning.criteria import criterion
 from pruning.export import export, to_bytes
 from pruning.folding import fold
 from pruning.forward import forward
+from pruning.granularity import granularity
+from pruning.latency import Timings
+from pruning.mask import weights_left
+from pruning.network import Network
 from pruning.trace import trace
 from service.artifact import read_artifact
 from service.bank import plain_network
@@ -63,6 +69,13 @@ def network_of(name: str, channels: int, seed: int) -> tuple[nn.Module, Posterio
     """A plain network with ten classes, and a random posterior for it."""
     plain = architecture(name, channels, 10, seed)
     return plain.eval(), random_posterior(plain, seed)
+
+
+def without(network: Network, posterior: Posterior, name: str, sparsity: float, ranking: str = "global") -> Posterior:
+    """The posterior without so many of its weights, of the lowest signal-to-noise ratio, at a granularity."""
+    scores = criterion("snr").scores(posterior, 1.0, torch.Generator())
+    left = Budget("p", (1 - sparsity) * weights_left(posterior))
+    return granularity(name)(network, posterior, scores, left, ranking, Timings()).apply(posterior)
 
 
 def assert_close(found: Tensor, expected: Tensor, what: str) -> None:

@@ -18,6 +18,7 @@ from training.batches import Batches
 from training.communication import REDUCTIONS, Reduction
 from training.data.augmentation import augmentation
 from training.data.images import Dataset
+from training.distillation import Teacher
 from training.distributed import World
 from training.errors import DivergedError, RecipeError
 from training.objective import data_term, negative_elbo
@@ -71,15 +72,17 @@ class _Objective(nn.Module):
         self.module = approximation.module
         self.penalty, self.precision = approximation.penalty, precision
 
-    def forward(self, x_NCHW: Tensor, labels_N: Tensor, factors_3: Tensor) -> tuple[Tensor, Tensor]:
-        """The factors are the divergence's weight, the share of these examples, and the part of this pass in its step.
+    def forward(self, x_NCHW: Tensor, targets: Tensor, factors_3: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets are labels [N], or a teacher's probabilities [N, K].
 
+        The factors are the divergence's weight, the share of these examples, and the part of this pass in its step.
         They come as a tensor because they change, which a compiled network need not be compiled anew for.
         """
         weight, share, part = factors_3.unbind()
         with autocast(x_NCHW.device, self.precision):
             logits_NK = self.module(x_NCHW)
-        data, kl = data_term(logits_NK.float(), labels_N), self.penalty()
+        data, kl = data_term(logits_NK.float(), targets), self.penalty()
+        labels_N = targets if targets.dim() == 1 else targets.argmax(1)
         accuracy = (logits_NK.argmax(1) == labels_N).float().mean()
         loss = negative_elbo(data, kl, weight=part * weight, share=share)
         return loss, torch.stack([share * data, share * accuracy, part * kl]).detach()
@@ -93,16 +96,19 @@ def fit(
     *,
     name: str = "training",
     ways: Ways = Ways(),
+    teacher: Teacher | None = None,
+    until: int | None = None,
     after_step: Callable[[Step], None] = lambda step: None,
 ) -> None:
-    """Train `state` in place until the recipe's epochs are over.
+    """Train `state` in place until the recipe's epochs are over, or the first `until` of them.
 
     `after_step` runs on every rank after each step. Raises DivergedError when the loss is not a number any more.
     """
-    epochs = Epochs(state, dataset, recipe, world, ways)
+    epochs = Epochs(state, dataset, recipe, world, ways, teacher)
     started, already = time.monotonic(), state.images
+    last = epochs.total if until is None else epochs.train_size * until
     with Stage(name, epochs.total, done=already, quiet=not world.leads) as stage:
-        while state.images < epochs.total:
+        while state.images < last:
             step = epochs.step()
             after_step(step)
             rate = (state.images - already) / (time.monotonic() - started)
@@ -113,8 +119,17 @@ def fit(
 class Epochs:
     """Takes one step after the other, each a function of how many images the world has seen."""
 
-    def __init__(self, state: Fit, dataset: Dataset, recipe: Recipe, world: World, ways: Ways) -> None:
+    def __init__(
+        self,
+        state: Fit,
+        dataset: Dataset,
+        recipe: Recipe,
+        world: World,
+        ways: Ways,
+        teacher: Teacher | None = None,
+    ) -> None:
         self.state, self.dataset, self.recipe, self.world = state, dataset, recipe, world
+        self.teacher = teacher
         self.train_size = len(dataset.train)
         self.total = self.train_size * recipe.epochs
         self.batches = Batches(self.train_size, recipe.batch_size, world.size, recipe.seed)
@@ -200,8 +215,12 @@ class Epochs:
         return arrived
 
     def _examples(self, index: Tensor, place: int) -> tuple[Tensor, Tensor]:
-        """Normalised and augmented images, and their labels, on this rank's device."""
+        """Normalised and augmented images, and what they are, on this rank's device."""
         examples, device = self.dataset.train[index], self.world.device
         generator = generator_for(self.recipe.seed, "augmentation", self.state.images, self.world.rank, place)
         pixels_NHWC = self.augment(examples.pixels.to(device), generator)
-        return self.dataset.pixels.normalise(pixels_NHWC), examples.labels.to(device)
+        x_NCHW, labels_N = self.dataset.pixels.normalise(pixels_NHWC), examples.labels.to(device)
+        if self.teacher is None:
+            return x_NCHW, labels_N
+        generator = generator_for(self.recipe.seed, "teacher", self.state.images, self.world.rank, place)
+        return x_NCHW, self.teacher.targets(x_NCHW, labels_N, generator)

@@ -17,9 +17,9 @@ def divergence(module: nn.Module) -> Tensor:
     return torch.stack([layer.divergence() for layer in bayesian_layers(module).values()]).sum()
 
 
-def data_term(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
-    """Mean of −log p(y|x,w) over the batch, in nats."""
-    return F.cross_entropy(logits_NK, labels_N)
+def data_term(logits_NK: Tensor, targets: Tensor) -> Tensor:
+    """Mean of −log p(y|x,w) over the batch, in nats; labels [N], or its mean under probabilities [N, K]."""
+    return F.cross_entropy(logits_NK, targets)
 
 
 def negative_elbo(data: Tensor, kl: Tensor, *, weight: float | Tensor, share: float | Tensor = 1.0) -> Tensor:

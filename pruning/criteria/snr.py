@@ -1,4 +1,8 @@
-"""Signal-to-noise ratio |μ|/σ (Graves 2011; Blundell et al. 2015; Sharma and Jennings 2020)."""
+"""Squared signal-to-noise ratio μ²/σ² (Graves 2011; Blundell et al. 2015; Sharma and Jennings 2020).
+
+Squares rank as ratios do, and add up: half of one is about what the loss in nats grows by where the weight is removed,
+as long as σ² is the inverse of the loss's curvature.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from torch import Tensor
 from training.posterior import GaussianWeight
 
 
-def score(weight: GaussianWeight) -> Tensor:
-    """The ratio for each weight, same shape; zero for a pruned weight, infinite for one without noise."""
-    ratio = weight.mean.abs() / weight.scale
-    return torch.where(weight.mean == 0, torch.zeros_like(ratio), ratio)
+def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
+    """μ²/σ² of each weight."""
+    return (weight.mean / weight.scale).square()

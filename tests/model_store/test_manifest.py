@@ -97,6 +97,20 @@ def test_the_golden_manifest_is_read() -> None:
     assert manifest.level("p99") is None
 
 
+def test_what_the_first_schema_did_not_record_is_filled() -> None:
+    """A version of before is read, and says of what was unknown then that it is not known."""
+    old = read_manifest(GOLDEN.with_name("manifest-v1.json").read_bytes())
+    assert old.schema_version == 1
+    for level in old.levels:
+        assert level.calibration.aps_quantiles == {}
+        assert level.calibration.out_of_distribution is None
+    new = read_manifest(GOLDEN.read_bytes())
+    assert [level.metrics for level in old.levels] == [level.metrics for level in new.levels]
+    assert [
+        level.calibration.out_of_distribution.score for level in new.levels if level.calibration.out_of_distribution
+    ] == [*("entropy", "energy")]
+
+
 def test_the_writer_writes_the_golden_manifest() -> None:
     written = Manifest.model_validate(golden_document()).to_json()
     assert json.loads(written) == golden_document()

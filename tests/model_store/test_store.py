@@ -199,7 +199,7 @@ def test_folders_without_a_manifest_and_foreign_files_are_no_versions(filled: Fi
     assert {model: filled.store.versions(model) for model in filled.store.models()} == before
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"schema_version": 2}', b"\0" * 64])
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"schema_version": 3}', b"\0" * 64])
 def test_a_damaged_manifest_hides_no_other_version(filled: Filled, damage: bytes) -> None:
     (filled.store.root / "digits" / filled.new / "manifest.json").write_bytes(damage)
     with pytest.raises(ManifestError):

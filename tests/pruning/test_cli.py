@@ -15,10 +15,15 @@ from pruning.cli import app
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--levels", "p100"], "expected dense, or p and a whole number"),
+        (["--levels", "p100"], "expected dense, p and a per cent from 1 to 99"),
         (["--levels", "p50,half"], "'half'"),
         (["--granularity", "layer"], "there is weight, channel"),
-        (["--criterion", "luck"], "there is snr"),
+        (["--criterion", "luck"], "there is snr, free_energy, magnitude, random"),
+        (["--ranking", "best"], "there is global, layer"),
+        (["--schedule", "never"], "there is gradual, one-shot"),
+        (["--granularity", "weight", "--levels", "x4"], "save no multiply-adds"),
+        (["--granularity", "weight", "--target-latency-ms", "1"], "save no milliseconds"),
+        (["--levels", "x900"], "no more channels can go"),
         (["--model", "Not A Name"], "cannot name a model"),
     ],
 )

@@ -1,21 +1,100 @@
-"""Scores of weights."""
+"""What weights are worth."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pruning.criteria import criterion
-from pruning.errors import UnknownNameError
-from training.posterior import GaussianWeight
+from pruning.criteria import CRITERIA, criterion, free_energy
+from pruning.errors import PosteriorError, UnknownNameError
+from training.posterior import GaussianWeight, Posterior
+
+NOISE = torch.Generator().manual_seed(0)
+means, scales = st.floats(-3, 3), st.floats(0.01, 0.9)
 
 
-def test_snr() -> None:
-    """|mean| / scale; zero for a pruned weight, infinite for one without noise."""
-    weight = GaussianWeight(torch.tensor([-3.0, 0.0, 0.0, 2.0]), torch.tensor([1.5, 1.0, 0.0, 0.0]))
-    assert criterion("snr")(weight).tolist() == [2.0, 0.0, 0.0, torch.inf]
+def one(mean: float, scale: float) -> GaussianWeight:
+    return GaussianWeight(torch.tensor([mean]), torch.tensor([scale]))
+
+
+def posterior(mean: list[float], scale: list[float]) -> Posterior:
+    return Posterior({"0.weight": GaussianWeight(torch.tensor(mean), torch.tensor(scale))}, {})
+
+
+def test_snr_and_magnitude() -> None:
+    weight = GaussianWeight(torch.tensor([-3.0, 0.0, 2.0]), torch.tensor([1.5, 1.0, 0.5]))
+    assert CRITERIA["snr"].score(weight, 1.0, NOISE).tolist() == [4.0, 0.0, 16.0]
+    assert CRITERIA["magnitude"].score(weight, 1.0, NOISE).tolist() == [9.0, 0.0, 4.0]
+
+
+def test_random_is_of_its_generator() -> None:
+    """The same from the same generator; the mean of many is one half."""
+    weight = GaussianWeight(torch.zeros(10_000), torch.ones(10_000))
+    once, again = (CRITERIA["random"].score(weight, 1.0, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert (once == again).all()
+    assert abs(float(once.mean()) - 0.5) < 0.02
+
+
+@given(means, scales)
+def test_free_energy_is_the_limit_of_reducing_the_prior_to_a_point(mean: float, scale: float) -> None:
+    """The closed form of a narrower prior, ever narrower, comes to what the score says."""
+    expected = float(free_energy.reduction(one(mean, scale), 1.0, 1e-5))
+    assert float(free_energy.score(one(mean, scale), 1.0, NOISE)) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+@given(means, scales, st.floats(0.05, 0.99))
+def test_free_energy_of_a_narrower_prior_is_that_of_the_integral(mean: float, scale: float, reduced: float) -> None:
+    """−ln ∫ q(w) p̃(w) / p(w) dw, by quadrature."""
+    w = torch.linspace(-abs(mean) - 12 * scale, abs(mean) + 12 * scale, 100_001, dtype=torch.float64)
+    log_q = -0.5 * ((w - mean) / scale) ** 2 - math.log(scale * math.sqrt(2 * math.pi))
+    log_ratio = -0.5 * (w / reduced) ** 2 - math.log(reduced) + 0.5 * w**2
+    integral = torch.trapezoid((log_q + log_ratio).exp(), w)
+    expected = -math.log(float(integral)) if integral > 1e-280 else None
+    found = float(free_energy.reduction(one(mean, scale), 1.0, reduced))
+    if expected is not None:
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+@given(means, scales)
+def test_free_energy_removes_where_the_squared_ratio_is_below_its_own_threshold(mean: float, scale: float) -> None:
+    below = (mean / scale) ** 2 <= math.log(1.0 / scale**2)
+    score = float(free_energy.score(one(mean, scale), 1.0, NOISE))
+    assert (score <= 0) == below or abs(score) < 1e-4
+
+
+def test_redundant_is_the_share_below_zero() -> None:
+    weights = [GaussianWeight(torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.tensor([0.5, 0.9, 0.1, 0.9]))]
+    assert free_energy.redundant(weights, 1.0) == 0.5
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_what_is_pruned_already_has_no_worth(name: str) -> None:
+    """It goes first again, whatever is asked: minus infinity under each criterion."""
+    scores = criterion(name).scores(posterior([0.0, 0.2, -1.0], [0.0, 0.9, 0.9]), 1.0, NOISE)["0.weight"]
+    assert scores[0] == -torch.inf
+    assert scores[1:].isfinite().all()
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_refused(name: str, value: float) -> None:
+    for bad in (posterior([value], [1.0]), posterior([1.0], [value])):
+        with pytest.raises(PosteriorError, match=r"0\.weight holds values that are not finite"):
+            criterion(name).scores(bad, 1.0, NOISE)
+
+
+def test_a_weight_without_scale_is_refused_where_the_scale_decides() -> None:
+    plain = posterior([1.0, 2.0], [0.0, 0.5])
+    for name in ("snr", "free_energy"):
+        with pytest.raises(PosteriorError, match=f"a scale of zero, which {name} cannot rank"):
+            criterion(name).scores(plain, 1.0, NOISE)
+    assert criterion("magnitude").scores(plain, 1.0, NOISE)["0.weight"].tolist() == [1.0, 4.0]
 
 
 def test_unknown_criterion_lists_what_there_is() -> None:
-    with pytest.raises(UnknownNameError, match="there is snr"):
+    with pytest.raises(UnknownNameError, match="there is snr, free_energy, magnitude, random"):
         criterion("luck")

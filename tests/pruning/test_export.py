@@ -8,22 +8,19 @@ import torch
 from onnx import numpy_helper
 
 from pruning.compaction import compact
-from pruning.criteria.snr import score
 from pruning.export import export, stamp, to_bytes
 from pruning.folding import fold
-from pruning.granularity.weight import select
 from pruning.network import Network
 from pruning.trace import trace
 from service.artifact import read_artifact
-from tests.same_draw import network_of, random_pixels
+from tests.same_draw import network_of, random_pixels, without
 
 
 def level(sparsity: float) -> Network:
     """A compacted level of a convnet with random weights."""
     plain, posterior = network_of("convnet", 3, 0)
     pixels = random_pixels(3, 8)
-    scores = {name: score(weight) for name, weight in posterior.weights.items()}
-    masked = select(trace(plain, posterior, pixels), posterior, scores, sparsity).apply(posterior)
+    masked = without(trace(plain, posterior, pixels), posterior, "weight", sparsity)
     return compact(fold(trace(plain, masked, pixels)).network).network
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from model_store.store import Store
 from pruning.fine_tuning import FineTuning
-from pruning.level import parse_levels
-from pruning.pruner import Pruning, Subject, prune
+from pruning.level import DENSE, Level
+from pruning.pruned import PrunedLevel
+from pruning.pruner import Pruner, Pruning
 from pruning.publication import publish
+from pruning.subject import Subject
 from service.artifact import read_artifact
 from training.run import Run
 
@@ -31,7 +33,7 @@ def test_manifest_is_of_its_files(digits_store: Path, digits_run: Path) -> None:
             "slimbayes.model": "digits",
             "slimbayes.version": manifest.version,
             "slimbayes.level": level.name,
-            "slimbayes.manifest_schema": "1",
+            "slimbayes.manifest_schema": "2",
         }
 
 
@@ -53,11 +55,11 @@ def test_levels_are_what_they_say(digits_store: Path) -> None:
 
 def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp_path: Path) -> None:
     """Publishing twice loses nothing."""
-    subject, how = Subject.of(Run(digits_run)), Pruning(draws=2)
-    levels = list(prune(subject, parse_levels(""), how))
+    subject, how = Subject.of(Run(digits_run)), Pruning()
+    levels = [PrunedLevel.of(subject, DENSE, subject.posterior, how, 2)]
     store = Store.create(tmp_path / "store")
-    first = publish(store, "digits", subject, levels, how)
-    second = publish(store, "digits", subject, levels, how)
+    first = publish(store, "digits", subject, levels, how.tuning)
+    second = publish(store, "digits", subject, levels, how.tuning)
     assert first.version != second.version
     assert store.versions("digits") == sorted([first.version, second.version])
     for version in store.versions("digits"):
@@ -66,17 +68,21 @@ def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp
 
 def test_pruned_weights_of_a_published_file_are_exactly_zero(digits_run: Path, tmp_path: Path) -> None:
     """Mean and scale, after fine-tuning, in as many places as the level says; noise there would be BPrune's defect."""
-    subject, how = Subject.of(Run(digits_run)), Pruning(granularity="weight", tuning=FineTuning(epochs=1), draws=2)
-    levels = list(prune(subject, parse_levels("p80"), how))
+    subject, how = Subject.of(Run(digits_run)), Pruning(granularity="weight", tuning=FineTuning(epochs=1))
+    posterior = Pruner(subject, how).level(Level.parse("p80"), subject.posterior)
+    levels = [
+        PrunedLevel.of(subject, level, of_level, how, 2)
+        for level, of_level in ((DENSE, subject.posterior), (Level.parse("p80"), posterior))
+    ]
     store = Store.create(tmp_path / "store")
-    manifest = publish(store, "digits", subject, levels, how)
+    manifest = publish(store, "digits", subject, levels, how.tuning)
     weights = read_artifact(store.read_level(manifest, "p80")).weights
     left = sum(int(((weight.mean != 0) | (weight.scale != 0)).sum()) for weight in weights)
     total = sum(weight.mean.numel() for weight in subject.posterior.weights.values())
     assert all(((weight.mean == 0) == (weight.scale == 0)).all() for weight in weights)
     assert left <= round(0.2 * total)
     assert left > 0.15 * total
-    for weight in levels[1].posterior.weights.values():
+    for weight in posterior.weights.values():
         assert ((weight.mean == 0) == (weight.scale == 0)).all()
 
 

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pruning.criteria.snr import score
 from pruning.granularity import GRANULARITIES
 from pruning.mask import Mask
+from pruning.narrowing import fitted
 from pruning.trace import trace
-from tests.same_draw import assert_same_draw, network_of, random_images, random_pixels, random_posterior
+from tests.same_draw import assert_same_draw, network_of, random_images, random_pixels, random_posterior, without
 from training.posterior import GaussianWeight, Posterior
 
 SIDES = {"convnet": 8, "resnet20": 16}
@@ -26,14 +26,14 @@ def test_every_level(architecture: str, granularity: str, sparsity: float) -> No
     """At each level of each granularity."""
     plain, posterior = network_of(architecture, 3, seed=1)
     pixels = random_pixels(3, SIDES[architecture])
-    scores = {name: score(weight) for name, weight in posterior.weights.items()}
     network = trace(plain, posterior, pixels)
-    masked = GRANULARITIES[granularity](network, posterior, scores, sparsity).apply(posterior)
-    compaction = assert_same_draw(plain, masked, pixels, random_images(pixels, 4, 1), torch.Generator().manual_seed(1))
+    left = without(network, posterior, granularity, sparsity)
+    images, noise = random_images(pixels, 4, 1), torch.Generator().manual_seed(1)
+    compaction = assert_same_draw(fitted(plain, left), left, pixels, images, noise)
     if granularity == "channel":
-        left = [node.weight.mean for node in compaction.network.weighted.values()]
-        assert sum(mean.numel() for mean in left) == sum(int((w.scale > 0).sum()) for w in masked.weights.values())
-        assert all(len(mean) % 8 == 0 for mean in left[:-1])
+        means = [node.weight.mean for node in compaction.network.weighted.values()]
+        assert sum(mean.numel() for mean in means) == sum(weight.mean.numel() for weight in left.weights.values())
+        assert all(len(mean) % 8 == 0 for mean in means[:-1])
 
 
 @pytest.mark.slow
@@ -44,10 +44,10 @@ def test_the_papers_networks(architecture: str, granularity: str) -> None:
     """With their millions of weights, at the level that the paper prunes to."""
     plain, posterior = network_of(architecture, 3, seed=1)
     pixels = random_pixels(3, 32)
-    scores = {name: score(weight) for name, weight in posterior.weights.items()}
     network = trace(plain, posterior, pixels)
-    masked = GRANULARITIES[granularity](network, posterior, scores, 0.8).apply(posterior)
-    assert_same_draw(plain, masked, pixels, random_images(pixels, 2, 1), torch.Generator().manual_seed(1))
+    left = without(network, posterior, granularity, 0.8)
+    images, noise = random_images(pixels, 2, 1), torch.Generator().manual_seed(1)
+    assert_same_draw(fitted(plain, left), left, pixels, images, noise)
 
 
 @quick
@@ -69,7 +69,7 @@ def test_random_masks(architecture: str, data: st.DataObject) -> None:
         both = (rows[:, None] & columns[None, :]).view(*shape[:2], *(1,) * (len(shape) - 2))
         kept[name] = both & single
     pixels = random_pixels(channels, SIDES[architecture])
-    masked = Mask(kept, {}).apply(posterior)
+    masked = Mask(kept).apply(posterior)
     assert_same_draw(plain, masked, pixels, random_images(pixels, 3, seed), generator)
 
 

@@ -1,0 +1,13 @@
+"""Squared magnitude μ² (Han et al. 2015): a control that knows nothing of the posterior's scales."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.posterior import GaussianWeight
+
+
+def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
+    """μ² of each weight."""
+    return weight.mean.square()

@@ -1,0 +1,13 @@
+"""A uniform random number: the control that every criterion must beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.posterior import GaussianWeight
+
+
+def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
+    """A number from 0 to 1 for each weight."""
+    return torch.rand(weight.mean.shape, generator=generator)

@@ -1,0 +1,34 @@
+"""One level as it is published: compacted and evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pruning.evaluation import Evaluation, evaluate
+from pruning.level import DENSE, Level
+from pruning.mask import weights_left
+from pruning.network import Network
+from pruning.pruner import Pruning, compacted
+from pruning.subject import Subject
+from training.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class PrunedLevel:
+    """`sparsity` is the share of the dense network's random weights that are gone."""
+
+    level: Level
+    criterion: str
+    granularity: str
+    sparsity: float
+    network: Network
+    evaluation: Evaluation
+
+    @classmethod
+    def of(cls, subject: Subject, level: Level, posterior: Posterior, how: Pruning, draws: int) -> PrunedLevel:
+        """Compact the level's posterior and evaluate it with so many draws an image."""
+        network = compacted(subject.trace(posterior))
+        evaluation = evaluate(network, subject.dataset, draws, subject.recipe.seed, name=level.name)
+        criterion, granularity = ("none", "none") if level == DENSE else (how.criterion, how.granularity)
+        gone = 1 - weights_left(posterior) / subject.weights
+        return cls(level, criterion, granularity, gone, network, evaluation)
