@@ -22,7 +22,11 @@ evaluation    quality and calibration of a level
 pruned        a level, compacted and evaluated
 export        the graph as an ONNX file that draws
 publication   levels to a version in the store
-cli           `slimbayes prune`
+choice        finished cells of a study as levels to publish
+bprune        the baseline's own rule
+study         every criterion, granularity and level of a run; cell: one of them
+table         a study's rows as JSON, CSV and Markdown; plot: as pictures; results: both, written
+cli           `slimbayes prune`; study_cli: `slimbayes study`
 """
 
 import training  # noqa: F401  what it sets must be set before torch is imported

@@ -84,6 +84,21 @@ def conformal_quantile(scores_N: Tensor, alpha: float) -> float:
     return float(scores_N.sort().values[rank - 1].clamp(0, 1))
 
 
+def coverage(
+    p_NK: Tensor, labels_N: Tensor, calibration: Calibration, generator: torch.Generator
+) -> dict[str, dict[str, float]]:
+    """The share of labels in their prediction sets, by the kind of set and the error rate asked for, as text."""
+    noise_N = torch.rand(len(labels_N), generator=generator, dtype=torch.float64)
+    kinds = {
+        "lac": (1 - p_NK.gather(1, labels_N[:, None]).squeeze(1), calibration.conformal_quantiles),
+        "aps": (aps_scores(p_NK, labels_N, noise_N), calibration.aps_quantiles),
+    }
+    return {
+        kind: {alpha: float((scores_N <= quantile).double().mean()) for alpha, quantile in quantiles.items()}
+        for kind, (scores_N, quantiles) in kinds.items()
+    }
+
+
 def abstention_threshold(entropy_N: Tensor, correct_N: Tensor) -> float:
     """The predictive entropy, in nats, above which to abstain.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from model_store.errors import StoreError
 from model_store.store import Store
 from model_store.table import levels_table
 from model_store.version import check_alias, check_model_name
+
+if TYPE_CHECKING:
+    from pruning.pruned import PrunedLevel
 
 app = typer.Typer(add_completion=False)
 
@@ -34,11 +37,15 @@ def prune_command(
         float, typer.Option(min=0.0, max=1.0, help="Share of the targets that the dense posterior's answers make.")
     ] = 0.0,
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with and to serve by default.")] = 32,
+    from_study: Annotated[
+        Path | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4, as they are.")
+    ] = None,
     store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
 ) -> None:
     """Prune a run to levels, evaluate each, and publish them as one version."""
+    from pruning.choice import chosen, parse_cells
     from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
@@ -53,22 +60,22 @@ def prune_command(
         how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
-        parse_levels(levels)
+        if from_study is None:
+            parse_levels(levels)
         if alias is not None:
             check_alias(alias)
         opened = Store.create(store)
         subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
-        made = []
-        for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
-            pruned = PrunedLevel.of(subject, level, posterior, how, draws)
-            made.append(pruned)
-            quality = pruned.evaluation.metrics
-            typer.echo(
-                f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "
-                f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
-            )
-        manifest = publish(opened, name, subject, made, how.tuning)
+        tuning = how.tuning
+        made: list[PrunedLevel] = []
+        if from_study is not None:
+            made, tuning = chosen(subject, from_study, parse_cells(levels, criterion, granularity))
+        else:
+            for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
+                made.append(PrunedLevel.of(subject, level, posterior, how, draws))
+                _say(made[-1])
+        manifest = publish(opened, name, subject, made, tuning)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:
@@ -77,3 +84,11 @@ def prune_command(
     console = Console()
     console.print(levels_table(manifest.levels))
     console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
+
+
+def _say(pruned: PrunedLevel) -> None:
+    quality = pruned.evaluation.metrics
+    typer.echo(
+        f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "
+        f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
+    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from model_store.manifest import Calibration, Metrics, MonteCarlo, Reference
-from pruning.calibration import SCORES, calibrate, check_size, chosen_and_counted
+from pruning.calibration import SCORES, calibrate, check_size, chosen_and_counted, coverage
 from pruning.forward import drawing
 from pruning.network import Network
 from training import metrics
@@ -24,17 +25,41 @@ from training.progress import Stage
 from training.randomness import generator_for
 
 HISTOGRAM_BINS = 20
+PARTS = ("metrics", "calibration", "monte_carlo", "reference")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the manifest says of a level's answers, and the accuracy on the calibration set to choose levels by."""
+    """What the manifest says of a level's answers, and more.
+
+    `calibration_accuracy` is that on the calibration set, to choose levels by. `coverage` is the share of test images
+    whose prediction set has their label, by the kind of set, `lac` or `aps`, and the error rate asked for, as text.
+    """
 
     metrics: Metrics
     calibration: Calibration
     monte_carlo: MonteCarlo
     reference: Reference
     calibration_accuracy: float
+    coverage: dict[str, dict[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        parts = (self.metrics, self.calibration, self.monte_carlo, self.reference)
+        models = {name: part.model_dump(mode="json") for name, part in zip(PARTS, parts, strict=True)}
+        return models | {"calibration_accuracy": self.calibration_accuracy, "coverage": self.coverage}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Evaluation:
+        """What `to_json` made; raise ValueError, KeyError or TypeError for something else."""
+        return cls(
+            Metrics.model_validate(values["metrics"]),
+            Calibration.model_validate(values["calibration"]),
+            MonteCarlo.model_validate(values["monte_carlo"]),
+            Reference.model_validate(values["reference"]),
+            float(values["calibration_accuracy"]),
+            dict(values["coverage"]),
+        )
 
 
 def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
@@ -79,6 +104,7 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
         MonteCarlo(draws=num_draws, standard_error=error),
         reference_histograms(p_NK, information_N),
         metrics.accuracy(metrics.predictive(held_SNK, temperature), held_N),
+        coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),
     )
 
 

@@ -73,7 +73,7 @@ class Posterior:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"the posterior {path.name} cannot be read: {error}") from error
         parts: dict[str, dict[str, Tensor]] = {"mean": {}, "scale": {}, "rest": {}}
-        for key, tensor in tensors.items():
+        for key, tensor in sorted(tensors.items()):  # they come in any order, and draws follow it
             part, _, name = key.partition("/")
             if part not in parts:
                 raise CheckpointError(f"the posterior {path.name} has an unknown entry {key!r}")

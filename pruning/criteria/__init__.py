@@ -33,7 +33,7 @@ class Criterion:
         Raises PosteriorError for a posterior with values that are not finite, or without scales that are needed.
         """
         scores = {}
-        for name, weight in posterior.weights.items():
+        for name, weight in sorted(posterior.weights.items()):
             self._check(name, weight)
             pruned = (weight.mean == 0) & (weight.scale == 0)
             scores[name] = self.score(weight, prior_scale, generator).masked_fill(pruned, -torch.inf)

@@ -27,7 +27,7 @@ def select(
     timings: Timings,
 ) -> Mask:
     """Keep the weights with the highest scores, as many as the budget has, and what each layer must keep."""
-    names = list(posterior.weights)
+    names = sorted(posterior.weights)
     ranked = {name: _with_safe_share(scores[name]) for name in names}
     share = budget.most / sum(score.numel() for score in ranked.values())
     if share < SAFE_SHARE:

@@ -37,6 +37,15 @@ def test_a_round_trip_is_equal_to_the_bit(posterior: Posterior, tmp_path: Path) 
         assert torch.equal(ours, theirs)
 
 
+def test_a_file_is_read_in_one_order(posterior: Posterior, tmp_path: Path) -> None:
+    """The library gives tensors in another order each time; draws of a seed must not follow it."""
+    posterior.save(tmp_path / "posterior.safetensors")
+    for _ in range(5):
+        found = Posterior.load(tmp_path / "posterior.safetensors")
+        assert list(found.weights) == sorted(posterior.weights)
+        assert list(found.rest) == sorted(posterior.rest)
+
+
 def test_two_saves_are_the_same_bytes(posterior: Posterior, tmp_path: Path) -> None:
     for name in ("one", "two"):
         posterior.save(tmp_path / name)

@@ -1,0 +1,68 @@
+"""`slimbayes study`: every criterion, granularity and level of a run, as a table and plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("study")
+def study_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, as `slimbayes train` leaves it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; one that was interrupted goes on.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where the run's is not here.")] = None,
+    levels: Annotated[
+        str, typer.Option(help="Levels, such as p80, x4, t500 or auto, by commas.")
+    ] = "p50,p80,p90,p95,x4",
+    criteria: Annotated[str, typer.Option(help="Criteria, by commas.")] = "snr,free_energy,magnitude,random",
+    granularities: Annotated[str, typer.Option(help="Granularities, by commas.")] = "weight,channel",
+    ranking: Annotated[str, typer.Option(help="Over what weights are ranked: global, or layer by layer.")] = "global",
+    schedule: Annotated[str, typer.Option(help="gradual, each level from the one before, or one-shot.")] = "gradual",
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning at each level.")] = 8,
+    rate: Annotated[float, typer.Option(min=0.0, help="Its learning rate, as a share of the run's.")] = 1.0,
+    distillation: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the targets that the dense posterior's answers make.")
+    ] = 0.0,
+    draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with.")] = 32,
+) -> None:
+    """Prune a run in every way, evaluate each, and write a table and plots."""
+    from pruning.errors import PruningError
+    from pruning.fine_tuning import FineTuning
+    from pruning.level import parse_levels
+    from pruning.pruner import automatic
+    from pruning.results import write_results
+    from pruning.study import Plan, Study
+    from pruning.subject import Subject
+    from training.errors import TrainingError
+    from training.memory import hold_memory
+    from training.run import Run
+
+    try:
+        hold_memory()
+        tuning = FineTuning(epochs, schedule, rate, distillation)
+        by, of = criteria.split(","), granularities.split(",")
+        Plan(by, of, parse_levels(levels), ranking, tuning, draws)  # refuses what there is not before anything is read
+        subject = Subject.of(Run(run), data_dir)
+        plan = Plan(by, of, parse_levels(levels, lambda: automatic(subject)), ranking, tuning, draws)
+        study = Study(subject, plan, out)
+        study.begin()
+        found = {}
+        for number, (cell, of_cell, made) in enumerate(study.run(), 1):
+            found[cell] = of_cell
+            quality = of_cell.evaluation.metrics
+            typer.echo(
+                f"[{number}/{len(plan.cells)}] {cell.name}: {of_cell.sparsity:.1%} removed, "
+                f"{of_cell.milliseconds:.3f} ms, accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}"
+                f"{'' if made else ' (known)'}"
+            )
+            if made or number == len(plan.cells):
+                written = write_results(found, out)
+    except (PruningError, TrainingError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    for path in written:
+        typer.echo(str(path))
