@@ -6,7 +6,8 @@
     store         models, versions and aliases on a file system; atomic publish
     verification  checksums of every file before anyone uses it
     collection    removing what a crash left behind
-    table         the pruning levels side by side
+    graph         the operations of a level's file
+    table         the pruning levels side by side, and the operations of one
     cli           `slimbayes models`
 
 Layout, written by `store` alone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,9 @@ from rich.table import Column, Table
 
 from model_store.collection import collect
 from model_store.errors import StoreError
+from model_store.graph import read_graph
 from model_store.store import Store
-from model_store.table import levels_table
+from model_store.table import graph_table, levels_table
 
 app = typer.Typer(
     help="List, show, verify, promote and clean up the models in a store.", no_args_is_help=True, add_completion=False
@@ -54,6 +56,8 @@ def list_models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False)
 def show(
     model: ModelArgument,
     version: VersionArgument = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Show the operations of one level instead.")] = False,
+    level: Annotated[str | None, typer.Option(help="That level; by default the version's default one.")] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,6 +65,13 @@ def show(
     with _reporting():
         opened = Store.open(store)
         manifest = opened.manifest(model, opened.resolve(model, version))
+        if graph:
+            nodes = read_graph(opened.read_level(manifest, level or manifest.default_level))
+            return (
+                _print_json({"nodes": [asdict(node) for node in nodes]})
+                if as_json
+                else Console().print(graph_table(nodes))
+            )
     if as_json:
         return typer.echo(manifest.to_json(), nl=False)
     training = manifest.training

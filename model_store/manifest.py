@@ -127,7 +127,8 @@ class Level(Strict):
     """One pruning level: its file, what was removed, what is left, how good it is.
 
     `sparsity` is the fraction of the dense network's random weights that were removed; `parameters` counts what
-    is left and not zero; `multiply_adds` is the work of one draw for one image.
+    is left and not zero; `multiply_adds` is the work of one draw for one image. `shared` names the tensors at which the
+    part of the graph ends that is the same for every draw; the first schema did not have it.
     """
 
     name: LevelName
@@ -139,6 +140,7 @@ class Level(Strict):
     sparsity: Fraction
     parameters: Count
     multiply_adds: Count
+    shared: tuple[str, ...] = ()
     metrics: Metrics
     calibration: Calibration
     monte_carlo: MonteCarlo
@@ -174,8 +176,10 @@ class Manifest(Strict):
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes share a name")
         for level in self.levels if self.schema_version >= 2 else ():
-            if missing := {"aps_quantiles", "out_of_distribution"} - level.calibration.model_fields_set:
-                raise ValueError(f"calibration of level {level.name} needs {', '.join(sorted(missing))}")
+            missing = {"aps_quantiles", "out_of_distribution"} - level.calibration.model_fields_set
+            missing |= {"shared"} - level.model_fields_set
+            if missing:
+                raise ValueError(f"level {level.name} needs {', '.join(sorted(missing))}")
         if self.default_level not in names:
             raise ValueError(f"default_level {self.default_level} is not among the levels {', '.join(names)}")
         return self

@@ -1,12 +1,14 @@
-"""The pruning levels side by side, as a table for a terminal of eighty columns."""
+"""The pruning levels side by side, and the operations of one, as tables for a terminal of eighty columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Protocol
 
 from rich.table import Column, Table
 
+from model_store.graph import GraphNode
 from model_store.manifest import Metrics
 
 
@@ -40,5 +42,21 @@ def levels_table(levels: Iterable[LevelFigures], milliseconds: Mapping[str, floa
             f"{metrics.nll:.4f}",
             f"{metrics.ece:.4f}",
             *([f"{milliseconds[level.name]:.2f}"] if milliseconds else []),
+        )
+    return table
+
+
+def graph_table(nodes: Iterable[GraphNode]) -> Table:
+    """One row an operation: what it makes and reads, its weight's shape, what is left of that, whether it is drawn."""
+    table = Table("makes", "operation", "reads", "weight", Column("left", justify="right"), "drawn")
+    for node in nodes:
+        _, shape, count = max(node.holds, key=lambda held: len(held[1]), default=("", (), 0))
+        table.add_row(
+            node.makes,
+            node.operation,
+            ", ".join(node.reads),
+            "x".join(map(str, shape)) if len(shape) > 1 else "",
+            f"{count / prod(shape):.1%}" if len(shape) > 1 else "",
+            "yes" if node.random else "",
         )
     return table

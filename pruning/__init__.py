@@ -14,6 +14,7 @@ granularity   what is removed at once: `weight`, `channel`
 mask          which weights are left, and the posterior under it
 narrowing     which channels are left, and the posterior cut to them
 fine_tuning   training on while pruning
+determinism   layers that need no randomness lose their scales
 pruner        a dense posterior to that of a level
 folding       normalisation folded into the convolution before it
 compaction    removing what is dead, exactly

@@ -40,6 +40,10 @@ def prune_command(
     from_study: Annotated[
         Path | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4, as they are.")
     ] = None,
+    scale_budget: Annotated[
+        float,
+        typer.Option(min=0.0, max=0.83, help="How far answers may move, in Jensen-Shannon distance, for fixed layers."),
+    ] = 0.0,
     store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
@@ -57,7 +61,7 @@ def prune_command(
     from training.run import Run
 
     try:
-        how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
+        how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation), scale_budget)
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
         if from_study is None:

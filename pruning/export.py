@@ -28,6 +28,8 @@ from pruning.network import (
     Node,
     Normalisation,
     Relu,
+    depends_on_noise,
+    shared_tensors,
 )
 from training.posterior import GaussianWeight
 
@@ -58,6 +60,12 @@ def export(network: Network) -> onnx.ModelProto:
     # Not the full check: its type inference takes no sparse initializer as the input of a function.
     onnx.checker.check_model(model)
     return model
+
+
+def shared_parts(network: Network) -> tuple[str, ...]:
+    """The tensors of the exported graph at which the part ends that every draw shares."""
+    final = {network.output: "logits", IMAGES: "pixels"}
+    return tuple(final.get(name, name) for name in shared_tensors(network))
 
 
 def gaussian_weight() -> onnx.FunctionProto:
@@ -100,7 +108,9 @@ class _Writer:
         self.sparse: list[onnx.SparseTensorProto] = []
         self.output = network.output
         self._pixels(network)
-        for node in network.nodes:
+        random = depends_on_noise(network)
+        # What every draw shares comes first, in one part.
+        for node in sorted(network.nodes, key=lambda node: node.name in random):
             self.write(node)
 
     def _pixels(self, network: Network) -> None:

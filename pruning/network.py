@@ -165,3 +165,22 @@ def reachable(network: Network) -> Network:
 def sources(node: Node) -> tuple[str, ...]:
     """The tensors that a node reads."""
     return (node.source, node.other) if isinstance(node, Add) else (node.source,)
+
+
+def depends_on_noise(network: Network) -> set[str]:
+    """The tensors that differ from draw to draw."""
+    random: set[str] = set()
+    for node in network.nodes:
+        own = isinstance(node, Convolution | Linear) and bool((node.weight.scale > 0).any())
+        if own or random & set(sources(node)):
+            random.add(node.name)
+    return random
+
+
+def shared_tensors(network: Network) -> tuple[str, ...]:
+    """The tensors that are the same for every draw and that what differs reads: where the shared part ends."""
+    random = depends_on_noise(network)
+    if network.output not in random:
+        return (network.output,)
+    read = {name for node in network.nodes if node.name in random for name in sources(node)}
+    return tuple(name for name in network.widths if name in read - random)

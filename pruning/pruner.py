@@ -28,12 +28,17 @@ TRIES, MARGIN = 12, 0.01
 
 @dataclass(frozen=True)
 class Pruning:
-    """How to prune: what is worth keeping, what goes at once, ranked over what, and how training goes on."""
+    """How to prune: what is worth keeping, what goes at once, ranked over what, and how training goes on.
+
+    `scale_budget` is how far the predictive distribution may move for layers to lose their scales, as a mean
+    Jensen-Shannon distance; at zero all keep them.
+    """
 
     criterion: str = "snr"
     granularity: str = "channel"
     ranking: str = "global"
     tuning: FineTuning = field(default_factory=FineTuning)
+    scale_budget: float = 0.0
 
     def __post_init__(self) -> None:
         criterion(self.criterion)

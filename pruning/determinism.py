@@ -1,0 +1,84 @@
+"""Scale pruning: layers that need no randomness keep their means only (partially stochastic, Sharma et al. 2023).
+
+What a layer's scales are worth is measured: the Jensen-Shannon distance between the predictive distributions with and
+without them, on images that were not trained on, all other noise being the same. First as many layers from the images
+on as the budget allows, since what comes before the first random weight is computed once for all draws; then others,
+those that move the distribution least first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pruning.forward import drawing
+from pruning.network import Convolution, Linear, Network
+from training.metrics import entropy, predictive
+from training.posterior import GaussianWeight
+from training.prediction import draw_logits
+from training.progress import Stage
+from training.randomness import generator_for
+
+
+@dataclass(frozen=True)
+class Determinism:
+    """The network, its layers without scales in order, and how far its predictive distribution moved."""
+
+    network: Network
+    layers: tuple[str, ...]
+    distance: float
+
+
+def determine(network: Network, images_NHWC: Tensor, budget: float, num_draws: int, seed: int) -> Determinism:
+    """Take away as many layers' scales as move the predictive distribution by at most `budget`.
+
+    The budget is a mean Jensen-Shannon distance over the images, from 0 to √(ln 2) = 0.83.
+    """
+    layers = [name for name, node in network.weighted.items() if (node.weight.scale > 0).any()]
+    with Stage("scale pruning", 2 * len(layers) * num_draws * len(images_NHWC)) as stage:
+
+        def predicted(gone: Collection[str]) -> Tensor:
+            generator = generator_for(seed, "scale pruning")
+            drawn = drawing(without_scales(network, gone), generator)
+            return predictive(draw_logits(drawn, images_NHWC, num_draws, stage))
+
+        p_NK, gone, moved = predicted(()), list[str](), 0.0
+
+        def distance(tried: Collection[str]) -> float:
+            return float(jensen_shannon(p_NK, predicted(tried)).mean())
+
+        for name in layers:
+            found = distance([*gone, name])
+            if found > budget:
+                break
+            gone, moved = [*gone, name], found
+        alone = {name: distance([name]) for name in layers if name not in gone}
+        for name in sorted(alone, key=lambda name: alone[name]):
+            if alone[name] > budget:
+                break
+            found = distance([*gone, name])
+            if found <= budget:
+                gone, moved = [*gone, name], found
+    kept = without_scales(network, gone)
+    return Determinism(kept, tuple(name for name in layers if name in gone), moved)
+
+
+def without_scales(network: Network, layers: Collection[str]) -> Network:
+    """The network with the means of these layers as their weights."""
+    nodes = tuple(
+        replace(node, weight=GaussianWeight(node.weight.mean, torch.zeros_like(node.weight.scale)))
+        if isinstance(node, Convolution | Linear) and node.name in layers
+        else node
+        for node in network.nodes
+    )
+    return Network(network.pixels, nodes)
+
+
+def jensen_shannon(p_NK: Tensor, q_NK: Tensor) -> Tensor:
+    """The distance of two distributions, [N]: the root of the divergence in nats (Endres and Schindelin 2003)."""
+    between = entropy((p_NK + q_NK) / 2) - (entropy(p_NK) + entropy(q_NK)) / 2
+    return between.clamp(0, math.log(2)).sqrt()
