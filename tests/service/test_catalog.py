@@ -62,7 +62,7 @@ def test_newest_unless_production_says_otherwise(store: Path, example: bytes) ->
     ("damage", "says"),
     [
         ("altered", "was altered"),
-        ("newer schema", "schema version 2, but this Slimbayes reads up to 1"),
+        ("newer schema", "schema version 3, but this Slimbayes reads up to 2"),
         ("no JSON", "is not JSON"),
         ("missing file", "cannot be read"),
         ("other classes", "other images or classes than its manifest"),
@@ -74,7 +74,7 @@ def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, 
     if damage == "altered":
         alter(store, "p50")
     elif damage == "newer schema":
-        change_manifest(store, schema_version=2, something_new=True)
+        change_manifest(store, schema_version=3, something_new=True)
     elif damage == "other classes":
         change_manifest(store, classes=["a", "b", "c"])
     elif damage == "other shape":
