@@ -230,3 +230,22 @@ def test_a_weight_without_scale_but_with_a_mean_is_refused() -> None:
 def test_a_recipe_that_leaves_no_hessian_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="ivon needs a beta above 0 and an initial scale below the prior's"):
         begin(network(), RECIPE.changed(**change), N)
+
+
+@pytest.mark.parametrize("scale", [0.003, 0.03])
+def test_a_step_after_restoring_is_as_long_as_gradient_descents(scale: float) -> None:
+    """Whatever the scales of the posterior that it goes on from: α is scaled by their Hessian, not by the first one."""
+    approximation = begun()
+    found = approximation.posterior()
+    even = {
+        name: GaussianWeight(weight.mean, torch.full_like(weight.mean, scale)) for name, weight in found.weights.items()
+    }
+    approximation.restore(Posterior(even, found.rest))
+    optimizer = approximation.optimizer
+    before = {parameter: parameter.detach().clone() for _, parameter, _ in optimizer.random()}
+    for parameter in approximation.module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    for group, parameter, _ in optimizer.random():
+        expected = before[parameter] - group["lr"] * (1 + group["decay"] * before[parameter])
+        assert torch.allclose(parameter, expected, rtol=1e-4, atol=1e-6)

@@ -135,6 +135,17 @@ class IVON(torch.optim.Optimizer):
         state["scale"] = scale.clone()
         state["hessian"] = torch.where(scale > 0, scale.pow(-2) / group["precision"] - group["decay"], 0.0)
 
+    def rescale(self) -> None:
+        """Let h₀ be the mean Hessian of the weights that are left, so that α means what it did at the start.
+
+        A Hessian that has fallen since then would otherwise make steps that much larger.
+        """
+        for group in self.param_groups:
+            if group["random"]:
+                states = [self.state[parameter] for parameter in group["params"]]
+                left = torch.cat([state["hessian"][state["scale"] > 0] for state in states])
+                group["hessian"] = float(left.mean()) if len(left) else group["hessian"]
+
     def _move_hessian(self, group: dict[str, Any]) -> None:
         states = [self.state[parameter] for parameter in group["params"]]
         products = torch.cat([state["products"].flatten() for state in states])
@@ -218,3 +229,4 @@ class NaturalGradient(Approximation):
         self.module.load_state_dict(dict(posterior.rest), strict=False)
         for name, parameter in weights.items():
             self.optimizer.restore(parameter, posterior.weights[name])
+        self.optimizer.rescale()
