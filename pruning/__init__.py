@@ -27,6 +27,7 @@ choice        finished cells of a study as levels to publish
 bprune        the baseline's own rule
 study         every criterion, granularity and level of a run; cell: one of them
 table         a study's rows as JSON, CSV and Markdown; plot: as pictures; results: both, written
+options       what both commands share
 cli           `slimbayes prune`; study_cli: `slimbayes study`
 """
 

@@ -102,12 +102,19 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(settings, indent=2).encode())
         return
-    try:
-        before = dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path} is damaged: {error}") from error
+    before = read_settings(path)
     for key, value in json.loads(json.dumps(settings)).items():
         if before.get(key) != value:
             raise StudyError(
                 f"{path.parent} holds a study with {key} {before.get(key)}, not {value}: choose another --out"
             )
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of the study that wrote `path`; raise StudyError where they cannot be read."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise StudyError(f"there is no study in {path.parent}: expected a folder of `slimbayes study`") from error
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{path} is damaged: {error}") from error

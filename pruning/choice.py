@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
-from pruning.cell import Cell, Cells
+from pruning.cell import Cell, Cells, read_settings
 from pruning.errors import LevelError, StudyError
 from pruning.fine_tuning import FineTuning
 from pruning.level import DENSE, Level, in_order
@@ -15,15 +15,17 @@ from pruning.study import identity
 from pruning.subject import Subject
 
 
-def parse_cells(text: str, criterion: str, granularity: str) -> list[Cell]:
+def parse_cells(
+    text: str, criterion: str, granularity: str, automatic: Callable[[], Level] = lambda: DENSE
+) -> list[Cell]:
     """Cells by commas, each a level such as p80, or a granularity and a level such as channel/x4; dense is always one.
 
-    Raises LevelError for what means nothing, or where two would have one name.
+    `automatic` gives what `auto` stands for. Raises LevelError for what means nothing, or where two have one name.
     """
     cells = {DENSE: Cell("none", "none", DENSE)}
     for part in filter(None, map(str.strip, text.split(","))):
         kind, _, name = part.rpartition("/")
-        level = Level.parse(name)
+        level = automatic() if name == "auto" else Level.parse(name)
         cell = cells[DENSE] if level == DENSE else Cell(criterion, kind or granularity, level)
         if cells.setdefault(level, cell) != cell:
             raise LevelError(f"two of the levels are called {level.name}: a version can have one of them")
@@ -35,7 +37,7 @@ def chosen(subject: Subject, folder: Path, cells: list[Cell]) -> tuple[list[Prun
 
     Raises StudyError where the study is of another run, or a cell is not finished; it says which ones are.
     """
-    settings = _settings(folder)
+    settings = read_settings(folder / "study.json")
     if settings.get("posterior") != identity(subject.posterior):
         raise StudyError(f"{folder} holds a study of another run")
     kept, levels = Cells(folder / "cells"), []
@@ -49,11 +51,7 @@ def chosen(subject: Subject, folder: Path, cells: list[Cell]) -> tuple[list[Prun
         kind = (cell.criterion, cell.granularity)
         levels.append(PrunedLevel(cell.level, *kind, found.sparsity, network, found.evaluation))
     tuning = {key.removeprefix("pruning_"): value for key, value in settings.items() if key.startswith("pruning_")}
-    return levels, FineTuning(**tuning)  # type: ignore[arg-type]  # as `begin` wrote them
-
-
-def _settings(folder: Path) -> dict[str, object]:
     try:
-        return dict(json.loads((folder / "study.json").read_bytes()))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"there is no study in {folder}: expected a folder that `slimbayes study` wrote") from error
+        return levels, FineTuning(**tuning)
+    except TypeError as error:
+        raise StudyError(f"the settings of the study in {folder} are damaged: {error}") from error

@@ -12,6 +12,16 @@ from model_store.errors import StoreError
 from model_store.store import Store
 from model_store.table import levels_table
 from model_store.version import check_alias, check_model_name
+from pruning.options import (
+    DataDirOption,
+    DistillationOption,
+    EpochsOption,
+    LevelsOption,
+    RankingOption,
+    RateOption,
+    RunArgument,
+    ScheduleOption,
+)
 
 if TYPE_CHECKING:
     from pruning.pruned import PrunedLevel
@@ -21,21 +31,19 @@ app = typer.Typer(add_completion=False)
 
 @app.command("prune")
 def prune_command(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, as `slimbayes train` leaves it.")],
-    levels: Annotated[str, typer.Option(help="Levels, such as p80, x4, t500 or auto, by commas.")] = "p50,p80,p90,p95",
+    run: RunArgument,
+    levels: LevelsOption = "p50,p80,p90,p95",
     granularity: Annotated[str, typer.Option(help="What is removed at once: weight or channel.")] = "channel",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where the run's is not here.")] = None,
+    data_dir: DataDirOption = None,
     criterion: Annotated[str, typer.Option(help="What decides: snr, free_energy, magnitude or random.")] = "snr",
-    ranking: Annotated[str, typer.Option(help="Over what weights are ranked: global, or layer by layer.")] = "global",
+    ranking: RankingOption = "global",
     target_latency_ms: Annotated[
         float | None, typer.Option(min=0.001, help="One more level: a draw of one image in at most this, one thread.")
     ] = None,
-    schedule: Annotated[str, typer.Option(help="gradual, each level from the one before, or one-shot.")] = "gradual",
-    epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning at each level.")] = 8,
-    rate: Annotated[float, typer.Option(min=0.0, help="Its learning rate, as a share of the run's.")] = 1.0,
-    distillation: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the targets that the dense posterior's answers make.")
-    ] = 0.0,
+    schedule: ScheduleOption = "gradual",
+    epochs: EpochsOption = 8,
+    rate: RateOption = 1.0,
+    distillation: DistillationOption = 0.0,
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with and to serve by default.")] = 32,
     from_study: Annotated[
         Path | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4, as they are.")
@@ -50,7 +58,7 @@ def prune_command(
 ) -> None:
     """Prune a run to levels, evaluate each, and publish them as one version."""
     from pruning.choice import chosen, parse_cells
-    from pruning.errors import PruningError
+    from pruning.errors import PruningError, StudyError
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
     from pruning.pruned import PrunedLevel
@@ -66,6 +74,8 @@ def prune_command(
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
         if from_study is None:
             parse_levels(levels)
+        elif scale_budget > 0:
+            raise StudyError("levels of a study are published as they are: leave out --scale-budget")
         if alias is not None:
             check_alias(alias)
         opened = Store.create(store)
@@ -74,7 +84,9 @@ def prune_command(
         tuning = how.tuning
         made: list[PrunedLevel] = []
         if from_study is not None:
-            made, tuning = chosen(subject, from_study, parse_cells(levels, criterion, granularity))
+            made, tuning = chosen(
+                subject, from_study, parse_cells(levels, criterion, granularity, lambda: automatic(subject))
+            )
         else:
             for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
                 made.append(PrunedLevel.of(subject, level, posterior, how, draws))

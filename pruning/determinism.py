@@ -39,7 +39,7 @@ def determine(network: Network, images_NHWC: Tensor, budget: float, num_draws: i
     The budget is a mean Jensen-Shannon distance over the images, from 0 to √(ln 2) = 0.83.
     """
     layers = [name for name, node in network.weighted.items() if (node.weight.scale > 0).any()]
-    with Stage("scale pruning", 2 * len(layers) * num_draws * len(images_NHWC)) as stage:
+    with Stage("scale pruning", (2 * len(layers) + 2) * num_draws * len(images_NHWC)) as stage:
 
         def predicted(gone: Collection[str]) -> Tensor:
             generator = generator_for(seed, "scale pruning")

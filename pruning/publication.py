@@ -20,7 +20,7 @@ from pruning.fine_tuning import FineTuning
 from pruning.pruned import PrunedLevel
 from pruning.subject import Subject
 
-# The default level is the most pruned one that loses at most this much accuracy against the dense one.
+# The default level is the cheapest one that loses at most this much accuracy against the dense one.
 TOLERATED_LOSS = 0.01
 
 
@@ -77,9 +77,10 @@ def _version(
 
 
 def default_level(levels: Sequence[PrunedLevel]) -> str:
-    """The most pruned level whose accuracy, on the calibration set, is within the tolerated loss of the dense one."""
+    """The cheapest level whose accuracy, on the calibration set, is within the tolerated loss of the dense one."""
     least = levels[0].evaluation.calibration_accuracy - TOLERATED_LOSS
-    return [pruned.level.name for pruned in levels if pruned.evaluation.calibration_accuracy >= least][-1]
+    good = [pruned for pruned in levels if pruned.evaluation.calibration_accuracy >= least]
+    return min(good, key=lambda pruned: (pruned.network.multiply_adds, pruned.network.parameters)).level.name
 
 
 def _level(pruned: PrunedLevel, data: bytes) -> Level:

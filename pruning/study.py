@@ -103,6 +103,8 @@ class Study:
         own: dict[str, object] = {
             "posterior": identity(self.subject.posterior),
             "ranking": self.plan.ranking,
+            # A gradual level depends on those before it.
+            "levels": [level.name for level in self.plan.levels] if self.plan.tuning.gradual else "any",
             "draws": self.plan.draws,
         }
         return own | {f"pruning_{key}": value for key, value in asdict(self.plan.tuning).items()}

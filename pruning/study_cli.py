@@ -7,26 +7,33 @@ from typing import Annotated
 
 import typer
 
+from pruning.options import (
+    DataDirOption,
+    DistillationOption,
+    EpochsOption,
+    LevelsOption,
+    RankingOption,
+    RateOption,
+    RunArgument,
+    ScheduleOption,
+)
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command("study")
 def study_command(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, as `slimbayes train` leaves it.")],
+    run: RunArgument,
     out: Annotated[Path, typer.Option(help="Folder of the study; one that was interrupted goes on.")],
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where the run's is not here.")] = None,
-    levels: Annotated[
-        str, typer.Option(help="Levels, such as p80, x4, t500 or auto, by commas.")
-    ] = "p50,p80,p90,p95,x4",
+    data_dir: DataDirOption = None,
+    levels: LevelsOption = "p50,p80,p90,p95,x4",
     criteria: Annotated[str, typer.Option(help="Criteria, by commas.")] = "snr,free_energy,magnitude,random",
     granularities: Annotated[str, typer.Option(help="Granularities, by commas.")] = "weight,channel",
-    ranking: Annotated[str, typer.Option(help="Over what weights are ranked: global, or layer by layer.")] = "global",
-    schedule: Annotated[str, typer.Option(help="gradual, each level from the one before, or one-shot.")] = "gradual",
-    epochs: Annotated[int, typer.Option(min=0, help="Epochs of fine-tuning at each level.")] = 8,
-    rate: Annotated[float, typer.Option(min=0.0, help="Its learning rate, as a share of the run's.")] = 1.0,
-    distillation: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the targets that the dense posterior's answers make.")
-    ] = 0.0,
+    ranking: RankingOption = "global",
+    schedule: ScheduleOption = "gradual",
+    epochs: EpochsOption = 8,
+    rate: RateOption = 1.0,
+    distillation: DistillationOption = 0.0,
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with.")] = 32,
 ) -> None:
     """Prune a run in every way, evaluate each, and write a table and plots."""
@@ -38,11 +45,9 @@ def study_command(
     from pruning.study import Plan, Study
     from pruning.subject import Subject
     from training.errors import TrainingError
-    from training.memory import hold_memory
     from training.run import Run
 
     try:
-        hold_memory()
         tuning = FineTuning(epochs, schedule, rate, distillation)
         by, of = criteria.split(","), granularities.split(",")
         Plan(by, of, parse_levels(levels), ranking, tuning, draws)  # refuses what there is not before anything is read

@@ -156,6 +156,23 @@ def test_chosen_cells_are_published_as_they_are(digits_run: Path, studied: Path,
     assert "the study has no finished snr-channel-p90: there is bprune-weight-p50" in refused.output.replace("\n", " ")
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--scale-budget", "0.1"], "published as they are: leave out --scale-budget"),
+        (["--levels", "half"], "'half' is no level"),
+        (["--from-study", "nowhere"], "there is no study in nowhere"),
+    ],
+)
+def test_what_cannot_be_published_says_why(
+    digits_run: Path, studied: Path, tmp_path: Path, flags: list[str], says: str
+) -> None:
+    arguments = [str(digits_run), "--from-study", str(studied), "--store", str(tmp_path / "store"), *flags]
+    result = CliRunner().invoke(prune_app, arguments)
+    assert result.exit_code == 1
+    assert says in result.output
+
+
 def test_two_levels_of_one_name_are_refused() -> None:
     x2 = Cell("snr", "channel", Level.parse("x2"))
     assert parse_cells("weight/p80,x2,dense", "snr", "channel") == [
