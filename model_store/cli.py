@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from model_store.collection import collect
 from model_store.errors import StoreError
 from model_store.graph import read_graph
-from model_store.store import Store
+from model_store.store import Store, default_root
 from model_store.table import graph_table, levels_table
 
 app = typer.Typer(
@@ -26,6 +26,12 @@ app = typer.Typer(
 
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder of the store.", show_default=True)
+]
+ReadOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", envvar="SLIMBAYES_STORE", help="Folder of the store; by default `store`, else the zoo inside."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelArgument = Annotated[str, typer.Argument(help="Name of the model.")]
@@ -36,10 +42,10 @@ DEFAULT_STORE = Path("store")
 
 
 @app.command("list")
-def list_models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
     """List every model, version and alias."""
     with _reporting():
-        opened = Store.open(store)
+        opened = Store.open(store or default_root())
         models = [(name, opened.versions(name), opened.aliases(name)) for name in opened.models()]
     if as_json:
         return _print_json(
@@ -58,12 +64,12 @@ def show(
     version: VersionArgument = None,
     graph: Annotated[bool, typer.Option("--graph", help="Show the operations of one level instead.")] = False,
     level: Annotated[str | None, typer.Option(help="That level; by default the version's default one.")] = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one version: where it comes from, and its levels side by side."""
     with _reporting():
-        opened = Store.open(store)
+        opened = Store.open(store or default_root())
         manifest = opened.manifest(model, opened.resolve(model, version))
         if graph:
             nodes = read_graph(opened.read_level(manifest, level or manifest.default_level))
@@ -90,12 +96,12 @@ def show(
 def verify(
     model: Annotated[str | None, typer.Argument(help="Model; all by default.", show_default=False)] = None,
     version: Annotated[str | None, typer.Argument(help="Version or alias; all by default.", show_default=False)] = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: ReadOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every file against its checksum; exit status 1 if anything is not as published."""
     with _reporting():
-        opened = Store.open(store)
+        opened = Store.open(store or default_root())
         results = [
             {"model": name, "version": one, "problem": _problem(opened, name, one)}
             for name in ([model] if model else opened.models())

@@ -23,6 +23,8 @@ from model_store.version import check_alias, check_model_name, is_model_name, is
 MANIFEST = "manifest.json"
 ALIASES = "aliases.json"
 STAGING_PREFIX = ".publish-"
+# Comes with the distribution, so that there is something to serve and to compare before anything was trained.
+ZOO = Path(__file__).parent / "zoo"
 
 
 class Store:
@@ -210,6 +212,11 @@ class Store:
                 raise StoreError(f"cannot publish {model}: {error.strerror}") from error
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
+
+
+def default_root(here: Path = Path("store")) -> Path:
+    """Where to read when nobody said: the store in the working directory, else the zoo."""
+    return here if here.exists() else ZOO
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from training.progress import Stage
 from training.randomness import generator_for
 
 HISTOGRAM_BINS = 20
+# Images of each out-of-distribution set, evenly spread: their AUROC's standard error is then below 0.01.
+MOST_STRANGERS = 2_000
 PARTS = ("metrics", "calibration", "monte_carlo", "reference")
 
 
@@ -68,7 +70,10 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
     Raises CalibrationError where the calibration set is too small.
     """
     check_size(len(dataset.calibration))
-    sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | dataset.out_of_distribution
+    strange = {
+        name: images[:: -(-len(images) // MOST_STRANGERS)] for name, images in dataset.out_of_distribution.items()
+    }
+    sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | strange
     with Stage(f"evaluating {name}", num_draws * sum(map(len, sets.values()))) as stage:
         logits = {
             purpose: draw_logits(drawing(network, generator_for(seed, purpose)), images_NHWC, num_draws, stage)
@@ -76,7 +81,7 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
         }
     held_SNK, held_N = logits["calibration"], dataset.calibration.labels
     logits_SNK, labels_N = logits["test"], dataset.test.labels
-    strangers = {stranger: logits[stranger] for stranger in dataset.out_of_distribution}
+    strangers = {stranger: logits[stranger] for stranger in strange}
     noise_N = torch.rand(len(held_N), generator=generator_for(seed, "conformal"), dtype=torch.float64)
     calibration = calibrate(held_SNK, held_N, strangers, noise_N)
     temperature = calibration.temperature

@@ -23,7 +23,9 @@ demo_app = typer.Typer(add_completion=False)
 
 @serve_app.command("serve")
 def serve(
-    store: Annotated[Path | None, typer.Option(help="Folder of the store to serve.  [default: store]")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of the store to serve.  [default: store, else the zoo]")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.  [default: 8000]")] = None,
     default_model: Annotated[str | None, typer.Option(help="Model of a request that names none.")] = None,
@@ -39,6 +41,7 @@ def serve(
     # signal on once it has finished.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+    from model_store.store import ZOO
     from service.server import Server, bind
     from service.settings import Settings
 
@@ -56,6 +59,8 @@ def serve(
             max_queue=max_queue,
         )
         server = Server(settings, bind(settings))
+    if settings.store == ZOO:
+        typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")
     typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
     server.run()
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from model_store.store import default_root
 from service.errors import StartError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -19,7 +20,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLIMBAYES_", frozen=True, extra="forbid")
 
-    store: Path = Field(Path("store"), description="Folder of the store to serve.")
+    store: Path = Field(
+        default_factory=default_root, description="Folder of the store; by default `store`, else the zoo."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     default_model: str | None = Field(None, description="Model of a request that names none, where there are several.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -256,3 +257,17 @@ def test_messages_name_no_paths(filled: Filled) -> None:
         with pytest.raises(StoreError) as caught:
             attempt()
         assert str(filled.store.root) not in str(caught.value)
+
+
+def test_no_room(filled: Filled) -> None:
+    """Where the disk takes no more the message says so, and the store is as it was."""
+    before = snapshot(filled.store.root)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    manifest, files = build_version(b"weights" * 1000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(StoreError, match="cannot publish digits: File too large"):
+            filled.store.publish(manifest, files)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert snapshot(filled.store.root) == before
