@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pruning.cell import Cell, Cells, read_settings
 from pruning.errors import LevelError, StudyError
 from pruning.fine_tuning import FineTuning
 from pruning.level import DENSE, Level, in_order
 from pruning.pruned import PrunedLevel
-from pruning.pruner import compacted
+from pruning.pruner import Pruning, compacted
 from pruning.study import identity
 from pruning.subject import Subject
 
@@ -32,26 +33,37 @@ def parse_cells(
     return [cells[level] for level in in_order(cells)]
 
 
-def chosen(subject: Subject, folder: Path, cells: list[Cell]) -> tuple[list[PrunedLevel], FineTuning]:
-    """The cells as levels, and how they were fine-tuned.
+def chosen(subject: Subject, folders: Sequence[Path], cells: list[Cell], scale_budget: float) -> list[PrunedLevel]:
+    """The cells as levels, each from the first of the studies that has it, as it is or with fewer scales.
 
-    Raises StudyError where the study is of another run, or a cell is not finished; it says which ones are.
+    Raises StudyError where a study is of another run, or none has a cell finished; it says which ones there are.
     """
-    settings = read_settings(folder / "study.json")
-    if settings.get("posterior") != identity(subject.posterior):
-        raise StudyError(f"{folder} holds a study of another run")
-    kept, levels = Cells(folder / "cells"), []
-    for cell in cells:
+    return [_level(subject, folders, cell, scale_budget) for cell in cells]
+
+
+def _level(subject: Subject, folders: Sequence[Path], cell: Cell, scale_budget: float) -> PrunedLevel:
+    for folder in folders:
+        settings, kept = read_settings(folder / "study.json"), Cells(folder / "cells")
+        if settings.get("posterior") != identity(subject.posterior):
+            raise StudyError(f"{folder} holds a study of another run")
         found = kept.found(cell)
         posterior = subject.posterior if cell.level == DENSE else kept.posterior(cell)
         if found is None or posterior is None:
-            there = sorted(path.parent.name for path in kept.folder.glob("*/figures.json"))
-            raise StudyError(f"the study has no finished {cell.name}: there is {', '.join(there) or 'none so far'}")
-        network = compacted(subject.trace(posterior))
-        kind = (cell.criterion, cell.granularity)
-        levels.append(PrunedLevel(cell.level, *kind, found.sparsity, network, found.evaluation))
+            continue
+        if cell.level == DENSE:
+            return PrunedLevel(DENSE, None, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
+        ranking, tuning, draws = _settings(folder, settings)
+        how = Pruning(cell.criterion, cell.granularity, ranking, tuning, scale_budget)
+        if scale_budget > 0:
+            return PrunedLevel.of(subject, cell.level, posterior, how, draws)
+        return PrunedLevel(cell.level, how, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
+    there = sorted({path.parent.name for folder in folders for path in (folder / "cells").glob("*/figures.json")})
+    raise StudyError(f"no study has a finished {cell.name}: there is {', '.join(there) or 'none so far'}")
+
+
+def _settings(folder: Path, settings: dict[str, Any]) -> tuple[str, FineTuning, int]:
     tuning = {key.removeprefix("pruning_"): value for key, value in settings.items() if key.startswith("pruning_")}
     try:
-        return levels, FineTuning(**tuning)
-    except TypeError as error:
+        return str(settings["ranking"]), FineTuning(**tuning), int(settings["draws"])
+    except (KeyError, TypeError, ValueError) as error:
         raise StudyError(f"the settings of the study in {folder} are damaged: {error}") from error

@@ -46,7 +46,8 @@ def prune_command(
     distillation: DistillationOption = 0.0,
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with and to serve by default.")] = 32,
     from_study: Annotated[
-        Path | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4, as they are.")
+        list[Path] | None,
+        typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; may be given again."),
     ] = None,
     scale_budget: Annotated[
         float,
@@ -58,7 +59,7 @@ def prune_command(
 ) -> None:
     """Prune a run to levels, evaluate each, and publish them as one version."""
     from pruning.choice import chosen, parse_cells
-    from pruning.errors import PruningError, StudyError
+    from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
     from pruning.pruned import PrunedLevel
@@ -72,26 +73,22 @@ def prune_command(
         how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation), scale_budget)
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
-        if from_study is None:
+        if not from_study:
             parse_levels(levels)
-        elif scale_budget > 0:
-            raise StudyError("levels of a study are published as they are: leave out --scale-budget")
         if alias is not None:
             check_alias(alias)
         opened = Store.create(store)
         subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
-        tuning = how.tuning
         made: list[PrunedLevel] = []
-        if from_study is not None:
-            made, tuning = chosen(
-                subject, from_study, parse_cells(levels, criterion, granularity, lambda: automatic(subject))
-            )
+        if from_study:
+            cells = parse_cells(levels, criterion, granularity, lambda: automatic(subject))
+            made = chosen(subject, from_study, cells, scale_budget)
         else:
             for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
                 made.append(PrunedLevel.of(subject, level, posterior, how, draws))
                 _say(made[-1])
-        manifest = publish(opened, name, subject, made, tuning)
+        manifest = publish(opened, name, subject, made)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:

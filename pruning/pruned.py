@@ -19,11 +19,10 @@ SCALE_IMAGES, SCALE_DRAWS = 500, 16
 
 @dataclass(frozen=True)
 class PrunedLevel:
-    """`sparsity` is the share of the dense network's random weights that are gone."""
+    """`how` is None for the dense level; `sparsity` is the share of the dense network's random weights that went."""
 
     level: Level
-    criterion: str
-    granularity: str
+    how: Pruning | None
     sparsity: float
     network: Network
     evaluation: Evaluation
@@ -36,6 +35,5 @@ class PrunedLevel:
             images = subject.dataset.calibration.spread(SCALE_IMAGES).pixels
             network = determine(network, images, how.scale_budget, SCALE_DRAWS, subject.recipe.seed).network
         evaluation = evaluate(network, subject.dataset, draws, subject.recipe.seed, name=level.name)
-        criterion, granularity = ("none", "none") if level == DENSE else (how.criterion, how.granularity)
         gone = 1 - weights_left(posterior) / subject.weights
-        return cls(level, criterion, granularity, gone, network, evaluation)
+        return cls(level, None if level == DENSE else how, gone, network, evaluation)

@@ -16,7 +16,6 @@ from model_store.store import Store
 from model_store.verification import sha256
 from model_store.version import version_name
 from pruning.export import export, shared_parts, stamp, to_bytes
-from pruning.fine_tuning import FineTuning
 from pruning.pruned import PrunedLevel
 from pruning.subject import Subject
 
@@ -24,13 +23,13 @@ from pruning.subject import Subject
 TOLERATED_LOSS = 0.01
 
 
-def publish(store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel], tuning: FineTuning) -> Manifest:
+def publish(store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel]) -> Manifest:
     """Publish all levels as one new version of `model`; returns its manifest."""
     graphs = {pruned.level.name: export(pruned.network) for pruned in levels}
     digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
     created = datetime.now(UTC).replace(microsecond=0)
     while True:
-        manifest, files = _version(model, created, digest, subject, levels, graphs, tuning)
+        manifest, files = _version(model, created, digest, subject, levels, graphs)
         try:
             store.publish(manifest, files)
         except VersionExistsError:  # the same content in the same second
@@ -46,7 +45,6 @@ def _version(
     subject: Subject,
     levels: Sequence[PrunedLevel],
     graphs: dict[str, onnx.ModelProto],
-    tuning: FineTuning,
 ) -> tuple[Manifest, dict[str, bytes]]:
     version = version_name(created, digest)
     files = {}
@@ -67,7 +65,7 @@ def _version(
             epochs=recipe.epochs,
             seed=recipe.seed,
             world_size=subject.world_size,
-            hyperparameters=_hyperparameters(subject, tuning),
+            hyperparameters=_hyperparameters(subject, levels),
             code_version=installed_version("slimbayes"),
         ),
         default_level=default_level(levels),
@@ -89,8 +87,8 @@ def _level(pruned: PrunedLevel, data: bytes) -> Level:
         file=f"{pruned.level.name}/model.onnx",
         bytes=len(data),
         sha256=sha256(data),
-        criterion=pruned.criterion,
-        granularity=pruned.granularity,
+        criterion=pruned.how.criterion if pruned.how else "none",
+        granularity=pruned.how.granularity if pruned.how else "none",
         sparsity=pruned.sparsity,
         parameters=pruned.network.parameters,
         multiply_adds=pruned.network.multiply_adds,
@@ -102,7 +100,7 @@ def _level(pruned: PrunedLevel, data: bytes) -> Level:
     )
 
 
-def _hyperparameters(subject: Subject, tuning: FineTuning) -> dict[str, object]:
+def _hyperparameters(subject: Subject, levels: Sequence[PrunedLevel]) -> dict[str, object]:
     own = {"data", "architecture", "estimator", "epochs", "seed"}
-    pruning = {f"pruning_{key}": value for key, value in asdict(tuning).items()}
-    return {key: value for key, value in subject.recipe.to_json().items() if key not in own} | pruning
+    recipe = {key: value for key, value in subject.recipe.to_json().items() if key not in own}
+    return recipe | {"pruning": {each.level.name: asdict(each.how) for each in levels if each.how is not None}}

@@ -58,8 +58,8 @@ def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp
     subject, how = Subject.of(Run(digits_run)), Pruning()
     levels = [PrunedLevel.of(subject, DENSE, subject.posterior, how, 2)]
     store = Store.create(tmp_path / "store")
-    first = publish(store, "digits", subject, levels, how.tuning)
-    second = publish(store, "digits", subject, levels, how.tuning)
+    first = publish(store, "digits", subject, levels)
+    second = publish(store, "digits", subject, levels)
     assert first.version != second.version
     assert store.versions("digits") == sorted([first.version, second.version])
     for version in store.versions("digits"):
@@ -75,7 +75,7 @@ def test_pruned_weights_of_a_published_file_are_exactly_zero(digits_run: Path, t
         for level, of_level in ((DENSE, subject.posterior), (Level.parse("p80"), posterior))
     ]
     store = Store.create(tmp_path / "store")
-    manifest = publish(store, "digits", subject, levels, how.tuning)
+    manifest = publish(store, "digits", subject, levels)
     weights = read_artifact(store.read_level(manifest, "p80")).weights
     left = sum(int(((weight.mean != 0) | (weight.scale != 0)).sum()) for weight in weights)
     total = sum(weight.mean.numel() for weight in subject.posterior.weights.values())

@@ -153,13 +153,43 @@ def test_chosen_cells_are_published_as_they_are(digits_run: Path, studied: Path,
         assert level.metrics.accuracy == rows[level.granularity, level.name]["accuracy"]
     refused = CliRunner().invoke(prune_app, [*arguments, "--levels", "p90"])
     assert refused.exit_code == 1
-    assert "the study has no finished snr-channel-p90: there is bprune-weight-p50" in refused.output.replace("\n", " ")
+    assert "no study has a finished snr-channel-p90: there is bprune-weight-p50" in refused.output.replace("\n", " ")
+
+
+def test_levels_of_two_studies_and_fewer_scales(digits_run: Path, studied: Path, tmp_path: Path) -> None:
+    """Each level comes from the first study that has it; under a budget, layers in front lose their scales."""
+    other, store = tmp_path / "other", tmp_path / "store"
+    flags = [
+        "--criteria",
+        "snr",
+        "--granularities",
+        "channel",
+        "--schedule",
+        "one-shot",
+        "--epochs",
+        "0",
+        "--draws",
+        "2",
+    ]
+    assert study(digits_run, other, *flags, "--levels", "x3").exit_code == 0
+    both = ["--from-study", str(studied), "--from-study", str(other), "--scale-budget", "0.3"]
+    arguments = [str(digits_run), *both, "--store", str(store), "--model", "digits", "--levels", "x2,x3"]
+    result = CliRunner().invoke(prune_app, arguments)
+    assert result.exit_code == 0, result.output
+    opened = Store.open(store)
+    manifest = opened.verify("digits", opened.resolve("digits"))
+    dense, half, third = manifest.levels
+    assert [level.name for level in manifest.levels] == ["dense", "x2", "x3"]
+    assert dense.shared != half.shared
+    how = manifest.training.hyperparameters["pruning"]
+    assert how["x3"]["tuning"]["schedule"] == "one-shot" != how["x2"]["tuning"]["schedule"]
+    assert how["x2"]["scale_budget"] == how["x3"]["scale_budget"] == 0.3
+    assert third.monte_carlo.draws == 2
 
 
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--scale-budget", "0.1"], "published as they are: leave out --scale-budget"),
         (["--levels", "half"], "'half' is no level"),
         (["--from-study", "nowhere"], "there is no study in nowhere"),
     ],
