@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pruning.forward import drawing
+from pruning.forward import draw_logits
 from pruning.network import Convolution, Linear, Network
 from training.metrics import entropy, predictive
 from training.posterior import GaussianWeight
-from training.prediction import draw_logits
 from training.progress import Stage
 from training.randomness import generator_for
 
@@ -43,8 +42,7 @@ def determine(network: Network, images_NHWC: Tensor, budget: float, num_draws: i
 
         def predicted(gone: Collection[str]) -> Tensor:
             generator = generator_for(seed, "scale pruning")
-            drawn = drawing(without_scales(network, gone), generator)
-            return predictive(draw_logits(drawn, images_NHWC, num_draws, stage))
+            return predictive(draw_logits(without_scales(network, gone), images_NHWC, num_draws, generator, stage))
 
         p_NK, gone, moved = predicted(()), list[str](), 0.0
 

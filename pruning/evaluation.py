@@ -16,11 +16,10 @@ from torch import Tensor
 
 from model_store.manifest import Calibration, Metrics, MonteCarlo, Reference
 from pruning.calibration import SCORES, calibrate, check_size, chosen_and_counted, coverage
-from pruning.forward import drawing
+from pruning.forward import draw_logits
 from pruning.network import Network
 from training import metrics
 from training.data.images import Dataset
-from training.prediction import draw_logits
 from training.progress import Stage
 from training.randomness import generator_for
 
@@ -76,7 +75,7 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
     sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | strange
     with Stage(f"evaluating {name}", num_draws * sum(map(len, sets.values()))) as stage:
         logits = {
-            purpose: draw_logits(drawing(network, generator_for(seed, purpose)), images_NHWC, num_draws, stage)
+            purpose: draw_logits(network, images_NHWC, num_draws, generator_for(seed, purpose), stage)
             for purpose, images_NHWC in sets.items()
         }
     held_SNK, held_N = logits["calibration"], dataset.calibration.labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import singledispatch
 
 import torch
@@ -21,18 +21,18 @@ from pruning.network import (
     Node,
     Normalisation,
     Relu,
+    depends_on_noise,
     sources,
 )
-from training.prediction import Drawn
+from training.prediction import BATCH_SIZE
+from training.progress import Stage
 
 
 @torch.no_grad()
 def forward(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     """Logits float32 [N, K] of uint8 images under one draw of the weights, by node."""
     values = {IMAGES: network.pixels.normalise(images_NHWC)}
-    for node in network.nodes:
-        values[node.name] = _apply(node, *(values[name] for name in sources(node)), weight=weights.get(node.name))
-    return values[network.output]
+    return _continued(network.nodes, values, weights)[network.output]
 
 
 def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tensor]:
@@ -40,14 +40,32 @@ def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tens
     return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
 
 
-def drawing(network: Network, generator: torch.Generator) -> Callable[[], Drawn]:
-    """Draws the graph's weights, each time anew."""
+@torch.no_grad()
+def draw_logits(
+    network: Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
+) -> Tensor:
+    """Logits float32 [S, N, K] under `num_draws` draws; every image sees the same ones.
 
-    def draw() -> Drawn:
-        weights = draw_weights(network, generator)
-        return lambda images_NHWC: forward(network, images_NHWC, weights)
+    What does not depend on the draw is computed once. The stage advances by one for each image and draw.
+    """
+    draws = [draw_weights(network, generator) for _ in range(num_draws)]
+    random = depends_on_noise(network)
+    shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
+    read = {name for node in drawn for name in sources(node)} | {network.output}
+    parts = []
+    for x_NHWC in images_NHWC.split(BATCH_SIZE):
+        known = _continued(shared, {IMAGES: network.pixels.normalise(x_NHWC)}, draws[0])
+        kept = {name: value for name, value in known.items() if name in read}
+        parts.append(torch.stack([_continued(drawn, dict(kept), weights)[network.output] for weights in draws]))
+        stage.advance(num_draws * len(x_NHWC), "")
+    return torch.cat(parts, 1)
 
-    return draw
+
+def _continued(nodes: Iterable[Node], values: dict[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The values of some nodes added to those that are known."""
+    for node in nodes:
+        values[node.name] = _apply(node, *(values[name] for name in sources(node)), weight=weights.get(node.name))
+    return values
 
 
 @singledispatch
