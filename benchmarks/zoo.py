@@ -52,22 +52,23 @@ def card(manifest: Manifest) -> str:
     ways = "\n".join(
         f"- `{name}`: `{how['criterion']}`, {how['granularity']}s, {how['tuning']['schedule']}, "
         f"{how['tuning']['epochs']} epochs of fine-tuning at {how['tuning']['rate']:g} of the run's rate, "
-        f"{how['tuning']['distillation']:g} of the targets from the dense posterior, scale budget {how['scale_budget']:g}"
+        f"{how['tuning']['distillation']:g} of the targets from the dense posterior, "
+        f"scale budget {how['scale_budget']:g}"
         for name, how in pruning.items()
     )
     return f"""# {manifest.model} {manifest.version}
 
-A Bayesian resnet20 that tells ten kinds of photographs of 32x32 pixels apart ({", ".join(manifest.classes)}), at several
-pruning levels. It is what `slimbayes serve` serves where there is no store, something to try and to compare with. It is no
-model for a product: whatever it is shown, it takes for one of its ten classes, or abstains.
+A Bayesian resnet20 that tells ten kinds of photographs of 32x32 pixels apart, at several pruning levels:
+{", ".join(manifest.classes)}. It is what `slimbayes serve` serves where there is no store, something to try and to
+compare with. It is no model for a product: whatever it is shown, it takes for one of its ten classes, or abstains.
 
 | level | bytes | multiply-adds | accuracy | NLL | ECE | AUROC, CIFAR-100 | bytes, of dense |
 |---|--:|--:|--:|--:|--:|--:|--:|
 {rows}
 
 On the 10,000 test images of CIFAR-10 with {dense.monte_carlo.draws} draws, after temperature scaling on 5,000 held-out
-training images, which also gave the conformal quantiles and the thresholds. AUROC is that of telling test images from 2,000
-images of CIFAR-100. The default level is `{manifest.default_level}`.
+training images, which also gave the conformal quantiles and the thresholds. AUROC is that of telling test images from
+2,000 images of CIFAR-100. The default level is `{manifest.default_level}`.
 
 ## Where it comes from
 
@@ -79,15 +80,15 @@ Trained by `slimbayes train --data cifar10 --epochs {training.epochs}` (estimato
 
 ## Data and licence
 
-CIFAR-10: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; 104 of its images (81 of the training
-set, 23 of the test set) were decoded from JPEG. The set carries no formal licence; none of its images are here. The weights
-are licensed as the code is, under Apache-2.0.
+CIFAR-10: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; 104 of its images (81 of the
+training set, 23 of the test set) were decoded from JPEG. The set carries no formal licence; none of its images are here.
+The weights are licensed as the code is, under Apache-2.0.
 
 ## Where it fails
 
-It saw small, centred photographs; drawings, text, faces and anything else are foreign to it. It tells noise and blank images
-from photographs nearly always, and other classes of photographs (CIFAR-100) about as well as the AUROC above says. Sets of
-predictions hold the true class as often as they promise only on images like those it was calibrated on.
+It saw small, centred photographs; drawings, text, faces and anything else are foreign to it. It tells noise and blank
+images from photographs nearly always, and other classes of photographs (CIFAR-100) as well as the AUROC above says.
+Prediction sets hold the true class as often as they promise only on images like those it was calibrated on.
 """
 
 
