@@ -81,8 +81,8 @@ Trained by `slimbayes train --data cifar10 --epochs {training.epochs}` (estimato
 ## Data and licence
 
 CIFAR-10: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; 104 of its images (81 of the
-training set, 23 of the test set) were decoded from JPEG. The set carries no formal licence; none of its images are here.
-The weights are licensed as the code is, under Apache-2.0.
+training set, 23 of the test set) were decoded from JPEG. The set carries no formal licence; none of its images are
+here. The weights are licensed as the code is, under Apache-2.0.
 
 ## Where it fails
 
