@@ -4,14 +4,25 @@ errors        the tree of everything that can go wrong here, with its HTTP statu
 settings      what an operator can set, frozen
 cores         how many cores this process may use
 artifact      a level's ONNX file, checked before ONNX Runtime sees it
-bank          the draws of a level: one ready network each
+split         a graph in two: what all draws share, and the rest
+noise         the noise of a draw, in antithetic pairs
+session       an ONNX graph made ready to run
+bank          the draws of a level, as ready networks
 engine        `draws(images, samples) -> logits`
+arrangement   how many draws a graph holds, tried out at load
 uncertainty   draws to probabilities, intervals and entropies
+settlement    when more draws would change nothing
 answer        what an answer says
+job           one request's images on their way
+scheduler     which images are computed when, on a few threads
 picture       bytes of a picture to the pixels that a model takes
 payload       the three forms of a request's body
-admission     a bound on the work that waits
+wish          the level that a request means by what it wishes
+plan          what will be done for a request
+admission     a bound on the work that waits, and less work under overload
+memory        a limit on what banks take
 latency       how long answers took
+served        a level that is served
 catalog       the models of a store, ready to answer
 listing       what `GET /models` says
 problem       errors as RFC 9457 problem documents
@@ -20,8 +31,10 @@ app           all of it as one FastAPI application
 server        the process: its socket, its signals, its end
 client        the same, from the other side
 demo          the whole line, once, before your eyes
+bench         what an answer costs beside one deterministic pass
 console       `slimbayes`, and the commands of all packages
 cli           `slimbayes serve`, `predict` and `demo`
+bench_cli     `slimbayes bench`
 """
 
 import os

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from model_store.manifest import Calibration
-from service.uncertainty import Predictive
+from service.artifact import FloatArray
+from service.job import Stop
+from service.uncertainty import predictive
 
 
 class ClassProbability(BaseModel):
@@ -30,11 +31,14 @@ class Uncertainty(BaseModel):
 
 
 class Sampling(BaseModel):
-    """Draws used, the standard error of the top probability (null for a single draw), and why drawing stopped."""
+    """Draws used, the standard error of the top probability (null for a single draw), and why drawing stopped.
+
+    `samples`: as many as asked for; `settled`: more would change neither class nor decision; `deadline`: out of time.
+    """
 
     draws: int
     standard_error: float | None
-    stop: Literal["samples"]
+    stop: Stop
 
 
 class Prediction(BaseModel):
@@ -60,6 +64,13 @@ class Timing(BaseModel):
     inference: float
 
 
+class Degraded(BaseModel):
+    """What the service took away from a request because it was overloaded."""
+
+    samples: int = Field(description="Most draws of an image.")
+    instead_of: str | None = Field(description="The level that would have answered, where another one did.")
+
+
 class Answer(BaseModel):
     """The answer to one request: one prediction an image, in their order."""
 
@@ -67,55 +78,41 @@ class Answer(BaseModel):
     model: str
     version: str
     level: str
+    level_reason: str | None = Field(None, description="Why it is this level, where the request had a wish.")
+    degraded: Degraded | None = Field(None, description="What was done less under overload.")
     predictions: list[Prediction]
     timing_ms: Timing
 
 
-def predictions(
-    summary: Predictive, classes: tuple[str, ...], calibration: Calibration, *, draws: int, quantile: float, top_k: int
-) -> list[Prediction]:
-    """One prediction an image.
+def prediction(
+    logits_SK: FloatArray,
+    classes: tuple[str, ...],
+    calibration: Calibration,
+    stop: Stop,
+    *,
+    quantile: float,
+    top_k: int,
+) -> Prediction:
+    """What the draws of one image say.
 
     `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
     only adds to its coverage.
     """
-    return [
-        _prediction(summary, image, classes, calibration, draws, quantile, top_k) for image in range(len(summary.mean))
+    summary = predictive(logits_SK, calibration.temperature)
+    mean = summary.mean.tolist()
+    order = sorted(range(len(mean)), key=lambda k: -mean[k])
+    shown = [
+        ClassProbability(label=classes[k], probability=mean[k], std=std, low=low, high=high)
+        for k, std, low, high in zip(order, *(each[order].tolist() for each in summary.spread), strict=True)
     ]
-
-
-def _prediction(
-    summary: Predictive,
-    image: int,
-    classes: tuple[str, ...],
-    calibration: Calibration,
-    draws: int,
-    quantile: float,
-    top_k: int,
-) -> Prediction:
-    mean = summary.mean[image]
-    order = (-mean).argsort(kind="stable").tolist()
-    total = float(summary.total[image])
-    error = float(summary.standard_error[image])
-    sure = total <= calibration.abstain_above
+    sure = summary.total <= calibration.abstain_above
     return Prediction(
         label=classes[order[0]],
         probability=mean[order[0]],
-        probabilities=[
-            ClassProbability(
-                label=classes[k],
-                probability=mean[k],
-                std=summary.std[image, k],
-                low=summary.low[image, k],
-                high=summary.high[image, k],
-            )
-            for k in order[:top_k]
-        ],
-        uncertainty=Uncertainty(
-            total=total, aleatoric=float(summary.aleatoric[image]), epistemic=float(summary.epistemic[image])
-        ),
+        probabilities=shown[:top_k],
+        uncertainty=Uncertainty(total=summary.total, aleatoric=summary.aleatoric, epistemic=summary.epistemic),
         prediction_set=[classes[k] for rank, k in enumerate(order) if rank == 0 or 1 - mean[k] <= quantile],
         decision="accept" if sure else "abstain",
         reason=None if sure else "uncertain",
-        monte_carlo=Sampling(draws=draws, standard_error=error if isfinite(error) else None, stop="samples"),
+        monte_carlo=Sampling(draws=len(logits_SK), standard_error=summary.standard_error, stop=stop),
     )

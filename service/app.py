@@ -38,7 +38,10 @@ def create_app(settings: Settings) -> FastAPI:
         title="Slimbayes", summary=DESCRIPTION, version=version("slimbayes"), lifespan=lifespan, redoc_url=None
     )
     app.state.settings, app.state.catalog = settings, catalog
-    app.state.admission, app.state.ready = Admission(settings.max_queue), False
+    app.state.admission, app.state.ready = (
+        Admission(settings.max_queue, settings.max_wait_ms / 1000, degrade=settings.overload == "degrade"),
+        False,
+    )
     app.state.computing = anyio.CapacityLimiter(catalog.num_workers)
     problem.install(app)
     for routes in (predict, models, health):

@@ -1,8 +1,8 @@
-"""The draws of a level: one ready network each.
+"""The draws of a level, as networks that are ready to run.
 
-Drawing weights inside the graph at each run costs more than the convolutions they feed. So each draw is made once,
-becomes a plain network, and is kept. Its noise comes from a counter-based generator (Philox) keyed by the content
-digest of the version and counted by draw and weight, so that every replica has the same networks.
+Drawing weights inside the graph at each run costs more than the convolutions they feed. So each draw is made once and
+kept. A pack is one graph with `size` draws of the network side by side, which share what does not depend on the draw;
+that spares the calls of `size` graphs, and gives the same bits as one graph for each.
 """
 
 from __future__ import annotations
@@ -10,30 +10,33 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Executor
 
-import numpy as np
 import onnx
-import onnxruntime
 from onnx import numpy_helper
 
 from service.artifact import Artifact, FloatArray
-from service.errors import ArtifactError
+from service.noise import noise
+from service.session import Session, with_constants
+from service.split import Split, split
 
-
-def noise(key: str, draw: int, weight: int, shape: tuple[int, ...]) -> FloatArray:
-    """Standard normal noise float32 for one weight of one draw; `key` is hexadecimal, of 32 digits or more."""
-    words = np.frombuffer(bytes.fromhex(key)[:16], "<u8")
-    counter = np.array([0, 0, weight, draw], np.uint64)
-    generator = np.random.Generator(np.random.Philox(counter=counter, key=words))
-    return generator.standard_normal(shape, np.float32)
+# What a session takes beside its weights (measured).
+SESSION_BYTES = 64 * 2**10
 
 
 class Bank:
-    """Networks drawn from one artifact, built when they are first needed and kept."""
+    """Networks drawn from one artifact, built when they are first needed and kept; pack n has draws n·size and on."""
 
-    def __init__(self, artifact: Artifact, key: str) -> None:
-        self.artifact, self.key = artifact, key
-        self.networks: list[onnxruntime.InferenceSession] = []
+    def __init__(self, artifact: Artifact, key: str, size: int = 1) -> None:
+        self.artifact, self.key, self.size = artifact, key, size
+        self.split: Split = split(artifact)
+        self.shared = Session(self.split.shared)
+        self.packs: list[Session] = []
         self.lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """About what the packs take in memory: weights, the same laid out anew, and the rest of a session."""
+        weights = sum(weight.mean.nbytes for weight in self.artifact.weights)
+        return len(self.packs) * (2 * weights * self.size + SESSION_BYTES)
 
     def weights(self, draw: int) -> dict[str, FloatArray]:
         """The weights of one draw, by name."""
@@ -42,32 +45,41 @@ class Bank:
             for number, weight in enumerate(self.artifact.weights)
         }
 
-    def first(self, count: int, workers: Executor) -> list[onnxruntime.InferenceSession]:
-        """The first `count` networks; those that are missing are built on `workers`.
+    def first(self, draws: int, workers: Executor) -> list[Session]:
+        """The packs of the first `draws` draws; those that are missing are built on `workers`.
 
-        Nobody who needs no new network waits for those that do.
+        Nobody who needs no new pack waits for those that do.
         """
-        if len(self.networks) < count:
+        count = -(-draws // self.size)
+        if len(self.packs) < count:
             with self.lock:
-                missing = range(len(self.networks), count)
-                for network in workers.map(self._build, missing):
-                    self.networks.append(network)
-        return self.networks[:count]
+                for pack in workers.map(self.build, range(len(self.packs), count)):
+                    self.packs.append(pack)
+        return self.packs[:count]
 
-    def _build(self, draw: int) -> onnxruntime.InferenceSession:
-        return plain_network(self.artifact.graph, self.weights(draw))
+    def build(self, number: int) -> Session:
+        """One pack, ready to run; its outputs are logits float32 [N, K], one a draw."""
+        draws = range(number * self.size, (number + 1) * self.size)
+        return Session(side_by_side(self.split.drawn, [self.weights(draw) for draw in draws]))
 
 
-def plain_network(graph: onnx.ModelProto, weights: dict[str, FloatArray]) -> onnxruntime.InferenceSession:
-    """The graph with these weights as constants: one thread, no spinning, fully optimised."""
-    model = onnx.ModelProto()
-    model.CopyFrom(graph)
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in weights.items())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no class below Exception
-        raise ArtifactError("ONNX Runtime cannot load the file") from error
+def side_by_side(graph: onnx.ModelProto, draws: list[dict[str, FloatArray]]) -> onnx.ModelProto:
+    """One graph with the network under each draw's weights, each with an output of its own, in their order."""
+    own = {name for node in graph.graph.node for name in node.output} | draws[0].keys()
+    values = [
+        numpy_helper.from_array(value, f"{name}@{number}")
+        for number, weights in enumerate(draws)
+        for name, value in weights.items()
+    ]
+    model = with_constants(graph, values)
+    del model.graph.node[:], model.graph.output[:]
+    for number in range(len(draws)):
+        for part, copies in ((graph.graph.node, model.graph.node), (graph.graph.output, model.graph.output)):
+            for each in part:
+                copies.add().CopyFrom(each)
+        for node in model.graph.node[-len(graph.graph.node) :]:
+            node.name = f"{node.name}@{number}"
+            node.input[:] = [f"{name}@{number}" if name in own else name for name in node.input]
+            node.output[:] = [f"{name}@{number}" for name in node.output]
+        model.graph.output[-1].name = f"logits@{number}"
+    return model

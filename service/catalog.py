@@ -2,73 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from model_store.errors import StoreError
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.artifact import Artifact, read_artifact
-from service.bank import Bank
 from service.cores import usable_cores
-from service.engine import Engine
 from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError
-from service.latency import Latency
+from service.memory import Memory
+from service.scheduler import Scheduler
+from service.served import ServedLevel, ServedVersion, refused
 from service.settings import Settings
+from service.wish import Wish
 
 log = logging.getLogger("slimbayes.service")
-
-
-class ServedLevel:
-    """One level that can answer; its file is read and its bank begun at the first request, or by `warm`."""
-
-    def __init__(self, manifest: Manifest, level: Level, catalog: Catalog) -> None:
-        self.manifest, self.level = manifest, level
-        self.latency = Latency()
-        self._catalog, self._lock = catalog, threading.Lock()
-        self._engine: Engine | None = None
-
-    @property
-    def default_samples(self) -> int:
-        """Draws of a request that asks for none."""
-        return min(self.level.monte_carlo.draws, self._catalog.settings.max_samples)
-
-    def engine(self) -> Engine:
-        """The level's engine; raise UnknownNameError where its file was altered since, or cannot be run."""
-        with self._lock:
-            if self._engine is None:
-                try:
-                    artifact = self._catalog.artifact(self.manifest, self.level)
-                    engine = Engine(
-                        Bank(artifact, draw_key(self.manifest.version, self.level.name)),
-                        self._catalog.workers,
-                        self._catalog.num_workers,
-                    )
-                    engine.prepare(1)
-                except (StoreError, ArtifactError) as error:
-                    log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
-                    raise _refused(
-                        f"level {self.level.name} of {self.manifest.model} {self.manifest.version}", str(error)
-                    ) from error
-                self._engine = engine
-            return self._engine
-
-    def warm(self) -> None:
-        """Build the bank of default draws."""
-        self.engine().prepare(self.default_samples)
-
-
-@dataclass(frozen=True)
-class ServedVersion:
-    """A version with its levels, or the reason why it is refused."""
-
-    name: str
-    manifest: Manifest | None = None
-    levels: dict[str, ServedLevel] = field(default_factory=dict)
-    refusal: str | None = None
 
 
 class Catalog:
@@ -79,7 +28,7 @@ class Catalog:
         try:
             self.store = Store.open(settings.store)
             self.num_workers = settings.threads or usable_cores()
-            self.workers = ThreadPoolExecutor(self.num_workers, thread_name_prefix="draws")
+            self.builders = ThreadPoolExecutor(self.num_workers, thread_name_prefix="builder")
             names = self.store.models()
         except StoreError as error:
             raise StartError(str(error)) from error
@@ -89,6 +38,8 @@ class Catalog:
             raise StartError(f"the store at {settings.store} has no version that can be served: publish one first")
         if settings.default_model is not None and settings.default_model not in self.models:
             raise StartError(f"default model {settings.default_model!r} is not in the store")
+        self.memory = Memory(settings.memory_mb and settings.memory_mb * 2**20)
+        self.scheduler = Scheduler(self.num_workers)
 
     def _read(self, model: str, name: str) -> ServedVersion:
         """Verify one version, every file of it."""
@@ -140,6 +91,19 @@ class Catalog:
             raise UnknownNameError(f"no level {name!r}: there is {', '.join(served.levels)}, and auto")
         return served.levels[name]
 
+    def wished(self, model: str | None, version: str | None, wish: Wish) -> tuple[ServedLevel, str]:
+        """The level of a version that fulfils a wish, and why it is that one; raise ParameterError where none does."""
+        served = self.version(self._model(model), version)
+        name, reason = wish.choose({name: level.candidate() for name, level in served.levels.items()})
+        return served.levels[name], reason
+
+    def cheaper(self, served: ServedLevel) -> ServedLevel | None:
+        """The next level of the same version that computes less; None where there is none."""
+        levels = self.version(served.manifest.model, served.manifest.version).levels.values()
+        least = served.level.multiply_adds
+        less = [level for level in levels if level.level.multiply_adds < least]
+        return max(less, key=lambda each: (each.level.multiply_adds, each.level.metrics.accuracy), default=None)
+
     def version(self, model: str, version: str | None) -> ServedVersion:
         """A version that can answer, by name or alias; by default `production`, else the newest that can."""
         versions, aliases = self.versions(model), self.aliases[model]
@@ -150,7 +114,7 @@ class Catalog:
             known = ", ".join([*ready, *sorted(aliases)]) or "none"
             raise UnknownNameError(f"model {model} has no version or alias {name!r}: there is {known}")
         if found.manifest is None:
-            raise _refused(f"version {found.name} of {model}", found.refusal or "")
+            raise refused(f"version {found.name} of {model}", found.refusal or "")
         return found
 
     def versions(self, model: str) -> dict[str, ServedVersion]:
@@ -170,14 +134,5 @@ class Catalog:
 
     def close(self) -> None:
         """Let go of the threads once their work is done."""
-        self.workers.shutdown()
-
-
-def draw_key(version: str, level: str) -> str:
-    """What keys the draws of a level: the version's content digest, so that equal content gives equal answers."""
-    digest = version.rpartition("-")[2]
-    return hashlib.sha256(f"{digest}/{level}".encode()).hexdigest()
-
-
-def _refused(what: str, reason: str) -> UnknownNameError:
-    return UnknownNameError(f"{what} is not served, it did not pass verification: {reason}")
+        self.scheduler.close()
+        self.builders.shutdown()

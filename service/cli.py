@@ -35,6 +35,14 @@ def serve(
     max_pixels: Annotated[int | None, typer.Option(help="Most pixels of an image.  [default: 16777216]")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="Most bytes of a body.  [default: 33554432]")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Most images x draws that wait.  [default: 65536]")] = None,
+    max_wait_ms: Annotated[
+        int | None, typer.Option(help="Longest that answers take under load.  [default: 1000]")
+    ] = None,
+    overload: Annotated[str | None, typer.Option(help="Under overload: shed, or degrade.  [default: shed]")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Standard error at which an answer settles.  [default: 0.02]")
+    ] = None,
+    memory_mb: Annotated[int | None, typer.Option(help="MiB for networks; by default no limit.")] = None,
 ) -> None:
     """Serve a store over HTTP. Each flag is also a variable: --max-images is SLIMBAYES_MAX_IMAGES."""
     # Before anything slow: the first process of a container ignores what it does not handle. The server hands the
@@ -57,6 +65,10 @@ def serve(
             max_pixels=max_pixels,
             max_body_bytes=max_body_bytes,
             max_queue=max_queue,
+            max_wait_ms=max_wait_ms,
+            overload=overload,
+            tolerance=tolerance,
+            memory_mb=memory_mb,
         )
         server = Server(settings, bind(settings))
     if settings.store == ZOO:

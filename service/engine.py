@@ -1,42 +1,62 @@
-"""The engine: `draws(images, samples) -> logits`, over a bank of ready networks and a few threads.
+"""The engine of a level: the networks of its bank, and what a pass of them takes.
 
-Networks run on one thread each and are spread over the workers; that beats networks on several threads, which wait
-for each other.
+    features = engine.shared(images)          once an image
+    logits   = engine.run(pack, features)     once for each pack of draws
+
+`draws` does both for a fixed number of draws; `service.scheduler` decides itself how many an image needs.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from service.artifact import FloatArray
 from service.bank import Bank
+from service.session import Arrays
+
+# How fast the pace follows what is measured.
+FOLLOW = 0.1
 
 
 class Engine:
     """Answers for one level. Safe to use from several threads."""
 
-    def __init__(self, bank: Bank, workers: Executor, num_workers: int) -> None:
-        self.bank, self.workers, self.num_workers = bank, workers, num_workers
+    def __init__(self, bank: Bank, builders: Executor) -> None:
+        self.bank, self.builders = bank, builders
+        # Seconds that a draw of an image takes on one thread; a guess until `run` has measured.
+        self.pace = 0.0
 
-    def prepare(self, samples: int) -> None:
-        """Build the networks that `samples` draws need, where they are not there yet."""
-        self.bank.first(samples, self.workers)
+    def prepare(self, draws: int) -> None:
+        """Build the networks that so many draws need, where they are not there yet."""
+        self.bank.first(draws, self.builders)
 
-    def draws(self, images: npt.NDArray[np.uint8], samples: int) -> FloatArray:
-        """Logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S networks of the bank."""
-        networks = self.bank.first(samples, self.workers)
-        shares = [networks[start :: self.num_workers] for start in range(min(self.num_workers, samples))]
-        parts = list(self.workers.map(_run, shares, [images] * len(shares)))
-        logits = np.empty((samples, *parts[0].shape[1:]), np.float32)
-        for start, part in enumerate(parts):
-            logits[start :: self.num_workers] = part
+    def prepared(self, draws: int) -> bool:
+        """Whether the networks for so many draws are there."""
+        return len(self.bank.packs) * self.bank.size >= draws
+
+    def shared(self, images_NHWC: npt.NDArray[np.uint8]) -> list[FloatArray]:
+        """What every draw has in common, from images uint8 [N, H, W, C]: arrays [N, …]."""
+        return self.bank.shared.run({"images": images_NHWC})
+
+    def run(self, pack: int, features: Sequence[FloatArray]) -> list[FloatArray]:
+        """Logits float32 [N, K] for each draw of a pack that is prepared."""
+        begun = time.perf_counter()
+        feed: Arrays = dict(zip(self.bank.split.boundary, features, strict=True))
+        logits = self.bank.packs[pack].run(feed)
+        self._learn((time.perf_counter() - begun) / (len(logits) * len(logits[0])))
         return logits
 
+    def draws(self, images_NHWC: npt.NDArray[np.uint8], samples: int) -> FloatArray:
+        """Logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S draws, on this thread."""
+        self.prepare(samples)
+        features = self.shared(images_NHWC)
+        packs = range(-(-samples // self.bank.size))
+        return np.stack([logits for pack in packs for logits in self.run(pack, features)][:samples])
 
-def _run(networks: list[onnxruntime.InferenceSession], images: npt.NDArray[np.uint8]) -> FloatArray:
-    feed = {"images": images}
-    return np.stack([network.run(["logits"], feed)[0] for network in networks])
+    def _learn(self, seconds: float) -> None:
+        self.pace += (FOLLOW if self.pace else 1.0) * (seconds - self.pace)

@@ -11,7 +11,8 @@
         ├── MediaTypeError     415   not an image type that we read
         ├── UndecodableError   422   an image that cannot be decoded
         ├── ParameterError     422   a parameter out of its range
-        └── OverloadedError    503   too much work waits already
+        ├── OverloadedError    503   too much work waits already
+        └── DeadlineError      504   the deadline passed before there was an answer
 
 Messages go to clients: what was wrong, what was expected; never a path, a stack or an internal name.
 """
@@ -92,3 +93,9 @@ class OverloadedError(RequestError):
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)}
+
+
+class DeadlineError(RequestError):
+    """The deadline passed before there was an answer."""
+
+    status = 504

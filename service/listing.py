@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from model_store.manifest import Level, Metrics
-from service.catalog import Catalog, ServedLevel, ServedVersion
+from service.catalog import Catalog
+from service.served import ServedLevel, ServedVersion
 
 SortKey = Literal["sparsity", "bytes", "parameters", "multiply_adds", "accuracy", "nll", "ece", "latency"]
 

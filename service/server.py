@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import uvicorn
 
 from service.app import create_app
 from service.errors import StartError
 from service.settings import Settings
+
+SWITCH_SECONDS = 0.0005
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -35,6 +38,8 @@ class Server:
 
     def __init__(self, settings: Settings, bound: socket.socket) -> None:
         self.socket = bound
+        # So that the event loop never waits long for a thread that computes in Python.
+        sys.setswitchinterval(SWITCH_SECONDS)
         app = create_app(settings)
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +13,7 @@ from model_store.store import default_root
 from service.errors import StartError
 
 Positive = Annotated[int, Field(ge=1)]
+Tolerance = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class Settings(BaseSettings):
@@ -32,6 +33,10 @@ class Settings(BaseSettings):
     max_pixels: Positive = Field(16_777_216, description="Most pixels of one image that are decoded.")
     max_body_bytes: Positive = Field(32 * 2**20, description="Most bytes of one request's body.")
     max_queue: Positive = Field(65_536, description="Most work that may wait, in images x draws.")
+    max_wait_ms: Positive = Field(1_000, description="Longest that an answer may take under load, in milliseconds.")
+    overload: Literal["shed", "degrade"] = Field("shed", description="Under overload: refuse, or answer with less.")
+    tolerance: Tolerance = Field(0.02, description="Standard error of the top probability at which an answer settles.")
+    memory_mb: Positive | None = Field(None, description="Memory for networks, in MiB; by default there is no limit.")
 
     @classmethod
     def read(cls, **flags: Any) -> Settings:

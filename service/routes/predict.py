@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
+import math
 import time
+from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
 import numpy as np
-import numpy.typing as npt
-from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import ClientDisconnect
 
-from model_store.manifest import Level
-from service.answer import Answer, Prediction, Timing, predictions
-from service.catalog import ServedLevel
-from service.errors import ParameterError
+from service.admission import Admission
+from service.answer import Answer, Prediction, Timing, prediction
+from service.artifact import FloatArray
+from service.job import Job, Stop
 from service.payload import FIELD, read_pictures
 from service.picture import MEDIA_TYPES, decode
+from service.plan import Parameters, Plan, plan, quantile
 from service.problem import describe
 from service.routes.models import CatalogOf
-from service.settings import Settings
-from service.uncertainty import Predictive, predictive
+from service.scheduler import Scheduler
 
 router = APIRouter(tags=["predict"])
-
-
-class Parameters(BaseModel):
-    """What a request may ask for, in its query."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str | None = Field(None, description="Name of a model; may be left out where there is one.")
-    version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
-    level: str | None = Field(None, description="A pruning level; auto or nothing is the version's default level.")
-    samples: str = Field("auto", description="Draws: a whole number from 1, or auto for the level's default.")
-    alpha: float = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
-    top_k: int = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
 
 
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -86,7 +74,7 @@ EXAMPLE: dict[str, Any] = {
             "prediction_set": ["4", "9"],
             "decision": "abstain",
             "reason": "uncertain",
-            "monte_carlo": {"draws": 32, "standard_error": 0.011, "stop": "samples"},
+            "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "settled"},
         }
     ],
     "timing_ms": {"decode": 0.2, "queue": 0.0, "inference": 3.1},
@@ -96,75 +84,77 @@ EXAMPLE: dict[str, Any] = {
 @router.post(
     "/predict",
     summary="Classify images and say how sure it is",
+    response_model=Answer,
     responses={
         200: {"content": {"application/json": {"example": EXAMPLE}}},
-        **describe(400, 404, 413, 415, 422, 503),
+        **describe(400, 404, 413, 415, 422, 503, 504),
     },
     openapi_extra={"requestBody": BODY},
 )
-async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Parameters, Query()]) -> Answer:
+async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Parameters, Query()]) -> Response:
     """Post pictures as multipart/form-data (field `images`), as one raw image, or as JSON with base64."""
-    settings: Settings = request.app.state.settings
-    served = catalog.level(parameters.model, parameters.version, parameters.level)
-    level = served.level
-    samples = _samples(parameters.samples, served, settings.max_samples)
-    quantile = _quantile(parameters.alpha, level)
-    pictures = await read_pictures(request, settings)
-    arrived = time.perf_counter()
+    admission: Admission = request.app.state.admission
+    planned = plan(catalog, parameters, admission.step())
+    level_quantile = quantile(parameters.alpha, planned.served.level)
+    deadline = None if parameters.deadline_ms is None else parameters.deadline_ms / 1000
+    # Who is refused anyway costs no reading.
+    admission.check(1, planned.served.seconds(planned.expected_draws), deadline)
+    pictures = await read_pictures(request, catalog.settings)
+    work = len(pictures) * planned.expected_draws
+    with admission.admit(math.ceil(work), planned.served.seconds(work), deadline):
+        latest = None if deadline is None else time.monotonic() + deadline
 
-    def compute() -> tuple[list[Prediction], Timing]:
-        started = time.perf_counter()
-        images = np.stack(
-            [decode(data, served.manifest.input, settings.max_pixels, n) for n, data in enumerate(pictures)]
-        )
-        decoded = time.perf_counter()
-        summary, inference = _infer(served, images, samples)
-        answered = predictions(
-            summary,
-            served.manifest.classes,
-            level.calibration,
-            draws=samples,
-            quantile=quantile,
-            top_k=parameters.top_k,
-        )
-        queue, decoding = 1000 * (started - arrived), 1000 * (decoded - started)
-        return answered, Timing(decode=decoding, queue=queue, inference=inference)
+        def prepare() -> Job:
+            begun = time.perf_counter()
+            engine = planned.served.engine(planned.samples)
+            shape, most = planned.served.manifest.input, catalog.settings.max_pixels
+            images = np.stack([decode(data, shape, most, number) for number, data in enumerate(pictures)])
+            conclude = partial(_conclude, planned, level_quantile, parameters.top_k)
+            decoding = 1000 * (time.perf_counter() - begun)
+            return Job(engine, images, planned.samples, conclude, planned.settlement, latest, decoding)
 
-    # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
-    with request.app.state.admission.admit(len(pictures) * samples):
-        answered, timing = await anyio.to_thread.run_sync(compute, limiter=request.app.state.computing)
-    return Answer(
+        # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
+        job = await anyio.to_thread.run_sync(prepare, limiter=request.app.state.computing)
+        predictions = await _computed(catalog.scheduler, job, request)
+    planned.served.latency.record(job.inference)
+    answer = Answer(
         request_id=request.state.request_id,
-        model=served.manifest.model,
-        version=served.manifest.version,
-        level=level.name,
-        predictions=answered,
-        timing_ms=timing,
+        model=planned.served.manifest.model,
+        version=planned.served.manifest.version,
+        level=planned.served.level.name,
+        level_reason=planned.reason,
+        degraded=planned.degraded,
+        predictions=predictions,
+        timing_ms=Timing(decode=job.decoding, queue=job.queue, inference=job.inference),
+    )
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _conclude(planned: Plan, level_quantile: float, top_k: int, logits_SK: FloatArray, stop: Stop) -> Prediction:
+    if planned.settlement is not None:
+        planned.served.learn(len(logits_SK))
+    served = planned.served
+    return prediction(
+        logits_SK, served.manifest.classes, served.level.calibration, stop, quantile=level_quantile, top_k=top_k
     )
 
 
-def _infer(served: ServedLevel, images: npt.NDArray[np.uint8], samples: int) -> tuple[Predictive, float]:
-    """The predictive distribution, and the milliseconds it took once the networks were there."""
-    engine = served.engine()
-    engine.prepare(samples)
-    begun = time.perf_counter()
-    summary = predictive(engine.draws(images, samples), served.level.calibration.temperature)
-    inference = 1000 * (time.perf_counter() - begun)
-    served.latency.record(inference)
-    return summary, inference
+async def _computed(scheduler: Scheduler, job: Job, request: Request) -> list[Prediction]:
+    """The job's results; a client who hangs up meanwhile takes the job out of the queue."""
+    scheduler.submit(job)
 
+    async def leave_with_client() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        job.future.cancel()
 
-def _samples(text: str, served: ServedLevel, most: int) -> int:
-    if text == "auto":
-        return served.default_samples
-    if re.fullmatch(r"[0-9]{1,9}", text) is None or not 1 <= int(text) <= most:
-        raise ParameterError(f"samples must be a whole number from 1 to {most}, or auto, got {text[:20]!r}")
-    return int(text)
-
-
-def _quantile(alpha: float, level: Level) -> float:
-    quantiles = {float(known): quantile for known, quantile in level.calibration.conformal_quantiles.items()}
-    if alpha not in quantiles:
-        known = ", ".join(level.calibration.conformal_quantiles)
-        raise ParameterError(f"alpha must be one that level {level.name} is calibrated for: {known}, got {alpha:g}")
-    return quantiles[alpha]
+    watch = asyncio.create_task(leave_with_client())
+    try:
+        return await asyncio.wrap_future(job.future)
+    except asyncio.CancelledError:
+        job.future.cancel()
+        if watch.done():
+            raise ClientDisconnect from None
+        raise
+    finally:
+        watch.cancel()

@@ -1,4 +1,4 @@
-"""The bound on waiting work, and what a client is told who comes too late."""
+"""The bound on waiting work, what a client is told who comes too late, and how far answers are degraded."""
 
 from __future__ import annotations
 
@@ -8,39 +8,105 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.admission import Admission
+from service.admission import STEPS, Admission
 from service.app import create_app
 from service.errors import OverloadedError
 from service.settings import Settings
 from tests.service.test_predict import PNG, ask, refusal
 
 
+class Clock:
+    """A time that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """At zero."""
+    return Clock()
+
+
 def test_work_is_bounded() -> None:
     """As much as the limit, no more; what is done makes room, also when it failed."""
-    admission = Admission(10)
-    with admission.admit(6), admission.admit(4):
-        with pytest.raises(OverloadedError), admission.admit(1):
+    admission = Admission(10, 1.0, degrade=False)
+    with admission.admit(6, 0.0), admission.admit(4, 0.0):
+        with pytest.raises(OverloadedError), admission.admit(1, 0.0):
             pass
         assert admission.waiting == 10
-    with pytest.raises(ZeroDivisionError), admission.admit(3):
+    with pytest.raises(ZeroDivisionError), admission.admit(3, 0.5):
         raise ZeroDivisionError
-    assert admission.waiting == 0
+    assert (admission.waiting, admission.wait) == (0, 0)
 
 
 def test_a_request_larger_than_the_limit_is_admitted_alone() -> None:
     """Otherwise nobody could ever answer it."""
-    admission = Admission(10)
-    with admission.admit(50), pytest.raises(OverloadedError), admission.admit(1):
+    admission = Admission(10, 1.0, degrade=False)
+    with admission.admit(50, 60.0), pytest.raises(OverloadedError), admission.admit(1, 0.0):
         pass
-    with admission.admit(1), pytest.raises(OverloadedError), admission.admit(50):
+    with admission.admit(1, 0.0), pytest.raises(OverloadedError), admission.admit(50, 0.0):
         pass
+
+
+def test_the_wait_is_bounded() -> None:
+    """By what all may wait, and by the request's own deadline; it says when the queue will be done."""
+    admission = Admission(1000, 4.0, degrade=False)
+    with admission.admit(1, 2.5):
+        with pytest.raises(OverloadedError) as refused, admission.admit(1, 2.0):
+            pass
+        assert refused.value.retry_after == 3
+        with pytest.raises(OverloadedError), admission.admit(1, 0.1, deadline=2.0):
+            pass
+        with admission.admit(1, 0.1, deadline=3.0):
+            assert admission.wait == pytest.approx(2.6)
+
+
+def test_the_wait_follows_the_machine(clock: Clock) -> None:
+    """Where work takes twice as long as it should, so does waiting."""
+    admission = Admission(1000, 4.0, degrade=False, now=clock)
+    for _ in range(100):
+        with admission.admit(1, 1.0):
+            clock.time += 2.0
+    with admission.admit(1, 1.0):
+        assert admission.wait == pytest.approx(2.0, rel=0.01)
+
+
+def test_degradation_has_hysteresis(clock: Clock) -> None:
+    """Step by step down while much waits, no flutter in between, and all the way back when nothing does."""
+    admission = Admission(1000, 1.0, degrade=True, now=clock)
+    assert admission.step() == 0
+    clock.time += 10
+    with admission.admit(1, 0.6):
+        steps = []
+        for _ in range(2 * STEPS):
+            steps.append(admission.step())
+            clock.time += 0.06
+        assert steps == [*range(1, STEPS + 1), *[STEPS] * STEPS]
+    with admission.admit(1, 0.3):  # neither much nor little
+        clock.time += 60
+        assert admission.step() == STEPS
+    assert admission.step() < STEPS
+    clock.time += 5
+    assert admission.step() == 0
+
+
+def test_who_may_not_degrade_never_does(clock: Clock) -> None:
+    """Whatever waits."""
+    admission = Admission(1000, 1.0, degrade=False, now=clock)
+    clock.time += 10
+    with admission.admit(1, 50.0):
+        assert admission.step() == 0
 
 
 @pytest.fixture
 def full(digits_store: Path) -> Iterator[TestClient]:
     """A service whose queue is taken."""
     app = create_app(Settings(store=digits_store, max_queue=1))
-    with TestClient(app) as client, app.state.admission.admit(1):
+    with TestClient(app) as client, app.state.admission.admit(1, 0.0):
         yield client
 
 
@@ -57,6 +123,30 @@ def test_afterwards_it_answers(digits_store: Path, example: bytes) -> None:
     """Once the work is done there is room again."""
     app = create_app(Settings(store=digits_store, max_queue=1))
     with TestClient(app) as client:
-        with app.state.admission.admit(1):
+        with app.state.admission.admit(1, 0.0):
             assert client.post("/predict", content=example, headers=PNG).status_code == 503
         assert ask(client, example)["predictions"]
+
+
+def test_degraded_answers_say_so(digits_store: Path, example: bytes) -> None:
+    """Fewer draws at first, then a more pruned level, for those who named none; what a request names it gets."""
+    app = create_app(Settings(store=digits_store, overload="degrade"))
+    with TestClient(app) as client:
+        assert ask(client, example, level="p50")["degraded"] is None
+        version = client.get("/models/digits").json()["manifest"]
+        dear = max(version["levels"], key=lambda level: level["multiply_adds"])["name"]
+        ask(client, example, level="p90", samples=4)  # its networks are there now
+        app.state.catalog.models["digits"][version["version"]].manifest.__dict__["default_level"] = "p50"
+        app.state.admission._step = STEPS - 1
+        app.state.admission._since = float("inf")  # it stays there
+        few = ask(client, example)
+        assert few["degraded"] == {"samples": 2, "instead_of": None}
+        assert few["predictions"][0]["monte_carlo"]["draws"] == 2
+        app.state.admission._step = STEPS
+        other = ask(client, example)
+        assert (other["level"], other["degraded"]) == ("p90", {"samples": 2, "instead_of": "p50"})
+        named = ask(client, example, level=dear)
+        assert (named["level"], named["degraded"]) == (dear, {"samples": 2, "instead_of": None})
+        exact = ask(client, example, samples=9)
+        assert exact["degraded"] is None
+        assert exact["predictions"][0]["monte_carlo"]["draws"] == 9

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from model_store.store import Store
-from service.artifact import read_artifact
-from service.bank import Bank, noise
+from service.arrangement import SIZES, arrange
+from service.artifact import Artifact, read_artifact
+from service.bank import Bank
 from service.engine import Engine
+from service.noise import noise
+from service.session import Session, with_constants
+from service.split import split
 from service.uncertainty import softmax
+
+KEY = "ab" * 32
 
 
 @pytest.fixture(scope="module")
-def published(digits_store: Path) -> tuple[bytes, str]:
-    """The file of the level p90 and its SHA-256."""
+def data(digits_store: Path) -> bytes:
+    """The file of the level p90."""
     store = Store.open(digits_store)
     manifest = store.manifest("digits", store.resolve("digits"))
-    level = manifest.level("p90")
-    assert level is not None
-    return store.read_level(manifest, "p90"), level.sha256
+    return store.read_level(manifest, "p90")
+
+
+@pytest.fixture(scope="module")
+def artifact(data: bytes) -> Artifact:
+    """The file, read."""
+    return read_artifact(data)
 
 
 @pytest.fixture(scope="module")
@@ -32,56 +44,117 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
 
 
+@pytest.fixture(scope="module")
+def builders() -> Iterator[ThreadPoolExecutor]:
+    """Two threads that build."""
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def plain(artifact: Artifact, weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Logits of the undivided graph under some weights."""
+    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    (logits,) = Session(with_constants(artifact.graph, constants)).run({"images": images})
+    return logits
+
+
 def test_noise_is_standard_normal_and_a_function_of_its_key() -> None:
-    """Moments of a normal distribution; another key, draw or weight gives other, uncorrelated noise."""
-    key = "ab" * 32
-    one = noise(key, 0, 0, (200, 500))
+    """Moments of a normal distribution; another key, pair or weight gives other, uncorrelated noise."""
+    one = noise(KEY, 0, 0, (200, 500))
     assert one.dtype == np.float32
     assert abs(one.mean()) < 4 / np.sqrt(one.size)
     assert abs(one.std() - 1) < 0.01
-    assert (one == noise(key, 0, 0, (200, 500))).all()
-    for other in (noise(key, 1, 0, (200, 500)), noise(key, 0, 1, (200, 500)), noise("ac" * 32, 0, 0, (200, 500))):
+    assert (one == noise(KEY, 0, 0, (200, 500))).all()
+    for other in (noise(KEY, 2, 0, (200, 500)), noise(KEY, 0, 1, (200, 500)), noise("ac" * 32, 0, 0, (200, 500))):
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
 
 
-@pytest.mark.parametrize("num_workers", [1, 2, 3])
-def test_draws_do_not_depend_on_workers(published: tuple[bytes, str], images: np.ndarray, num_workers: int) -> None:
-    """Shape, order and values are those of the networks run one by one; fewer samples are the first of more."""
-    data, sha256 = published
-    bank = Bank(read_artifact(data), sha256)
-    with ThreadPoolExecutor(num_workers) as workers:
-        logits = Engine(bank, workers, num_workers).draws(images, 7)
-        few = Engine(bank, workers, num_workers).draws(images, 2)
-    single = np.stack([network.run(["logits"], {"images": images})[0] for network in bank.networks])
+def test_draws_are_antithetic_pairs() -> None:
+    """The second of a pair has the noise of the first, negated."""
+    assert (noise(KEY, 6, 3, (5, 7)) == -noise(KEY, 7, 3, (5, 7))).all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_draws_do_not_depend_on_packs(
+    artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor, size: int
+) -> None:
+    """Logits are those of the whole graph under each draw, the same bits in every pack; few samples begin more."""
+    engine = Engine(Bank(artifact, KEY, size), builders)
+    logits = engine.draws(images, 7)
+    np.testing.assert_array_equal(logits, Engine(Bank(artifact, KEY, 1), builders).draws(images, 7))
+    single = np.stack([plain(artifact, engine.bank.weights(draw), images) for draw in range(7)])
     assert logits.shape == (7, 4, 10)
     assert logits.dtype == np.float32
-    np.testing.assert_array_equal(logits, single)
-    np.testing.assert_array_equal(few, logits[:2])
+    np.testing.assert_allclose(logits, single, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(engine.draws(images, 2), logits[:2])
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
-def test_bare_file_draws_without_our_code(published: tuple[bytes, str], images: np.ndarray) -> None:
+def test_what_draws_share_runs_apart(artifact: Artifact) -> None:
+    """Scaling and turning the pixels, and every layer before the first random one."""
+    parts = split(artifact)
+    random = {weight.name for weight in artifact.weights}
+    assert {node.op_type for node in parts.shared.graph.node} >= {"Cast", "Transpose"}
+    assert not any(random & set(node.input) for node in parts.shared.graph.node)
+    assert len(parts.shared.graph.node) + len(parts.drawn.graph.node) == len(artifact.graph.graph.node)
+
+
+def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np.ndarray) -> None:
+    """Weights that lost their scale become constants of the shared part, and nothing else changes."""
+    first, *others = artifact.weights
+    graph = with_constants(artifact.graph, [numpy_helper.from_array(first.mean, first.name)])
+    fixed = Artifact(graph, tuple(others), artifact.image_shape, artifact.num_classes)
+    assert "Conv" in {node.op_type for node in split(fixed).shared.graph.node}
+    with ThreadPoolExecutor(1) as builders:
+        bank = Bank(fixed, KEY, 2)
+        logits = Engine(bank, builders).draws(images, 4)
+    single = np.stack([plain(fixed, bank.weights(draw), images) for draw in range(4)])
+    np.testing.assert_allclose(logits, single, rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_without_noise_is_shared_to_the_last_layer(artifact: Artifact, images: np.ndarray) -> None:
+    """All draws are equal then, and cost one pass."""
+    means = [numpy_helper.from_array(weight.mean, weight.name) for weight in artifact.weights]
+    fixed = Artifact(with_constants(artifact.graph, means), (), artifact.image_shape, artifact.num_classes)
+    assert len(split(fixed).drawn.graph.node) == 1
+    with ThreadPoolExecutor(1) as builders:
+        logits = Engine(Bank(fixed, KEY, 2), builders).draws(images, 4)
+    assert (logits == logits[0]).all()
+
+
+def test_arrangement(artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor) -> None:
+    """One of those that were tried, ready for its first pack, and knowing its pace."""
+    engine = arrange(artifact, KEY, builders, 2)
+    assert engine.bank.size in SIZES
+    assert engine.prepared(engine.bank.size)
+    assert engine.pace > 0
+    np.testing.assert_array_equal(engine.draws(images, 4), Engine(Bank(artifact, KEY, 1), builders).draws(images, 4))
+
+
+def test_bare_file_draws_without_our_code(
+    data: bytes, artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor
+) -> None:
     """The file alone, in ONNX Runtime: two runs differ, and the mean of 2,000 agrees with the engine's."""
-    data, sha256 = published
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options)
     runs = np.stack([session.run(None, {"images": images})[0] for _ in range(2000)])
     assert np.abs(runs[0] - runs[1]).max() > 1e-3
-    with ThreadPoolExecutor(2) as workers:
-        ours = Engine(Bank(read_artifact(data), sha256), workers, 2).draws(images, 512)
-    bare_p, our_p = softmax(runs.astype(np.float64)), softmax(ours.astype(np.float64))
+    ours = Engine(Bank(artifact, KEY, 4), builders).draws(images, 512)
+    bare_p, our_p = softmax(runs), softmax(ours)
     error = np.sqrt(bare_p.var(0) / len(bare_p) + our_p.var(0) / len(our_p))
     assert (np.abs(bare_p.mean(0) - our_p.mean(0)) < 5 * error + 1e-4).all()
 
 
-def test_bank_grows_once_under_many_threads(published: tuple[bytes, str], images: np.ndarray) -> None:
+def test_bank_grows_once_under_many_threads(
+    artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor
+) -> None:
     """Concurrent requests share one bank."""
-    data, sha256 = published
-    bank = Bank(read_artifact(data), sha256)
-    with ThreadPoolExecutor(2) as workers, ThreadPoolExecutor(8) as callers:
-        engine = Engine(bank, workers, 2)
+    bank = Bank(artifact, KEY, 2)
+    engine = Engine(bank, builders)
+    with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda samples: engine.draws(images, samples), [3, 8, 5, 8, 2, 8]))
-    assert len(bank.networks) == 8
+    assert len(bank.packs) == 4
+    assert bank.nbytes > 8 * sum(weight.mean.nbytes for weight in artifact.weights)
     for answer in answers:
         np.testing.assert_array_equal(answer, answers[1][: len(answer)])

@@ -19,7 +19,7 @@ def test_unforeseen_errors(client: TestClient, example: bytes, monkeypatch: pyte
     def fail(*arguments: Any) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(Engine, "draws", fail)
+    monkeypatch.setattr(Engine, "run", fail)
     response = client.post("/predict", content=example, headers=PNG | {"x-request-id": "lost"})
     assert "secret" not in refusal(response, 500)
     assert response.json()["request_id"] == "lost"

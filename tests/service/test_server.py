@@ -130,3 +130,21 @@ def test_bad_setting() -> None:
     status, message = serve("--max-images", "0")
     assert status == 1
     assert "max_images" in message
+
+
+def test_who_hangs_up_leaves_the_queue(digits_store: Path, example: bytes) -> None:
+    """A client that goes away while its answer is computed leaves little work behind."""
+    with running_service(digits_store, "--max-samples", "2048", "--threads", "1") as (url, _):
+        query = {"samples": "2048", "level": "dense"}
+
+        def ask(images: int, timeout: float) -> dict[str, float]:
+            files = [("images", (f"{number}.png", example)) for number in range(images)]
+            response = httpx.post(f"{url}/predict", params=query, files=files, timeout=timeout)
+            timing: dict[str, float] = response.json()["timing_ms"]
+            return timing
+
+        ask(1, 60)  # the networks are there now
+        alone = ask(1, 60)["inference"] / 1000
+        with pytest.raises(httpx.ReadTimeout):
+            ask(32, 2 * alone)
+        assert ask(1, 60)["queue"] / 1000 < 8 * alone

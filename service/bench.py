@@ -1,0 +1,195 @@
+"""What an answer costs beside one deterministic pass of the dense network, the price of a point estimate.
+
+Every way is timed in one process on the same threads, in turn, one image after the other. What counts are the ratios.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnx import numpy_helper
+from rich.table import Table
+
+from model_store.manifest import Calibration, Manifest
+from model_store.store import Store
+from service.answer import Prediction, prediction
+from service.arrangement import arrange
+from service.artifact import Artifact, FloatArray, read_artifact
+from service.engine import Engine
+from service.job import Job, Stop
+from service.scheduler import Scheduler
+from service.served import draw_key
+from service.session import with_constants
+from service.settlement import Settlement
+
+DENSE, PASS = "dense", "one pass"
+# So that the threads of one way, which may spin for a while, do not slow the next.
+PAUSE = 0.005
+IN_A_ROW = 5
+Images = npt.NDArray[np.uint8]
+# Answers one image uint8 [1, H, W, C], and says how many draws that took.
+Way = Callable[[Images], int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of one level: medians over images, in milliseconds and in passes of the dense network."""
+
+    arch: str
+    level: str
+    way: str
+    draws: float
+    ms: float
+    mean_ms: float
+    ratio_to_dense_pass: float
+
+
+@dataclass
+class Contest:
+    """Ways to answer, by level and name; `rows` times them on some images."""
+
+    arch: str
+    ways: dict[tuple[str, str], Way] = field(default_factory=dict)
+
+    def rows(self, images_NHWC: Images, rounds: int) -> Iterator[Row]:
+        """Time every way; each round takes the next images, and every way the same."""
+        seconds: dict[tuple[str, str], list[float]] = {name: [] for name in self.ways}
+        draws: dict[tuple[str, str], list[int]] = {name: [] for name in self.ways}
+        for number in range(rounds):
+            for name, way in self.ways.items():
+                time.sleep(PAUSE)
+                for turn in range(IN_A_ROW):
+                    place = (number * IN_A_ROW + turn) % len(images_NHWC)
+                    image = images_NHWC[place : place + 1]
+                    begun = time.perf_counter()
+                    draws[name].append(way(image))
+                    seconds[name].append(time.perf_counter() - begun)
+        price = median(seconds[DENSE, PASS])
+        for (level, way_name), each in seconds.items():
+            yield Row(
+                arch=self.arch,
+                level=level,
+                way=way_name,
+                draws=mean(draws[level, way_name]),
+                ms=1000 * median(each),
+                mean_ms=1000 * mean(each),
+                ratio_to_dense_pass=median(each) / price,
+            )
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A level that takes part: the bytes of its file, what keys its draws and how many there are, what decides."""
+
+    level: str
+    data: bytes
+    key: str
+    draws: int
+    classes: tuple[str, ...]
+    calibration: Calibration
+
+
+def entrants(store: Store, manifest: Manifest) -> list[Entrant]:
+    """Every level of a version."""
+    return [
+        Entrant(
+            level.name,
+            store.read_level(manifest, level.name),
+            draw_key(manifest.version, level.name),
+            level.monte_carlo.draws,
+            manifest.classes,
+            level.calibration,
+        )
+        for level in manifest.levels
+    ]
+
+
+@contextmanager
+def contest(arch: str, levels: Sequence[Entrant], threads: int, tolerance: float) -> Iterator[Contest]:
+    """The ways that need nothing but the files: passes, draws inside the graph, and the service's own, on `threads`.
+
+    The first level is the dense one.
+    """
+    scheduler, builders = Scheduler(threads), ThreadPoolExecutor(threads)
+    made = Contest(arch)
+    try:
+        for entrant in levels:
+            artifact = read_artifact(entrant.data)
+            engine = arrange(artifact, entrant.key, builders, threads)
+            engine.prepare(entrant.draws)
+            calibration = entrant.calibration
+            settlement = Settlement(calibration.temperature, calibration.abstain_above, tolerance)
+            made.ways[entrant.level, PASS] = _pass(artifact, threads)
+            made.ways[entrant.level, "draws in the graph"] = _in_graph(entrant.data, entrant.draws, threads)
+            made.ways[entrant.level, "ours, fixed"] = partial(_ask, scheduler, engine, entrant, None)
+            made.ways[entrant.level, "ours, adaptive"] = partial(_ask, scheduler, engine, entrant, settlement)
+        yield made
+    finally:
+        scheduler.close()
+        builders.shutdown()
+
+
+def _ask(
+    scheduler: Scheduler, engine: Engine, entrant: Entrant, settlement: Settlement | None, image_1HWC: Images
+) -> int:
+    def conclude(logits_SK: FloatArray, stop: Stop) -> Prediction:
+        return prediction(logits_SK, entrant.classes, entrant.calibration, stop, quantile=0.5, top_k=10)
+
+    job = Job(engine, image_1HWC, entrant.draws, conclude, settlement)
+    scheduler.submit(job)
+    (answered,) = job.future.result()
+    draws: int = answered.monte_carlo.draws
+    return draws
+
+
+def _pass(artifact: Artifact, threads: int) -> Way:
+    means = [numpy_helper.from_array(weight.mean, weight.name) for weight in artifact.weights]
+    network = _runtime(with_constants(artifact.graph, means).SerializeToString(), threads)
+
+    def run(image_1HWC: Images) -> int:
+        network.run(None, {"images": image_1HWC})
+        return 1
+
+    return run
+
+
+def _in_graph(data: bytes, draws: int, threads: int) -> Way:
+    network = _runtime(data, threads)
+
+    def run(image_1HWC: Images) -> int:
+        np.stack([network.run(None, {"images": image_1HWC})[0] for _ in range(draws)])
+        return draws
+
+    return run
+
+
+def _runtime(data: bytes, threads: int) -> Any:
+    """ONNX Runtime as its makers set it up, but for the number of threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def as_json(rows: Sequence[Row]) -> dict[str, Any]:
+    """For a file."""
+    return {"rows": [asdict(row) for row in rows]}
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    """For people."""
+    table = Table("level", "way", *("draws", "ms", "mean ms", "dense passes"))
+    for row in rows:
+        numbers = (f"{row.draws:.1f}", f"{row.ms:.3f}", f"{row.mean_ms:.3f}", f"{row.ratio_to_dense_pass:.2f}")
+        table.add_row(row.level, row.way, *numbers)
+    return table

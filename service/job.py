@@ -1,0 +1,126 @@
+"""One request's images on their way through the scheduler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from service.artifact import FloatArray
+from service.engine import Engine
+from service.settlement import BLOCKS, Settlement
+
+# Draws between which others have their turn, and a deadline or a client that left is noticed.
+MOST_AT_ONCE = 64
+Stop = Literal["samples", "settled", "deadline"]
+# Makes what a job is for out of one image's logits float32 [S, K] and why drawing stopped.
+Conclude = Callable[[FloatArray, Stop], object]
+
+
+@dataclass(eq=False)
+class Job:
+    """Images uint8 [N, H, W, C] for one engine: at most `samples` draws each, fewer where `settlement` says so.
+
+    `deadline` is in seconds of `time.monotonic`, `decoding` in milliseconds that were spent before. The future's result
+    is what `conclude` made of each image, in order.
+    """
+
+    engine: Engine
+    images_NHWC: npt.NDArray[np.uint8]
+    samples: int
+    conclude: Conclude
+    settlement: Settlement | None = None
+    deadline: float | None = None
+    decoding: float = 0.0
+    future: Future[list[Any]] = field(default_factory=Future)
+    arrived: float = field(default_factory=time.monotonic)
+    started: float | None = None
+    finished: float | None = None
+
+    def __post_init__(self) -> None:
+        self._results: list[object] = [None] * len(self.images_NHWC)
+        self._left = len(self.images_NHWC)
+
+    @property
+    def queue(self) -> float:
+        """Milliseconds in which it waited for its turn."""
+        return 1000 * ((self.started or self.arrived) - self.arrived)
+
+    @property
+    def inference(self) -> float:
+        """Milliseconds from its turn to its last answer."""
+        return 1000 * ((self.finished or self.arrived) - (self.started or self.arrived))
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more, or it failed."""
+        return self.future.done()
+
+    def late(self, seconds: float = 0.0) -> bool:
+        """Whether the deadline will have passed in so many seconds."""
+        return self.deadline is not None and time.monotonic() + seconds > self.deadline
+
+    def fail(self, error: Exception) -> None:
+        """No answer, for this reason."""
+        if not self.over and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+    def put(self, index: int, result: object) -> None:
+        """One image is answered; the caller sees to it that no two are at once."""
+        self._results[index] = result
+        self._left -= 1
+        if self._left == 0 and not self.over and self.future.set_running_or_notify_cancel():
+            self.finished = time.monotonic()
+            self.future.set_result(self._results)
+
+
+@dataclass(eq=False)
+class Image:
+    """One image of a job, and what is known of it so far."""
+
+    job: Job
+    index: int
+    features: Sequence[FloatArray] = ()
+    logits: list[FloatArray] = field(default_factory=list)
+
+    @property
+    def drawn(self) -> int:
+        """Draws so far."""
+        return len(self.logits)
+
+    @property
+    def until(self) -> int:
+        """Draws after which it is looked at again."""
+        most = self.job.samples
+        if self.job.settlement is None:
+            return min(most, self.drawn + MOST_AT_ONCE)
+        return next((block for block in BLOCKS if self.drawn < block < most), most)
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """uint8 [H, W, C]."""
+        pixels_HWC: npt.NDArray[np.uint8] = self.job.images_NHWC[self.index]
+        return pixels_HWC
+
+
+def stops_of(images: Sequence[Image], pace: float) -> dict[Image, Stop]:
+    """Of images under equally many draws, those that need no more, and why; a draw takes all of them `pace` seconds."""
+    stops: dict[Image, Stop] = {}
+    asked: dict[Settlement, list[Image]] = {}
+    for image in images:
+        job, drawn = image.job, image.drawn
+        if drawn >= job.samples:
+            stops[image] = "samples"
+        elif job.late(pace * (image.until - drawn)):
+            stops[image] = "deadline"
+        elif job.settlement is not None and drawn in BLOCKS:
+            asked.setdefault(job.settlement, []).append(image)
+    for settlement, some in asked.items():
+        settled_N = settlement.settled(np.array([image.logits for image in some]).swapaxes(0, 1))
+        stops |= {image: "settled" for image, settled in zip(some, settled_N.tolist(), strict=True) if settled}
+    return stops

@@ -1,0 +1,47 @@
+"""A limit on the memory that banks take: those unused for longest go first, and are built anew on demand."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class Memory:
+    """Bytes of the banks of one service, by owner; None is no limit. Safe to use from several threads."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self._held: OrderedDict[object, tuple[int, Callable[[], None]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def used(self) -> int:
+        """Bytes that banks take, as far as is known."""
+        with self._lock:
+            return sum(size for size, _ in self._held.values())
+
+    def use(self, owner: object, size: int, drop: Callable[[], None]) -> None:
+        """Say that `owner` uses `size` bytes now, of which `drop` lets go; may drop others, never `owner` itself."""
+        dropped = []
+        with self._lock:
+            self._held[owner] = (size, drop)
+            self._held.move_to_end(owner)
+            total = sum(held for held, _ in self._held.values())
+            while self.limit is not None and total > self.limit and len(self._held) > 1:
+                _, (held, drop_other) = self._held.popitem(last=False)
+                total -= held
+                dropped.append(drop_other)
+        for drop_other in dropped:
+            drop_other()
+        if dropped:
+            give_back()
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which the C library would otherwise keep for the next bank."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except AttributeError:  # a C library without it keeps no such memory
+        return

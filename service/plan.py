@@ -1,0 +1,109 @@
+"""What will be done for a request: which level answers it, with how many draws, and what overload took away."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model_store.manifest import Level
+from service.admission import DRAWS, STEPS
+from service.answer import Degraded
+from service.catalog import Catalog
+from service.errors import ParameterError
+from service.served import ServedLevel
+from service.settlement import Settlement
+from service.wish import Wish
+
+
+class Parameters(BaseModel):
+    """What a request may ask for, in its query."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="Name of a model; may be left out where there is one.")
+    version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
+    level: str | None = Field(
+        None,
+        description="A pruning level; nothing is the version's default level, auto the one that fulfils the wishes.",
+    )
+    samples: str = Field(
+        "auto",
+        description="Draws: a whole number from 1, or auto: until the answer is settled, at most the level's default.",
+    )
+    alpha: float = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
+    top_k: int = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
+    deadline_ms: float | None = Field(
+        None, gt=0, le=600_000, description="Answer with the draws that there are by then."
+    )
+    min_accuracy: float | None = Field(None, ge=0, le=1, description="A wish for level=auto: accuracy on the test set.")
+    max_latency_ms: float | None = Field(
+        None, gt=0, description="A wish for level=auto: time of inference, as measured."
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A level, at most so many draws an image, fewer where `settlement` says so; why, and what was taken away."""
+
+    served: ServedLevel
+    samples: int
+    settlement: Settlement | None
+    reason: str | None = None
+    degraded: Degraded | None = None
+
+    @property
+    def expected_draws(self) -> float:
+        """Draws that an image should take."""
+        return self.samples if self.settlement is None else min(self.samples, self.served.usual_draws)
+
+
+def plan(catalog: Catalog, parameters: Parameters, step: int) -> Plan:
+    """The plan for a request while answers are degraded by so many steps.
+
+    What a request names itself, a number of draws or a level, it gets. Raises RequestError where there is none such.
+    """
+    served, reason = _level(catalog, parameters)
+    most = catalog.settings.max_samples
+    if parameters.samples != "auto":
+        return Plan(served, _samples(parameters.samples, most), None, reason)
+    made = Plan(served, served.default_samples(most), served.settlement, reason)
+    return _degraded(catalog, made, step, own_level=parameters.level is not None) if step else made
+
+
+def _level(catalog: Catalog, parameters: Parameters) -> tuple[ServedLevel, str | None]:
+    wish = Wish(parameters.min_accuracy, parameters.max_latency_ms)
+    if parameters.level == "auto" and wish.max_latency_ms is None:
+        wish = replace(wish, max_latency_ms=parameters.deadline_ms)
+    if wish == Wish():
+        return catalog.level(parameters.model, parameters.version, parameters.level), None
+    if parameters.level not in (None, "auto"):
+        raise ParameterError(f"level {parameters.level!r} leaves nothing to wish for: ask for level=auto")
+    return catalog.wished(parameters.model, parameters.version, wish)
+
+
+def _degraded(catalog: Catalog, full: Plan, step: int, *, own_level: bool) -> Plan:
+    draws = DRAWS[min(step, len(DRAWS) - 1)]
+    samples = full.samples if draws is None else min(full.samples, draws)
+    cheaper = catalog.cheaper(full.served) if step == STEPS and not own_level else None
+    if cheaper is not None and not cheaper.ready(samples):
+        cheaper = None  # to build one now would make it worse
+    served = cheaper or full.served
+    instead_of = full.served.level.name if cheaper else None
+    return Plan(served, samples, served.settlement, full.reason, Degraded(samples=samples, instead_of=instead_of))
+
+
+def _samples(text: str, most: int) -> int:
+    if re.fullmatch(r"[0-9]{1,9}", text) is None or not 1 <= int(text) <= most:
+        raise ParameterError(f"samples must be a whole number from 1 to {most}, or auto, got {text[:20]!r}")
+    return int(text)
+
+
+def quantile(alpha: float, level: Level) -> float:
+    """The conformal quantile of a level at an error rate; raise ParameterError, listing them, for one it has not."""
+    quantiles = {float(known): each for known, each in level.calibration.conformal_quantiles.items()}
+    if alpha not in quantiles:
+        known = ", ".join(level.calibration.conformal_quantiles)
+        raise ParameterError(f"alpha must be one that level {level.name} is calibrated for: {known}, got {alpha:g}")
+    return quantiles[alpha]

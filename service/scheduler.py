@@ -1,0 +1,207 @@
+"""Which images are computed when: a few threads, a queue for each level, batches that form while the threads are busy.
+
+A thread that is free takes the level that has had the least time, and of its images those that came first and stand at
+the same draw, from one request or many; an image counts as come later by the time that it already had. The thread
+computes what their draws share, offers the packs of their next draws to the other threads, and takes part. Whoever
+finishes last looks which images are answered; the others queue again. So a lone request waits for nobody, a long one
+lets others pass between its blocks of draws, and an image has the same draws in whatever company.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic, perf_counter
+
+import numpy as np
+
+from service.artifact import FloatArray
+from service.engine import Engine
+from service.errors import DeadlineError
+from service.job import Image, Job, stops_of
+
+Task = Callable[[], None]
+MOST_IMAGES = 16
+
+
+@dataclass(eq=False)
+class Lane:
+    """Images that wait for one engine, by the draw they stand at; it had `served` seconds, and has `batches` now."""
+
+    engine: Engine
+    waiting: dict[int, deque[Image]] = field(default_factory=dict)
+    served: float = 0.0
+    batches: int = 0
+
+    def put(self, images: list[Image], *, front: bool = False) -> None:
+        """Queue images that stand at one draw; `front` for those that were served before."""
+        queue = self.waiting.setdefault(images[0].drawn, deque())
+        queue.extendleft(reversed(images)) if front else queue.extend(images)
+
+    def take(self) -> list[Image]:
+        """The next batch, without images that nobody waits for any more; empty where there are none."""
+        while self.waiting:
+            draw, queue = min(
+                self.waiting.items(), key=lambda each: each[1][0].job.arrived + each[0] * self.engine.pace
+            )
+            taken: list[Image] = []
+            while queue and len(taken) < MOST_IMAGES:
+                image = queue.popleft()
+                if not image.drawn and image.job.late():
+                    image.job.fail(DeadlineError("the deadline passed before there was an answer: allow more time"))
+                if not image.job.over:
+                    image.job.started = image.job.started or monotonic()
+                    taken.append(image)
+            if not queue:
+                del self.waiting[draw]
+            if taken:
+                return taken
+        return []
+
+
+@dataclass(eq=False)
+class Batch:
+    """Images that stand at one draw, while their next packs are computed."""
+
+    lane: Lane
+    images: list[Image]
+    packs: range
+    features: list[FloatArray]
+    parts: dict[int, list[FloatArray]] = field(default_factory=dict)
+    failed: bool = False
+
+
+class Scheduler:
+    """Threads that work off jobs. `submit` from any thread; `close` finishes what was submitted."""
+
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
+        self._lanes: dict[Engine, Lane] = {}
+        self._tasks: deque[Task] = deque()
+        self._wake = threading.Condition()
+        self._running = 0
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"draws-{number}", daemon=True) for number in range(num_workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job, whose engine is prepared for its draws."""
+        with self._wake:
+            self._queue(job.engine, [Image(job, index) for index in range(len(job.images_NHWC))])
+
+    def close(self) -> None:
+        """End the threads once everything is answered."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while (task := self._next()) is None:
+                    if self._closing and not self._running:
+                        self._wake.notify_all()
+                        return
+                    self._wake.wait()
+                self._running += 1
+            try:
+                task()
+            finally:
+                with self._wake:
+                    self._running -= 1
+
+    def _next(self) -> Task | None:
+        if self._tasks:
+            return self._tasks.popleft()
+        for lane in sorted(self._lanes.values(), key=lambda lane: lane.served):
+            images = lane.take()
+            if images:
+                lane.batches += 1
+                return partial(self._begin, lane, images)
+        return None
+
+    def _queue(self, engine: Engine, images: list[Image], *, front: bool = False) -> None:
+        lane = self._lanes.get(engine)
+        if lane is None:
+            # Who comes new has no claim to the time in which he was not there.
+            lane = Lane(engine, served=min((other.served for other in self._lanes.values()), default=0.0))
+            self._lanes[engine] = lane
+        lane.put(images, front=front)
+        self._wake.notify()
+
+    def _begin(self, lane: Lane, images: list[Image]) -> None:
+        begun = perf_counter()
+        try:
+            features = self._features(lane.engine, images)
+        except Exception as error:  # whatever it is, somebody waits for it
+            return self._leave(lane, images, error)
+        size, drawn = lane.engine.bank.size, images[0].drawn
+        end = min(-(-image.until // size) for image in images)
+        batch = Batch(lane, images, range(drawn // size, end), features)
+        with self._wake:
+            lane.served += perf_counter() - begun
+            self._tasks.extend(partial(self._run, batch, pack) for pack in batch.packs[1:])
+            self._wake.notify(len(batch.packs) - 1)
+        return self._run(batch, batch.packs[0])
+
+    def _features(self, engine: Engine, images: list[Image]) -> list[FloatArray]:
+        if images[0].drawn:
+            return [np.stack(each) for each in zip(*(image.features for image in images), strict=True)]
+        features = engine.shared(np.stack([image.pixels for image in images]))
+        for number, image in enumerate(images):
+            image.features = [each[number] for each in features]
+        return features
+
+    def _run(self, batch: Batch, pack: int) -> None:
+        begun = perf_counter()
+        try:
+            if all(image.job.over for image in batch.images):
+                raise CancelledError
+            part = batch.lane.engine.run(pack, batch.features)
+        except Exception as error:  # whatever it is, somebody waits for it
+            with self._wake:
+                first, batch.failed = not batch.failed, True
+            return self._leave(batch.lane, batch.images, error) if first else None
+        with self._wake:
+            batch.lane.served += perf_counter() - begun
+            batch.parts[pack] = part
+            last = len(batch.parts) == len(batch.packs)
+        return self._look(batch) if last else None
+
+    def _look(self, batch: Batch) -> None:
+        """Every pack of a batch is there: conclude what is answered, queue the rest again."""
+        try:
+            logits_NSK = np.stack([draw for pack in batch.packs for draw in batch.parts[pack]], 1)
+            for image, more in zip(batch.images, logits_NSK, strict=True):
+                image.logits.extend(more)
+            pace = batch.lane.engine.pace * len(batch.images) / self.num_workers
+            stops = stops_of(batch.images, pace)
+            for image, stop in stops.items():
+                if not image.job.over:
+                    result = image.job.conclude(np.stack(image.logits[: image.job.samples]), stop)
+                    with self._wake:
+                        image.job.put(image.index, result)
+        except Exception as error:  # whatever it is, somebody waits for it
+            return self._leave(batch.lane, batch.images, error)
+        return self._leave(batch.lane, [image for image in batch.images if image not in stops])
+
+    def _leave(self, lane: Lane, images: list[Image], error: Exception | None = None) -> None:
+        """A batch is done with; its images fail with `error`, or queue again in front of those that came later."""
+        with self._wake:
+            lane.batches -= 1
+            if error is not None:
+                for job in {image.job for image in images}:
+                    job.fail(error)
+            elif images:
+                self._queue(lane.engine, images, front=True)
+            if not lane.waiting and not lane.batches:
+                self._lanes.pop(lane.engine, None)

@@ -1,0 +1,116 @@
+"""A level that is served: its engine, built when it is first needed, and what is known of how it does."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from model_store.errors import StoreError
+from model_store.manifest import Level, Manifest
+from service.arrangement import arrange
+from service.engine import Engine
+from service.errors import ArtifactError, UnknownNameError
+from service.latency import Latency
+from service.settlement import BLOCKS, Settlement
+from service.wish import Candidate
+
+if TYPE_CHECKING:
+    from service.catalog import Catalog
+
+log = logging.getLogger("slimbayes.service")
+# How fast the usual number of draws follows what requests need.
+FOLLOW = 0.02
+
+
+class ServedLevel:
+    """One level that can answer; its file is read and its bank begun at the first request, or by `warm`."""
+
+    def __init__(self, manifest: Manifest, level: Level, catalog: Catalog) -> None:
+        self.manifest, self.level = manifest, level
+        self.latency = Latency()
+        # Draws that an answer usually takes, where it may stop by itself.
+        self.usual_draws = float(min(2 * BLOCKS[0], self.default_samples(catalog.settings.max_samples)))
+        calibration = level.calibration
+        self.settlement = Settlement(calibration.temperature, calibration.abstain_above, catalog.settings.tolerance)
+        self._catalog, self._lock = catalog, threading.Lock()
+        self._engine: Engine | None = None
+
+    def default_samples(self, most: int) -> int:
+        """Most draws of a request that asks for no number."""
+        return min(self.level.monte_carlo.draws, most)
+
+    def engine(self, draws: int) -> Engine:
+        """The level's engine, ready for so many draws; it takes a while where there is none yet.
+
+        Raises UnknownNameError where the level's file was altered since, or cannot be run.
+        """
+        with self._lock:
+            if self._engine is None:
+                try:
+                    artifact = self._catalog.artifact(self.manifest, self.level)
+                    key = draw_key(self.manifest.version, self.level.name)
+                    self._engine = arrange(artifact, key, self._catalog.builders, self._catalog.num_workers)
+                except (StoreError, ArtifactError) as error:
+                    log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
+                    what = f"level {self.level.name} of {self.manifest.model} {self.manifest.version}"
+                    raise refused(what, str(error)) from error
+            engine = self._engine
+        engine.prepare(draws)
+        self._catalog.memory.use(self, engine.bank.nbytes, self._drop)
+        return engine
+
+    def ready(self, draws: int) -> bool:
+        """Whether `engine` would give one at once."""
+        engine = self._engine
+        return engine is not None and engine.prepared(draws)
+
+    def warm(self) -> None:
+        """Build the bank of default draws."""
+        self.engine(self.default_samples(self._catalog.settings.max_samples))
+
+    def seconds(self, work: float) -> float:
+        """Seconds that so many images × draws should take; nothing is known before the engine is there."""
+        engine = self._engine
+        return 0.0 if engine is None else work * engine.pace / self._catalog.num_workers
+
+    def learn(self, draws: float) -> None:
+        """An answer that could stop by itself took so many draws."""
+        self.usual_draws += FOLLOW * (draws - self.usual_draws)
+
+    def candidate(self) -> Candidate:
+        """What there is to choose it by: latency as it was seen, else what its draws should take."""
+        return Candidate(self.level.metrics.accuracy, self.latency.quantile(0.95) or self._expected())
+
+    def _expected(self) -> float | None:
+        engine = self._engine
+        if engine is None or not engine.pace:
+            return None
+        return 1000 * engine.pace * max(1.0, self.usual_draws / self._catalog.num_workers)
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._engine = None
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version with its levels, or the reason why it is refused."""
+
+    name: str
+    manifest: Manifest | None = None
+    levels: dict[str, ServedLevel] = field(default_factory=dict)
+    refusal: str | None = None
+
+
+def draw_key(version: str, level: str) -> str:
+    """What keys the draws of a level: the version's content digest, so that equal content gives equal answers."""
+    digest = version.rpartition("-")[2]
+    return hashlib.sha256(f"{digest}/{level}".encode()).hexdigest()
+
+
+def refused(what: str, reason: str) -> UnknownNameError:
+    """What a client is told who asks for something that failed verification."""
+    return UnknownNameError(f"{what} is not served, it did not pass verification: {reason}")

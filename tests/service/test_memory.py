@@ -1,0 +1,80 @@
+"""The limit on memory: who was not used for longest goes, comes back when asked for, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.memory import Memory
+from service.settings import Settings
+from tests.service.test_predict import ask
+
+RELOADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from model_store.store import Store
+from service.arrangement import arrange
+from service.artifact import read_artifact
+from service.memory import give_back
+import numpy as np
+
+store = Store.open(Path(sys.argv[1]))
+manifest = store.manifest("digits", store.resolve("digits"))
+data = store.read_level(manifest, "dense")
+images = np.zeros((4, 8, 8, 1), np.uint8)
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+with ThreadPoolExecutor(2) as builders:
+    for number in range(1, 101):
+        engine = arrange(read_artifact(data), "ab" * 32, builders, 2)
+        engine.draws(images, 32)
+        del engine
+        give_back()
+        if number == 10:
+            tenth = resident()
+print(resident() / tenth)
+"""
+
+
+def test_longest_unused_goes_first() -> None:
+    """Until the rest fits; the one that is asked for stays, however large."""
+    memory, gone = Memory(100), []
+    for name, size in (("a", 40), ("b", 40), ("a", 40), ("c", 50)):
+        memory.use(name, size, lambda name=name: gone.append(name))
+    assert gone == ["b"]
+    memory.use("d", 1000, lambda: gone.append("d"))
+    assert gone == ["b", "a", "c"]
+    assert memory.used == 1000
+
+
+def test_no_limit() -> None:
+    """Nothing goes."""
+    memory = Memory(None)
+    for number in range(100):
+        memory.use(number, 2**30, lambda: pytest.fail("dropped"))
+    assert memory.used == 100 * 2**30
+
+
+def test_levels_come_back(digits_store: Path, example: bytes) -> None:
+    """Under a limit that holds one bank, levels asked for in turn give the answers that they gave before."""
+    app = create_app(Settings(store=digits_store, memory_mb=1))
+    with TestClient(app) as client:
+        first = [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")]
+        assert len(app.state.catalog.memory._held) < 3
+        assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")] == first
+
+
+@pytest.mark.slow
+def test_memory_returns(digits_store: Path) -> None:
+    """After a hundred reloads as much is taken as after ten."""
+    command = [sys.executable, "-c", RELOADS, str(digits_store)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert float(result.stdout) < 1.05

@@ -1,0 +1,217 @@
+"""The scheduler: the same draws in whatever company, by turns, in time, and nothing for those who left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_store.store import Store
+from service.artifact import FloatArray, read_artifact
+from service.bank import Bank
+from service.engine import Engine
+from service.errors import DeadlineError
+from service.job import Job, Stop
+from service.scheduler import MOST_IMAGES, Scheduler
+from service.settlement import Settlement
+
+Found = tuple[FloatArray, Stop]
+SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def engine(digits_store: Path) -> Iterator[Engine]:
+    """The level p50, with 64 draws ready."""
+    store = Store.open(digits_store)
+    manifest = store.manifest("digits", store.resolve("digits"))
+    with ThreadPoolExecutor(2) as builders:
+        engine = Engine(Bank(read_artifact(store.read_level(manifest, "p50")), "ab" * 32, 2), builders)
+        engine.prepare(64)
+        yield engine
+
+
+@pytest.fixture(params=[1, 2, 3])
+def scheduler(request: pytest.FixtureRequest) -> Iterator[Scheduler]:
+    """Threads."""
+    scheduler = Scheduler(request.param)
+    yield scheduler
+    scheduler.close()
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """Forty pictures of noise."""
+    return np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+
+
+def job(engine: Engine, images: np.ndarray, samples: int, **more: object) -> Job:
+    """A job that gives logits and why it stopped."""
+    return Job(engine, images, samples, lambda logits, stop: (logits, stop), **more)  # type: ignore[arg-type]
+
+
+class Slow:
+    """An engine that waits before each pack, and counts them; the rest is another's."""
+
+    def __init__(self, engine: Engine, seconds: float, before: Callable[[], None] = lambda: None) -> None:
+        self.engine, self.seconds, self.before = engine, seconds, before
+        self.bank, self.pace, self.runs = engine.bank, seconds / 2, 0
+
+    def shared(self, images: np.ndarray) -> list[FloatArray]:
+        """The other's."""
+        return self.engine.shared(images)
+
+    def run(self, pack: int, features: list[FloatArray]) -> list[FloatArray]:
+        """The other's, later."""
+        self.before()
+        time.sleep(self.seconds)
+        self.runs += 1
+        return self.engine.run(pack, features)
+
+
+def test_samples_are_exact_in_any_company(engine: Engine, scheduler: Scheduler, images: np.ndarray) -> None:
+    """Many jobs of all sizes at once: each image has its number of draws, and they are the first of the bank."""
+    expected = engine.draws(images, 33)
+    jobs = [
+        job(engine, images[:count], samples, settlement=settlement)
+        for samples in (1, 3, 4, 7, 16, 33)
+        for count in (1, 3, 2 * MOST_IMAGES + 1)
+        for settlement in (None, Settlement(1.0, 0.9, 1e-9))  # which never settles
+    ]
+    for each in jobs:
+        scheduler.submit(each)
+    for each in jobs:
+        for number, (logits, stop) in enumerate(each.future.result(SECONDS)):
+            assert stop == "samples"
+            np.testing.assert_allclose(logits, expected[: each.samples, number], rtol=1e-5, atol=1e-5)
+
+
+def test_each_image_stops_by_itself(engine: Engine, scheduler: Scheduler, images: np.ndarray) -> None:
+    """As many draws as the rule wants, alone and together."""
+    rule = Settlement(0.5, 0.9, 0.05)
+    together = job(engine, images, 64, settlement=rule)
+    scheduler.submit(together)
+    found: list[Found] = together.future.result(SECONDS)
+    used = [len(logits) for logits, _ in found]
+    assert {stop for _, stop in found} == {"settled", "samples"}
+    assert len(set(used)) > 2
+    for number in range(0, 40, 8):
+        alone = job(engine, images[number : number + 1], 64, settlement=rule)
+        scheduler.submit(alone)
+        ((logits, _),) = alone.future.result(SECONDS)
+        assert len(logits) == used[number]
+
+
+def test_deadlines(engine: Engine, images: np.ndarray) -> None:
+    """With some draws there is an answer from them; with none there is none."""
+    slow = Slow(engine, 0.02)
+    scheduler = Scheduler(1)
+    rule = Settlement(1.0, 0.9, 1e-9)
+    in_time = job(slow, images[:1], 64, settlement=rule, deadline=time.monotonic() + 0.3)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    scheduler.submit(in_time)
+    ((logits, stop),) = in_time.future.result(SECONDS)
+    assert time.monotonic() - begun < 0.4
+    assert stop == "deadline"
+    assert 4 <= len(logits) < 64
+    too_late = job(slow, images[:1], 64, settlement=rule, deadline=time.monotonic() - 1)  # type: ignore[arg-type]
+    scheduler.submit(too_late)
+    with pytest.raises(DeadlineError):
+        too_late.future.result(SECONDS)
+    scheduler.close()
+
+
+def test_who_left_is_not_computed(engine: Engine, images: np.ndarray) -> None:
+    """Cancelled while it waits, a job takes no time from others."""
+    slow = Slow(engine, 0.05)
+    scheduler = Scheduler(1)
+    first, gone = (job(slow, images[:1], 4) for _ in range(2))  # type: ignore[arg-type]
+    scheduler.submit(first)
+    time.sleep(0.02)
+    scheduler.submit(gone)
+    assert gone.future.cancel()
+    first.future.result(SECONDS)
+    with pytest.raises(CancelledError):
+        gone.future.result(SECONDS)
+    scheduler.close()
+    assert slow.runs == 2
+
+
+def test_errors_reach_those_who_wait(engine: Engine, images: np.ndarray) -> None:
+    """And nobody else; the threads go on."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    broken = Slow(engine, 0.0, fail)
+    scheduler = Scheduler(2)
+    bad, good = job(broken, images, 16), job(engine, images[:2], 4)  # type: ignore[arg-type]
+    scheduler.submit(bad)
+    scheduler.submit(good)
+    with pytest.raises(ZeroDivisionError):
+        bad.future.result(SECONDS)
+    assert len(good.future.result(SECONDS)) == 2
+    scheduler.close()
+
+
+def test_a_small_request_overtakes_a_large_one(engine: Engine, images: np.ndarray) -> None:
+    """Between the blocks of one that wants many draws, one that wants few is answered."""
+    slow = Slow(engine, 0.01)
+    scheduler = Scheduler(1)
+    large = job(slow, images[:1], 64, settlement=Settlement(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    small = job(slow, images[:1], 4)  # type: ignore[arg-type]
+    scheduler.submit(large)
+    time.sleep(0.005)
+    scheduler.submit(small)
+    small.future.result(SECONDS)
+    assert not large.future.done()
+    large.future.result(SECONDS)
+    scheduler.close()
+
+
+def test_levels_share_alike(engine: Engine, images: np.ndarray) -> None:
+    """A level with a crowd of requests leaves half of the time to one with a few."""
+    crowd, few = Slow(engine, 0.004), Slow(engine, 0.004)
+    scheduler = Scheduler(1)
+    many = [job(crowd, images[:MOST_IMAGES], 4) for _ in range(50)]  # type: ignore[arg-type]
+    for each in many:
+        scheduler.submit(each)
+    time.sleep(0.05)
+    for _ in range(5):
+        one = job(few, images[:1], 4)  # type: ignore[arg-type]
+        scheduler.submit(one)
+        one.future.result(SECONDS)
+    assert sum(each.future.done() for each in many) < 40
+    for each in many:
+        each.future.result(SECONDS)
+    scheduler.close()
+
+
+def test_requests_are_batched_while_the_engine_is_busy(engine: Engine, images: np.ndarray) -> None:
+    """Ten that came while one was computed take no more passes than two do."""
+    started = threading.Event()
+    slow = Slow(engine, 0.05, started.set)
+    scheduler = Scheduler(1)
+    jobs = [job(slow, images[n : n + 1], 2) for n in range(11)]  # type: ignore[arg-type]
+    scheduler.submit(jobs[0])
+    started.wait(SECONDS)
+    for each in jobs[1:]:
+        scheduler.submit(each)
+    for each in jobs:
+        each.future.result(SECONDS)
+    scheduler.close()
+    assert slow.runs == 2
+
+
+def test_closing_finishes_what_was_submitted(engine: Engine, images: np.ndarray) -> None:
+    """Nobody who was accepted is left without an answer."""
+    scheduler = Scheduler(2)
+    jobs = [job(engine, images, 33) for _ in range(5)]
+    for each in jobs:
+        scheduler.submit(each)
+    scheduler.close()
+    assert all(each.future.done() for each in jobs)
