@@ -1,110 +1,268 @@
 """What a full answer costs, in deterministic passes of the dense network: the price of a point estimate.
 
-    python -m benchmarks.engine --store store --model digits --json docs/results/engine.json
+    python -m benchmarks.engine --store store --data-dir data --run RUN --json docs/results/engine.json
 
-Everything is timed in one process on the same threads, in turn, one image at a time; figures are medians, and what
-counts are the ratios. `--quick` takes fewer rounds.
+Beside the ways of `slimbayes bench engine`: 32 flipout passes of the dense network in torch, one after the other, as
+the paper predicts, and the same under bayesian-torch; OpenVINO and DeepSparse for one pass of each level's mean
+network; those that are not installed are left out and named. Images are test images of the run's data set. All is
+timed in one process on the same threads, in turn, one image at a time. The plot sets the distance of an answer from
+that of 1,000 draws, of the same level, against its time.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
-import time
-from collections.abc import Callable
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Annotated, Any
 
 import numpy as np
+import onnx
+import torch
 import typer
+from onnx import numpy_helper
 
 from model_store.manifest import Manifest
-from model_store.store import Store
-from service.artifact import Artifact, read_artifact
-from service.bank import Bank, plain_network
+from model_store.store import Store, default_root
+from pruning.subject import Subject
+from service.arrangement import arrange
+from service.artifact import read_artifact
+from service.bench import DENSE, Contest, Images, Row, Way, as_json, contest, entrants
 from service.cores import usable_cores
-from service.engine import Engine
-from service.uncertainty import predictive
+from service.job import Job
+from service.scheduler import Scheduler
+from service.served import draw_key
+from service.session import with_constants
+from service.settlement import Settlement
+from service.uncertainty import entropy, predictive, softmax
+from training.bayesianize import bayesian_layers, bayesianize
+from training.estimators import flipout
+from training.run import Run
+
+MANY, AGREEMENT = 1000, 256
+SAMPLES = (1, 2, 4, 8, 16, 32, 64)
 
 
 def main(
-    store: Annotated[Path, typer.Option(help="Folder of a store.")] = Path("store"),
-    model: Annotated[str, typer.Option(help="Model to time.")] = "digits",
-    draws: Annotated[int, typer.Option(min=1, help="Draws of an answer.")] = 32,
+    run: Annotated[Path, typer.Option(help="Folder of the run that the store's model comes from.")],
+    store: Annotated[Path | None, typer.Option(help="Folder of a store; by default the zoo.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to time; may be left out where there is one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Standard error at which an answer settles.")] = 0.02,
+    rounds: Annotated[int, typer.Option(help="Rounds, of five answers a way.")] = 60,
+    images: Annotated[int, typer.Option(help="Test images for the quality of answers.")] = 1000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds, more noise.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds and images, more noise.")] = False,
 ) -> None:
-    """Time each level's answers against one pass of the dense mean network, and print the table."""
-    opened = Store.open(store)
-    manifest = opened.manifest(model, opened.resolve(model))
-    artifacts = {level.name: read_artifact(opened.read_level(manifest, level.name)) for level in manifest.levels}
-    cores = usable_cores()
-    with ThreadPoolExecutor(cores) as workers:
-        ways = dict(ways_to_answer(manifest, artifacts, draws, workers, cores))
-        milliseconds = time_in_turn(ways, rounds=100 if quick else 1000)
-    price = milliseconds[("dense", "deterministic pass")]
-    rows = [
-        {
-            "arch": manifest.training.architecture,
-            "level": level,
-            "way": way,
-            "draws": draws if way == "bank" else 1,
-            "ms": each,
-            "ratio_to_dense_pass": each / price,
-        }
-        for (level, way), each in milliseconds.items()
+    """Time every way to answer, measure how far adaptive answers are from those of many draws, and print the table."""
+    if quick:
+        rounds, images = 4, 40
+    opened = Store.open(store or default_root())
+    name = model or opened.models()[0]
+    manifest = opened.manifest(name, opened.resolve(name))
+    subject = Subject.of(Run(run), data_dir)
+    test_NHWC = np.ascontiguousarray(subject.dataset.test.spread(images).pixels.numpy())
+    threads = usable_cores()
+    torch.set_num_threads(threads)
+    with contest(manifest.training.architecture, entrants(opened, manifest), threads, tolerance) as made:
+        missing = _others(made, opened, manifest, subject, threads)
+        rows = list(made.rows(test_NHWC, rounds))
+    quality = [
+        each
+        for level in manifest.levels
+        for each in _quality(opened, manifest, level.name, test_NHWC, tolerance, threads)
     ]
-    table = as_table(rows)
+    table = as_markdown(rows, quality, missing)
     print(table)
     if json_file is not None:
-        json_file.write_text(json.dumps({"model": model, "threads": cores, "rows": rows}, indent=2) + "\n")
+        document = {"model": name, "threads": threads, "images": len(test_NHWC), **as_json(rows), "quality": quality}
+        json_file.write_text(json.dumps(document | {"not_installed": missing}, indent=2) + "\n")
         json_file.with_suffix(".md").write_text(table + "\n")
+        _plot(quality, json_file.with_suffix(".png"))
 
 
-def ways_to_answer(
-    manifest: Manifest, artifacts: dict[str, Artifact], draws: int, workers: ThreadPoolExecutor, cores: int
-) -> list[tuple[tuple[str, str], Callable[[], Any]]]:
-    """One pass of each level's mean network, and a full answer from its bank, by level and way."""
-    shape = (1, manifest.input.height, manifest.input.width, manifest.input.channels)
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    ways: list[tuple[tuple[str, str], Callable[[], Any]]] = []
+def _others(made: Contest, store: Store, manifest: Manifest, subject: Subject, threads: int) -> list[str]:
+    """Add the ways of others; names those that are not installed."""
+    draws = manifest.levels[0].monte_carlo.draws
+    made.ways[DENSE, "flipout in torch"] = _flipout(subject, draws)
+    missing = []
+    for package, ways in (("bayesian_torch", _bayesian_torch), ("openvino", _openvino), ("deepsparse", _deepsparse)):
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            missing.append(package)
+        else:
+            made.ways |= ways(store, manifest, subject, threads)
+    return missing
+
+
+def _torch_way(network: torch.nn.Module, subject: Subject, draws: int) -> Way:
+    network.eval()
+    normalise = subject.dataset.pixels.normalise
+
+    def run(image_1HWC: Images) -> int:
+        with torch.inference_mode():
+            x_NCHW = normalise(torch.from_numpy(image_1HWC))
+            torch.stack([network(x_NCHW) for _ in range(draws)])
+        return draws
+
+    return run
+
+
+def _flipout(subject: Subject, draws: int) -> Way:
+    network = bayesianize(subject.architecture, flipout.draw, prior_scale=subject.recipe.prior_scale)
+    posterior = subject.posterior
+    network.load_state_dict(dict(posterior.rest), strict=False)
+    for path, layer in bayesian_layers(network).items():
+        layer.restore(posterior.weights[f"{path}.weight"])
+    return _torch_way(network, subject, draws)
+
+
+def _bayesian_torch(store: Store, manifest: Manifest, subject: Subject, threads: int) -> dict[tuple[str, str], Way]:
+    from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn  # type: ignore[import-not-found]
+
+    draws = manifest.levels[0].monte_carlo.draws
+    network = subject.architecture
+    network.load_state_dict(subject.posterior.mean(), strict=False)
+    dnn_to_bnn(
+        network,
+        {
+            "prior_mu": 0.0,
+            "prior_sigma": subject.recipe.prior_scale,
+            "posterior_mu_init": 0.0,
+            "posterior_rho_init": -4.0,
+            "type": "Flipout",
+            "moped_enable": True,
+            "moped_delta": 0.1,
+        },
+    )
+    return {(DENSE, "bayesian-torch"): _torch_way(network, subject, draws)}
+
+
+def _means(store: Store, manifest: Manifest) -> dict[str, onnx.ModelProto]:
+    graphs = {}
     for level in manifest.levels:
-        artifact = artifacts[level.name]
-        mean = plain_network(artifact.graph, {weight.name: weight.mean for weight in artifact.weights})
-        engine = Engine(Bank(artifact, level.sha256), workers, cores)
-        engine.prepare(draws)
-        temperature = level.calibration.temperature
+        artifact = read_artifact(store.read_level(manifest, level.name))
+        means = [numpy_helper.from_array(weight.mean, weight.name) for weight in artifact.weights]
+        graphs[level.name] = with_constants(artifact.graph, means)
+    return graphs
 
-        def single(network: Any = mean) -> Any:
-            return network.run(["logits"], {"images": images})
 
-        def full(engine: Engine = engine, temperature: float = temperature) -> Any:
-            return predictive(engine.draws(images, draws), temperature)
+def _openvino(store: Store, manifest: Manifest, subject: Subject, threads: int) -> dict[tuple[str, str], Way]:
+    import openvino  # type: ignore[import-not-found]
 
-        ways += [((level.name, "deterministic pass"), single), ((level.name, "bank"), full)]
+    core, ways = openvino.Core(), dict[tuple[str, str], Way]()
+    for name, graph in _means(store, manifest).items():
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        compiled = core.compile_model(core.read_model(graph.SerializeToString()), "CPU", settings)
+
+        def run(image_1HWC: Images, compiled: Any = compiled) -> int:
+            compiled(image_1HWC)
+            return 1
+
+        ways[name, "one pass in OpenVINO"] = run
     return ways
 
 
-def time_in_turn(ways: dict[tuple[str, str], Callable[[], Any]], rounds: int) -> dict[tuple[str, str], float]:
-    """Median milliseconds of each, one after the other in each round, so that noise falls on all alike."""
-    seconds: dict[tuple[str, str], list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: 1000 * median(each) for name, each in seconds.items()}
+def _deepsparse(store: Store, manifest: Manifest, subject: Subject, threads: int) -> dict[tuple[str, str], Way]:
+    from deepsparse import compile_model  # type: ignore[import-not-found]
+
+    ways: dict[tuple[str, str], Way] = {}
+    for name, graph in _means(store, manifest).items():
+        with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+            onnx.save(graph, file.name)
+            compiled = compile_model(file.name, batch_size=1, num_cores=threads)
+
+        def run(image_1HWC: Images, compiled: Any = compiled) -> int:
+            compiled.run([image_1HWC])
+            return 1
+
+        ways[name, "one pass in DeepSparse"] = run
+    return ways
 
 
-def as_table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+def _quality(
+    store: Store, manifest: Manifest, name: str, test_NHWC: Images, tolerance: float, threads: int
+) -> list[dict[str, Any]]:
+    """How far answers of one level are from those of many draws, and how often they decide as 256 draws do."""
+    level = manifest.level(name)
+    assert level is not None
+    calibration = level.calibration
+    with ThreadPoolExecutor(threads) as builders:
+        artifact = read_artifact(store.read_level(manifest, name))
+        engine = arrange(artifact, draw_key(manifest.version, name), builders, threads)
+        engine.prepare(MANY)
+        p_SNK = softmax(
+            np.concatenate([engine.draws(part, MANY) for part in np.array_split(test_NHWC, 20)], 1)
+            / calibration.temperature
+        )
+        reference_NK, many_NK = p_SNK.mean(0), p_SNK[:AGREEMENT].mean(0)
+        rule = Settlement(calibration.temperature, calibration.abstain_above, tolerance)
+        scheduler = Scheduler(threads)
+        found = []
+        for samples, settlement in [*((s, None) for s in SAMPLES), (level.monte_carlo.draws, rule)]:
+            used, seconds, means = [], [], []
+            for image_HWC in test_NHWC:
+                job = Job(engine, image_HWC[None], samples, lambda logits, stop: logits, settlement)
+                begun = perf_counter()
+                scheduler.submit(job)
+                (logits_SK,) = job.future.result()
+                means.append(predictive(logits_SK, calibration.temperature).mean)
+                seconds.append(perf_counter() - begun)
+                used.append(len(logits_SK))
+            mean_NK = np.stack(means)
+            same = mean_NK.argmax(1) == many_NK.argmax(1)
+            threshold = calibration.abstain_above
+            same &= (entropy(mean_NK) > threshold) == (entropy(many_NK) > threshold)
+            found.append(
+                {
+                    "level": name,
+                    "way": "adaptive" if settlement else "fixed",
+                    "samples": samples,
+                    "mean_draws": float(np.mean(used)),
+                    "ms": 1000 * median(seconds),
+                    "distance": float(np.abs(mean_NK - reference_NK).sum(1).mean() / 2),
+                    "agreement": float(same.mean()),
+                }
+            )
+        scheduler.close()
+    return found
+
+
+def as_markdown(rows: list[Row], quality: list[dict[str, Any]], missing: list[str]) -> str:
+    """Both tables."""
     lines = ["| level | way | draws | ms | dense passes |", "|---|---|--:|--:|--:|"]
+    lines += [f"| {r.level} | {r.way} | {r.draws:.1f} | {r.ms:.3f} | {r.ratio_to_dense_pass:.2f} |" for r in rows]
+    if missing:
+        lines += ["", f"Not installed, so not timed: {', '.join(missing)}."]
     lines += [
-        f"| {row['level']} | {row['way']} | {row['draws']} | {row['ms']:.3f} | {row['ratio_to_dense_pass']:.1f} |"
-        for row in rows
+        "",
+        "| level | way | draws | ms | distance from 1,000 draws | decides as 256 draws |",
+        "|---|---|--:|--:|--:|--:|",
     ]
+    for q in quality:
+        numbers = f"{q['mean_draws']:.1f} | {q['ms']:.3f} | {q['distance']:.4f} | {q['agreement']:.2%}"
+        lines.append(f"| {q['level']} | {q['way']} | {numbers} |")
     return "\n".join(lines)
+
+
+def _plot(quality: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="milliseconds", ylabel="distance from 1,000 draws")
+    for number, level in enumerate(dict.fromkeys(each["level"] for each in quality)):
+        own = [each for each in quality if each["level"] == level]
+        fixed, adaptive = ([each for each in own if each["way"] == way] for way in ("fixed", "adaptive"))
+        colour = f"C{number}"
+        axes.plot([q["ms"] for q in fixed], [q["distance"] for q in fixed], "o-", color=colour, label=level)
+        axes.plot([q["ms"] for q in adaptive], [q["distance"] for q in adaptive], "*", color=colour, markersize=14)
+    axes.legend(title="fixed draws; star: adaptive")
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

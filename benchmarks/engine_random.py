@@ -1,0 +1,117 @@
+"""What answers cost on a network with random weights: times only, for architectures that nobody trained here.
+
+    python -m benchmarks.engine_random --arch resnet18 --levels x4,x10 --json docs/results/engine-resnet18.json
+
+The posterior is drawn at random and pruned by channels, layer by layer; at each level once as it is, and with all but
+the last one or two weights deterministic, so that all before is computed once for all draws. Random networks never
+agree with themselves, so that adaptive draws say nothing here and are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from model_store.manifest import Calibration
+from pruning.budget import Budget
+from pruning.criteria import criterion
+from pruning.determinism import without_scales
+from pruning.export import export, to_bytes
+from pruning.granularity import granularity
+from pruning.latency import Timings
+from pruning.level import DENSE, parse_levels
+from pruning.narrowing import fitted
+from pruning.network import Network, depends_on_noise
+from pruning.pruner import compacted
+from pruning.trace import trace
+from service.bench import Entrant, as_json, contest
+from service.cores import usable_cores
+from training.architectures import architecture
+from training.bayesianize import plain_parts
+from training.data.images import Pixels
+from training.posterior import GaussianWeight, Posterior
+
+CLASSES, SIDE = 10, 32
+RANDOM_LAYERS = (1, 2)
+
+
+def main(
+    arch: Annotated[str, typer.Option(help="The architecture.")] = "resnet18",
+    levels: Annotated[str, typer.Option(help="Levels of channel granularity.")] = "x4,x10",
+    draws: Annotated[int, typer.Option(help="Draws of an answer.")] = 32,
+    rounds: Annotated[int, typer.Option(help="Rounds, of five answers a way.")] = 10,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+) -> None:
+    """Time every way to answer and set it beside its arithmetic, the share of the dense network's multiply-adds."""
+    networks = pruned(arch, levels)
+    work = {name: (network.multiply_adds - shared(network), shared(network)) for name, network in networks.items()}
+    entered = [
+        Entrant(name, to_bytes(export(network)), "ab" * 32, draws, tuple("0123456789"), CALIBRATION)
+        for name, network in networks.items()
+    ]
+    shape = (64, SIDE, SIDE, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    threads = usable_cores()
+    with contest(arch, entered, threads, tolerance=1.0) as made:
+        for name in networks:
+            del made.ways[name, "ours, adaptive"]
+        rows = list(made.rows(images, rounds))
+    table = ["| level | way | draws | ms | dense passes | arithmetic |", "|---|---|--:|--:|--:|--:|"]
+    for row in rows:
+        each, once = work[row.level]
+        arithmetic = (row.draws * each + once) / networks["dense"].multiply_adds
+        numbers = f"{row.ms:.2f} | {row.ratio_to_dense_pass:.2f} | {arithmetic:.2f}"
+        table.append(f"| {row.level} | {row.way} | {row.draws:.0f} | {numbers} |")
+    print("\n".join(table))
+    if json_file is not None:
+        document: dict[str, Any] = {
+            "weights": "random",
+            "threads": threads,
+            "multiply_adds_each_and_once": work,
+        } | as_json(rows)
+        json_file.write_text(json.dumps(document, indent=2) + "\n")
+        json_file.with_suffix(".md").write_text("\n".join(table) + "\n")
+
+
+def shared(network: Network) -> int:
+    """Multiply-adds of what all draws have in common."""
+    random = depends_on_noise(network)
+    return sum(n.positions * n.weight.mean.numel() for name, n in network.weighted.items() if name not in random)
+
+
+CALIBRATION = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0)
+
+
+def pruned(arch: str, levels: str) -> dict[str, Network]:
+    """The dense network and its levels, each of them also with few random layers."""
+    torch.manual_seed(0)
+    plain = architecture(arch, 3, CLASSES).eval()
+    weights, _ = plain_parts(plain)
+    posterior = Posterior(
+        {name: GaussianWeight(w.detach().clone(), torch.full_like(w.detach(), 0.01)) for name, w in weights.items()},
+        {name: value.clone() for name, value in plain.state_dict().items() if name not in weights},
+    )
+    pixels = Pixels(SIDE, SIDE, 3, (0.5,) * 3, (0.25,) * 3)
+    dense = trace(plain, posterior, pixels)
+    scores = criterion("snr").scores(posterior, 1.0, torch.Generator())
+    networks, timings = {"dense": compacted(dense)}, Timings()
+    for level in parse_levels(levels):
+        if level == DENSE:
+            continue
+        budget = Budget.of(level, sum(w.mean.numel() for w in posterior.weights.values()), dense.multiply_adds)
+        left = granularity("channel")(dense, posterior, scores, budget, "layer", timings).apply(posterior)
+        network = compacted(trace(fitted(plain, left), left, pixels))
+        networks[level.name] = network
+        for count in RANDOM_LAYERS:
+            fixed = list(network.weighted)[:-count]
+            networks[f"{level.name}, last {count} random"] = without_scales(network, fixed)
+    return networks
+
+
+if __name__ == "__main__":
+    typer.run(main)

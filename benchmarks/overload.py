@@ -1,0 +1,229 @@
+"""Four times the load that a service can sustain: what is refused, how late answers are, and whether any is wrong.
+
+    python -m benchmarks.overload --store store --data-dir data --json docs/results/overload.json
+
+A real service in a process of its own. Its sustainable load is what clients get who each send a request, wait for the
+answer and send the next. Then requests come at fixed times, four times as many a second for a minute, once with
+`--overload shed` and once with `degrade`; after that, and until five seconds later, the wait of single requests. A
+request has several test images, so that asking costs less than answering. Every answer is compared with that of the
+unloaded service to the same images under the same number of draws and the same level.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import numpy as np
+import typer
+from PIL import Image
+
+from model_store.store import default_root
+from training.data import load_dataset
+
+CLIENTS, TIMES = 8, 4
+WAIT_MS = 500
+# Prints how many seconds each `/livez` took.
+WATCH = """
+import http.client, json, sys, time
+from urllib.parse import urlsplit
+connection = http.client.HTTPConnection(urlsplit(sys.argv[1]).netloc, timeout=60)
+found, end = [], time.perf_counter() + float(sys.argv[2])
+while time.perf_counter() < end:
+    begun = time.perf_counter()
+    connection.request("GET", "/livez")
+    connection.getresponse().read()
+    found.append(time.perf_counter() - begun)
+    time.sleep(0.05)
+print(json.dumps(found))
+"""
+Answer = dict[str, Any]
+
+
+@dataclass
+class Seen:
+    """What one run of requests met."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    live: list[float] = field(default_factory=list)
+    retry_after: list[int] = field(default_factory=list)
+    answers: list[tuple[int, Answer]] = field(default_factory=list)
+
+
+def bodies(data_dir: Path, dataset: str, images: int, count: int) -> list[dict[str, Any]]:
+    """Bodies of requests, `images` test images each."""
+    pixels = load_dataset(dataset, data_dir, seed=0, limit=None, image_size=None).test.spread(images * count).pixels
+    made = []
+    for group in pixels.numpy().reshape(count, images, *pixels.shape[1:]):
+        files = []
+        for number, image in enumerate(group):
+            buffer = BytesIO()
+            Image.fromarray(image.squeeze()).save(buffer, "PNG")
+            files.append(("images", (f"{number}.png", buffer.getvalue(), "image/png")))
+        request = httpx.Request("POST", "http://service/predict", files=files)
+        made.append({"content": request.read(), "headers": {"content-type": request.headers["content-type"]}})
+    return made
+
+
+class Service:
+    """`slimbayes serve` on a free port."""
+
+    def __init__(self, store: Path, overload: str) -> None:
+        command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", "--overload", overload]
+        self.process = subprocess.Popen(
+            [*command, "--max-wait-ms", str(WAIT_MS)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout is not None
+        found = None
+        while found is None:
+            found = re.search(r"http://[\d.]+:\d+", self.process.stdout.readline())
+        self.url = found.group()
+        while httpx.get(f"{self.url}/readyz").status_code != 200:
+            time.sleep(0.05)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+async def ask(client: httpx.AsyncClient, number: int, body: dict[str, Any], seen: Seen, **query: Any) -> None:
+    """One request, and what came of it."""
+    begun = time.perf_counter()
+    response = await client.post("/predict", params=query, **body)
+    seen.statuses[response.status_code] += 1
+    if response.status_code == 200:
+        seen.seconds.append(time.perf_counter() - begun)
+        seen.answers.append((number, response.json()))
+    elif response.status_code == 503:
+        seen.retry_after.append(int(response.headers["retry-after"]))
+
+
+async def sustained(client: httpx.AsyncClient, requests: list[dict[str, Any]], seconds: float) -> float:
+    """Requests a second that a few clients get answered who ask one after the other."""
+    seen, end = Seen(), time.perf_counter() + seconds
+
+    async def one(first: int) -> None:
+        number = first
+        while time.perf_counter() < end:
+            await ask(client, number % len(requests), requests[number % len(requests)], seen)
+            number += CLIENTS
+
+    await asyncio.gather(*(one(number) for number in range(CLIENTS)))
+    return seen.statuses[200] / seconds
+
+
+async def flood(client: httpx.AsyncClient, requests: list[dict[str, Any]], rate: float, seconds: float) -> Seen:
+    """Requests at fixed times, whether those before were answered or not; and how long `/livez` takes meanwhile."""
+    seen, begun = Seen(), time.perf_counter()
+    # A process of its own: what this one is late by must not count.
+    watch = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WATCH, str(client.base_url), str(seconds), stdout=asyncio.subprocess.PIPE
+    )
+    tasks = []
+    for number in range(int(rate * seconds)):
+        await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+        tasks.append(asyncio.create_task(ask(client, number % len(requests), requests[number % len(requests)], seen)))
+    await asyncio.gather(*tasks)
+    found, _ = await watch.communicate()
+    seen.live = json.loads(found)
+    return seen
+
+
+async def compare(client: httpx.AsyncClient, requests: list[dict[str, Any]], seen: Seen) -> float:
+    """The largest difference of a probability from what the unloaded service says to the same, at most 200 answers."""
+    worst = 0.0
+    for number, answer in seen.answers[:: max(1, len(seen.answers) // 200)]:
+        by_draws: dict[int, Answer] = {}
+        for place, prediction in enumerate(answer["predictions"]):
+            draws = prediction["monte_carlo"]["draws"]
+            if draws not in by_draws:
+                query = {"level": answer["level"], "samples": draws}
+                by_draws[draws] = (await client.post("/predict", params=query, **requests[number])).json()
+            other = {one["label"]: one["probability"] for one in by_draws[draws]["predictions"][place]["probabilities"]}
+            worst = max(worst, *(abs(one["probability"] - other[one["label"]]) for one in prediction["probabilities"]))
+    return worst
+
+
+def milliseconds(seconds: list[float], share: float) -> float | None:
+    """A quantile of some times, None where there are none."""
+    return 1000 * float(np.quantile(seconds, share)) if seconds else None
+
+
+async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    """One row for each way to meet overload."""
+    rows, rate = [], 0.0
+    for overload in ("shed", "degrade"):
+        limits = httpx.Limits(max_connections=2000, max_keepalive_connections=2000)
+        with Service(store, overload) as service:
+            async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
+                rate = rate or await sustained(client, requests, seconds / 4)
+                before, after = Seen(), Seen()
+                for number in range(10):
+                    await ask(client, number, requests[number], before)
+                seen = await flood(client, requests, TIMES * rate, seconds)
+                await asyncio.sleep(5)
+                for number in range(10):
+                    await ask(client, number, requests[number], after)
+                worst = await compare(client, requests, seen)
+        total = sum(seen.statuses.values())
+        rows.append(
+            {
+                "overload": overload,
+                "sustainable_per_second": rate,
+                "requests": total,
+                "answered": seen.statuses[200] / total,
+                "refused": seen.statuses[503] / total,
+                "other": sorted(set(seen.statuses) - {200, 503}),
+                "ms_median": milliseconds(seen.seconds, 0.5),
+                "ms_p99": milliseconds(seen.seconds, 0.99),
+                "livez_ms_p99": milliseconds(seen.live, 0.99),
+                "retry_after": sorted(set(seen.retry_after)),
+                "degraded": sum(answer["degraded"] is not None for _, answer in seen.answers)
+                / max(1, len(seen.answers)),
+                "ms_before": milliseconds(before.seconds, 0.5),
+                "ms_after": milliseconds(after.seconds, 0.5),
+                "degraded_after": sum(answer["degraded"] is not None for _, answer in after.answers),
+                "largest_difference": worst,
+            }
+        )
+    return rows
+
+
+def main(
+    store: Annotated[Path | None, typer.Option(help="Folder of a store; by default the zoo.")] = None,
+    data: Annotated[str, typer.Option(help="Data set whose test images are asked about.")] = "cifar10",
+    data_dir: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
+    images: Annotated[int, typer.Option(help="Images a request.")] = 8,
+    seconds: Annotated[float, typer.Option(help="How long the load lasts.")] = 60.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+) -> None:
+    """Measure both ways to meet overload, and print the table."""
+    requests = bodies(data_dir or Path("data"), data, images, 40)
+    rows = asyncio.run(contest(store or default_root(), requests, seconds))
+    keys = list(rows[0])
+    lines = ["| | " + " | ".join(str(row["overload"]) for row in rows) + " |", "|---|" + "--:|" * len(rows)]
+    for key in keys[1:]:
+        cells = [f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for row in rows]
+        lines.append(f"| {key.replace('_', ' ')} | {' | '.join(cells)} |")
+    print("\n".join(lines))
+    if json_file is not None:
+        json_file.write_text(json.dumps({"images": images, "seconds": seconds, "rows": rows}, indent=2) + "\n")
+        json_file.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
