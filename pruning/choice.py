@@ -34,7 +34,10 @@ def parse_cells(
 
 
 def chosen(subject: Subject, folders: Sequence[Path], cells: list[Cell], scale_budget: float) -> list[PrunedLevel]:
-    """The cells as levels, each from the first of the studies that has it, as it is or with fewer scales.
+    """The cells as levels, each from the first of the studies that has it, as it is.
+
+    Those of `channel` granularity, which are there to be fast, lose scales as far as the budget allows, and are
+    evaluated anew.
 
     Raises StudyError where a study is of another run, or none has a cell finished; it says which ones there are.
     """
@@ -53,8 +56,9 @@ def _level(subject: Subject, folders: Sequence[Path], cell: Cell, scale_budget: 
         if cell.level == DENSE:
             return PrunedLevel(DENSE, None, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
         ranking, tuning, draws = _settings(folder, settings)
-        how = Pruning(cell.criterion, cell.granularity, ranking, tuning, scale_budget)
-        if scale_budget > 0:
+        fewer = scale_budget if cell.granularity == "channel" else 0.0
+        how = Pruning(cell.criterion, cell.granularity, ranking, tuning, fewer)
+        if fewer > 0:
             return PrunedLevel.of(subject, cell.level, posterior, how, draws)
         return PrunedLevel(cell.level, how, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
     there = sorted({path.parent.name for folder in folders for path in (folder / "cells").glob("*/figures.json")})

@@ -51,7 +51,12 @@ def prune_command(
     ] = None,
     scale_budget: Annotated[
         float,
-        typer.Option(min=0.0, max=0.83, help="How far answers may move, in Jensen-Shannon distance, for fixed layers."),
+        typer.Option(
+            min=0.0,
+            max=0.83,
+            help="How far answers may move, in Jensen-Shannon distance, for layers without scales; "
+            "of a study's levels, those of channels.",
+        ),
     ] = 0.0,
     store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
