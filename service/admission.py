@@ -53,14 +53,17 @@ class Admission:
 
     @contextmanager
     def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[None]:
-        """Hold work of so many images × draws, which should take so many seconds, until left; raise as `check` does."""
+        """Hold work of so many images × draws, which should take so many seconds, until left; raise as `check` does.
+
+        Zero seconds are for work of which nobody knows how long it takes; nothing is learned from it.
+        """
         self.check(work, seconds, deadline)
         self.waiting += work
         self.seconds += seconds
         begun, ahead = self.now(), self.seconds
         try:
             yield
-            if ahead > 0:
+            if seconds > 0:
                 self.slowness += FOLLOW * ((self.now() - begun) / ahead - self.slowness)
         finally:
             self.waiting -= work

@@ -86,6 +86,9 @@ def predict(
     level: Annotated[str | None, typer.Option(help="Pruning level.")] = None,
     samples: Annotated[str | None, typer.Option(help="Number of draws, or auto.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Error rate of the prediction set.")] = None,
+    deadline_ms: Annotated[float | None, typer.Option(help="Answer with the draws that there are by then.")] = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="For --level auto: accuracy on the test set.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="For --level auto: time of inference.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Ask a running service about pictures."""
@@ -94,23 +97,32 @@ def predict(
     with _reporting():
         pictures = [(path.name, _read(path)) for path in images]
         with Client(url) as client:
-            answer = client.predict(pictures, model=model, version=version, level=level, samples=samples, alpha=alpha)
+            answer = client.predict(
+                pictures,
+                model=model,
+                version=version,
+                level=level,
+                samples=samples,
+                alpha=alpha,
+                deadline_ms=deadline_ms,
+                min_accuracy=min_accuracy,
+                max_latency_ms=max_latency_ms,
+            )
     if as_json:
         return typer.echo(answer.model_dump_json(indent=2))
-    table = Table("image", "label", "probability", "set", "total", "aleatoric", "epistemic", "decision")
+    table = Table("image", "label", "probability", "draws", "set", "total", "aleatoric", "epistemic", "decision")
     for path, one in zip(images, answer.predictions, strict=True):
         entropies = (one.uncertainty.total, one.uncertainty.aleatoric, one.uncertainty.epistemic)
         decision = one.decision if one.reason is None else f"{one.decision} ({one.reason})"
         numbers = (f"{entropy:.3f}" for entropy in entropies)
         likely = f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}"
-        table.add_row(
-            escape(path.name), escape(one.label), likely, escape(" ".join(one.prediction_set)), *numbers, decision
-        )
+        held, draws = escape(" ".join(one.prediction_set)), str(one.monte_carlo.draws)
+        table.add_row(escape(path.name), escape(one.label), likely, draws, held, *numbers, decision)
     console = Console()
     console.print(table)
     return console.print(
-        f"{answer.model} {answer.version} {answer.level}, {answer.predictions[0].monte_carlo.draws} draws, "
-        f"{answer.timing_ms.inference:.1f} ms"
+        f"{answer.model} {answer.version} {answer.level}"
+        f"{f' ({answer.level_reason})' if answer.level_reason else ''}, {answer.timing_ms.inference:.1f} ms"
     )
 
 

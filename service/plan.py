@@ -58,6 +58,10 @@ class Plan:
         """Draws that an image should take."""
         return self.samples if self.settlement is None else min(self.samples, self.served.usual_draws)
 
+    def seconds(self, images: int) -> float:
+        """Seconds that so many images should take, as far as anyone knows."""
+        return self.served.seconds(images, self.expected_draws, self.samples)
+
 
 def plan(catalog: Catalog, parameters: Parameters, step: int) -> Plan:
     """The plan for a request while answers are degraded by so many steps.

@@ -71,10 +71,12 @@ class ServedLevel:
         """Build the bank of default draws."""
         self.engine(self.default_samples(self._catalog.settings.max_samples))
 
-    def seconds(self, work: float) -> float:
-        """Seconds that so many images × draws should take; nothing is known before the engine is there."""
+    def seconds(self, images: int, draws: float, most: int) -> float:
+        """Seconds that images of so many draws each, `most` at most, should take; zero where a bank must be built."""
         engine = self._engine
-        return 0.0 if engine is None else work * engine.pace / self._catalog.num_workers
+        if engine is None or not engine.prepared(most):
+            return 0.0
+        return images * draws * engine.pace / self._catalog.num_workers
 
     def learn(self, draws: float) -> None:
         """An answer that could stop by itself took so many draws."""

@@ -98,10 +98,10 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     level_quantile = quantile(parameters.alpha, planned.served.level)
     deadline = None if parameters.deadline_ms is None else parameters.deadline_ms / 1000
     # Who is refused anyway costs no reading.
-    admission.check(1, planned.served.seconds(planned.expected_draws), deadline)
+    admission.check(1, planned.seconds(1), deadline)
     pictures = await read_pictures(request, catalog.settings)
-    work = len(pictures) * planned.expected_draws
-    with admission.admit(math.ceil(work), planned.served.seconds(work), deadline):
+    work = math.ceil(len(pictures) * planned.expected_draws)
+    with admission.admit(work, planned.seconds(len(pictures)), deadline):
         latest = None if deadline is None else time.monotonic() + deadline
 
         def prepare() -> Job:
