@@ -73,7 +73,11 @@ class Catalog:
         answering = 0
         for model in self.models:
             try:
-                self.level(model, None, None).warm()
+                level = self.level(model, None, None)
+                level.warm()
+                cheaper = self.cheaper(level) if self.settings.overload == "degrade" else None
+                if cheaper is not None:  # under overload it is too late to build one
+                    cheaper.warm()
                 answering += 1
             except UnknownNameError as error:
                 log.warning("model %s cannot answer by default: %s", model, error)

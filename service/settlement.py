@@ -49,29 +49,29 @@ class Settlement:
     def settled(self, logits_SNK: FloatArray) -> npt.NDArray[np.bool_]:
         """Of N images under S draws, S one of `BLOCKS`, which are settled."""
         p_SNK = softmax(logits_SNK / np.float32(self.temperature))
-        mean_NK = p_SNK.mean(0)
-        deviation_SNK = p_SNK - mean_NK
+        draws = len(p_SNK)
+        mean_NK = np.add.reduce(p_SNK, 0) / draws
         order, images = mean_NK.argsort(1), np.arange(len(mean_NK))
         first, second = order[:, -1], order[:, -2]
         surprise_NK = -np.log(mean_NK + TINY)
-        entropy_N = (mean_NK * surprise_NK).sum(1)
-        top_SN = deviation_SNK[:, images, first]
-        parts_S3N = np.stack(
-            [top_SN - deviation_SNK[:, images, second], (deviation_SNK * surprise_NK).sum(2), top_SN], 1
-        )
-        single_3N = _error(parts_S3N)
-        paired_3N = _error((parts_S3N[0::2] + parts_S3N[1::2]) / 2)
-        draws = len(p_SNK)
+        parts_S3N = np.empty((draws, 3, len(mean_NK)))
+        parts_S3N[:, 2] = p_SNK[:, images, first]
+        parts_S3N[:, 0] = parts_S3N[:, 2] - p_SNK[:, images, second]
+        parts_S3N[:, 1] = np.add.reduce(p_SNK * surprise_NK, 2)
+        mean_3N = np.add.reduce(parts_S3N, 0) / draws
+        deviation_S3N = parts_S3N - mean_3N
+        single_3N = _error(deviation_S3N)
+        paired_3N = _error((deviation_S3N[0::2] + deviation_S3N[1::2]) / 2)
         reach_3N = np.minimum(STUDENT[draws] * single_3N, STUDENT[draws // 2] * paired_3N)
-        margin_N = mean_NK[images, first] - mean_NK[images, second]
         settled_N: npt.NDArray[np.bool_] = (
-            (margin_N > reach_3N[0])
-            & (np.abs(entropy_N - self.abstain_above) > reach_3N[1])
+            (mean_3N[0] > reach_3N[0])
+            & (np.abs(mean_3N[1] - self.abstain_above) > reach_3N[1])
             & (np.minimum(single_3N, paired_3N)[2] <= self.tolerance)
         )
         return settled_N
 
 
-def _error(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """The standard error of the mean of values [n, …] whose mean is zero."""
-    return np.asarray(np.sqrt((values**2).sum(0) / (len(values) * (len(values) - 1))))
+def _error(deviation: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """The standard error of the mean of values [n, …], from how far they are from it."""
+    count = len(deviation)
+    return np.asarray(np.sqrt(np.add.reduce(deviation * deviation, 0) / (count * (count - 1))))

@@ -36,20 +36,26 @@ class Predictive:
 
 def predictive(logits_SK: FloatArray, temperature: float) -> Predictive:
     """Summarise the draws of an image, of which two and two are antithetic (`service.noise`)."""
-    p_SK = softmax(logits_SK.astype(np.float64) / temperature)
-    mean_K, draws = p_SK.mean(0), len(p_SK)
-    aleatoric = float(entropy(p_SK).mean())
+    p_SK, draws = softmax(logits_SK / np.float64(temperature)), len(logits_SK)
+    mean_K = np.add.reduce(p_SK, 0) / draws
+    aleatoric = float(np.add.reduce(entropy(p_SK))) / draws
     epistemic = max(float(entropy(mean_K)) - aleatoric, 0.0)
-    std_K = p_SK.std(0, ddof=1) if draws > 1 else np.zeros_like(mean_K)
-    ordered_SK = np.sort(p_SK, 0)
-    low_K, high_K = (_quantile(ordered_SK, share) for share in INTERVAL)
-    error = None
+    std_K, error = np.zeros_like(mean_K), None
     if draws > 1:
+        std_K = _std(p_SK, mean_K)
         top_S = p_SK[:, mean_K.argmax()]
         # The mean of a pair is better known than that of two draws that know nothing of each other.
-        values = top_S.reshape(-1, 2).mean(1) if draws >= 4 and draws % 2 == 0 else top_S
-        error = float(values.std(ddof=1)) / math.sqrt(len(values))
+        values = (top_S[0::2] + top_S[1::2]) / 2 if draws >= 4 and draws % 2 == 0 else top_S
+        error = float(_std(values, np.add.reduce(values) / len(values))) / math.sqrt(len(values))
+    ordered_SK = np.sort(p_SK, 0)
+    low_K, high_K = (_quantile(ordered_SK, share) for share in INTERVAL)
     return Predictive(mean_K, (std_K, low_K, high_K), aleatoric + epistemic, aleatoric, epistemic, error)
+
+
+def _std(values: DoubleArray, mean: DoubleArray) -> DoubleArray:
+    """The standard deviation over the first dimension; numpy's own takes several times as long for so few."""
+    deviation = values - mean
+    return np.asarray(np.sqrt(np.add.reduce(deviation * deviation, 0) / (len(values) - 1)))
 
 
 def _quantile(ordered_SK: DoubleArray, share: float) -> DoubleArray:
@@ -62,10 +68,10 @@ def _quantile(ordered_SK: DoubleArray, share: float) -> DoubleArray:
 
 def softmax(logits: npt.NDArray[np.floating]) -> DoubleArray:
     """Probabilities over the last dimension."""
-    exponent = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(exponent / exponent.sum(-1, keepdims=True))
+    exponent = np.exp(logits - np.maximum.reduce(logits, -1, keepdims=True), dtype=np.float64)
+    return np.asarray(exponent / np.add.reduce(exponent, -1, keepdims=True))
 
 
 def entropy(p: DoubleArray) -> DoubleArray:
     """Entropy over the last dimension, in nats."""
-    return np.asarray(-(p * np.log(np.where(p > 0, p, 1.0))).sum(-1))
+    return np.asarray(-np.add.reduce(p * np.log(p + (p == 0)), -1))
