@@ -22,7 +22,7 @@ import numpy as np
 from service.artifact import FloatArray
 from service.engine import Engine
 from service.errors import DeadlineError
-from service.job import Image, Job, stops_of
+from service.job import Image, Job, Stop, stops_of
 
 Task = Callable[[], None]
 MOST_IMAGES = 16
@@ -127,6 +127,7 @@ class Scheduler:
             if images:
                 lane.batches += 1
                 return partial(self._begin, lane, images)
+            self._drop_idle(lane)
         return None
 
     def _queue(self, engine: Engine, images: list[Image], *, front: bool = False) -> None:
@@ -185,14 +186,23 @@ class Scheduler:
                 image.logits.extend(more)
             pace = batch.lane.engine.pace * len(batch.images) / self.num_workers
             stops = stops_of(batch.images, pace)
-            for image, stop in stops.items():
-                if not image.job.over:
-                    result = image.job.conclude(np.stack(image.logits[: image.job.samples]), stop)
-                    with self._wake:
-                        image.job.put(image.index, result)
         except Exception as error:  # whatever it is, somebody waits for it
             return self._leave(batch.lane, batch.images, error)
+        for image, stop in stops.items():
+            self._conclude(image, stop)
         return self._leave(batch.lane, [image for image in batch.images if image not in stops])
+
+    def _conclude(self, image: Image, stop: Stop) -> None:
+        job, result, failure = image.job, None, None
+        try:
+            result = None if job.over else job.conclude(np.stack(image.logits[: job.samples]), stop)
+        except Exception as error:  # that request's own: the others of its batch are answered
+            failure = error
+        with self._wake:
+            if failure is None:
+                job.put(image.index, result)
+            else:
+                job.fail(failure)
 
     def _leave(self, lane: Lane, images: list[Image], error: Exception | None = None) -> None:
         """A batch is done with; its images fail with `error`, or queue again in front of those that came later."""
@@ -203,5 +213,9 @@ class Scheduler:
                     job.fail(error)
             elif images:
                 self._queue(lane.engine, images, front=True)
-            if not lane.waiting and not lane.batches:
-                self._lanes.pop(lane.engine, None)
+            self._drop_idle(lane)
+
+    def _drop_idle(self, lane: Lane) -> None:
+        """Forget a lane that has nothing to do, and with it its engine."""
+        if not lane.waiting and not lane.batches:
+            self._lanes.pop(lane.engine, None)

@@ -158,6 +158,28 @@ def test_errors_reach_those_who_wait(engine: Engine, images: np.ndarray) -> None
     scheduler.close()
 
 
+def test_a_request_that_cannot_be_concluded_fails_alone(engine: Engine, images: np.ndarray) -> None:
+    """Others of its batch are answered, and nothing is left of either."""
+
+    def fail(logits: FloatArray, stop: Stop) -> object:
+        raise ZeroDivisionError
+
+    started = threading.Event()
+    slow = Slow(engine, 0.02, started.set)
+    scheduler = Scheduler(1)
+    first, good = (job(slow, images[:2], 2) for _ in range(2))  # type: ignore[arg-type]
+    bad = Job(slow, images[:2], 2, fail)  # type: ignore[arg-type]
+    scheduler.submit(first)
+    started.wait(SECONDS)
+    for each in (bad, good):
+        scheduler.submit(each)
+    assert len(good.future.result(SECONDS)) == 2
+    with pytest.raises(ZeroDivisionError):
+        bad.future.result(SECONDS)
+    scheduler.close()
+    assert not scheduler._lanes
+
+
 def test_a_small_request_overtakes_a_large_one(engine: Engine, images: np.ndarray) -> None:
     """Between the blocks of one that wants many draws, one that wants few is answered."""
     slow = Slow(engine, 0.01)
