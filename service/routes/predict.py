@@ -105,8 +105,8 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
         latest = None if deadline is None else time.monotonic() + deadline
 
         def prepare() -> Job:
-            begun = time.perf_counter()
             engine = planned.served.engine(planned.samples)
+            begun = time.perf_counter()
             shape, most = planned.served.manifest.input, catalog.settings.max_pixels
             images = np.stack([decode(data, shape, most, number) for number, data in enumerate(pictures)])
             conclude = partial(_conclude, planned, level_quantile, parameters.top_k)
