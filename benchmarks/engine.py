@@ -25,7 +25,6 @@ import numpy.typing as npt
 import onnx
 import torch
 import typer
-from onnx import numpy_helper
 
 from model_store.manifest import Manifest
 from model_store.store import Store, default_root
@@ -151,7 +150,7 @@ def _means(store: Store, manifest: Manifest) -> dict[str, onnx.ModelProto]:
     graphs = {}
     for level in manifest.levels:
         artifact = read_artifact(store.read_level(manifest, level.name))
-        means = [numpy_helper.from_array(weight.mean, weight.name) for weight in artifact.weights]
+        means = {weight.name: weight.mean for weight in artifact.weights}
         graphs[level.name] = with_constants(artifact.graph, means)
     return graphs
 

@@ -11,7 +11,6 @@ import threading
 from concurrent.futures import Executor
 
 import onnx
-from onnx import numpy_helper
 
 from service.artifact import Artifact, FloatArray
 from service.noise import noise
@@ -66,11 +65,7 @@ class Bank:
 def side_by_side(graph: onnx.ModelProto, draws: list[dict[str, FloatArray]]) -> onnx.ModelProto:
     """One graph with the network under each draw's weights, each with an output of its own, in their order."""
     own = {name for node in graph.graph.node for name in node.output} | draws[0].keys()
-    values = [
-        numpy_helper.from_array(value, f"{name}@{number}")
-        for number, weights in enumerate(draws)
-        for name, value in weights.items()
-    ]
+    values = {f"{name}@{n}": value for n, weights in enumerate(draws) for name, value in weights.items()}
     model = with_constants(graph, values)
     del model.graph.node[:], model.graph.output[:]
     for number in range(len(draws)):

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from onnx import numpy_helper
 from rich.table import Table
 
 from model_store.manifest import Calibration, Manifest
@@ -153,7 +152,7 @@ def _ask(
 
 
 def _pass(artifact: Artifact, threads: int) -> Way:
-    means = [numpy_helper.from_array(weight.mean, weight.name) for weight in artifact.weights]
+    means = {weight.name: weight.mean for weight in artifact.weights}
     network = _runtime(with_constants(artifact.graph, means).SerializeToString(), threads)
 
     def run(image_1HWC: Images) -> int:

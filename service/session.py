@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from onnx import numpy_helper
 
 from service.artifact import FloatArray
 from service.errors import ArtifactError
@@ -41,9 +42,9 @@ class Session:
         return found
 
 
-def with_constants(graph: onnx.ModelProto, constants: Sequence[onnx.TensorProto]) -> onnx.ModelProto:
-    """The graph with more initializers."""
+def with_constants(graph: onnx.ModelProto, constants: Mapping[str, FloatArray]) -> onnx.ModelProto:
+    """The graph with more initializers, by name."""
     model = onnx.ModelProto()
     model.CopyFrom(graph)
-    model.graph.initializer.extend(constants)
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     return model

@@ -25,7 +25,7 @@ from pruning.mask import weights_left
 from pruning.network import Network
 from pruning.trace import trace
 from service.artifact import read_artifact
-from service.bank import plain_network
+from service.session import Session, with_constants
 from training.architectures import architecture
 from training.data.images import Pixels
 from training.posterior import GaussianWeight, Posterior
@@ -103,6 +103,6 @@ def assert_same_draw(
     artifact = read_artifact(to_bytes(export(compaction.network)))
     constants = {f"{name}.weight": weight.numpy() for name, weight in compacted.items()}
     drawn = {weight.name: constants[weight.name] for weight in artifact.weights}
-    session = plain_network(artifact.graph, drawn)
-    assert_close(torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0]), expected, "ONNX Runtime")
+    (logits,) = Session(with_constants(artifact.graph, drawn)).run({"images": images.numpy()})
+    assert_close(torch.from_numpy(logits), expected, "ONNX Runtime")
     return compaction

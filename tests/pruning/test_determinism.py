@@ -17,7 +17,7 @@ from pruning.network import Network, depends_on_noise, shared_tensors
 from pruning.pruner import compacted
 from pruning.trace import trace
 from service.artifact import read_artifact
-from service.bank import plain_network
+from service.session import Session, with_constants
 from tests.same_draw import assert_close, network_of, random_images, random_pixels
 
 PIXELS = random_pixels(3, 16)
@@ -85,6 +85,6 @@ def test_the_file_has_what_is_shared_first_and_draws_the_same(network: Network) 
     artifact = read_artifact(to_bytes(model))
     weights = draw_weights(half, torch.Generator().manual_seed(5))
     drawn = {weight.name: weights[weight.name.removesuffix(".weight")].numpy() for weight in artifact.weights}
-    found = plain_network(artifact.graph, drawn).run(["logits"], {"images": IMAGES.numpy()})[0]
+    (found,) = Session(with_constants(artifact.graph, drawn)).run({"images": IMAGES.numpy()})
     assert_close(torch.from_numpy(found), forward(half, IMAGES, weights), "ONNX Runtime")
     assert len(artifact.weights) == len(network.weighted) - 3

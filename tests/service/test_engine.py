@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import numpy_helper
 
 from model_store.store import Store
 from service.arrangement import SIZES, arrange
@@ -53,8 +52,7 @@ def builders() -> Iterator[ThreadPoolExecutor]:
 
 def plain(artifact: Artifact, weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
     """Logits of the undivided graph under some weights."""
-    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
-    (logits,) = Session(with_constants(artifact.graph, constants)).run({"images": images})
+    (logits,) = Session(with_constants(artifact.graph, weights)).run({"images": images})
     return logits
 
 
@@ -102,7 +100,7 @@ def test_what_draws_share_runs_apart(artifact: Artifact) -> None:
 def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np.ndarray) -> None:
     """Weights that lost their scale become constants of the shared part, and nothing else changes."""
     first, *others = artifact.weights
-    graph = with_constants(artifact.graph, [numpy_helper.from_array(first.mean, first.name)])
+    graph = with_constants(artifact.graph, {first.name: first.mean})
     fixed = Artifact(graph, tuple(others), artifact.image_shape, artifact.num_classes)
     assert "Conv" in {node.op_type for node in split(fixed).shared.graph.node}
     with ThreadPoolExecutor(1) as builders:
@@ -114,7 +112,7 @@ def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np
 
 def test_a_network_without_noise_is_shared_to_the_last_layer(artifact: Artifact, images: np.ndarray) -> None:
     """All draws are equal then, and cost one pass."""
-    means = [numpy_helper.from_array(weight.mean, weight.name) for weight in artifact.weights]
+    means = {weight.name: weight.mean for weight in artifact.weights}
     fixed = Artifact(with_constants(artifact.graph, means), (), artifact.image_shape, artifact.num_classes)
     assert len(split(fixed).drawn.graph.node) == 1
     with ThreadPoolExecutor(1) as builders:
