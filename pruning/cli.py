@@ -25,6 +25,8 @@ from pruning.options import (
 
 if TYPE_CHECKING:
     from pruning.pruned import PrunedLevel
+    from pruning.pruner import Pruning
+    from pruning.subject import Subject
 
 app = typer.Typer(add_completion=False)
 
@@ -63,12 +65,10 @@ def prune_command(
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
 ) -> None:
     """Prune a run to levels, evaluate each, and publish them as one version."""
-    from pruning.choice import chosen, parse_cells
     from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
-    from pruning.pruned import PrunedLevel
-    from pruning.pruner import Pruner, Pruning, automatic
+    from pruning.pruner import Pruning
     from pruning.publication import publish
     from pruning.subject import Subject
     from training.errors import TrainingError
@@ -85,14 +85,7 @@ def prune_command(
         opened = Store.create(store)
         subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
-        made: list[PrunedLevel] = []
-        if from_study:
-            cells = parse_cells(levels, criterion, granularity, lambda: automatic(subject))
-            made = chosen(subject, from_study, cells, scale_budget)
-        else:
-            for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
-                made.append(PrunedLevel.of(subject, level, posterior, how, draws))
-                _say(made[-1])
+        made = _studied(subject, how, levels, from_study) if from_study else _pruned(subject, how, levels, draws)
         manifest = publish(opened, name, subject, made)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
@@ -102,6 +95,28 @@ def prune_command(
     console = Console()
     console.print(levels_table(manifest.levels))
     console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
+
+
+def _studied(subject: Subject, how: Pruning, levels: str, studies: list[Path]) -> list[PrunedLevel]:
+    """Levels that studies made."""
+    from pruning.choice import chosen, parse_cells
+    from pruning.pruner import automatic
+
+    cells = parse_cells(levels, how.criterion, how.granularity, lambda: automatic(subject))
+    return chosen(subject, studies, cells, how.scale_budget)
+
+
+def _pruned(subject: Subject, how: Pruning, levels: str, draws: int) -> list[PrunedLevel]:
+    """Levels made now; each is told of when it is there."""
+    from pruning.level import parse_levels
+    from pruning.pruned import PrunedLevel
+    from pruning.pruner import Pruner, automatic
+
+    made = []
+    for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
+        made.append(PrunedLevel.of(subject, level, posterior, how, draws))
+        _say(made[-1])
+    return made
 
 
 def _say(pruned: PrunedLevel) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from service.admission import STEPS, Admission
 from service.app import create_app
 from service.errors import OverloadedError
 from service.settings import Settings
+from tests.service.conftest import wait_until
 from tests.service.test_predict import PNG, ask, refusal
 
 
@@ -128,15 +131,16 @@ def test_afterwards_it_answers(digits_store: Path, example: bytes) -> None:
         assert ask(client, example)["predictions"]
 
 
-def test_degraded_answers_say_so(digits_store: Path, example: bytes) -> None:
+def test_degraded_answers_say_so(digits_store: Path, tmp_path: Path, example: bytes) -> None:
     """Fewer draws at first, then a more pruned level, for those who named none; what a request names it gets."""
-    app = create_app(Settings(store=digits_store, overload="degrade"))
+    store = tmp_path / "store"
+    shutil.copytree(digits_store, store)
+    (path,) = store.glob("digits/*/manifest.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"default_level": "p50"}))
+    app = create_app(Settings(store=store, overload="degrade"))
     with TestClient(app) as client:
-        assert ask(client, example, level="p50")["degraded"] is None
-        version = client.get("/models/digits").json()["manifest"]
-        dear = max(version["levels"], key=lambda level: level["multiply_adds"])["name"]
-        ask(client, example, level="p90", samples=4)  # its networks are there now
-        app.state.catalog.models["digits"][version["version"]].manifest.__dict__["default_level"] = "p50"
+        wait_until(lambda: client.get("/readyz").status_code == 200)  # the next level is warm then, too
+        assert ask(client, example)["degraded"] is None
         app.state.admission._step = STEPS - 1
         app.state.admission._since = float("inf")  # it stays there
         few = ask(client, example)
@@ -145,8 +149,8 @@ def test_degraded_answers_say_so(digits_store: Path, example: bytes) -> None:
         app.state.admission._step = STEPS
         other = ask(client, example)
         assert (other["level"], other["degraded"]) == ("p90", {"samples": 2, "instead_of": "p50"})
-        named = ask(client, example, level=dear)
-        assert (named["level"], named["degraded"]) == (dear, {"samples": 2, "instead_of": None})
+        named = ask(client, example, level="dense")
+        assert (named["level"], named["degraded"]) == ("dense", {"samples": 2, "instead_of": None})
         exact = ask(client, example, samples=9)
         assert exact["degraded"] is None
         assert exact["predictions"][0]["monte_carlo"]["draws"] == 9
