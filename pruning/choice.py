@@ -12,6 +12,7 @@ from pruning.fine_tuning import FineTuning
 from pruning.level import DENSE, Level, in_order
 from pruning.pruned import PrunedLevel
 from pruning.pruner import Pruning, compacted
+from pruning.scale_budgets import ScaleBudgets
 from pruning.study import identity
 from pruning.subject import Subject
 
@@ -33,15 +34,14 @@ def parse_cells(
     return [cells[level] for level in in_order(cells)]
 
 
-def chosen(subject: Subject, folders: Sequence[Path], cells: list[Cell], scale_budget: float) -> list[PrunedLevel]:
-    """The cells as levels, each from the first of the studies that has it, as it is.
+def chosen(subject: Subject, folders: Sequence[Path], cells: list[Cell], budgets: ScaleBudgets) -> list[PrunedLevel]:
+    """The cells as levels, each from the first of the studies that has it.
 
-    Those of `channel` granularity, which are there to be fast, lose scales as far as the budget allows, and are
-    evaluated anew.
+    Those with a budget lose scales as far as it allows, and are evaluated anew.
 
     Raises StudyError where a study is of another run, or none has a cell finished; it says which ones there are.
     """
-    return [_level(subject, folders, cell, scale_budget) for cell in cells]
+    return [_level(subject, folders, cell, budgets.of(cell.level)) for cell in cells]
 
 
 def _level(subject: Subject, folders: Sequence[Path], cell: Cell, scale_budget: float) -> PrunedLevel:
@@ -56,9 +56,8 @@ def _level(subject: Subject, folders: Sequence[Path], cell: Cell, scale_budget: 
         if cell.level == DENSE:
             return PrunedLevel(DENSE, None, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
         ranking, tuning, draws = _settings(folder, settings)
-        fewer = scale_budget if cell.granularity == "channel" else 0.0
-        how = Pruning(cell.criterion, cell.granularity, ranking, tuning, fewer)
-        if fewer > 0:
+        how = Pruning(cell.criterion, cell.granularity, ranking, tuning, scale_budget)
+        if scale_budget > 0:
             return PrunedLevel.of(subject, cell.level, posterior, how, draws)
         return PrunedLevel(cell.level, how, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
     there = sorted({path.parent.name for folder in folders for path in (folder / "cells").glob("*/figures.json")})

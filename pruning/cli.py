@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ from pruning.options import (
 if TYPE_CHECKING:
     from pruning.pruned import PrunedLevel
     from pruning.pruner import Pruning
+    from pruning.scale_budgets import ScaleBudgets
     from pruning.subject import Subject
 
 app = typer.Typer(add_completion=False)
@@ -52,14 +54,12 @@ def prune_command(
         typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; may be given again."),
     ] = None,
     scale_budget: Annotated[
-        float,
+        str,
         typer.Option(
-            min=0.0,
-            max=0.83,
-            help="How far answers may move, in Jensen-Shannon distance, for layers without scales; "
-            "of a study's levels, those of channels.",
+            help="How far answers may move, in Jensen-Shannon distance, for layers without scales: "
+            "0.05, or p80=0.04,x4=0.07."
         ),
-    ] = 0.0,
+    ] = "0",
     store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
@@ -70,12 +70,14 @@ def prune_command(
     from pruning.level import parse_levels
     from pruning.pruner import Pruning
     from pruning.publication import publish
+    from pruning.scale_budgets import ScaleBudgets
     from pruning.subject import Subject
     from training.errors import TrainingError
     from training.run import Run
 
     try:
-        how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation), scale_budget)
+        how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
+        budgets = ScaleBudgets.parse(scale_budget)
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
         if not from_study:
@@ -85,7 +87,11 @@ def prune_command(
         opened = Store.create(store)
         subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
-        made = _studied(subject, how, levels, from_study) if from_study else _pruned(subject, how, levels, draws)
+        made = (
+            _studied(subject, how, budgets, levels, from_study)
+            if from_study
+            else _pruned(subject, how, budgets, levels, draws)
+        )
         manifest = publish(opened, name, subject, made)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
@@ -97,24 +103,29 @@ def prune_command(
     console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
 
 
-def _studied(subject: Subject, how: Pruning, levels: str, studies: list[Path]) -> list[PrunedLevel]:
+def _studied(
+    subject: Subject, how: Pruning, budgets: ScaleBudgets, levels: str, studies: list[Path]
+) -> list[PrunedLevel]:
     """Levels that studies made."""
     from pruning.choice import chosen, parse_cells
     from pruning.pruner import automatic
 
     cells = parse_cells(levels, how.criterion, how.granularity, lambda: automatic(subject))
-    return chosen(subject, studies, cells, how.scale_budget)
+    budgets.check([cell.level for cell in cells])
+    return chosen(subject, studies, cells, budgets)
 
 
-def _pruned(subject: Subject, how: Pruning, levels: str, draws: int) -> list[PrunedLevel]:
+def _pruned(subject: Subject, how: Pruning, budgets: ScaleBudgets, levels: str, draws: int) -> list[PrunedLevel]:
     """Levels made now; each is told of when it is there."""
     from pruning.level import parse_levels
     from pruning.pruned import PrunedLevel
     from pruning.pruner import Pruner, automatic
 
-    made = []
-    for level, posterior in Pruner(subject, how).levels(parse_levels(levels, lambda: automatic(subject))):
-        made.append(PrunedLevel.of(subject, level, posterior, how, draws))
+    parsed, made = parse_levels(levels, lambda: automatic(subject)), []
+    budgets.check(parsed)
+    for level, posterior in Pruner(subject, how).levels(parsed):
+        within = replace(how, scale_budget=budgets.of(level))
+        made.append(PrunedLevel.of(subject, level, posterior, within, draws))
         _say(made[-1])
     return made
 

@@ -31,7 +31,7 @@ class PrunedLevel:
     def of(cls, subject: Subject, level: Level, posterior: Posterior, how: Pruning, draws: int) -> PrunedLevel:
         """Compact the level's posterior and evaluate it with so many draws an image."""
         network = compacted(subject.trace(posterior))
-        if how.scale_budget > 0 and level != DENSE:  # what all levels are compared with stays as it is
+        if how.scale_budget > 0:
             images = subject.dataset.calibration.spread(SCALE_IMAGES).pixels
             network = determine(network, images, how.scale_budget, SCALE_DRAWS, subject.recipe.seed).network
         evaluation = evaluate(network, subject.dataset, draws, subject.recipe.seed, name=level.name)

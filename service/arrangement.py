@@ -1,55 +1,78 @@
-"""How many draws of a level one graph holds: what a first block of draws takes longest to answer is tried out at load.
+"""How a level is computed on this machine, tried out at load: draws a graph, and threads for what draws share.
 
 Every arrangement gives the same bits, so that replicas may choose differently. Others were measured and are not here:
-grouped convolutions, and threads inside a network (docs/decisions).
+grouped convolutions, threads inside the networks of draws, and numbers of half or a quarter of the length
+(docs/decisions).
 """
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from service.artifact import Artifact
 from service.bank import Bank
 from service.engine import Engine
+from service.session import Arrays, Session
 from service.settlement import BLOCKS
 
-log = logging.getLogger("slimbayes.service")
 # Each divides the first block, so that no draw is computed for nothing.
 SIZES = (1, 2, 4)
 ROUNDS = 5
-# What a larger pack must save to be worth its memory in one piece.
-WORTH = 0.97
+# What a larger pack must save to be worth its memory in one piece, and more threads to be worth theirs.
+WORTH, WORTH_THREADS = 0.97, 0.9
+Key = TypeVar("Key")
 
 
 def arrange(artifact: Artifact, key: str, builders: Executor, num_workers: int) -> Engine:
-    """The engine whose packs answer a first block of draws soonest on so many threads.
+    """The engine that answers a first block of draws soonest on so many threads.
 
     Raises ArtifactError where ONNX Runtime cannot load the file.
     """
-    engines = [Engine(Bank(artifact, key, size), builders) for size in SIZES]
-    for engine in engines:
-        engine.prepare(engine.bank.size)
-    seconds = dict.fromkeys(engines, np.inf)
-    image = np.zeros((1, *artifact.image_shape), np.uint8)
+    image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
+    engine = _packed(artifact, key, builders, num_workers, image_1HWC)
+    if num_workers > 1:
+        engine.bank.wide = _widened(engine.bank, num_workers, image_1HWC)
+    return engine
+
+
+def _packed(
+    artifact: Artifact, key: str, builders: Executor, num_workers: int, image_1HWC: npt.NDArray[np.uint8]
+) -> Engine:
+    """The engine with the number of draws a graph whose first block takes least."""
+    engines = {size: Engine(Bank(artifact, key, size), builders) for size in SIZES}
+    for size, engine in engines.items():
+        engine.prepare(size)
+    features = engines[SIZES[0]].shared(image_1HWC)
+    pack = _seconds({size: partial(engine.run, 0, features) for size, engine in engines.items()})
+    block = {size: seconds * -(-BLOCKS[0] // (size * num_workers)) for size, seconds in pack.items()}
+    best = SIZES[0]
+    for size in SIZES[1:]:
+        if block[size] < WORTH * block[best]:
+            best = size
+    return engines[best]
+
+
+def _widened(bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.uint8]) -> Session | None:
+    """What draws share, on all threads; None where that is not faster, or rounds otherwise."""
+    wide, feed = Session(bank.split.shared, num_workers), Arrays(images=image_1HWC)
+    seconds = _seconds({session: partial(session.run, feed) for session in (bank.shared, wide)})
+    same = all(map(np.array_equal, wide.run(feed), bank.shared.run(feed)))
+    return wide if same and seconds[wide] < WORTH_THREADS * seconds[bank.shared] else None
+
+
+def _seconds(ways: Mapping[Key, Callable[[], object]]) -> dict[Key, float]:
+    """The shortest time of each, all in turn."""
+    seconds = dict.fromkeys(ways, np.inf)
     for _ in range(ROUNDS):
-        for engine in engines:
-            features = engine.shared(image)
+        for key, way in ways.items():
             begun = perf_counter()
-            engine.run(0, features)
-            packs = BLOCKS[0] // engine.bank.size
-            took = (perf_counter() - begun) * -(-packs // num_workers)
-            seconds[engine] = min(seconds[engine], took)
-    best = engines[0]
-    for engine in engines[1:]:
-        if seconds[engine] < WORTH * seconds[best]:
-            best = engine
-    log.info(
-        "%s draws a graph: %s",
-        best.bank.size,
-        ", ".join(f"{e.bank.size}: {1000 * s:.3f} ms" for e, s in seconds.items()),
-    )
-    return best
+            way()
+            seconds[key] = min(seconds[key], perf_counter() - begun)
+    return seconds

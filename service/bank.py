@@ -22,20 +22,26 @@ SESSION_BYTES = 64 * 2**10
 
 
 class Bank:
-    """Networks drawn from one artifact, built when they are first needed and kept; pack n has draws n·size and on."""
+    """Networks drawn from one artifact, built when they are first needed and kept; pack n has draws n·size and on.
+
+    `shared` is what comes before them, `wide` the same on several threads, where that is of use.
+    """
 
     def __init__(self, artifact: Artifact, key: str, size: int = 1) -> None:
         self.artifact, self.key, self.size = artifact, key, size
         self.split: Split = split(artifact)
         self.shared = Session(self.split.shared)
+        self.wide: Session | None = None
         self.packs: list[Session] = []
+        self._drawn_bytes = sum(weight.mean.nbytes for weight in artifact.weights)
+        self._shared_bytes = sum(len(tensor.raw_data) for tensor in self.split.shared.graph.initializer)
         self.lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """About what the packs take in memory: weights, the same laid out anew, and the rest of a session."""
-        weights = sum(weight.mean.nbytes for weight in self.artifact.weights)
-        return len(self.packs) * (2 * weights * self.size + SESSION_BYTES)
+        """About what the sessions take in memory: weights, the same laid out anew, and the rest of a session."""
+        drawn = len(self.packs) * (2 * self._drawn_bytes * self.size + SESSION_BYTES)
+        return drawn + (1 if self.wide is None else 2) * (2 * self._shared_bytes + SESSION_BYTES)
 
     def weights(self, draw: int) -> dict[str, FloatArray]:
         """The weights of one draw, by name."""

@@ -39,9 +39,13 @@ class Engine:
         """Whether the networks for so many draws are there."""
         return len(self.bank.packs) * self.bank.size >= draws
 
-    def shared(self, images_NHWC: npt.NDArray[np.uint8]) -> list[FloatArray]:
-        """What every draw has in common, from images uint8 [N, H, W, C]: arrays [N, …]."""
-        return self.bank.shared.run({"images": images_NHWC})
+    def shared(self, images_NHWC: npt.NDArray[np.uint8], *, alone: bool = False) -> list[FloatArray]:
+        """What every draw has in common, from images uint8 [N, H, W, C]: arrays [N, …].
+
+        `alone` where nothing else is computed meanwhile: then other threads may help, and the bits are the same.
+        """
+        session = self.bank.wide if alone and self.bank.wide else self.bank.shared
+        return session.run({"images": images_NHWC})
 
     def run(self, pack: int, features: Sequence[FloatArray]) -> list[FloatArray]:
         """Logits float32 [N, K] for each draw of a pack that is prepared."""

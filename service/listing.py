@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from model_store.manifest import Level, Metrics
+from service.bank import Bank
 from service.catalog import Catalog
 from service.served import ServedLevel, ServedVersion
 
@@ -22,8 +23,18 @@ class LatencyListing(BaseModel):
     count: int
 
 
+class Arrangement(BaseModel):
+    """How this process found it fastest to compute a level."""
+
+    draws_per_graph: int = Field(description="Draws that run side by side in one graph.")
+    shared_threads: int = Field(description="Threads for what all draws share, where nothing else is computed.")
+
+
 class LevelListing(BaseModel):
-    """One level; `pareto` where no other level is both at least as accurate and at least as cheap."""
+    """One level; `pareto` where no other level is both at least as accurate and at least as cheap.
+
+    `arrangement` is null until the level's networks are built.
+    """
 
     name: str
     sparsity: float
@@ -32,6 +43,7 @@ class LevelListing(BaseModel):
     multiply_adds: int
     metrics: Metrics
     latency_ms: LatencyListing
+    arrangement: Arrangement | None
     pareto: bool
 
 
@@ -124,5 +136,12 @@ def _list_level(served: ServedLevel, on_front: bool) -> LevelListing:
         multiply_adds=level.multiply_adds,
         metrics=level.metrics,
         latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
+        arrangement=_list_arrangement(served.bank),
         pareto=on_front,
     )
+
+
+def _list_arrangement(bank: Bank | None) -> Arrangement | None:
+    if bank is None:
+        return None
+    return Arrangement(draws_per_graph=bank.size, shared_threads=(bank.wide or bank.shared).threads)

@@ -2,7 +2,8 @@
 
 A thread that is free takes the level that has had the least time, and of its images those that came first and stand at
 the same draw, from one request or many; an image counts as come later by the time that it already had. The thread
-computes what their draws share, offers the packs of their next draws to the other threads, and takes part. Whoever
+computes what their draws share, with the others' help where they have nothing to do, offers the packs of their next
+draws to the other threads, and takes part. Whoever
 finishes last looks which images are answered; the others queue again. So a lone request waits for nobody, a long one
 lets others pass between its blocks of draws, and an image has the same draws in whatever company.
 """
@@ -126,7 +127,8 @@ class Scheduler:
             images = lane.take()
             if images:
                 lane.batches += 1
-                return partial(self._begin, lane, images)
+                alone = not self._running and not any(other.waiting for other in self._lanes.values())
+                return partial(self._begin, lane, images, alone)
             self._drop_idle(lane)
         return None
 
@@ -139,10 +141,10 @@ class Scheduler:
         lane.put(images, front=front)
         self._wake.notify()
 
-    def _begin(self, lane: Lane, images: list[Image]) -> None:
+    def _begin(self, lane: Lane, images: list[Image], alone: bool) -> None:
         begun = perf_counter()
         try:
-            features = self._features(lane.engine, images)
+            features = self._features(lane.engine, images, alone)
         except Exception as error:  # whatever it is, somebody waits for it
             return self._leave(lane, images, error)
         size, drawn = lane.engine.bank.size, images[0].drawn
@@ -154,10 +156,10 @@ class Scheduler:
             self._wake.notify(len(batch.packs) - 1)
         return self._run(batch, batch.packs[0])
 
-    def _features(self, engine: Engine, images: list[Image]) -> list[FloatArray]:
+    def _features(self, engine: Engine, images: list[Image], alone: bool) -> list[FloatArray]:
         if images[0].drawn:
             return [np.stack(each) for each in zip(*(image.features for image in images), strict=True)]
-        features = engine.shared(np.stack([image.pixels for image in images]))
+        features = engine.shared(np.stack([image.pixels for image in images]), alone=alone)
         for number, image in enumerate(images):
             image.features = [each[number] for each in features]
         return features

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from model_store.errors import StoreError
 from model_store.manifest import Level, Manifest
 from service.arrangement import arrange
+from service.bank import Bank
 from service.engine import Engine
 from service.errors import ArtifactError, UnknownNameError
 from service.latency import Latency
@@ -66,6 +67,11 @@ class ServedLevel:
         """Whether `engine` would give one at once."""
         engine = self._engine
         return engine is not None and engine.prepared(draws)
+
+    @property
+    def bank(self) -> Bank | None:
+        """The networks that there are now."""
+        return None if self._engine is None else self._engine.bank
 
     def warm(self) -> None:
         """Build the bank of default draws."""

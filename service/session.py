@@ -1,4 +1,4 @@
-"""An ONNX graph made ready to run: on the calling thread, fully optimised, and silent between runs."""
+"""An ONNX graph made ready to run: fully optimised, and silent between runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 class Session:
-    """A network on one thread; safe to run from several at once. It takes and gives arrays by name."""
+    """A network on the calling thread, or on `threads` with it; safe to run from several threads at once.
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        """Raise ArtifactError where ONNX Runtime cannot load it."""
+    It takes and gives arrays by name. Raises ArtifactError where ONNX Runtime cannot load it.
+    """
+
+    def __init__(self, model: onnx.ModelProto, threads: int = 1) -> None:
+        self.threads = threads
         options = onnxruntime.SessionOptions()
-        # Networks on one thread each, several at once, beat one on several threads, which wait for each other.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # What a run needed goes back, so that one large batch does not stay for good.
         options.enable_cpu_mem_arena = False

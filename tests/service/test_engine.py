@@ -10,13 +10,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from model_store.store import Store
+from model_store.store import ZOO, Store
 from service.arrangement import SIZES, arrange
-from service.artifact import Artifact, read_artifact
+from service.artifact import Artifact, FloatArray, read_artifact
 from service.bank import Bank
 from service.engine import Engine
 from service.noise import noise
-from service.session import Session, with_constants
+from service.session import Arrays, Session, with_constants
 from service.split import split
 from service.uncertainty import softmax
 
@@ -38,6 +38,15 @@ def artifact(data: bytes) -> Artifact:
 
 
 @pytest.fixture(scope="module")
+def zoo_level() -> Artifact:
+    """The zoo's level x4, whose first layers are deterministic."""
+    store = Store.open(ZOO)
+    (name,) = store.models()
+    manifest = store.manifest(name, store.resolve(name))
+    return read_artifact(store.read_level(manifest, "x4"))
+
+
+@pytest.fixture(scope="module")
 def images() -> np.ndarray:
     """Four pictures of noise."""
     return np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
@@ -48,6 +57,17 @@ def builders() -> Iterator[ThreadPoolExecutor]:
     """Two threads that build."""
     with ThreadPoolExecutor(2) as executor:
         yield executor
+
+
+class CountingSession(Session):
+    """A session that counts its runs."""
+
+    runs = 0
+
+    def run(self, feed: Arrays) -> list[FloatArray]:
+        """As it is, counted."""
+        self.runs += 1
+        return super().run(feed)
 
 
 def plain(artifact: Artifact, weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
@@ -108,6 +128,21 @@ def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np
         logits = Engine(bank, builders).draws(images, 4)
     single = np.stack([plain(fixed, bank.weights(draw), images) for draw in range(4)])
     np.testing.assert_allclose(logits, single, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_shared_may_take_more_threads(zoo_level: Artifact, builders: ThreadPoolExecutor) -> None:
+    """The same bits, and used only by who is alone."""
+    engine = Engine(Bank(zoo_level, KEY), builders)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    narrow, before = engine.shared(pixels), engine.bank.nbytes
+    assert max(array.ndim for array in narrow) == 4
+    engine.bank.wide = wide = CountingSession(engine.bank.split.shared, 2)
+    assert (engine.bank.shared.threads, wide.threads) == (1, 2)
+    assert engine.bank.nbytes > before
+    for one, other in zip(narrow, engine.shared(pixels, alone=True), strict=True):
+        np.testing.assert_array_equal(one, other)
+    engine.shared(pixels)
+    assert wide.runs == 1
 
 
 def test_a_network_without_noise_is_shared_to_the_last_layer(artifact: Artifact, images: np.ndarray) -> None:

@@ -9,6 +9,8 @@ from fastapi.testclient import TestClient
 
 from model_store.manifest import Level
 from model_store.store import Store
+from service.arrangement import SIZES
+from service.cores import usable_cores
 from service.listing import pareto
 from tests.service.test_predict import ask, refusal
 
@@ -41,6 +43,15 @@ def test_latency_counts_requests(client: TestClient, example: bytes) -> None:
     after = seen()
     assert after["count"] == before + 3
     assert 0 < after["p50"] <= after["p95"]
+
+
+def test_arrangement(client: TestClient, example: bytes) -> None:
+    """How a level that has answered is computed here."""
+    ask(client, example, level="p50")
+    levels = client.get("/models/digits").json()["versions"][0]["levels"]
+    found = next(level for level in levels if level["name"] == "p50")["arrangement"]
+    assert found["draws_per_graph"] in SIZES
+    assert 1 <= found["shared_threads"] <= usable_cores()
 
 
 def test_one_version_with_its_manifest(client: TestClient, digits_store: Path) -> None:

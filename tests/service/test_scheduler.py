@@ -60,10 +60,12 @@ class Slow:
     def __init__(self, engine: Engine, seconds: float, before: Callable[[], None] = lambda: None) -> None:
         self.engine, self.seconds, self.before = engine, seconds, before
         self.bank, self.pace, self.runs = engine.bank, seconds / 2, 0
+        self.alone: list[bool] = []
 
-    def shared(self, images: np.ndarray) -> list[FloatArray]:
+    def shared(self, images: np.ndarray, *, alone: bool = False) -> list[FloatArray]:
         """The other's."""
-        return self.engine.shared(images)
+        self.alone.append(alone)
+        return self.engine.shared(images, alone=alone)
 
     def run(self, pack: int, features: list[FloatArray]) -> list[FloatArray]:
         """The other's, later."""
@@ -104,6 +106,25 @@ def test_each_image_stops_by_itself(engine: Engine, scheduler: Scheduler, images
         scheduler.submit(alone)
         ((logits, _),) = alone.future.result(SECONDS)
         assert len(logits) == used[number]
+
+
+def test_who_is_alone_may_have_all_threads(engine: Engine, images: np.ndarray) -> None:
+    """A request that finds the scheduler idle, and none that comes while another is computed."""
+    scheduler, first = Scheduler(2), threading.Event()
+    slow, other = Slow(engine, 0.1, first.set), Slow(engine, 0.0)
+    jobs = [job(slow, images[:1], 2), job(other, images[:1], 2)]  # type: ignore[arg-type]
+    scheduler.submit(jobs[0])
+    assert first.wait(SECONDS)
+    scheduler.submit(jobs[1])
+    for each in jobs:
+        each.future.result(SECONDS)
+    last = job(other, images[:1], 2)  # type: ignore[arg-type]
+    scheduler.close()
+    scheduler = Scheduler(2)
+    scheduler.submit(last)
+    last.future.result(SECONDS)
+    scheduler.close()
+    assert (slow.alone, other.alone) == ([True], [False, True])
 
 
 def test_deadlines(engine: Engine, images: np.ndarray) -> None:
