@@ -196,7 +196,7 @@ def _quality(
     assert level is not None
     calibration = level.calibration
     with ThreadPoolExecutor(threads) as builders:
-        artifact = read_artifact(store.read_level(manifest, name))
+        artifact = read_artifact(store.read_level(manifest, name), level.roundings)
         engine = arrange(artifact, draw_key(manifest.version, name), builders, threads)
         engine.prepare(MANY)
         parts = np.array_split(test_NHWC, 40)

@@ -4,7 +4,8 @@
 
 The posterior is drawn at random and pruned by channels, layer by layer; at each level once as it is, and with all but
 the last one or two weights deterministic, so that all before is computed once for all draws. Random networks never
-agree with themselves, so that adaptive draws say nothing here and are left out.
+agree with themselves, so that adaptive draws say nothing here and are left out. `--eight-bits` computes the levels so,
+the dense network never.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from model_store.manifest import Calibration
 from pruning.budget import Budget
 from pruning.criteria import criterion
 from pruning.determinism import without_scales
-from pruning.export import export, to_bytes
+from pruning.export import export, roundings, to_bytes
 from pruning.granularity import granularity
 from pruning.latency import Timings
 from pruning.level import DENSE, parse_levels
 from pruning.narrowing import fitted
 from pruning.network import Network, depends_on_noise
 from pruning.pruner import compacted
+from pruning.quantization import quantise
 from pruning.trace import trace
 from service.bench import Entrant, as_json, contest
 from service.cores import usable_cores
@@ -45,13 +47,16 @@ def main(
     levels: Annotated[str, typer.Option(help="Levels of channel granularity.")] = "x4,x10",
     draws: Annotated[int, typer.Option(help="Draws of an answer.")] = 32,
     rounds: Annotated[int, typer.Option(help="Rounds, of five answers a way.")] = 10,
+    eight_bits: Annotated[bool, typer.Option("--eight-bits", help="Convolutions of levels in eight bits.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
     """Time every way to answer and set it beside its arithmetic, the share of the dense network's multiply-adds."""
     networks = pruned(arch, levels)
+    if eight_bits:
+        networks = {name: each if name == "dense" else in_eight_bits(each) for name, each in networks.items()}
     work = {name: (network.multiply_adds - shared(network), shared(network)) for name, network in networks.items()}
     entered = [
-        Entrant(name, to_bytes(export(network)), "ab" * 32, draws, tuple("0123456789"), CALIBRATION)
+        Entrant(name, to_bytes(export(network)), "ab" * 32, draws, tuple("0123456789"), CALIBRATION, roundings(network))
         for name, network in networks.items()
     ]
     shape = (64, SIDE, SIDE, 3)
@@ -71,6 +76,7 @@ def main(
     if json_file is not None:
         document: dict[str, Any] = {
             "weights": "random",
+            "eight_bits": eight_bits,
             "threads": threads,
             "multiply_adds_each_and_once": work,
         } | as_json(rows)
@@ -82,6 +88,12 @@ def shared(network: Network) -> int:
     """Multiply-adds of what all draws have in common."""
     random = depends_on_noise(network)
     return sum(n.positions * n.weight.mean.numel() for name, n in network.weighted.items() if name not in random)
+
+
+def in_eight_bits(network: Network) -> Network:
+    """With ranges from noise."""
+    noise = np.random.default_rng(1).integers(0, 256, (8, SIDE, SIDE, 3), dtype=np.uint8)
+    return quantise(network, torch.from_numpy(noise), 2, torch.Generator().manual_seed(0))
 
 
 CALIBRATION = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0)

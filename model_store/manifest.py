@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.version import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 LevelName = Annotated[str, StringConstraints(pattern=ALIAS_OR_LEVEL)]
@@ -123,12 +123,21 @@ class Reference(Strict):
     mutual_information: Histogram
 
 
+class Rounding(Strict):
+    """How a tensor x is rounded to uint8: round(x / scale) + zero_point, halves to the even number."""
+
+    scale: Annotated[float, Field(ge=1e-30, le=1e30)]
+    zero_point: Annotated[int, Field(ge=0, le=255)]
+
+
 class Level(Strict):
     """One pruning level: its file, what was removed, what is left, how good it is.
 
     `sparsity` is the fraction of the dense network's random weights that were removed; `parameters` counts what
     is left and not zero; `multiply_adds` is the work of one draw for one image. `shared` names the tensors at which the
-    part of the graph ends that is the same for every draw; the first schema did not have it.
+    part of the graph ends that is the same for every draw; the first schema did not have it. `roundings` are those of
+    the tensors between convolutions, where these are to be computed in eight bits, as they were for all figures here;
+    from the third schema on.
     """
 
     name: LevelName
@@ -141,6 +150,7 @@ class Level(Strict):
     parameters: Count
     multiply_adds: Count
     shared: tuple[str, ...] = ()
+    roundings: dict[str, Rounding] = Field(default_factory=dict)
     metrics: Metrics
     calibration: Calibration
     monte_carlo: MonteCarlo
@@ -157,7 +167,7 @@ class Level(Strict):
 class Manifest(Strict):
     """One version of one model."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     model: ModelName
     version: VersionName
     created: AwareDatetime
@@ -177,7 +187,7 @@ class Manifest(Strict):
             raise ValueError("two classes share a name")
         for level in self.levels if self.schema_version >= 2 else ():
             missing = {"aps_quantiles", "out_of_distribution"} - level.calibration.model_fields_set
-            missing |= {"shared"} - level.model_fields_set
+            missing |= {"shared", *(["roundings"] if self.schema_version >= 3 else [])} - level.model_fields_set
             if missing:
                 raise ValueError(f"level {level.name} needs {', '.join(sorted(missing))}")
         if self.default_level not in names:

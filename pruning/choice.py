@@ -9,10 +9,10 @@ from typing import Any
 from pruning.cell import Cell, Cells, read_settings
 from pruning.errors import LevelError, StudyError
 from pruning.fine_tuning import FineTuning
+from pruning.finishing import Finishing
 from pruning.level import DENSE, Level, in_order
 from pruning.pruned import PrunedLevel
 from pruning.pruner import Pruning, compacted
-from pruning.scale_budgets import ScaleBudgets
 from pruning.study import identity
 from pruning.subject import Subject
 
@@ -34,17 +34,17 @@ def parse_cells(
     return [cells[level] for level in in_order(cells)]
 
 
-def chosen(subject: Subject, folders: Sequence[Path], cells: list[Cell], budgets: ScaleBudgets) -> list[PrunedLevel]:
+def chosen(subject: Subject, folders: Sequence[Path], cells: list[Cell], finishing: Finishing) -> list[PrunedLevel]:
     """The cells as levels, each from the first of the studies that has it.
 
-    Those with a budget lose scales as far as it allows, and are evaluated anew.
+    Those that are finished otherwise than in the study, which changes nothing, are evaluated anew.
 
     Raises StudyError where a study is of another run, or none has a cell finished; it says which ones there are.
     """
-    return [_level(subject, folders, cell, budgets.of(cell.level)) for cell in cells]
+    return [_level(subject, folders, cell, finishing) for cell in cells]
 
 
-def _level(subject: Subject, folders: Sequence[Path], cell: Cell, scale_budget: float) -> PrunedLevel:
+def _level(subject: Subject, folders: Sequence[Path], cell: Cell, finishing: Finishing) -> PrunedLevel:
     for folder in folders:
         settings, kept = read_settings(folder / "study.json"), Cells(folder / "cells")
         if settings.get("posterior") != identity(subject.posterior):
@@ -56,8 +56,9 @@ def _level(subject: Subject, folders: Sequence[Path], cell: Cell, scale_budget: 
         if cell.level == DENSE:
             return PrunedLevel(DENSE, None, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
         ranking, tuning, draws = _settings(folder, settings)
-        how = Pruning(cell.criterion, cell.granularity, ranking, tuning, scale_budget)
-        if scale_budget > 0:
+        pruned = Pruning(cell.criterion, cell.granularity, ranking, tuning)
+        how = finishing.of(pruned, cell.level)
+        if how != pruned:
             return PrunedLevel.of(subject, cell.level, posterior, how, draws)
         return PrunedLevel(cell.level, how, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
     there = sorted({path.parent.name for folder in folders for path in (folder / "cells").glob("*/figures.json")})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,9 +24,9 @@ from pruning.options import (
 )
 
 if TYPE_CHECKING:
+    from pruning.finishing import Finishing
     from pruning.pruned import PrunedLevel
     from pruning.pruner import Pruning
-    from pruning.scale_budgets import ScaleBudgets
     from pruning.subject import Subject
 
 app = typer.Typer(add_completion=False)
@@ -60,6 +59,9 @@ def prune_command(
             "0.05, or p80=0.04,x4=0.07."
         ),
     ] = "0",
+    eight_bits: Annotated[
+        str, typer.Option(help="Levels to compute in eight bits, such as p80,p90, or all.  [default: none]")
+    ] = "",
     store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
@@ -67,17 +69,17 @@ def prune_command(
     """Prune a run to levels, evaluate each, and publish them as one version."""
     from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
+    from pruning.finishing import Finishing
     from pruning.level import parse_levels
     from pruning.pruner import Pruning
     from pruning.publication import publish
-    from pruning.scale_budgets import ScaleBudgets
     from pruning.subject import Subject
     from training.errors import TrainingError
     from training.run import Run
 
     try:
         how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
-        budgets = ScaleBudgets.parse(scale_budget)
+        finishing = Finishing.parse(scale_budget, eight_bits)
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
         if not from_study:
@@ -88,9 +90,9 @@ def prune_command(
         subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
         made = (
-            _studied(subject, how, budgets, levels, from_study)
+            _studied(subject, how, finishing, levels, from_study)
             if from_study
-            else _pruned(subject, how, budgets, levels, draws)
+            else _pruned(subject, how, finishing, levels, draws)
         )
         manifest = publish(opened, name, subject, made)
         if alias is not None:
@@ -104,28 +106,27 @@ def prune_command(
 
 
 def _studied(
-    subject: Subject, how: Pruning, budgets: ScaleBudgets, levels: str, studies: list[Path]
+    subject: Subject, how: Pruning, finishing: Finishing, levels: str, studies: list[Path]
 ) -> list[PrunedLevel]:
     """Levels that studies made."""
     from pruning.choice import chosen, parse_cells
     from pruning.pruner import automatic
 
     cells = parse_cells(levels, how.criterion, how.granularity, lambda: automatic(subject))
-    budgets.check([cell.level for cell in cells])
-    return chosen(subject, studies, cells, budgets)
+    finishing.check([cell.level for cell in cells])
+    return chosen(subject, studies, cells, finishing)
 
 
-def _pruned(subject: Subject, how: Pruning, budgets: ScaleBudgets, levels: str, draws: int) -> list[PrunedLevel]:
+def _pruned(subject: Subject, how: Pruning, finishing: Finishing, levels: str, draws: int) -> list[PrunedLevel]:
     """Levels made now; each is told of when it is there."""
     from pruning.level import parse_levels
     from pruning.pruned import PrunedLevel
     from pruning.pruner import Pruner, automatic
 
     parsed, made = parse_levels(levels, lambda: automatic(subject)), []
-    budgets.check(parsed)
+    finishing.check(parsed)
     for level, posterior in Pruner(subject, how).levels(parsed):
-        within = replace(how, scale_budget=budgets.of(level))
-        made.append(PrunedLevel.of(subject, level, posterior, within, draws))
+        made.append(PrunedLevel.of(subject, level, posterior, finishing.of(how, level), draws))
         _say(made[-1])
     return made
 

@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from model_store.manifest import Rounding
 from pruning.network import (
     IMAGES,
     Add,
@@ -64,8 +65,19 @@ def export(network: Network) -> onnx.ModelProto:
 
 def shared_parts(network: Network) -> tuple[str, ...]:
     """The tensors of the exported graph at which the part ends that every draw shares."""
-    final = {network.output: "logits", IMAGES: "pixels"}
-    return tuple(final.get(name, name) for name in shared_tensors(network))
+    return tuple(_exported(network, name) for name in shared_tensors(network))
+
+
+def roundings(network: Network) -> dict[str, Rounding]:
+    """How tensors of the exported graph are rounded, by name; nothing where all is computed in float32."""
+    return {
+        _exported(network, name): Rounding(scale=each.scale, zero_point=each.zero_point)
+        for name, each in network.roundings.items()
+    }
+
+
+def _exported(network: Network, name: str) -> str:
+    return {network.output: "logits", IMAGES: "pixels"}.get(name, name)
 
 
 def gaussian_weight() -> onnx.FunctionProto:

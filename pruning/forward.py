@@ -1,8 +1,12 @@
-"""The graph's forward pass in torch, for given weights: the reference that export is compared with."""
+"""The graph's forward pass in torch, for given weights: the reference that export is compared with.
+
+Where a network has roundings, its tensors and the weights of convolutions that read them are rounded as they say.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import singledispatch
 
 import torch
@@ -24,6 +28,7 @@ from pruning.network import (
     depends_on_noise,
     sources,
 )
+from pruning.rounding import rounded_layer
 from training.prediction import BATCH_SIZE
 from training.progress import Stage
 
@@ -31,8 +36,13 @@ from training.progress import Stage
 @torch.no_grad()
 def forward(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     """Logits float32 [N, K] of uint8 images under one draw of the weights, by node."""
-    values = {IMAGES: network.pixels.normalise(images_NHWC)}
-    return _continued(network.nodes, values, weights)[network.output]
+    return tensors(network, images_NHWC, weights)[network.output]
+
+
+@torch.no_grad()
+def tensors(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of the pass, by name."""
+    return _continued(network, network.nodes, _pixels(network, images_NHWC), weights)
 
 
 def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tensor]:
@@ -54,18 +64,36 @@ def draw_logits(
     read = {name for node in drawn for name in sources(node)} | {network.output}
     parts = []
     for x_NHWC in images_NHWC.split(BATCH_SIZE):
-        known = _continued(shared, {IMAGES: network.pixels.normalise(x_NHWC)}, draws[0])
+        known = _continued(network, shared, _pixels(network, x_NHWC), draws[0])
         kept = {name: value for name, value in known.items() if name in read}
-        parts.append(torch.stack([_continued(drawn, dict(kept), weights)[network.output] for weights in draws]))
+        parts.append(
+            torch.stack([_continued(network, drawn, dict(kept), weights)[network.output] for weights in draws])
+        )
         stage.advance(num_draws * len(x_NHWC), "")
     return torch.cat(parts, 1)
 
 
-def _continued(nodes: Iterable[Node], values: dict[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _pixels(network: Network, images_NHWC: Tensor) -> dict[str, Tensor]:
+    return {IMAGES: _rounded(network, IMAGES, network.pixels.normalise(images_NHWC))}
+
+
+def _continued(
+    network: Network, nodes: Iterable[Node], values: dict[str, Tensor], weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """The values of some nodes added to those that are known."""
     for node in nodes:
-        values[node.name] = _apply(node, *(values[name] for name in sources(node)), weight=weights.get(node.name))
+        weight, rounding = weights.get(node.name), network.roundings.get(node.source)
+        if isinstance(node, Convolution) and weight is not None and rounding is not None:
+            weight, bias = rounded_layer(weight, node.bias, rounding)
+            node = replace(node, bias=bias)
+        value = _apply(node, *(values[name] for name in sources(node)), weight=weight)
+        values[node.name] = _rounded(network, node.name, value)
     return values
+
+
+def _rounded(network: Network, name: str, value: Tensor) -> Tensor:
+    rounding = network.roundings.get(name)
+    return value if rounding is None else rounding.apply(value)
 
 
 @singledispatch

@@ -6,10 +6,12 @@ topological order. The graph is frozen: a transformation makes another one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from pruning.rounding import Rounding
 from training.data.images import Pixels
 from training.posterior import GaussianWeight
 
@@ -110,10 +112,14 @@ Node = Convolution | Linear | Normalisation | Relu | Add | MaxPool | GlobalAvera
 
 @dataclass(frozen=True)
 class Network:
-    """Nodes from the images, which are a tensor called `images`, to the logits, which the last node makes."""
+    """Nodes from the images, which are a tensor called `images`, to the logits, which the last node makes.
+
+    `roundings` are those of tensors that are computed in eight bits, by name; a transformation's result has none.
+    """
 
     pixels: Pixels
     nodes: tuple[Node, ...]
+    roundings: Mapping[str, Rounding] = field(default_factory=dict)
 
     @property
     def output(self) -> str:

@@ -10,11 +10,13 @@ from pruning.level import DENSE, Level
 from pruning.mask import weights_left
 from pruning.network import Network
 from pruning.pruner import Pruning, compacted
+from pruning.quantization import quantise
 from pruning.subject import Subject
 from training.posterior import Posterior
+from training.randomness import generator_for
 
-# Held-out images, and draws of each, that say what a layer's scales are worth.
-SCALE_IMAGES, SCALE_DRAWS = 500, 16
+# Held-out images, and draws of each that say what a layer's scales are worth, and what ranges its tensors have.
+IMAGES, SCALE_DRAWS, RANGE_DRAWS = 500, 16, 4
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class PrunedLevel:
     @classmethod
     def of(cls, subject: Subject, level: Level, posterior: Posterior, how: Pruning, draws: int) -> PrunedLevel:
         """Compact the level's posterior and evaluate it with so many draws an image."""
-        network = compacted(subject.trace(posterior))
+        network, seed = compacted(subject.trace(posterior)), subject.recipe.seed
+        images = subject.dataset.calibration.spread(IMAGES).pixels
         if how.scale_budget > 0:
-            images = subject.dataset.calibration.spread(SCALE_IMAGES).pixels
-            network = determine(network, images, how.scale_budget, SCALE_DRAWS, subject.recipe.seed).network
-        evaluation = evaluate(network, subject.dataset, draws, subject.recipe.seed, name=level.name)
+            network = determine(network, images, how.scale_budget, SCALE_DRAWS, seed).network
+        if how.eight_bits:
+            network = quantise(network, images, RANGE_DRAWS, generator_for(seed, "ranges"))
+        evaluation = evaluate(network, subject.dataset, draws, seed, name=level.name)
         gone = 1 - weights_left(posterior) / subject.weights
         return cls(level, None if level == DENSE else how, gone, network, evaluation)

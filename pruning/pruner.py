@@ -31,7 +31,7 @@ class Pruning:
     """How to prune: what is worth keeping, what goes at once, ranked over what, and how training goes on.
 
     `scale_budget` is how far the predictive distribution may move for layers to lose their scales, as a mean
-    Jensen-Shannon distance; at zero all keep them.
+    Jensen-Shannon distance; at zero all keep them. `eight_bits` is whether convolutions are computed so.
     """
 
     criterion: str = "snr"
@@ -39,6 +39,7 @@ class Pruning:
     ranking: str = "global"
     tuning: FineTuning = field(default_factory=FineTuning)
     scale_budget: float = 0.0
+    eight_bits: bool = False
 
     def __post_init__(self) -> None:
         criterion(self.criterion)

@@ -15,7 +15,7 @@ from model_store.manifest import SCHEMA_VERSION, InputShape, Level, Manifest, Tr
 from model_store.store import Store
 from model_store.verification import sha256
 from model_store.version import version_name
-from pruning.export import export, shared_parts, stamp, to_bytes
+from pruning.export import export, roundings, shared_parts, stamp, to_bytes
 from pruning.pruned import PrunedLevel
 from pruning.subject import Subject
 
@@ -93,6 +93,7 @@ def _level(pruned: PrunedLevel, data: bytes) -> Level:
         parameters=pruned.network.parameters,
         multiply_adds=pruned.network.multiply_adds,
         shared=shared_parts(pruned.network),
+        roundings=roundings(pruned.network),
         metrics=pruned.evaluation.metrics,
         calibration=pruned.evaluation.calibration,
         monte_carlo=pruned.evaluation.monte_carlo,

@@ -7,8 +7,8 @@ external data, operators beyond the few that are needed, tensors larger than any
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
+from model_store.manifest import Rounding
 from service.errors import ArtifactError
 
 DOMAIN, GAUSSIAN_WEIGHT = "slimbayes", "GaussianWeight"
@@ -40,17 +41,22 @@ class RandomWeight:
 class Artifact:
     """The graph without its random weights, which it expects as initializers, and those weights in a fixed order.
 
-    `image_shape` is (H, W, C) of the uint8 images that it takes, `num_classes` K of the logits that it gives.
+    `image_shape` is (H, W, C) of the uint8 images that it takes, `num_classes` K of the logits that it gives,
+    `roundings` are those of tensors between convolutions in eight bits.
     """
 
     graph: onnx.ModelProto
     weights: tuple[RandomWeight, ...]
     image_shape: tuple[int, ...]
     num_classes: int
+    roundings: Mapping[str, Rounding] = field(default_factory=dict)
 
 
-def read_artifact(data: bytes) -> Artifact:
-    """Parse and check a level's file; raise ArtifactError where it must not be run."""
+def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
+    """Parse and check a level's file, to be computed as these roundings say, or in float32.
+
+    Raises ArtifactError where it must not be run.
+    """
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
@@ -59,7 +65,8 @@ def read_artifact(data: bytes) -> Artifact:
         _check_operators(model)
         _check_tensors(model)
         onnx.checker.check_model(model)
-        return _take_weights_out(model)
+        _check_roundings(model, roundings or {})
+        return _take_weights_out(model, roundings or {})
     except ArtifactError:
         raise
     except Exception as error:  # what a forged model raises in the checker or in numpy is not foreseeable
@@ -97,6 +104,12 @@ def _check_tensors(model: onnx.ModelProto) -> None:
         raise ArtifactError("the file declares tensors larger than any level has")
 
 
+def _check_roundings(model: onnx.ModelProto, roundings: Mapping[str, Rounding]) -> None:
+    made = {name for node in model.graph.node if node.domain != DOMAIN for name in node.output} - {"logits"}
+    if unknown := roundings.keys() - made:
+        raise ArtifactError(f"the manifest rounds a tensor {min(unknown)!r}, which the file does not have")
+
+
 def _tensors(model: onnx.ModelProto) -> Iterable[TensorProto]:
     yield from model.graph.initializer
     for sparse in model.graph.sparse_initializer:
@@ -106,7 +119,7 @@ def _tensors(model: onnx.ModelProto) -> Iterable[TensorProto]:
         yield from (*attribute.tensors, *([attribute.t] if attribute.HasField("t") else []))
 
 
-def _take_weights_out(model: onnx.ModelProto) -> Artifact:
+def _take_weights_out(model: onnx.ModelProto, roundings: Mapping[str, Rounding]) -> Artifact:
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     values |= {sparse.values.name: _dense(sparse) for sparse in model.graph.sparse_initializer}
     drawn = [node for node in model.graph.node if node.domain == DOMAIN]
@@ -120,7 +133,7 @@ def _take_weights_out(model: onnx.ModelProto) -> Artifact:
     graph.graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in values.items() if name not in inputs
     )
-    return Artifact(graph, weights, *_interface(model))
+    return Artifact(graph, weights, *_interface(model), roundings)
 
 
 def _interface(model: onnx.ModelProto) -> tuple[tuple[int, ...], int]:

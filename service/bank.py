@@ -14,7 +14,8 @@ import onnx
 
 from service.artifact import Artifact, FloatArray
 from service.noise import noise
-from service.session import Session, with_constants
+from service.quantization import form
+from service.session import Arrays, Session, with_constants
 from service.split import Split, split
 
 # What a session takes beside its weights (measured).
@@ -29,11 +30,14 @@ class Bank:
 
     def __init__(self, artifact: Artifact, key: str, size: int = 1) -> None:
         self.artifact, self.key, self.size = artifact, key, size
-        self.split: Split = split(artifact)
+        self.form = form(artifact)
+        self.split: Split = split(self.form.graph, self.form.names)
         self.shared = Session(self.split.shared)
         self.wide: Session | None = None
         self.packs: list[Session] = []
-        self._drawn_bytes = sum(weight.mean.nbytes for weight in artifact.weights)
+        self._drawn_bytes = sum(
+            weight.mean.size if weight.name in self.form.layers else weight.mean.nbytes for weight in artifact.weights
+        )
         self._shared_bytes = sum(len(tensor.raw_data) for tensor in self.split.shared.graph.initializer)
         self.lock = threading.Lock()
 
@@ -65,10 +69,10 @@ class Bank:
     def build(self, number: int) -> Session:
         """One pack, ready to run; its outputs are logits float32 [N, K], one a draw."""
         draws = range(number * self.size, (number + 1) * self.size)
-        return Session(side_by_side(self.split.drawn, [self.weights(draw) for draw in draws]))
+        return Session(side_by_side(self.split.drawn, [self.form.constants(self.weights(draw)) for draw in draws]))
 
 
-def side_by_side(graph: onnx.ModelProto, draws: list[dict[str, FloatArray]]) -> onnx.ModelProto:
+def side_by_side(graph: onnx.ModelProto, draws: list[Arrays]) -> onnx.ModelProto:
     """One graph with the network under each draw's weights, each with an output of its own, in their order."""
     own = {name for node in graph.graph.node for name in node.output} | draws[0].keys()
     values = {f"{name}@{n}": value for n, weights in enumerate(draws) for name, value in weights.items()}

@@ -6,7 +6,7 @@ Every way is timed in one process on the same threads, in turn, one image after 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnxruntime
 from rich.table import Table
 
-from model_store.manifest import Calibration, Manifest
+from model_store.manifest import Calibration, Manifest, Rounding
 from model_store.store import Store
 from service.answer import Prediction, prediction
 from service.arrangement import arrange
@@ -96,6 +96,7 @@ class Entrant:
     draws: int
     classes: tuple[str, ...]
     calibration: Calibration
+    roundings: Mapping[str, Rounding]
 
 
 def entrants(store: Store, manifest: Manifest) -> list[Entrant]:
@@ -108,6 +109,7 @@ def entrants(store: Store, manifest: Manifest) -> list[Entrant]:
             level.monte_carlo.draws,
             manifest.classes,
             level.calibration,
+            level.roundings,
         )
         for level in manifest.levels
     ]
@@ -123,7 +125,7 @@ def contest(arch: str, levels: Sequence[Entrant], threads: int, tolerance: float
     made = Contest(arch)
     try:
         for entrant in levels:
-            artifact = read_artifact(entrant.data)
+            artifact = read_artifact(entrant.data, entrant.roundings)
             engine = arrange(artifact, entrant.key, builders, threads)
             engine.prepare(entrant.draws)
             calibration = entrant.calibration

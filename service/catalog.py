@@ -62,7 +62,8 @@ class Catalog:
 
     def artifact(self, manifest: Manifest, level: Level) -> Artifact:
         """A level's verified file; raise StoreError or ArtifactError where it is not what the manifest says."""
-        artifact = read_artifact(self.store.read_level(manifest, level.name))
+        roundings = level.roundings if self.settings.precision == "published" else None
+        artifact = read_artifact(self.store.read_level(manifest, level.name), roundings)
         shape = (manifest.input.height, manifest.input.width, manifest.input.channels)
         if (artifact.image_shape, artifact.num_classes) != (shape, len(manifest.classes)):
             raise ArtifactError(f"the file of level {level.name} has other images or classes than its manifest")

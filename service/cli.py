@@ -42,6 +42,9 @@ def serve(
     tolerance: Annotated[
         float | None, typer.Option(help="Standard error at which an answer settles.  [default: 0.02]")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Arithmetic of levels: published, or float32.  [default: published]")
+    ] = None,
     memory_mb: Annotated[int | None, typer.Option(help="MiB for networks; by default no limit.")] = None,
 ) -> None:
     """Serve a store over HTTP. Each flag is also a variable: --max-images is SLIMBAYES_MAX_IMAGES."""
@@ -68,6 +71,7 @@ def serve(
             max_wait_ms=max_wait_ms,
             overload=overload,
             tolerance=tolerance,
+            precision=precision,
             memory_mb=memory_mb,
         )
         server = Server(settings, bind(settings))

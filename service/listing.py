@@ -27,6 +27,7 @@ class Arrangement(BaseModel):
     """How this process found it fastest to compute a level."""
 
     draws_per_graph: int = Field(description="Draws that run side by side in one graph.")
+    eight_bits: bool = Field(description="Whether convolutions are computed in eight bits.")
     shared_threads: int = Field(description="Threads for what all draws share, where nothing else is computed.")
 
 
@@ -144,4 +145,5 @@ def _list_level(served: ServedLevel, on_front: bool) -> LevelListing:
 def _list_arrangement(bank: Bank | None) -> Arrangement | None:
     if bank is None:
         return None
-    return Arrangement(draws_per_graph=bank.size, shared_threads=(bank.wide or bank.shared).threads)
+    threads = (bank.wide or bank.shared).threads
+    return Arrangement(draws_per_graph=bank.size, eight_bits=bool(bank.artifact.roundings), shared_threads=threads)

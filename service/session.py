@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from service.artifact import FloatArray
 from service.errors import ArtifactError
+from service.processor import overflows
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -27,6 +28,8 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if overflows():  # slower, but with the sums that all others have
+            options.add_session_config_entry("session.x64quantprecision", "1")
         # What a run needed goes back, so that one large batch does not stay for good.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
@@ -44,7 +47,7 @@ class Session:
         return found
 
 
-def with_constants(graph: onnx.ModelProto, constants: Mapping[str, FloatArray]) -> onnx.ModelProto:
+def with_constants(graph: onnx.ModelProto, constants: Mapping[str, npt.NDArray[np.generic]]) -> onnx.ModelProto:
     """The graph with more initializers, by name."""
     model = onnx.ModelProto()
     model.CopyFrom(graph)

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     max_wait_ms: Positive = Field(1_000, description="Longest that an answer may take under load, in milliseconds.")
     overload: Literal["shed", "degrade"] = Field("shed", description="Under overload: refuse, or answer with less.")
     tolerance: Tolerance = Field(0.02, description="Standard error of the top probability at which an answer settles.")
+    precision: Literal["published", "float32"] = Field(
+        "published", description="Compute each level as it was published, in eight bits or not; or all in float32."
+    )
     memory_mb: Positive | None = Field(None, description="Memory for networks, in MiB; by default there is no limit.")
 
     @classmethod

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx
 from onnx import TensorProto, helper
-
-from service.artifact import Artifact
 
 
 @dataclass(frozen=True)
@@ -20,24 +18,32 @@ class Split:
     boundary: tuple[str, ...]
 
 
-def split(artifact: Artifact) -> Split:
-    """Divide a graph before the first node that a random weight reaches; the last node is always a drawn one."""
-    graph = artifact.graph.graph
-    random = {weight.name for weight in artifact.weights}
-    shared, drawn = [], []
+def split(model: onnx.ModelProto, names: Collection[str]) -> Split:
+    """Divide a graph before the first node that one of the random initializers `names` reaches.
+
+    The last node is always a drawn one. Tensors of integers cross as such.
+    """
+    graph, random = model.graph, set(names)
+    shared, drawn = [], list[onnx.NodeProto]()
     for node in graph.node:
         if random.intersection(node.input) or "logits" in node.output:
             random.update(node.output)
             drawn.append(node)
         else:
             shared.append(node)
+    floats = [node for node in shared if node.op_type == "DequantizeLinear"]
+    drawn = [node for node in floats if node.output[0] in _read(drawn)] + drawn
+    shared = [node for node in shared if node not in floats or node.output[0] in _read(shared)]
+    integers = {name for node in shared if node.op_type == "QuantizeLinear" for name in node.output} | {"images"}
     made = {name for node in shared for name in node.output} | {"images"}
-    boundary = tuple(sorted({name for node in drawn for name in node.input} & made))
-    kinds = {"images": TensorProto.UINT8}
+    boundary = tuple(sorted((_read(drawn) - {name for node in drawn for name in node.output}) & made))
+    kinds = dict.fromkeys(integers, TensorProto.UINT8)
     ports = [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in boundary]
-    return Split(
-        _model(artifact.graph, shared, graph.input, ports), _model(artifact.graph, drawn, ports, graph.output), boundary
-    )
+    return Split(_model(model, shared, graph.input, ports), _model(model, drawn, ports, graph.output), boundary)
+
+
+def _read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    return {name for node in nodes for name in node.input}
 
 
 def _model(
@@ -46,7 +52,7 @@ def _model(
     inputs: Iterable[onnx.ValueInfoProto],
     outputs: Iterable[onnx.ValueInfoProto],
 ) -> onnx.ModelProto:
-    needed = {name for node in nodes for name in node.input}
+    needed = _read(nodes)
     model = onnx.ModelProto()
     model.CopyFrom(like)
     model.graph.Clear()

@@ -104,11 +104,22 @@ def test_what_the_first_schema_did_not_record_is_filled() -> None:
     for level in old.levels:
         assert level.calibration.aps_quantiles == {}
         assert level.calibration.out_of_distribution is None
+        assert level.roundings == {}
     new = read_manifest(GOLDEN.read_bytes())
     assert [level.metrics for level in old.levels] == [level.metrics for level in new.levels]
     assert [
         level.calibration.out_of_distribution.score for level in new.levels if level.calibration.out_of_distribution
     ] == [*("entropy", "energy")]
+
+
+def test_levels_of_the_second_schema_are_computed_in_float32() -> None:
+    """There were no others; the rest is read as it is now."""
+    old, new = (read_manifest(GOLDEN.with_name(f"manifest-v{number}.json").read_bytes()) for number in (2, 3))
+    assert old.schema_version == 2
+    assert [level.roundings for level in old.levels] == [{}, {}]
+    assert list(new.levels[1].roundings) == ["pixels", "0.relu"]
+    assert old.levels == tuple(level.model_copy(update={"roundings": {}}) for level in new.levels)
+    assert old.to_json() != new.to_json()
 
 
 def test_the_writer_writes_the_golden_manifest() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from model_store.manifest import Manifest
 from model_store.version import version_name
 
-GOLDEN = Path(__file__).parent / "golden" / "manifest-v2.json"
+GOLDEN = Path(__file__).parent / "golden" / "manifest-v3.json"
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 

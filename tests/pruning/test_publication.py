@@ -33,7 +33,7 @@ def test_manifest_is_of_its_files(digits_store: Path, digits_run: Path) -> None:
             "slimbayes.model": "digits",
             "slimbayes.version": manifest.version,
             "slimbayes.level": level.name,
-            "slimbayes.manifest_schema": "2",
+            "slimbayes.manifest_schema": "3",
         }
 
 

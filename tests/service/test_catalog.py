@@ -38,6 +38,12 @@ def change_manifest(store: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def change_levels(store: Path, **changes: Any) -> None:
+    """Rewrite keys of every level in the second version's manifest."""
+    path = store / "digits" / SECOND / "manifest.json"
+    change_manifest(store, levels=[level | changes for level in json.loads(path.read_text())["levels"]])
+
+
 def alter(store: Path, level: str) -> None:
     """Change one byte of a level of the second version."""
     path = store / "digits" / SECOND / level / "model.onnx"
@@ -62,11 +68,12 @@ def test_newest_unless_production_says_otherwise(store: Path, example: bytes) ->
     ("damage", "says"),
     [
         ("altered", "was altered"),
-        ("newer schema", "schema version 3, but this Slimbayes reads up to 2"),
+        ("newer schema", "schema version 4, but this Slimbayes reads up to 3"),
         ("no JSON", "is not JSON"),
         ("missing file", "cannot be read"),
         ("other classes", "other images or classes than its manifest"),
         ("other shape", "other images or classes than its manifest"),
+        ("rounding", "rounds a tensor 'nothing', which the file does not have"),
     ],
 )
 def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, damage: str, says: str) -> None:
@@ -74,11 +81,13 @@ def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, 
     if damage == "altered":
         alter(store, "p50")
     elif damage == "newer schema":
-        change_manifest(store, schema_version=3, something_new=True)
+        change_manifest(store, schema_version=4, something_new=True)
     elif damage == "other classes":
         change_manifest(store, classes=["a", "b", "c"])
     elif damage == "other shape":
         change_manifest(store, input={"height": 9, "width": 8, "channels": 1, "resize": "center-crop"})
+    elif damage == "rounding":
+        change_levels(store, roundings={"nothing": {"scale": 0.1, "zero_point": 0}})
     elif damage == "no JSON":
         (store / "digits" / SECOND / "manifest.json").write_text("{")
     else:

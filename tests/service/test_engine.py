@@ -16,6 +16,7 @@ from service.artifact import Artifact, FloatArray, read_artifact
 from service.bank import Bank
 from service.engine import Engine
 from service.noise import noise
+from service.quantization import form
 from service.session import Arrays, Session, with_constants
 from service.split import split
 from service.uncertainty import softmax
@@ -110,7 +111,8 @@ def test_draws_do_not_depend_on_packs(
 
 def test_what_draws_share_runs_apart(artifact: Artifact) -> None:
     """Scaling and turning the pixels, and every layer before the first random one."""
-    parts = split(artifact)
+    made = form(artifact)
+    parts = split(made.graph, made.names)
     random = {weight.name for weight in artifact.weights}
     assert {node.op_type for node in parts.shared.graph.node} >= {"Cast", "Transpose"}
     assert not any(random & set(node.input) for node in parts.shared.graph.node)
@@ -122,7 +124,7 @@ def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np
     first, *others = artifact.weights
     graph = with_constants(artifact.graph, {first.name: first.mean})
     fixed = Artifact(graph, tuple(others), artifact.image_shape, artifact.num_classes)
-    assert "Conv" in {node.op_type for node in split(fixed).shared.graph.node}
+    assert "Conv" in {node.op_type for node in split(fixed.graph, [weight.name for weight in others]).shared.graph.node}
     with ThreadPoolExecutor(1) as builders:
         bank = Bank(fixed, KEY, 2)
         logits = Engine(bank, builders).draws(images, 4)
@@ -149,7 +151,7 @@ def test_a_network_without_noise_is_shared_to_the_last_layer(artifact: Artifact,
     """All draws are equal then, and cost one pass."""
     means = {weight.name: weight.mean for weight in artifact.weights}
     fixed = Artifact(with_constants(artifact.graph, means), (), artifact.image_shape, artifact.num_classes)
-    assert len(split(fixed).drawn.graph.node) == 1
+    assert len(split(fixed.graph, []).drawn.graph.node) == 1
     with ThreadPoolExecutor(1) as builders:
         logits = Engine(Bank(fixed, KEY, 2), builders).draws(images, 4)
     assert (logits == logits[0]).all()

@@ -52,6 +52,7 @@ def test_arrangement(client: TestClient, example: bytes) -> None:
     found = next(level for level in levels if level["name"] == "p50")["arrangement"]
     assert found["draws_per_graph"] in SIZES
     assert 1 <= found["shared_threads"] <= usable_cores()
+    assert found["eight_bits"] is False
 
 
 def test_one_version_with_its_manifest(client: TestClient, digits_store: Path) -> None:

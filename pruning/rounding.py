@@ -1,0 +1,46 @@
+"""What eight bits make of a number: the arithmetic that the service computes convolutions in, in float32.
+
+A tensor x stands as q = round(x / scale) + zero_point in uint8; a weight as int8 with one scale for each output
+channel, its largest value / 127; a bias as int32 in steps of both scales (Jacob et al. 2018). Halves go to the even
+number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# The largest uint8, and the largest int8 of a range that is the same on both sides of zero.
+STEPS, LARGEST = 255, 127
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How one tensor is rounded: `scale` is a step, exact in float32; `zero_point` is what zero becomes, 0 to 255."""
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> Rounding:
+        """The rounding of values between two that were seen; zero is always exact."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = float(np.float32((high - low) / STEPS)) or 1.0
+        return cls(scale, round(-low / scale))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The values that are left of x."""
+        q = (x / self.scale).round() + self.zero_point
+        return (q.clamp(0, STEPS) - self.zero_point) * self.scale
+
+
+def rounded_layer(weight: Tensor, bias: Tensor, source: Rounding) -> tuple[Tensor, Tensor]:
+    """What is left of a convolution's weight [out, …] and bias [out] where its input is rounded."""
+    scale_O = weight.flatten(1).abs().amax(1) / LARGEST
+    scale_O = torch.where(scale_O > 0, scale_O, 1.0)
+    scale_O111 = scale_O.view(-1, *(1,) * (weight.dim() - 1))
+    step_O = scale_O * source.scale
+    return (weight / scale_O111).round() * scale_O111, (bias / step_O).round() * step_O
