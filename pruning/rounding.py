@@ -33,8 +33,7 @@ class Rounding:
 
     def apply(self, x: Tensor) -> Tensor:
         """The values that are left of x."""
-        q = (x / self.scale).round() + self.zero_point
-        return (q.clamp(0, STEPS) - self.zero_point) * self.scale
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, STEPS)
 
 
 def rounded_layer(weight: Tensor, bias: Tensor, source: Rounding) -> tuple[Tensor, Tensor]:
