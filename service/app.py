@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from service import problem
 from service.admission import Admission
 from service.catalog import Catalog
+from service.draining import LastAnswers
 from service.routes import health, models, predict
 from service.settings import Settings
 
@@ -25,12 +26,16 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async def warm() -> None:
+        async def follow_the_store() -> None:
             app.state.ready = await anyio.to_thread.run_sync(catalog.warm)
+            while settings.reload_seconds > 0:
+                await anyio.sleep(settings.reload_seconds)
+                app.state.ready = await anyio.to_thread.run_sync(catalog.refresh)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(warm)
+            tasks.start_soon(follow_the_store)
             yield
+            tasks.cancel_scope.cancel()
         app.state.ready = False
         catalog.close()
 
@@ -38,12 +43,13 @@ def create_app(settings: Settings) -> FastAPI:
         title="Slimbayes", summary=DESCRIPTION, version=version("slimbayes"), lifespan=lifespan, redoc_url=None
     )
     app.state.settings, app.state.catalog = settings, catalog
-    app.state.admission, app.state.ready = (
-        Admission(settings.max_queue, settings.max_wait_ms / 1000, degrade=settings.overload == "degrade"),
-        False,
+    app.state.admission = Admission(
+        settings.max_queue, settings.max_wait_ms / 1000, degrade=settings.overload == "degrade"
     )
+    app.state.ready = app.state.draining = False
     app.state.computing = anyio.CapacityLimiter(catalog.num_workers)
     problem.install(app)
+    app.add_middleware(LastAnswers)
     for routes in (predict, models, health):
         app.include_router(routes.router)
     return app

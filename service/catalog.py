@@ -1,8 +1,16 @@
-"""The models of a store, ready to answer: every version verified, every level's bank built when it is first needed."""
+"""The models of a store, ready to answer, while the store changes.
+
+Each model that is offered is one object that nobody alters (`service.served_model`); where the store has other versions
+or aliases, another takes its place in one step. Every file of a new version is verified before, and the networks that
+requests will need are built, so that a request finds the old state or the new, and never waits for either.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from model_store.errors import StoreError
@@ -11,35 +19,124 @@ from model_store.store import Store
 from service.artifact import Artifact, read_artifact
 from service.cores import usable_cores
 from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError
-from service.memory import Memory
+from service.memory import Memory, give_back
 from service.scheduler import Scheduler
-from service.served import ServedLevel, ServedVersion, refused
+from service.served import ServedLevel
+from service.served_model import ServedModel, ServedVersion
 from service.settings import Settings
 from service.wish import Wish
 
 log = logging.getLogger("slimbayes.service")
+# A version that was refused may have been half copied by somebody.
+RETRY_SECONDS = 30.0
 
 
 class Catalog:
-    """What one service serves, as its store was when the service started."""
+    """What one service serves; `refresh` follows the store."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.num_workers = settings.threads or usable_cores()
+        self.memory = Memory(settings.memory_mb and settings.memory_mb * 2**20)
+        self.models: Mapping[str, ServedModel] = {}
+        self._changing = threading.Lock()
         try:
             self.store = Store.open(settings.store)
-            self.num_workers = settings.threads or usable_cores()
-            self.builders = ThreadPoolExecutor(self.num_workers, thread_name_prefix="builder")
-            names = self.store.models()
+            self.models = {name: self._found(name) for name in self.store.models()}
         except StoreError as error:
             raise StartError(str(error)) from error
-        self.aliases = {model: self._read_aliases(model) for model in names}
-        self.models = {model: {name: self._read(model, name) for name in self.store.versions(model)} for model in names}
-        if not any(version.manifest for versions in self.models.values() for version in versions.values()):
-            raise StartError(f"the store at {settings.store} has no version that can be served: publish one first")
-        if settings.default_model is not None and settings.default_model not in self.models:
-            raise StartError(f"default model {settings.default_model!r} is not in the store")
-        self.memory = Memory(settings.memory_mb and settings.memory_mb * 2**20)
+        self._check_start()
+        self.builders = ThreadPoolExecutor(self.num_workers, thread_name_prefix="builder")
         self.scheduler = Scheduler(self.num_workers)
+
+    def _check_start(self) -> None:
+        name = self.settings.default_model
+        if self.settings.allow_empty:
+            return
+        if not any(version.manifest for model in self.models.values() for version in model.versions.values()):
+            raise StartError(f"the store at {self.settings.store} has no version that can be served: publish one first")
+        if name is not None and name not in self.models:
+            raise StartError(f"default model {name!r} is not in the store")
+
+    def refresh(self) -> bool:
+        """Follow the store: verify what is new, build what it needs, offer it; whether any model can answer now.
+
+        What cannot be read stays as it was. It takes as long as it takes; requests go on meanwhile.
+        """
+        with self._changing:
+            try:
+                names = self.store.models()
+            except StoreError as error:
+                log.warning("the store cannot be read, going on with what there is: %s", error)
+                return self._answering(self.models)
+            for name in names:
+                self._refresh(name)
+            gone = self.models.keys() - set(names)
+            before, self.models = self.models, {name: self.models[name] for name in names if name in self.models}
+            for name in gone:
+                self._release(before[name], None)
+            return self._answering(self.models)
+
+    def _refresh(self, name: str) -> None:
+        before = self.models.get(name)
+        try:
+            found = self._found(name, before)
+        except StoreError as error:
+            log.warning("model %s stays as it is: %s", name, error)
+            return
+        if found == before:
+            return
+        found = self._warmed(found, before)
+        self.models = {**self.models, name: found}
+        log.info("model %s: %d versions, answers with %s", name, len(found.versions), found.default)
+        if before is not None:
+            self._release(before, found)
+
+    def _warmed(self, found: ServedModel, before: ServedModel | None) -> ServedModel:
+        """The model once the networks are built that requests will need; what cannot be built is refused."""
+        for version in sorted(found.in_use - (before.in_use if before else set())):
+            refusal = self._warm(found.versions[version])
+            if refusal is not None:
+                versions = {**found.versions, version: ServedVersion(version, refusal=refusal, read=time.monotonic())}
+                aliases = self._aliases(found.name, versions, before)
+                return self._warmed(ServedModel(found.name, versions, aliases), before)
+        return found
+
+    def _release(self, before: ServedModel, now: ServedModel | None) -> None:
+        """Let go of the networks of versions that requests are no longer meant to reach."""
+        kept = now.in_use if now else set()
+        gone = [version for name, version in before.versions.items() if name in before.in_use - kept]
+        for version in gone:
+            version.release()
+        if gone:
+            give_back()
+
+    def _found(self, name: str, before: ServedModel | None = None) -> ServedModel:
+        """The model as the store has it; versions that are known already are as they were, since they never change."""
+        known = before.versions if before else {}
+        versions = {}
+        for version in self.store.versions(name):
+            served = known.get(version)
+            retry = served is not None and not served.manifest and time.monotonic() - served.read > RETRY_SECONDS
+            versions[version] = self._read(name, version) if served is None or retry else served
+        return ServedModel(name, versions, self._aliases(name, versions, before))
+
+    def _aliases(
+        self, model: str, versions: Mapping[str, ServedVersion], before: ServedModel | None
+    ) -> Mapping[str, str]:
+        """The model's aliases; one that now names what cannot be served stays where it was, if it was anywhere."""
+        old = before.aliases if before else {}
+        try:
+            aliases = self.store.aliases(model)
+        except StoreError as error:
+            log.warning("model %s has no new aliases: %s", model, error)
+            return old
+        for alias, target in aliases.items():
+            served, previous = versions.get(target), old.get(alias)
+            if (served is None or served.manifest is None) and previous is not None and previous in versions:
+                log.warning("alias %s of %s stays at %s: %s cannot be served", alias, model, previous, target)
+                aliases[alias] = previous
+        return aliases
 
     def _read(self, model: str, name: str) -> ServedVersion:
         """Verify one version, every file of it."""
@@ -49,16 +146,9 @@ class Catalog:
                 self.artifact(manifest, level)
         except (StoreError, ArtifactError) as error:
             log.warning("refusing version %s of %s: %s", name, model, error)
-            return ServedVersion(name, refusal=str(error))
+            return ServedVersion(name, refusal=str(error), read=time.monotonic())
         levels = {level.name: ServedLevel(manifest, level, self) for level in manifest.levels}
         return ServedVersion(name, manifest, levels)
-
-    def _read_aliases(self, model: str) -> dict[str, str]:
-        try:
-            return self.store.aliases(model)
-        except StoreError as error:
-            log.warning("model %s has no aliases: %s", model, error)
-            return {}
 
     def artifact(self, manifest: Manifest, level: Level) -> Artifact:
         """A level's verified file; raise StoreError or ArtifactError where it is not what the manifest says."""
@@ -71,25 +161,40 @@ class Catalog:
 
     def warm(self) -> bool:
         """Build the banks that a request without parameters needs; whether any model can answer one then."""
-        answering = 0
-        for model in self.models:
-            try:
-                level = self.level(model, None, None)
-                level.warm()
-                cheaper = self.cheaper(level) if self.settings.overload == "degrade" else None
-                if cheaper is not None:  # under overload it is too late to build one
-                    cheaper.warm()
-                answering += 1
-            except UnknownNameError as error:
-                log.warning("model %s cannot answer by default: %s", model, error)
-        return answering > 0
+        for model in list(self.models.values()):
+            for name in model.in_use:
+                self._warm(model.versions[name])
+        return self._answering(self.models)
+
+    def _warm(self, version: ServedVersion) -> str | None:
+        """Build the networks of a version that requests will need; why that cannot be, or None."""
+        level = version.default
+        if level is None:
+            return version.refusal
+        try:
+            level.warm()
+            cheaper = version.cheaper(level) if self.settings.overload == "degrade" else None
+            if cheaper is not None:  # under overload it is too late to build one
+                cheaper.warm()
+        except UnknownNameError as error:
+            log.warning("version %s cannot answer by default: %s", version.name, error)
+            return str(error)
+        return None
+
+    def _answering(self, models: Mapping[str, ServedModel]) -> bool:
+        """Whether a request that names no version has an answer, from some model."""
+        for model in models.values():
+            served = model.versions.get(model.default or "")
+            if served is not None and served.default is not None and served.default.bank is not None:
+                return True
+        return False
 
     def level(self, model: str | None, version: str | None, level: str | None) -> ServedLevel:
         """What a request means; by default the only model, `production` or the newest version, its default level.
 
         Raises UnknownNameError, listing what there is, and ParameterError where a model must be named.
         """
-        served = self.version(self._model(model), version)
+        served = self.model(model).version(version)
         assert served.manifest is not None
         name = served.manifest.default_level if level in (None, "auto") else level
         if name not in served.levels:
@@ -98,44 +203,34 @@ class Catalog:
 
     def wished(self, model: str | None, version: str | None, wish: Wish) -> tuple[ServedLevel, str]:
         """The level of a version that fulfils a wish, and why it is that one; raise ParameterError where none does."""
-        served = self.version(self._model(model), version)
+        served = self.model(model).version(version)
         name, reason = wish.choose({name: level.candidate() for name, level in served.levels.items()})
         return served.levels[name], reason
 
     def cheaper(self, served: ServedLevel) -> ServedLevel | None:
-        """The next level of the same version that computes less; None where there is none."""
-        levels = self.version(served.manifest.model, served.manifest.version).levels.values()
-        least = served.level.multiply_adds
-        less = [level for level in levels if level.level.multiply_adds < least]
-        return max(less, key=lambda each: (each.level.multiply_adds, each.level.metrics.accuracy), default=None)
+        """The next level of the same version that computes less; None where there is none, or the version is gone."""
+        model = self.models.get(served.manifest.model)
+        version = model.versions.get(served.manifest.version) if model else None
+        return version.cheaper(served) if version else None
 
-    def version(self, model: str, version: str | None) -> ServedVersion:
-        """A version that can answer, by name or alias; by default `production`, else the newest that can."""
-        versions, aliases = self.versions(model), self.aliases[model]
-        ready = [name for name, served in versions.items() if served.manifest]
-        name = aliases.get("production", ready[-1] if ready else "") if version is None else version
-        found = versions.get(aliases.get(name, name))
-        if found is None:
-            known = ", ".join([*ready, *sorted(aliases)]) or "none"
-            raise UnknownNameError(f"model {model} has no version or alias {name!r}: there is {known}")
-        if found.manifest is None:
-            raise refused(f"version {found.name} of {model}", found.refusal or "")
-        return found
+    def model(self, name: str | None) -> ServedModel:
+        """A model as it is now; by default the default one, or the only one that can answer.
 
-    def versions(self, model: str) -> dict[str, ServedVersion]:
-        """All versions of a model, oldest first."""
-        if model not in self.models:
-            raise UnknownNameError(f"no model {model!r}: there is {', '.join(self.models)}")
-        return self.models[model]
-
-    def _model(self, model: str | None) -> str:
-        name = model or self.settings.default_model
-        if name is None:
-            ready = [name for name, versions in self.models.items() if any(v.manifest for v in versions.values())]
+        Raises UnknownNameError, listing what there is, and ParameterError where a model must be named.
+        """
+        models = self.models
+        wanted = name or self.settings.default_model
+        if wanted is None:
+            ready = [model for model in models.values() if any(version.manifest for version in model.versions.values())]
             if len(ready) > 1:
-                raise ParameterError(f"there are several models, so name one with ?model=: {', '.join(ready)}")
-            name = ready[0]
-        return name
+                names = ", ".join(model.name for model in ready)
+                raise ParameterError(f"there are several models, so name one with ?model=: {names}")
+            if not ready:
+                raise UnknownNameError("there is no model that can answer yet: publish one first")
+            return ready[0]
+        if wanted not in models:
+            raise UnknownNameError(f"no model {wanted!r}: there is {', '.join(models) or 'none'}")
+        return models[wanted]
 
     def close(self) -> None:
         """Let go of the threads once their work is done."""

@@ -42,6 +42,15 @@ def serve(
     tolerance: Annotated[
         float | None, typer.Option(help="Standard error at which an answer settles.  [default: 0.02]")
     ] = None,
+    reload_seconds: Annotated[
+        float | None, typer.Option(help="How often to look for new versions; 0 is never.  [default: 2]")
+    ] = None,
+    allow_empty: Annotated[
+        bool | None, typer.Option("--allow-empty", help="Start though there is nothing to serve yet.")
+    ] = None,
+    drain_seconds: Annotated[
+        float | None, typer.Option(help="Seconds to answer on after SIGTERM.  [default: 0]")
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="Arithmetic of levels: published, or float32.  [default: published]")
     ] = None,
@@ -71,6 +80,9 @@ def serve(
             max_wait_ms=max_wait_ms,
             overload=overload,
             tolerance=tolerance,
+            reload_seconds=reload_seconds,
+            allow_empty=allow_empty,
+            drain_seconds=drain_seconds,
             precision=precision,
             memory_mb=memory_mb,
         )

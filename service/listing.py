@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel, Field
 from model_store.manifest import Level, Metrics
 from service.bank import Bank
 from service.catalog import Catalog
-from service.served import ServedLevel, ServedVersion
+from service.served import ServedLevel
+from service.served_model import ServedVersion
 
 SortKey = Literal["sparsity", "bytes", "parameters", "multiply_adds", "accuracy", "nll", "ece", "latency"]
 
@@ -80,13 +82,14 @@ def list_models(catalog: Catalog, model: str | None = None) -> Listing:
 
 def list_model(catalog: Catalog, model: str) -> ModelListing:
     """One model; raise UnknownNameError for one that is not there."""
-    versions = catalog.versions(model)
+    found = catalog.model(model)
     return ModelListing(
-        name=model, versions=[list_version(served, catalog.aliases[model]) for served in reversed(versions.values())]
+        name=found.name,
+        versions=[list_version(served, found.aliases) for served in reversed([*found.versions.values()])],
     )
 
 
-def list_version(served: ServedVersion, aliases: dict[str, str]) -> VersionListing:
+def list_version(served: ServedVersion, aliases: Mapping[str, str]) -> VersionListing:
     """One version with its levels."""
     best = pareto([level.level for level in served.levels.values()])
     return VersionListing(

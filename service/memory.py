@@ -38,6 +38,11 @@ class Memory:
         if dropped:
             give_back()
 
+    def forget(self, owner: object) -> None:
+        """Say that `owner` uses nothing any more."""
+        with self._lock:
+            self._held.pop(owner, None)
+
 
 def give_back() -> None:
     """Return freed memory to the system, which the C library would otherwise keep for the next bank."""

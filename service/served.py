@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from model_store.errors import StoreError
@@ -98,19 +97,14 @@ class ServedLevel:
             return None
         return 1000 * engine.pace * max(1.0, self.usual_draws / self._catalog.num_workers)
 
+    def release(self) -> None:
+        """Let go of the networks; they are built anew when they are asked for."""
+        self._catalog.memory.forget(self)
+        self._drop()
+
     def _drop(self) -> None:
         with self._lock:
             self._engine = None
-
-
-@dataclass(frozen=True)
-class ServedVersion:
-    """A version with its levels, or the reason why it is refused."""
-
-    name: str
-    manifest: Manifest | None = None
-    levels: dict[str, ServedLevel] = field(default_factory=dict)
-    refusal: str | None = None
 
 
 def draw_key(version: str, level: str) -> str:

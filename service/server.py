@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from service.app import create_app
+from service.draining import DrainingServer
 from service.errors import StartError
 from service.settings import Settings
 
@@ -41,9 +42,8 @@ class Server:
         # So that the event loop never waits long for a thread that computes in Python.
         sys.setswitchinterval(SWITCH_SECONDS)
         app = create_app(settings)
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="on")
-        )
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="on")
+        self._server = DrainingServer(config, app, settings.drain_seconds)
 
     @property
     def url(self) -> str:

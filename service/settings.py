@@ -39,6 +39,13 @@ class Settings(BaseSettings):
     precision: Literal["published", "float32"] = Field(
         "published", description="Compute each level as it was published, in eight bits or not; or all in float32."
     )
+    reload_seconds: float = Field(
+        2.0, ge=0.0, description="How often the store is looked at for new versions and aliases; 0 is never."
+    )
+    allow_empty: bool = Field(False, description="Start though the store has nothing that can be served yet.")
+    drain_seconds: float = Field(
+        0.0, ge=0.0, description="After SIGTERM, how long requests are still taken while /readyz says no."
+    )
     memory_mb: Positive | None = Field(None, description="Memory for networks, in MiB; by default there is no limit.")
 
     @classmethod

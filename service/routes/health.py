@@ -13,7 +13,7 @@ router = APIRouter(tags=["health"])
 class Health(BaseModel):
     """One word on how the service is."""
 
-    status: Literal["alive", "ready", "starting"]
+    status: Literal["alive", "ready", "starting", "draining"]
 
 
 @router.get("/livez", summary="Whether the process is alive")
@@ -24,8 +24,9 @@ async def live() -> Health:
 
 @router.get("/readyz", summary="Whether a model can answer", responses={503: {"model": Health}})
 async def ready(request: Request, response: Response) -> Health:
-    """200 once the banks of every model's default level are built, 503 before."""
-    if request.app.state.ready:
+    """200 once the networks of default levels are built, 503 before, and from SIGTERM on."""
+    draining = request.app.state.draining
+    if request.app.state.ready and not draining:
         return Health(status="ready")
     response.status_code = 503
-    return Health(status="starting")
+    return Health(status="draining" if draining else "starting")

@@ -68,7 +68,7 @@ async def models(catalog: CatalogOf, parameters: Annotated[Parameters, Query()])
 @router.get("/{model}", summary="One model", responses=describe(404, 422))
 async def model(model: ModelPath, catalog: CatalogOf) -> ModelDetail:
     """One model with all its versions, newest first, and the manifest of the one that answers by default."""
-    manifest = catalog.version(model, None).manifest
+    manifest = catalog.model(model).version(None).manifest
     assert manifest is not None
     return ModelDetail(**list_model(catalog, model).model_dump(), manifest=manifest)
 
@@ -80,6 +80,7 @@ async def version(
     catalog: CatalogOf,
 ) -> VersionDetail:
     """One version, and everything that was recorded when it was published."""
-    served = catalog.version(model, version)
+    found = catalog.model(model)
+    served = found.version(version)
     assert served.manifest is not None
-    return VersionDetail(model=model, listing=list_version(served, catalog.aliases[model]), manifest=served.manifest)
+    return VersionDetail(model=model, listing=list_version(served, found.aliases), manifest=served.manifest)

@@ -1,0 +1,71 @@
+"""A model as it is offered at one moment: its versions and aliases, which change together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from model_store.manifest import Manifest
+from service.errors import UnknownNameError
+from service.served import ServedLevel, refused
+
+PRODUCTION = "production"
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version with its levels, or the reason why it is refused; `read` is when, in seconds of `time.monotonic`."""
+
+    name: str
+    manifest: Manifest | None = None
+    levels: Mapping[str, ServedLevel] = field(default_factory=dict)
+    refusal: str | None = None
+    read: float = field(default=0.0, compare=False)
+
+    @property
+    def default(self) -> ServedLevel | None:
+        """The level that answers where none is named."""
+        return self.levels[self.manifest.default_level] if self.manifest else None
+
+    def cheaper(self, served: ServedLevel) -> ServedLevel | None:
+        """The next level that computes less; None where there is none."""
+        least = served.level.multiply_adds
+        less = [level for level in self.levels.values() if level.level.multiply_adds < least]
+        return max(less, key=lambda each: (each.level.multiply_adds, each.level.metrics.accuracy), default=None)
+
+    def release(self) -> None:
+        """Let go of all networks; what is being computed keeps its own until it is done."""
+        for level in self.levels.values():
+            level.release()
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """Versions by name, oldest first, and aliases to their names; a request reads one of these, whole."""
+
+    name: str
+    versions: Mapping[str, ServedVersion]
+    aliases: Mapping[str, str]
+
+    @property
+    def default(self) -> str | None:
+        """Name of the version that answers where none is named: `production`, else the newest that can."""
+        ready = [name for name, served in self.versions.items() if served.manifest]
+        return self.aliases.get(PRODUCTION, ready[-1] if ready else None)
+
+    @property
+    def in_use(self) -> set[str]:
+        """Names of the versions that requests are meant to reach: the default and those with an alias."""
+        return {name for name in self.versions if name in (self.default, *self.aliases.values())}
+
+    def version(self, name: str | None) -> ServedVersion:
+        """A version that can answer, by name or alias, by default the default; raise UnknownNameError for others."""
+        wanted = self.default or "" if name is None else name
+        found = self.versions.get(self.aliases.get(wanted, wanted))
+        if found is None:
+            ready = [name for name, served in self.versions.items() if served.manifest]
+            known = ", ".join([*ready, *sorted(self.aliases)]) or "none"
+            raise UnknownNameError(f"model {self.name} has no version or alias {wanted!r}: there is {known}")
+        if found.manifest is None:
+            raise refused(f"version {found.name} of {self.name}", found.refusal or "")
+        return found
