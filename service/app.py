@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from service.draining import LastAnswers
 from service.routes import health, models, predict
 from service.settings import Settings
 
+log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
 
 
@@ -30,7 +32,10 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.ready = await anyio.to_thread.run_sync(catalog.warm)
             while settings.reload_seconds > 0:
                 await anyio.sleep(settings.reload_seconds)
-                app.state.ready = await anyio.to_thread.run_sync(catalog.refresh)
+                try:
+                    app.state.ready = await anyio.to_thread.run_sync(catalog.refresh)
+                except Exception:  # whatever it is, what is served goes on
+                    log.exception("the store was not read")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow_the_store)

@@ -95,7 +95,8 @@ class Catalog:
     def _warmed(self, found: ServedModel, before: ServedModel | None) -> ServedModel:
         """The model once the networks are built that requests will need; what cannot be built is refused."""
         for version in sorted(found.in_use - (before.in_use if before else set())):
-            refusal = self._warm(found.versions[version])
+            served = found.versions[version]
+            refusal = self._warm(served)
             if refusal is not None:
                 versions = {**found.versions, version: ServedVersion(version, refusal=refusal, read=time.monotonic())}
                 aliases = self._aliases(found.name, versions, before)
@@ -124,19 +125,24 @@ class Catalog:
     def _aliases(
         self, model: str, versions: Mapping[str, ServedVersion], before: ServedModel | None
     ) -> Mapping[str, str]:
-        """The model's aliases; one that now names what cannot be served stays where it was, if it was anywhere."""
+        """The model's aliases; what was served before goes on where an alias now names what cannot be."""
         old = before.aliases if before else {}
         try:
             aliases = self.store.aliases(model)
         except StoreError as error:
             log.warning("model %s has no new aliases: %s", model, error)
             return old
+        if before is None:
+            return aliases
+        kept = dict[str, str]()
         for alias, target in aliases.items():
-            served, previous = versions.get(target), old.get(alias)
-            if (served is None or served.manifest is None) and previous is not None and previous in versions:
-                log.warning("alias %s of %s stays at %s: %s cannot be served", alias, model, previous, target)
-                aliases[alias] = previous
-        return aliases
+            served = versions.get(target)
+            found = target if served is not None and served.manifest else old.get(alias)
+            if found is not None and found in versions:
+                kept[alias] = found
+            if found != target:
+                log.warning("alias %s of %s stays as it was: %s cannot be served", alias, model, target)
+        return kept
 
     def _read(self, model: str, name: str) -> ServedVersion:
         """Verify one version, every file of it."""
@@ -170,7 +176,7 @@ class Catalog:
         """Build the networks of a version that requests will need; why that cannot be, or None."""
         level = version.default
         if level is None:
-            return version.refusal
+            return None
         try:
             level.warm()
             cheaper = version.cheaper(level) if self.settings.overload == "degrade" else None

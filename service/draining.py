@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 class DrainingServer(uvicorn.Server):
     """On SIGTERM `app.state.draining` is set, and for some seconds it answers on; then it finishes what was accepted.
 
-    A second signal ends it at once. Ctrl-C does not wait.
+    A second signal ends the process at once. Ctrl-C does not wait.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, seconds: float) -> None:
@@ -26,7 +27,8 @@ class DrainingServer(uvicorn.Server):
         """What a signal does."""
         again, self._app.state.draining = self._app.state.draining, True
         if again:
-            self.should_exit = self.force_exit = True
+            # As a shell tells of a signal; the first process of a container cannot die of one.
+            os._exit(128 + sig)
         elif sig == signal.SIGTERM and self._seconds > 0:
             timer = threading.Timer(self._seconds, super().handle_exit, (sig, frame))
             timer.daemon = True
