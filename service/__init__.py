@@ -22,11 +22,21 @@ plan          what will be done for a request
 admission     a bound on the work that waits, and less work under overload
 memory        a limit on what banks take
 latency       how long answers took
+histogram     how often values lay in fixed ranges
+drift         whether predictions are distributed as on the test set
+record        what was seen of one level
+account       what happened to one request
+traffic       what was seen of all requests
 served        a level that is served
 catalog       the models of a store, ready to answer
 listing       what `GET /models` says
 problem       errors as RFC 9457 problem documents
-routes        `predict`, `models`, `health`
+metrics       what Prometheus reads
+status        what `GET /status` says
+log           one line a request, as text or JSON
+tracing       one span a stage, for OpenTelemetry
+observation   sees each request from its first byte to its end
+routes        `predict`, `models`, `health`, `metrics`, `status`
 app           all of it as one FastAPI application
 server        the process: its socket, its signals, its end
 client        the same, from the other side

@@ -69,6 +69,11 @@ class Admission:
             self.waiting -= work
             self.seconds = self.seconds - seconds if self.waiting else 0.0
 
+    @property
+    def degraded(self) -> int:
+        """How far answers are degraded, as of the last `step`."""
+        return self._step
+
     def step(self) -> int:
         """How far answers are degraded now, from 0, not at all, to `STEPS`; it moves with the wait, not at once."""
         if not self.degrade:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -15,15 +16,26 @@ from service import problem
 from service.admission import Admission
 from service.catalog import Catalog
 from service.draining import LastAnswers
-from service.routes import health, models, predict
+from service.errors import StartError
+from service.metrics import Metrics
+from service.observation import Observation
+from service.routes import health, metrics, models, predict, status
 from service.settings import Settings
+from service.traffic import Traffic
+
+if TYPE_CHECKING:
+    from service.tracing import Tracing
 
 log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application for these settings; raise StartError where it could not serve anything."""
+def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
+    """The application for these settings; raise StartError where it could not serve anything.
+
+    `tracing` takes the traces instead of what the settings name.
+    """
+    tracing = tracing or _tracing(settings)
     catalog = Catalog(settings)
 
     @asynccontextmanager
@@ -43,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
             tasks.cancel_scope.cancel()
         app.state.ready = False
         catalog.close()
+        if tracing is not None:
+            await anyio.to_thread.run_sync(tracing.close)
 
     app = FastAPI(
         title="Slimbayes", summary=DESCRIPTION, version=version("slimbayes"), lifespan=lifespan, redoc_url=None
@@ -53,8 +67,23 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.ready = app.state.draining = False
     app.state.computing = anyio.CapacityLimiter(catalog.num_workers)
+    app.state.traffic = Traffic()
+    app.state.metrics = Metrics(catalog, app.state.admission, app.state.traffic, lambda: app.state.ready)
     problem.install(app)
     app.add_middleware(LastAnswers)
-    for routes in (predict, models, health):
+    # The last that is added stands outside of all others.
+    app.add_middleware(Observation, app.state.traffic, tracing)
+    for routes in (predict, models, health, metrics, status):
         app.include_router(routes.router)
     return app
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    """Where traces go, imported only where they are asked for; raise StartError where the extra is missing."""
+    if settings.traces is None:
+        return None
+    try:
+        from service.tracing import Tracing
+    except ModuleNotFoundError as error:
+        raise StartError("setting traces needs the tracing extra: pip install 'slimbayes[tracing]'") from error
+    return Tracing.to(settings.traces)

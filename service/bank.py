@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Executor
+from time import perf_counter
 
 import onnx
 
@@ -54,17 +55,19 @@ class Bank:
             for number, weight in enumerate(self.artifact.weights)
         }
 
-    def first(self, draws: int, workers: Executor) -> list[Session]:
-        """The packs of the first `draws` draws; those that are missing are built on `workers`.
+    def fill(self, draws: int, workers: Executor) -> float:
+        """Build what the first `draws` draws lack, on `workers`; returns the seconds that it took, zero for nothing.
 
         Nobody who needs no new pack waits for those that do.
         """
         count = -(-draws // self.size)
-        if len(self.packs) < count:
-            with self.lock:
-                for pack in workers.map(self.build, range(len(self.packs), count)):
-                    self.packs.append(pack)
-        return self.packs[:count]
+        if len(self.packs) >= count:
+            return 0.0
+        with self.lock:
+            missing, begun = range(len(self.packs), count), perf_counter()
+            for pack in workers.map(self.build, missing):
+                self.packs.append(pack)
+            return perf_counter() - begun if missing else 0.0
 
     def build(self, number: int) -> Session:
         """One pack, ready to run; its outputs are logits float32 [N, K], one a draw."""

@@ -238,6 +238,11 @@ class Catalog:
             raise UnknownNameError(f"no model {wanted!r}: there is {', '.join(models) or 'none'}")
         return models[wanted]
 
+    def served(self) -> list[ServedLevel]:
+        """Every level that can answer, of all versions of all models."""
+        versions = [version for model in self.models.values() for version in model.versions.values()]
+        return [level for version in versions for level in version.levels.values()]
+
     def close(self) -> None:
         """Let go of the threads once their work is done."""
         self.scheduler.close()

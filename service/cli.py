@@ -55,6 +55,15 @@ def serve(
         str | None, typer.Option(help="Arithmetic of levels: published, or float32.  [default: published]")
     ] = None,
     memory_mb: Annotated[int | None, typer.Option(help="MiB for networks; by default no limit.")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text or json.  [default: text on a terminal, else json]")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error; info has a line a request.  [default: info]")
+    ] = None,
+    traces: Annotated[
+        str | None, typer.Option(help="URL of an OTLP collector for traces, over HTTP; needs the tracing extra.")
+    ] = None,
 ) -> None:
     """Serve a store over HTTP. Each flag is also a variable: --max-images is SLIMBAYES_MAX_IMAGES."""
     # Before anything slow: the first process of a container ignores what it does not handle. The server hands the
@@ -62,6 +71,7 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     from model_store.store import ZOO
+    from service import log
     from service.server import Server, bind
     from service.settings import Settings
 
@@ -85,7 +95,11 @@ def serve(
             drain_seconds=drain_seconds,
             precision=precision,
             memory_mb=memory_mb,
+            log_format=log_format,
+            log_level=log_level,
+            traces=traces,
         )
+        log.set_up(settings)
         server = Server(settings, bind(settings))
     if settings.store == ZOO:
         typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")

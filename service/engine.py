@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from service.artifact import FloatArray
 from service.bank import Bank
+from service.histogram import IMAGES, Histogram
 from service.session import Arrays
 
 # How fast the pace follows what is measured.
@@ -30,10 +31,12 @@ class Engine:
         self.bank, self.builders = bank, builders
         # Seconds that a draw of an image takes on one thread; a guess until `run` has measured.
         self.pace = 0.0
+        # Images in its passes, as the scheduler makes them.
+        self.batches = Histogram(IMAGES)
 
-    def prepare(self, draws: int) -> None:
-        """Build the networks that so many draws need, where they are not there yet."""
-        self.bank.first(draws, self.builders)
+    def prepare(self, draws: int) -> float:
+        """Build the networks that so many draws need, where they are not there yet; returns the seconds it took."""
+        return self.bank.fill(draws, self.builders)
 
     def prepared(self, draws: int) -> bool:
         """Whether the networks for so many draws are there."""

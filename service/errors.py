@@ -19,6 +19,7 @@ Messages go to clients: what was wrong, what was expected; never a path, a stack
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -42,6 +43,11 @@ class RequestError(ServiceError):
     """A request that gets no answer."""
 
     status: ClassVar[int] = 400
+    # What it is counted as: its name, so that UnknownNameError is unknown_name.
+    kind: ClassVar[str] = "request"
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = re.sub(r"(?<=.)(?=[A-Z])", "_", cls.__name__.removesuffix("Error")).lower()
 
     def headers(self) -> dict[str, str]:
         """Headers that go with the status."""

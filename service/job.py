@@ -26,8 +26,7 @@ Conclude = Callable[[FloatArray, Stop], object]
 class Job:
     """Images uint8 [N, H, W, C] for one engine: at most `samples` draws each, fewer where `settlement` says so.
 
-    `deadline` is in seconds of `time.monotonic`, `decoding` in milliseconds that were spent before. The future's result
-    is what `conclude` made of each image, in order.
+    `deadline` is in seconds of `time.monotonic`. The future's result is what `conclude` made of each image, in order.
     """
 
     engine: Engine
@@ -36,7 +35,6 @@ class Job:
     conclude: Conclude
     settlement: Settlement | None = None
     deadline: float | None = None
-    decoding: float = 0.0
     future: Future[list[Any]] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     started: float | None = None

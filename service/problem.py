@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import RequestError
+from service.errors import ParameterError, RequestError
 
 log = logging.getLogger("slimbayes.service")
 MEDIA_TYPE = "application/problem+json"
@@ -69,7 +69,7 @@ class RequestIds:
         try:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
-            log.info("request %s: the client left", request_id)
+            return None  # nobody is there to be told
         except Exception:
             log.exception("request %s failed", request_id)
             if begun:
@@ -101,11 +101,13 @@ def _with_problem(app: FastAPI) -> dict[str, Any]:
 
 async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
+    request.state.refusal = error.kind
     return _respond(request, error.status, str(error), error.headers())
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    request.state.refusal = ParameterError.kind
     return _respond(request, 422, "; ".join(_in_words(one) for one in error.errors()[:3]))
 
 

@@ -176,6 +176,7 @@ class Scheduler:
             return self._leave(batch.lane, batch.images, error) if first else None
         with self._wake:
             batch.lane.served += perf_counter() - begun
+            batch.lane.engine.batches.record(len(batch.images))
             batch.parts[pack] = part
             last = len(batch.parts) == len(batch.packs)
         return self._look(batch) if last else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from model_store.errors import StoreError
@@ -14,6 +15,7 @@ from service.bank import Bank
 from service.engine import Engine
 from service.errors import ArtifactError, UnknownNameError
 from service.latency import Latency
+from service.record import Record
 from service.settlement import BLOCKS, Settlement
 from service.wish import Candidate
 
@@ -30,7 +32,9 @@ class ServedLevel:
 
     def __init__(self, manifest: Manifest, level: Level, catalog: Catalog) -> None:
         self.manifest, self.level = manifest, level
-        self.latency = Latency()
+        self.latency, self.record = Latency(), Record(manifest, level)
+        # How often networks were built, and in how many seconds.
+        self.builds, self.build_seconds = 0, 0.0
         # Draws that an answer usually takes, where it may stop by itself.
         self.usual_draws = float(min(2 * BLOCKS[0], self.default_samples(catalog.settings.max_samples)))
         calibration = level.calibration
@@ -47,8 +51,10 @@ class ServedLevel:
 
         Raises UnknownNameError where the level's file was altered since, or cannot be run.
         """
+        seconds = 0.0
         with self._lock:
             if self._engine is None:
+                begun = perf_counter()
                 try:
                     artifact = self._catalog.artifact(self.manifest, self.level)
                     key = draw_key(self.manifest.version, self.level.name)
@@ -57,10 +63,18 @@ class ServedLevel:
                     log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
                     what = f"level {self.level.name} of {self.manifest.model} {self.manifest.version}"
                     raise refused(what, str(error)) from error
+                self._engine.batches = self.record.batches
+                seconds = perf_counter() - begun
             engine = self._engine
-        engine.prepare(draws)
+        self._built(seconds + engine.prepare(draws))
         self._catalog.memory.use(self, engine.bank.nbytes, self._drop)
         return engine
+
+    @property
+    def nbytes(self) -> int:
+        """About what its networks take in memory now."""
+        engine = self._engine
+        return 0 if engine is None else engine.bank.nbytes
 
     def ready(self, draws: int) -> bool:
         """Whether `engine` would give one at once."""
@@ -101,6 +115,11 @@ class ServedLevel:
         """Let go of the networks; they are built anew when they are asked for."""
         self._catalog.memory.forget(self)
         self._drop()
+
+    def _built(self, seconds: float) -> None:
+        if seconds:
+            with self._lock:
+                self.builds, self.build_seconds = self.builds + 1, self.build_seconds + seconds
 
     def _drop(self) -> None:
         with self._lock:

@@ -42,7 +42,9 @@ class Server:
         # So that the event loop never waits long for a thread that computes in Python.
         sys.setswitchinterval(SWITCH_SECONDS)
         app = create_app(settings)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="on")
+        config = uvicorn.Config(
+            app, log_config=None, log_level="warning", access_log=False, server_header=False, lifespan="on"
+        )
         self._server = DrainingServer(config, app, settings.drain_seconds)
 
     @property

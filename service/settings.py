@@ -47,6 +47,15 @@ class Settings(BaseSettings):
         0.0, ge=0.0, description="After SIGTERM, how long requests are still taken while /readyz says no."
     )
     memory_mb: Positive | None = Field(None, description="Memory for networks, in MiB; by default there is no limit.")
+    log_format: Literal["text", "json"] | None = Field(
+        None, description="Form of what is logged; by default text on a terminal, JSON elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is logged; info has one line a request."
+    )
+    traces: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
+        None, description="URL of an OTLP collector over HTTP that traces go to; needs the tracing extra."
+    )
 
     @classmethod
     def read(cls, **flags: Any) -> Settings:

@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
+from service.account import account_of
 from service.admission import Admission
 from service.answer import Answer, Prediction, Timing, prediction
 from service.artifact import FloatArray
@@ -94,28 +95,32 @@ EXAMPLE: dict[str, Any] = {
 async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Parameters, Query()]) -> Response:
     """Post pictures as multipart/form-data (field `images`), as one raw image, or as JSON with base64."""
     admission: Admission = request.app.state.admission
+    account = account_of(request)
     planned = plan(catalog, parameters, admission.step())
+    account.planned(planned)
     level_quantile = quantile(parameters.alpha, planned.served.level)
     deadline = None if parameters.deadline_ms is None else parameters.deadline_ms / 1000
     # Who is refused anyway costs no reading.
     admission.check(1, planned.seconds(1), deadline)
-    pictures = await read_pictures(request, catalog.settings)
+    with account.stage("read"):
+        pictures = await read_pictures(request, catalog.settings)
+    account.images = len(pictures)
     work = math.ceil(len(pictures) * planned.expected_draws)
     with admission.admit(work, planned.seconds(len(pictures)), deadline):
         latest = None if deadline is None else time.monotonic() + deadline
 
         def prepare() -> Job:
             engine = planned.served.engine(planned.samples)
-            begun = time.perf_counter()
             shape, most = planned.served.manifest.input, catalog.settings.max_pixels
-            images = np.stack([decode(data, shape, most, number) for number, data in enumerate(pictures)])
+            with account.stage("decode"):
+                images = np.stack([decode(data, shape, most, number) for number, data in enumerate(pictures)])
             conclude = partial(_conclude, planned, level_quantile, parameters.top_k)
-            decoding = 1000 * (time.perf_counter() - begun)
-            return Job(engine, images, planned.samples, conclude, planned.settlement, latest, decoding)
+            return Job(engine, images, planned.samples, conclude, planned.settlement, latest)
 
         # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
         job = await anyio.to_thread.run_sync(prepare, limiter=request.app.state.computing)
         predictions = await _computed(catalog.scheduler, job, request)
+    account.answered(job, predictions)
     planned.served.latency.record(job.inference)
     answer = Answer(
         request_id=request.state.request_id,
@@ -125,7 +130,7 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
         level_reason=planned.reason,
         degraded=planned.degraded,
         predictions=predictions,
-        timing_ms=Timing(decode=job.decoding, queue=job.queue, inference=job.inference),
+        timing_ms=Timing(decode=account.milliseconds("decode"), queue=job.queue, inference=job.inference),
     )
     return Response(answer.model_dump_json(), media_type="application/json")
 

@@ -39,7 +39,8 @@ def wait_until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
 @contextmanager
 def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`slimbayes serve` in a process of its own, on a free port of 127.0.0.1."""
-    command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", *flags]
+    # Nobody reads its log meanwhile, so that it must not be long.
+    command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", "--log-level", "warning", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -37,7 +37,8 @@ def test_every_reference_of_the_document_resolves(client: TestClient) -> None:
         for operation in methods.values():
             for status, answer in operation["responses"].items():
                 refused = int(status) >= 400 and path != "/readyz"
-                assert list(answer["content"]) == ["application/problem+json" if refused else "application/json"]
+                usual = "text/plain" if path == "/metrics" else "application/json"
+                assert list(answer["content"]) == ["application/problem+json" if refused else usual]
 
 
 def test_example_is_an_answer(client: TestClient) -> None:

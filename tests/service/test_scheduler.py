@@ -59,7 +59,7 @@ class Slow:
 
     def __init__(self, engine: Engine, seconds: float, before: Callable[[], None] = lambda: None) -> None:
         self.engine, self.seconds, self.before = engine, seconds, before
-        self.bank, self.pace, self.runs = engine.bank, seconds / 2, 0
+        self.bank, self.batches, self.pace, self.runs = engine.bank, engine.batches, seconds / 2, 0
         self.alone: list[bool] = []
 
     def shared(self, images: np.ndarray, *, alone: bool = False) -> list[FloatArray]:

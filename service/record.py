@@ -1,0 +1,77 @@
+"""What was seen of one level since it is served: its part of `GET /metrics` and `GET /status`.
+
+It ends with its level, so that a version that is taken away leaves nothing behind. It is written to from the event loop
+alone, but for `batches`, which the scheduler guards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from model_store.manifest import Level, Manifest
+from service.answer import Prediction
+from service.drift import Drift
+from service.histogram import DRAWS, IMAGES, NATS, SECONDS, SHARES, Histogram
+
+Stage = Literal["read", "decode", "queue", "inference"]
+STAGES: tuple[Stage, ...] = ("read", "decode", "queue", "inference")
+
+
+class Ending(NamedTuple):
+    """How a request ended; `reason` is the kind of a refusal, `status` what the client was told."""
+
+    method: str
+    route: str
+    status: str
+    outcome: Literal["answered", "refused", "failed", "abandoned"]
+    reason: str
+
+
+class Decision(NamedTuple):
+    """What was decided on an image, and why it was not accepted."""
+
+    decision: str
+    reason: str
+
+
+class Record:
+    """Counts and histograms of one level."""
+
+    def __init__(self, manifest: Manifest, level: Level) -> None:
+        self.requests: Counter[Ending] = Counter()
+        self.degraded = 0
+        self.stages = {stage: Histogram(SECONDS) for stage in STAGES}
+        self.batches = Histogram(IMAGES)
+        self.draws = Histogram(DRAWS)
+        self.decisions: Counter[Decision] = Counter()
+        self.confidence, self.entropy, self.mutual_information = Histogram(SHARES), Histogram(NATS), Histogram(NATS)
+        self.drift = Drift(level.reference, len(manifest.classes))
+
+    def predictions(self, predictions: Sequence[Prediction]) -> None:
+        """Add what was answered for some images."""
+        for each in predictions:
+            draws, uncertainty = each.monte_carlo.draws, each.uncertainty
+            self.decisions[Decision(each.decision, each.reason or "")] += 1
+            self.draws.record(draws)
+            if not math.isfinite(uncertainty.total):  # a network that overflowed says nothing
+                continue
+            self.confidence.record(each.probability)
+            self.drift.confidence.record(each.probability)
+            self.entropy.record(uncertainty.total)
+            self.drift.entropy.record(uncertainty.total)
+            if draws > 1:  # a single draw disagrees with nothing
+                self.mutual_information.record(uncertainty.epistemic)
+                self.drift.mutual_information.record(uncertainty.epistemic)
+
+    @property
+    def answered(self) -> int:
+        """Images that were answered."""
+        return sum(list(self.decisions.values()))
+
+    @property
+    def abstained(self) -> int:
+        """Images of them on which the answer was to abstain."""
+        return sum(count for decision, count in list(self.decisions.items()) if decision.decision == "abstain")
