@@ -1,0 +1,313 @@
+"""`GET /metrics`: what real requests leave there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from sklearn.datasets import load_digits
+
+from model_store.store import ZOO
+from service.app import create_app
+from service.catalog import Catalog
+from service.engine import Engine
+from service.errors import RequestError
+from service.settings import Settings
+from tests.service.conftest import png, running_service, wait_until
+from tests.service.test_predict import PNG
+
+NOISE = png(np.random.default_rng(3).integers(0, 256, (8, 8), dtype=np.uint8))
+
+
+@pytest.fixture
+def fresh(digits_store: Path) -> Iterator[TestClient]:
+    """A ready service that nobody has asked yet."""
+    with service(digits_store) as client:
+        yield client
+
+
+def service(store: Path, **settings: Any) -> TestClient:
+    """A service of its own, to be entered."""
+    return Warm(create_app(Settings(store=store, **settings)), raise_server_exceptions=False)
+
+
+class Warm(TestClient):
+    """A client that is ready once entered."""
+
+    def __enter__(self) -> Warm:
+        super().__enter__()
+        wait_until(lambda: self.get("/readyz").status_code == 200)
+        return self
+
+
+def metric(text: str, name: str, **labels: str) -> float:
+    """The sum of the samples of this name that have these labels."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    assert samples
+    return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+
+def requests(client: TestClient, **labels: str) -> float:
+    """Requests that ended so."""
+    return metric(client.get("/metrics").text, "slimbayes_requests_total", **labels)
+
+
+def test_counts_add_up(fresh: TestClient, example: bytes) -> None:
+    """Of concurrent requests, each, each image and each draw is counted once, where it belongs."""
+    plan = list(product(("dense", "p50"), (1, 3, 7), (example, NOISE)))
+
+    def ask(level: str, images: int, picture: bytes) -> dict[str, Any]:
+        files = [("images", (f"{number}.png", picture)) for number in range(images)]
+        answer: dict[str, Any] = fresh.post("/predict", params={"level": level}, files=files).json()
+        return answer
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda each: ask(*each), 4 * plan))
+    text = fresh.get("/metrics").text
+    for level in ("dense", "p50"):
+        some = [answer for answer in answers if answer["level"] == level]
+        predictions = [each for answer in some for each in answer["predictions"]]
+        drawn = sum(each["monte_carlo"]["draws"] for each in predictions)
+        names = {"level": level, "model": "digits", "version": some[0]["version"]}
+        asked = metric(text, "slimbayes_requests_total", outcome="answered", status="200", route="/predict", **names)
+        assert asked == len(some) == 24
+        for stage in ("read", "decode", "queue", "inference"):
+            assert metric(text, "slimbayes_stage_seconds_count", stage=stage, **names) == len(some)
+        for decision in ("accept", "abstain"):
+            decided = sum(each["decision"] == decision for each in predictions)
+            assert metric(text, "slimbayes_images_total", decision=decision, **names) == decided
+        for name in ("image_draws", "confidence", "entropy_nats", "mutual_information_nats"):
+            assert metric(text, f"slimbayes_{name}_count", **names) == len(predictions)
+        assert metric(text, "slimbayes_image_draws_sum", **names) == drawn
+        confidence = sum(each["probability"] for each in predictions)
+        assert metric(text, "slimbayes_confidence_sum", **names) == pytest.approx(confidence)
+        size = catalog(fresh).level("digits", None, level).engine(1).bank.size
+        assert metric(text, "slimbayes_batch_images_sum", **names) * size == drawn
+        assert metric(text, "slimbayes_batch_images_count", **names) <= drawn / size
+    took = sum(answer["timing_ms"]["inference"] for answer in answers) / 1000
+    assert metric(text, "slimbayes_stage_seconds_sum", stage="inference") == pytest.approx(took)
+    assert metric(text, "slimbayes_request_seconds_count", route="/predict") == len(answers)
+
+
+def catalog(client: TestClient) -> Catalog:
+    """What a service in this process serves."""
+    found: Catalog = client.app.state.catalog  # type: ignore[attr-defined]
+    return found
+
+
+def default_level(client: TestClient) -> str:
+    """The level that answers who names none."""
+    return catalog(client).level(None, None, None).level.name
+
+
+def test_every_refusal_is_counted_by_its_kind(fresh: TestClient, example: bytes) -> None:
+    """Kind and status, with the level where the request got as far as one."""
+    usual = default_level(fresh)
+    fresh.post("/predict", headers=PNG)
+    fresh.post("/predict", params={"level": "p51"}, content=example, headers=PNG)
+    fresh.post("/predict", content=b"x" * (2**25 + 1), headers=PNG)
+    fresh.post("/predict", content=b"no picture", headers=PNG)
+    fresh.post("/predict", content=example[:60], headers=PNG)
+    fresh.post("/predict", params={"samples": "0"}, content=example, headers=PNG)
+    fresh.post("/predict", params={"top_k": "0"}, content=example, headers=PNG)
+    fresh.post("/predict", params={"deadline_ms": 1e-6, "level": "p50"}, content=example, headers=PNG)
+    fresh.get("/predict")
+    fresh.get("/nowhere")
+    text = fresh.get("/metrics").text
+    for reason, status, level, count in (
+        ("malformed", "400", usual, 1),
+        ("unknown_name", "404", "", 1),
+        ("too_large", "413", usual, 1),
+        ("media_type", "415", usual, 1),
+        ("undecodable", "422", usual, 1),
+        ("parameter", "422", "", 2),
+        ("deadline", "504", "p50", 1),
+        ("method_not_allowed", "405", "", 1),
+    ):
+        labels = {"outcome": "refused", "reason": reason, "status": status, "level": level, "route": "/predict"}
+        assert metric(text, "slimbayes_requests_total", **labels) == count, labels
+    assert metric(text, "slimbayes_requests_total", reason="not_found", route="other", status="404") == 1
+    assert metric(text, "slimbayes_images_total") == 0
+    assert metric(text, "slimbayes_request_seconds_count", route="/predict") == 0
+
+
+def test_kinds_are_named_after_their_errors() -> None:
+    """A new refusal needs no entry anywhere."""
+    kinds = {each.kind: each.status for each in RequestError.__subclasses__()}
+    known = {"unknown_name": 404, "media_type": 415, "overloaded": 503, "deadline": 504, "malformed": 400}
+    assert known.items() <= kinds.items()
+
+
+def test_overload(fresh: TestClient, example: bytes) -> None:
+    """Who is turned away is counted, and the queue is shown as it is."""
+    admission = fresh.app.state.admission  # type: ignore[attr-defined]
+    with admission.admit(admission.limit, 0.0):
+        assert fresh.post("/predict", content=example, headers=PNG).status_code == 503
+        text = fresh.get("/metrics").text
+    assert metric(text, "slimbayes_queue_draws") == metric(text, "slimbayes_queue_capacity_draws") == 65_536
+    assert metric(text, "slimbayes_requests_total", reason="overloaded", status="503", level=default_level(fresh)) == 1
+    assert metric(fresh.get("/metrics").text, "slimbayes_queue_draws") == 0
+
+
+def test_degraded(digits_store: Path, example: bytes) -> None:
+    """The step is shown, and answers with less are counted as such."""
+    with service(digits_store, overload="degrade") as client:
+        admission = client.app.state.admission  # type: ignore[attr-defined]
+        with admission.admit(1, 0.6):
+            wait_until(lambda: metric(client.get("/metrics").text, "slimbayes_degradation_step") > 0)
+            assert client.post("/predict", content=example, headers=PNG).json()["degraded"]
+        text = client.get("/metrics").text
+        assert metric(text, "slimbayes_degraded_requests_total") == 1
+        # Without any request it goes back once the work is done.
+        wait_until(lambda: metric(client.get("/metrics").text, "slimbayes_degradation_step") == 0)
+
+
+def test_unforeseen_errors(fresh: TestClient, example: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong here is a failure, not a refusal."""
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Engine, "run", fail)
+    assert fresh.post("/predict", content=example, headers=PNG).status_code == 500
+    assert requests(fresh, outcome="failed", status="500", level=default_level(fresh)) == 1
+
+
+def test_a_client_that_left(digits_store: Path, example: bytes) -> None:
+    """It has no status, and was not answered."""
+    with running_service(digits_store, "--max-samples", "2048", "--threads", "1") as (url, _):
+        files = [("images", (f"{number}.png", example)) for number in range(32)]
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/predict", params={"samples": "2048"}, files=files, timeout=0.5)
+
+        def left() -> bool:
+            text = httpx.get(f"{url}/metrics").text
+            return metric(text, "slimbayes_requests_total", outcome="abandoned", status="", route="/predict") == 1
+
+        wait_until(left)
+        assert metric(httpx.get(f"{url}/metrics").text, "slimbayes_images_total") == 0
+
+
+def test_clients_make_no_series(fresh: TestClient, example: bytes) -> None:
+    """Whatever names, paths and methods they make up, there are no more series than after the first of them."""
+
+    def made_up(number: int) -> None:
+        name = f"made-up-{number}"
+        for key in ("model", "version", "level", name):
+            fresh.post("/predict", params={key: name}, content=example, headers=PNG | {"x-request-id": name})
+        fresh.get(f"/{name}")
+        fresh.get(f"/models/{name}/versions/{name}")
+        fresh.request(f"M{number}", "/predict")
+
+    def series() -> set[str]:
+        return {line.rpartition(" ")[0] for line in fresh.get("/metrics").text.splitlines()}
+
+    fresh.get("/metrics")
+    made_up(0)
+    before = series()
+    for number in range(1, 20):
+        made_up(number)
+    assert series() == before
+    assert "made-up" not in "".join(before)
+
+
+def test_two_services_share_nothing(digits_store: Path, fresh: TestClient, example: bytes) -> None:
+    """Each has a registry of its own."""
+    fresh.post("/predict", content=example, headers=PNG)
+    with service(digits_store) as other:
+        assert requests(fresh, route="/predict") == 1
+        assert requests(other, route="/predict") == 0
+
+
+def test_banks(fresh: TestClient, example: bytes) -> None:
+    """Memory, builds and their seconds by level; more draws than there were are another build."""
+    text = fresh.get("/metrics").text
+    usual = default_level(fresh)
+    assert metric(text, "slimbayes_ready") == 1
+    assert metric(text, "slimbayes_build_info") == 1
+    assert metric(text, "slimbayes_bank_builds_total", level=usual) == 1
+    bank = metric(text, "slimbayes_bank_bytes", level=usual)
+    assert 0 < bank < metric(text, "process_resident_memory_bytes")
+    fresh.post("/predict", params={"samples": 128, "level": usual}, content=example, headers=PNG)
+    text = fresh.get("/metrics").text
+    assert metric(text, "slimbayes_bank_builds_total", level=usual) == 2
+    assert metric(text, "slimbayes_bank_bytes", level=usual) > bank
+    assert metric(text, "slimbayes_bank_build_seconds_total", level=usual) > 0
+    for unasked in {"dense", "p50", "p90"} - {usual}:
+        assert metric(text, "slimbayes_bank_builds_total", level=unasked) == 0
+
+
+def test_a_single_draw_has_no_mutual_information(fresh: TestClient, example: bytes) -> None:
+    """It would be zero, and say that nothing is amiss."""
+    fresh.post("/predict", params={"samples": 1}, content=example, headers=PNG)
+    text = fresh.get("/metrics").text
+    assert metric(text, "slimbayes_confidence_count") == 1
+    assert metric(text, "slimbayes_mutual_information_nats_count") == 0
+
+
+def post(client: TestClient, pictures: list[np.ndarray], **query: Any) -> None:
+    """Have all of these pictures answered."""
+    for first in range(0, len(pictures), 32):
+        files = [("images", (f"{first}", png(picture))) for picture in pictures[first : first + 32]]
+        assert client.post("/predict", params=query, files=files).status_code == 200
+
+
+def drift(client: TestClient) -> dict[str, float | None]:
+    """What `GET /status` says of the one level that answered; it must be what `GET /metrics` says."""
+    (level,) = client.get("/status").json()["levels"]
+    text, found = client.get("/metrics").text, level["drift"]
+    for statistic in ("confidence", "entropy", "mutual_information"):
+        shown = metric(text, "slimbayes_drift", statistic=statistic, level=level["level"])
+        assert shown == pytest.approx(found[statistic] or 0.0)
+    return found
+
+
+def test_drift(fresh: TestClient) -> None:
+    """Digits are what the network knows, noise is not; a few pictures say nothing."""
+    digits = list((load_digits().images * (255 / 16)).round().astype(np.uint8))
+    post(fresh, digits[-190:])
+    assert drift(fresh) == {"count": 190, "confidence": None, "entropy": None, "mutual_information": None}
+    post(fresh, digits[-960:-190])
+    known = drift(fresh)
+    assert known.pop("count") == 960
+    assert max(value or 0.0 for value in known.values()) < 0.1
+    rng = np.random.default_rng(0)
+    post(fresh, list(rng.integers(0, 256, (1000, 8, 8), dtype=np.uint8)))
+    strange = drift(fresh)
+    assert strange.pop("count") == 1000
+    assert min(value or 0.0 for value in strange.values()) > 0.25
+
+
+def test_drift_of_the_zoo() -> None:
+    """Noise is nothing that a network for photographs knows."""
+    with service(ZOO) as client:
+        rng = np.random.default_rng(0)
+        post(client, list(rng.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)), samples=4)
+        found = drift(client)
+        assert found["count"] == 200
+        assert (found["confidence"] or 0.0) > 1
+        assert (found["entropy"] or 0.0) > 1
+
+
+def test_status(fresh: TestClient, example: bytes) -> None:
+    """Load, and each level that answered, with its abstentions."""
+    assert fresh.get("/status").json() == {
+        "load": {"queued": 0, "capacity": 65_536, "step": 0, "answered_per_second": 0.0},
+        "levels": [],
+    }
+    fresh.post("/predict", params={"level": "p50"}, content=example, headers=PNG)
+    answer = fresh.post("/predict", files=[("images", ("a", NOISE)), ("images", ("b", example))]).json()
+    abstained = sum(each["decision"] == "abstain" for each in answer["predictions"])
+    levels = {each["level"]: each for each in fresh.get("/status").json()["levels"]}
+    assert levels.keys() == {"p50", answer["level"]}
+    assert (levels[answer["level"]]["answered"], levels[answer["level"]]["abstained"]) == (2, abstained)
+    assert (levels["p50"]["answered"], levels["p50"]["drift"]["count"]) == (1, 1)
+    wait_until(lambda: fresh.get("/status").json()["load"]["answered_per_second"] == 0.3)
