@@ -22,6 +22,8 @@ from starlette.types import Scope
 from service.account import Account
 from service.record import Ending
 
+# Seconds for a collector to answer in; one that does not must not hold up the end of the service.
+TIMEOUT = 3.0
 HEADERS = (b"traceparent", b"tracestate")
 
 
@@ -38,7 +40,7 @@ class Tracing:
     @classmethod
     def to(cls, url: str) -> Tracing:
         """Send spans to a collector that speaks OTLP over HTTP, in the background; what it does not take is dropped."""
-        return cls(BatchSpanProcessor(OTLPSpanExporter(url)))
+        return cls(BatchSpanProcessor(OTLPSpanExporter(url, timeout=TIMEOUT)))
 
     def record(self, account: Account, ending: Ending, scope: Scope, ended: float) -> str:
         """Make the spans of a request that ended at `ended`, in seconds of `time.monotonic`; returns the trace's id."""
