@@ -73,6 +73,7 @@ def log_request(
     fields = {
         "request_id": state.get("request_id"),
         **ending._asdict(),
+        "status": int(ending.status) if ending.status else None,
         "milliseconds": round(milliseconds, 3),
         "model": level and level.manifest.model,
         "version": level and level.manifest.version,

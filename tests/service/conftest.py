@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 
 from service.app import create_app
 from service.settings import Settings
+from service.tracing import Tracing
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -55,6 +57,18 @@ def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.
         process.communicate()
 
 
+class Warm(TestClient):
+    """A service of its own in this process, ready once entered."""
+
+    def __init__(self, store: Path, tracing: Tracing | None = None, **settings: Any) -> None:
+        super().__init__(create_app(Settings(store=store, **settings), tracing), raise_server_exceptions=False)
+
+    def __enter__(self) -> Warm:
+        super().__enter__()
+        wait_until(lambda: self.get("/readyz").status_code == 200)
+        return self
+
+
 @pytest.fixture(scope="session")
 def example(digits_run: Path) -> bytes:
     """A held-out digit as PNG."""
@@ -64,7 +78,12 @@ def example(digits_run: Path) -> bytes:
 @pytest.fixture(scope="session")
 def client(digits_store: Path) -> Iterator[TestClient]:
     """A ready service in this process."""
-    app = create_app(Settings(store=digits_store, max_body_bytes=2**20))
-    with TestClient(app, raise_server_exceptions=False) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with Warm(digits_store, max_body_bytes=2**20) as client:
+        yield client
+
+
+@pytest.fixture
+def fresh(digits_store: Path) -> Iterator[TestClient]:
+    """A ready service that nobody has asked yet."""
+    with Warm(digits_store) as client:
         yield client

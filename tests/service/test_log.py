@@ -43,12 +43,12 @@ def test_json(digits_store: Path, example: bytes) -> None:
     entries = {line["request_id"]: line for line in lines if line["logger"] == "slimbayes.requests"}
     assert all(line.keys() >= {"time", "severity", "message"} for line in lines)
     known = {"method": "POST", "route": "/predict", "model": "digits", "level": "p50"}
-    assert entries["one"].items() >= (known | {"outcome": "answered", "status": "200", "images": 1}).items()
+    assert entries["one"].items() >= (known | {"outcome": "answered", "status": 200, "images": 1}).items()
     assert entries["one"]["draws"] >= 4
     assert entries["one"]["milliseconds"] > 0
     assert entries["one"]["version"].count("-") == 2
     assert "reason" not in entries["one"]
-    refused = {"outcome": "refused", "reason": "media_type", "status": "415", "images": 2}
+    refused = {"outcome": "refused", "reason": "media_type", "status": 415, "images": 2}
     assert entries["two"].items() >= (known | refused).items()
     assert entries["three"]["reason"] == "unknown_name"
     assert "model" not in entries["three"]

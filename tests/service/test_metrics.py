@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -16,36 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from sklearn.datasets import load_digits
 
 from model_store.store import ZOO
-from service.app import create_app
 from service.catalog import Catalog
 from service.engine import Engine
 from service.errors import RequestError
-from service.settings import Settings
-from tests.service.conftest import png, running_service, wait_until
+from tests.service.conftest import Warm, png, running_service, wait_until
 from tests.service.test_predict import PNG
 
 NOISE = png(np.random.default_rng(3).integers(0, 256, (8, 8), dtype=np.uint8))
-
-
-@pytest.fixture
-def fresh(digits_store: Path) -> Iterator[TestClient]:
-    """A ready service that nobody has asked yet."""
-    with service(digits_store) as client:
-        yield client
-
-
-def service(store: Path, **settings: Any) -> TestClient:
-    """A service of its own, to be entered."""
-    return Warm(create_app(Settings(store=store, **settings)), raise_server_exceptions=False)
-
-
-class Warm(TestClient):
-    """A client that is ready once entered."""
-
-    def __enter__(self) -> Warm:
-        super().__enter__()
-        wait_until(lambda: self.get("/readyz").status_code == 200)
-        return self
 
 
 def metric(text: str, name: str, **labels: str) -> float:
@@ -159,7 +135,7 @@ def test_overload(fresh: TestClient, example: bytes) -> None:
 
 def test_degraded(digits_store: Path, example: bytes) -> None:
     """The step is shown, and answers with less are counted as such."""
-    with service(digits_store, overload="degrade") as client:
+    with Warm(digits_store, overload="degrade") as client:
         admission = client.app.state.admission  # type: ignore[attr-defined]
         with admission.admit(1, 0.6):
             wait_until(lambda: metric(client.get("/metrics").text, "slimbayes_degradation_step") > 0)
@@ -222,7 +198,7 @@ def test_clients_make_no_series(fresh: TestClient, example: bytes) -> None:
 def test_two_services_share_nothing(digits_store: Path, fresh: TestClient, example: bytes) -> None:
     """Each has a registry of its own."""
     fresh.post("/predict", content=example, headers=PNG)
-    with service(digits_store) as other:
+    with Warm(digits_store) as other:
         assert requests(fresh, route="/predict") == 1
         assert requests(other, route="/predict") == 0
 
@@ -288,26 +264,10 @@ def test_drift(fresh: TestClient) -> None:
 
 def test_drift_of_the_zoo() -> None:
     """Noise is nothing that a network for photographs knows."""
-    with service(ZOO) as client:
+    with Warm(ZOO) as client:
         rng = np.random.default_rng(0)
         post(client, list(rng.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)), samples=4)
         found = drift(client)
         assert found["count"] == 200
         assert (found["confidence"] or 0.0) > 1
         assert (found["entropy"] or 0.0) > 1
-
-
-def test_status(fresh: TestClient, example: bytes) -> None:
-    """Load, and each level that answered, with its abstentions."""
-    assert fresh.get("/status").json() == {
-        "load": {"queued": 0, "capacity": 65_536, "step": 0, "answered_per_second": 0.0},
-        "levels": [],
-    }
-    fresh.post("/predict", params={"level": "p50"}, content=example, headers=PNG)
-    answer = fresh.post("/predict", files=[("images", ("a", NOISE)), ("images", ("b", example))]).json()
-    abstained = sum(each["decision"] == "abstain" for each in answer["predictions"])
-    levels = {each["level"]: each for each in fresh.get("/status").json()["levels"]}
-    assert levels.keys() == {"p50", answer["level"]}
-    assert (levels[answer["level"]]["answered"], levels[answer["level"]]["abstained"]) == (2, abstained)
-    assert (levels["p50"]["answered"], levels["p50"]["drift"]["count"]) == (1, 1)
-    wait_until(lambda: fresh.get("/status").json()["load"]["answered_per_second"] == 0.3)

@@ -19,12 +19,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from service.app import create_app
 from service.engine import Engine
 from service.errors import StartError
 from service.settings import Settings
 from service.tracing import Tracing
-from tests.service.conftest import running_service, wait_until
+from tests.service.conftest import Warm, running_service
 from tests.service.test_predict import PNG
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -32,7 +31,7 @@ STAGES = ["read", "decode", "queue", "inference"]
 
 
 @pytest.fixture
-def spans(digits_store: Path) -> InMemorySpanExporter:
+def spans() -> InMemorySpanExporter:
     """What the traced service handed on."""
     return InMemorySpanExporter()
 
@@ -40,9 +39,7 @@ def spans(digits_store: Path) -> InMemorySpanExporter:
 @pytest.fixture
 def traced(digits_store: Path, spans: InMemorySpanExporter) -> Iterator[TestClient]:
     """A ready service whose spans are kept."""
-    app = create_app(Settings(store=digits_store), Tracing(SimpleSpanProcessor(spans)))
-    with TestClient(app, raise_server_exceptions=False) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+    with Warm(digits_store, Tracing(SimpleSpanProcessor(spans))) as client:
         spans.clear()
         yield client
 
