@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from service.body import read_body
 from service.errors import MalformedError, MediaTypeError, TooLargeError
 from service.picture import MEDIA_TYPES
 from service.settings import Settings
@@ -24,7 +25,7 @@ MORE_ENTRIES = 64
 async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
     """The bytes of every picture in the request, at least one; raise RequestError otherwise."""
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
-    body = await _read_body(request, settings.max_body_bytes)
+    body = await read_body(request, settings.max_body_bytes)
     if not body:
         raise MalformedError(f"the body is empty: expected {_expected()}")
     if media_type == b"multipart/form-data":
@@ -36,23 +37,8 @@ async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
     else:
         named = media_type.decode("latin-1")[:80] or "is missing and"
         raise MediaTypeError(f"Content-Type {named} is not read here: expected {_expected()}")
-    _check_count(len(pictures), settings.max_images)
+    check_count(len(pictures), settings.max_images)
     return pictures
-
-
-async def _read_body(request: Request, limit: int) -> bytes:
-    """The whole body, given up as soon as it is over the limit, whatever length it announced."""
-    message = f"the body is over the limit of {limit:,} bytes"
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        raise TooLargeError(message)
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLargeError(message)
-        parts.append(part)
-    return b"".join(parts)
 
 
 class _InMemory(MultiPartParser):
@@ -95,7 +81,7 @@ def _from_json(body: bytes, max_images: int) -> list[bytes]:
     if document.keys() != {FIELD}:
         unknown = min(document.keys() - {FIELD})[:80]
         raise MalformedError(f"the body has an unknown key {unknown!r}: parameters go into the query")
-    _check_count(len(document[FIELD]), max_images)
+    check_count(len(document[FIELD]), max_images)
     return [_from_base64(text, number) for number, text in enumerate(document[FIELD])]
 
 
@@ -105,7 +91,8 @@ def _check_entries(count: int, most: int) -> None:
         raise TooLargeError(f"the request has far too many parts or entries: at most {most} images are allowed")
 
 
-def _check_count(count: int, most: int) -> None:
+def check_count(count: int, most: int) -> None:
+    """Raise TooLargeError for more images in one request than are allowed."""
     if count > most:
         raise TooLargeError(f"the request has {count} images: at most {most} are allowed")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
@@ -76,6 +77,11 @@ def decode(data: bytes, shape: InputShape, max_pixels: int, number: int = 0) -> 
     except DECODING_ERRORS as error:
         raise UndecodableError(f"image {number} cannot be decoded: it is damaged or cut short") from error
     return np.asarray(seen, np.uint8).reshape(shape.height, shape.width, shape.channels)
+
+
+def decode_all(pictures: Sequence[bytes], shape: InputShape, max_pixels: int) -> npt.NDArray[np.uint8]:
+    """Pixels uint8 [N, H, W, C] of N pictures; raise as `decode` does."""
+    return np.stack([decode(data, shape, max_pixels, number) for number, data in enumerate(pictures)])
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-import time
 from functools import partial
 from typing import Annotated, Any
 
-import anyio.to_thread
-import numpy as np
 from fastapi import APIRouter, Query, Request, Response
-from starlette.requests import ClientDisconnect
 
 from service.account import account_of
 from service.admission import Admission
 from service.answer import Answer, Prediction, Timing, prediction
 from service.artifact import FloatArray
-from service.job import Job, Stop
+from service.job import Stop
+from service.passage import Undecoded, passage
 from service.payload import FIELD, read_pictures
-from service.picture import MEDIA_TYPES, decode
-from service.plan import Parameters, Plan, plan, quantile
+from service.picture import MEDIA_TYPES, decode_all
+from service.plan import Parameters, plan, quantile
 from service.problem import describe
 from service.routes.models import CatalogOf
-from service.scheduler import Scheduler
+from service.served import ServedLevel
 
 router = APIRouter(tags=["predict"])
 
@@ -104,24 +99,12 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     admission.check(1, planned.seconds(1), deadline)
     with account.stage("read"):
         pictures = await read_pictures(request, catalog.settings)
-    account.images = len(pictures)
-    work = math.ceil(len(pictures) * planned.expected_draws)
-    with admission.admit(work, planned.seconds(len(pictures)), deadline):
-        latest = None if deadline is None else time.monotonic() + deadline
-
-        def prepare() -> Job:
-            engine = planned.served.engine(planned.samples)
-            shape, most = planned.served.manifest.input, catalog.settings.max_pixels
-            with account.stage("decode"):
-                images = np.stack([decode(data, shape, most, number) for number, data in enumerate(pictures)])
-            conclude = partial(_conclude, planned, level_quantile, parameters.top_k)
-            return Job(engine, images, planned.samples, conclude, planned.settlement, latest)
-
-        # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
-        job = await anyio.to_thread.run_sync(prepare, limiter=request.app.state.computing)
-        predictions = await _computed(catalog.scheduler, job, request)
+    shape, most = planned.served.manifest.input, catalog.settings.max_pixels
+    images = Undecoded(len(pictures), partial(decode_all, pictures, shape, most))
+    conclude = partial(_conclude, planned.served, level_quantile, parameters.top_k)
+    job = await passage(request, planned, images, deadline, conclude)
+    predictions: list[Prediction] = job.future.result()
     account.answered(job, predictions)
-    planned.served.latency.record(job.inference)
     answer = Answer(
         request_id=request.state.request_id,
         model=planned.served.manifest.model,
@@ -135,31 +118,7 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def _conclude(planned: Plan, level_quantile: float, top_k: int, logits_SK: FloatArray, stop: Stop) -> Prediction:
-    if planned.settlement is not None:
-        planned.served.learn(len(logits_SK))
-    served = planned.served
+def _conclude(served: ServedLevel, level_quantile: float, top_k: int, logits_SK: FloatArray, stop: Stop) -> Prediction:
     return prediction(
         logits_SK, served.manifest.classes, served.level.calibration, stop, quantile=level_quantile, top_k=top_k
     )
-
-
-async def _computed(scheduler: Scheduler, job: Job, request: Request) -> list[Prediction]:
-    """The job's results; a client who hangs up meanwhile takes the job out of the queue."""
-    scheduler.submit(job)
-
-    async def leave_with_client() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        job.future.cancel()
-
-    watch = asyncio.create_task(leave_with_client())
-    try:
-        return await asyncio.wrap_future(job.future)
-    except asyncio.CancelledError:
-        job.future.cancel()
-        if watch.done():
-            raise ClientDisconnect from None
-        raise
-    finally:
-        watch.cancel()
