@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Other projects' clients of our protocols bring other versions of what we use: the tests run them on their own.
+CLIENTS := .venv-clients
+CLIENTS_READY := $(CLIENTS)/.ready
 IMAGE ?= slimbayes:latest
 BASE_IMAGE ?= docker.io/library/python:3.11-slim
 # docker, podman or buildah, whichever is there (docker only where its engine answers).
@@ -23,10 +26,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,tracing]' --group dev
 	@touch $@
 
+$(CLIENTS_READY): pyproject.toml constraints-clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-clients.txt pip
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-clients.txt --group clients
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/slimbayes demo $(DEMO_FLAGS)
 
-test: $(READY)
+test: $(READY) $(CLIENTS_READY)
 	$(BIN)/python -m pytest $(TEST_FLAGS)
 
 check: $(READY)
@@ -40,4 +49,4 @@ image:
 	$(BUILDER) build $(FORMAT) $(BUILD_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) --file Dockerfile .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache

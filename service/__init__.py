@@ -16,9 +16,11 @@ answer        what an answer says
 job           one request's images on their way
 scheduler     which images are computed when, on a few threads
 picture       bytes of a picture to the pixels that a model takes
+body          a request's body, inflated and within its limit
 payload       the three forms of a request's body
 wish          the level that a request means by what it wishes
 plan          what will be done for a request
+passage       what is done with every request
 admission     a bound on the work that waits, and less work under overload
 memory        a limit on what banks take
 latency       how long answers took
@@ -30,13 +32,18 @@ traffic       what was seen of all requests
 served        a level that is served
 catalog       the models of a store, ready to answer
 listing       what `GET /models` says
+inference     requests and answers of the Open Inference Protocol
+tensor        its input, to the pixels that a model takes
+outputs       what it may have of images, as tensors
+repository    what it says of a server and its models
 problem       errors as RFC 9457 problem documents
 metrics       what Prometheus reads
 status        what `GET /status` says
 log           one line a request, as text or JSON
 tracing       one span a stage, for OpenTelemetry
 observation   sees each request from its first byte to its end
-routes        `predict`, `models`, `health`, `metrics`, `status`
+document      the OpenAPI document
+routes        `predict`, `models`, `health`, `metrics`, `status`; `infer` and `repository` of the protocol
 app           all of it as one FastAPI application
 server        the process: its socket, its signals, its end
 client        the same, from the other side

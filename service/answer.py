@@ -9,7 +9,10 @@ from pydantic import BaseModel, Field
 from model_store.manifest import Calibration
 from service.artifact import FloatArray
 from service.job import Stop
-from service.uncertainty import predictive
+from service.uncertainty import Predictive, predictive
+
+Decision = Literal["accept", "abstain"]
+Reason = Literal["uncertain"]
 
 
 class ClassProbability(BaseModel):
@@ -51,8 +54,8 @@ class Prediction(BaseModel):
     prediction_set: list[str] = Field(
         description="Holds the true class with probability 1 - alpha or more, at the default samples."
     )
-    decision: Literal["accept", "abstain"]
-    reason: Literal["uncertain"] | None = Field(None, description="Why it abstains.")
+    decision: Decision
+    reason: Reason | None = Field(None, description="Why it abstains.")
     monte_carlo: Sampling
 
 
@@ -105,14 +108,19 @@ def prediction(
         ClassProbability(label=classes[k], probability=mean[k], std=std, low=low, high=high)
         for k, std, low, high in zip(order, *(each[order].tolist() for each in summary.spread), strict=True)
     ]
-    sure = summary.total <= calibration.abstain_above
+    decision, reason = decide(summary, calibration)
     return Prediction(
         label=classes[order[0]],
         probability=mean[order[0]],
         probabilities=shown[:top_k],
         uncertainty=Uncertainty(total=summary.total, aleatoric=summary.aleatoric, epistemic=summary.epistemic),
         prediction_set=[classes[k] for rank, k in enumerate(order) if rank == 0 or 1 - mean[k] <= quantile],
-        decision="accept" if sure else "abstain",
-        reason=None if sure else "uncertain",
+        decision=decision,
+        reason=reason,
         monte_carlo=Sampling(draws=len(logits_SK), standard_error=summary.standard_error, stop=stop),
     )
+
+
+def decide(summary: Predictive, calibration: Calibration) -> tuple[Decision, Reason | None]:
+    """Whether to act on an answer, and if not, why."""
+    return ("accept", None) if summary.total <= calibration.abstain_above else ("abstain", "uncertain")

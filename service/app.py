@@ -12,14 +12,14 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
-from service import problem
+from service import document, problem
 from service.admission import Admission
 from service.catalog import Catalog
 from service.draining import LastAnswers
 from service.errors import StartError
 from service.metrics import Metrics
 from service.observation import Observation
-from service.routes import health, metrics, models, predict, status
+from service.routes import health, infer, metrics, models, predict, repository, status
 from service.settings import Settings
 from service.traffic import Traffic
 
@@ -70,10 +70,11 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     app.state.traffic = Traffic()
     app.state.metrics = Metrics(catalog, app.state.admission, app.state.traffic, lambda: app.state.ready)
     problem.install(app)
+    document.install(app)
     app.add_middleware(LastAnswers)
     # The last that is added stands outside of all others.
     app.add_middleware(Observation, app.state.traffic, tracing)
-    for routes in (predict, models, health, metrics, status):
+    for routes in (predict, models, health, metrics, status, infer, repository):
         app.include_router(routes.router)
     return app
 

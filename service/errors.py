@@ -12,6 +12,7 @@
         ├── UndecodableError   422   an image that cannot be decoded
         ├── ParameterError     422   a parameter out of its range
         ├── OverloadedError    503   too much work waits already
+        ├── NotReadyError      503   not ready to answer
         └── DeadlineError      504   the deadline passed before there was an answer
 
 Messages go to clients: what was wrong, what was expected; never a path, a stack or an internal name.
@@ -99,6 +100,12 @@ class OverloadedError(RequestError):
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)}
+
+
+class NotReadyError(RequestError):
+    """Not ready to answer."""
+
+    status = 503
 
 
 class DeadlineError(RequestError):

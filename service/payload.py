@@ -82,7 +82,7 @@ def _from_json(body: bytes, max_images: int) -> list[bytes]:
         unknown = min(document.keys() - {FIELD})[:80]
         raise MalformedError(f"the body has an unknown key {unknown!r}: parameters go into the query")
     check_count(len(document[FIELD]), max_images)
-    return [_from_base64(text, number) for number, text in enumerate(document[FIELD])]
+    return [from_base64(text, number) for number, text in enumerate(document[FIELD])]
 
 
 def _check_entries(count: int, most: int) -> None:
@@ -97,7 +97,7 @@ def check_count(count: int, most: int) -> None:
         raise TooLargeError(f"the request has {count} images: at most {most} are allowed")
 
 
-def _from_base64(text: object, number: int) -> bytes:
+def from_base64(text: object, number: int) -> bytes:
     if not isinstance(text, str):
         raise MalformedError(f"image {number} is not text: expected the bytes of a picture in base64")
     try:

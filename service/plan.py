@@ -17,13 +17,11 @@ from service.settlement import Settlement
 from service.wish import Wish
 
 
-class Parameters(BaseModel):
-    """What a request may ask for, in its query."""
+class Wanted(BaseModel):
+    """What a request may ask for, whatever its protocol."""
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | None = Field(None, description="Name of a model; may be left out where there is one.")
-    version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
     level: str | None = Field(
         None,
         description="A pruning level; nothing is the version's default level, auto the one that fulfils the wishes.",
@@ -32,8 +30,6 @@ class Parameters(BaseModel):
         "auto",
         description="Draws: a whole number from 1, or auto: until the answer is settled, at most the level's default.",
     )
-    alpha: float = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
-    top_k: int = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
     deadline_ms: float | None = Field(
         None, gt=0, le=600_000, description="Answer with the draws that there are by then."
     )
@@ -41,6 +37,20 @@ class Parameters(BaseModel):
     max_latency_ms: float | None = Field(
         None, gt=0, description="A wish for level=auto: time of inference, as measured."
     )
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds from now, None where there is none."""
+        return None if self.deadline_ms is None else self.deadline_ms / 1000
+
+
+class Parameters(Wanted):
+    """What a request may ask for, in its query."""
+
+    model: str | None = Field(None, description="Name of a model; may be left out where there is one.")
+    version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
+    alpha: float = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
+    top_k: int = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Errors as RFC 9457 problem documents, and the id that every request and answer carries."""
+"""Errors as RFC 9457 problem documents, or as the Open Inference Protocol has them, and the id of every request."""
 
 from __future__ import annotations
 
 import logging
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +22,8 @@ from service.errors import ParameterError, RequestError
 
 log = logging.getLogger("slimbayes.service")
 MEDIA_TYPE = "application/problem+json"
+# Paths below are those of the Open Inference Protocol.
+PROTOCOL = "/v2"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -35,10 +37,21 @@ class Problem(BaseModel):
     request_id: str = Field(description="The id of this request, as in the header X-Request-ID.")
 
 
-def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+class Refusal(BaseModel):
+    """What went wrong, as the Open Inference Protocol says it."""
+
+    error: str = Field(description="What was wrong with this request, and what was expected.")
+
+
+def describe(*statuses: int, media_type: str = MEDIA_TYPE, schema: str = "Problem") -> dict[int | str, dict[str, Any]]:
     """The statuses that a route answers with besides success, for the OpenAPI document."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def describe_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a route of the Open Inference Protocol."""
+    return describe(*statuses, media_type="application/json", schema="Refusal")
 
 
 class RequestIds:
@@ -84,19 +97,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.openapi = lambda: _with_problem(app)  # type: ignore[method-assign]
-
-
-def _with_problem(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document with the schema that every refusal refers to, and without the framework's own."""
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        schemas = document["components"]["schemas"]
-        schemas["Problem"] = Problem.model_json_schema()
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-    assert app.openapi_schema is not None
-    return app.openapi_schema
 
 
 async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
@@ -108,11 +108,16 @@ async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     request.state.refusal = ParameterError.kind
-    return _respond(request, 422, "; ".join(_in_words(one) for one in error.errors()[:3]))
+    return _respond(request, 422, in_words(error.errors(), skip=1))
 
 
-def _in_words(error: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, error["loc"][1:]))[:80]
+def in_words(errors: Sequence[Any], skip: int = 0) -> str:
+    """What a document was refused for, without the first parts of where that is."""
+    return "; ".join(_one_in_words(error, skip) for error in errors[:3])
+
+
+def _one_in_words(error: Mapping[str, Any], skip: int) -> str:
+    name = ".".join(map(str, error["loc"][skip:]))[:80]
     return f"unknown parameter {name!r}" if error["type"] == "extra_forbidden" else f"{name}: {error['msg']}"
 
 
@@ -122,6 +127,9 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _respond(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    path: str = request.scope["path"]
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        return JSONResponse(Refusal(error=detail).model_dump(), status, headers)
     title, request_id = HTTPStatus(status).phrase, request.state.request_id
     problem = Problem(type="about:blank", title=title, status=status, detail=detail, request_id=request_id)
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)

@@ -94,15 +94,14 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     planned = plan(catalog, parameters, admission.step())
     account.planned(planned)
     level_quantile = quantile(parameters.alpha, planned.served.level)
-    deadline = None if parameters.deadline_ms is None else parameters.deadline_ms / 1000
     # Who is refused anyway costs no reading.
-    admission.check(1, planned.seconds(1), deadline)
+    admission.check(1, planned.seconds(1), parameters.deadline)
     with account.stage("read"):
         pictures = await read_pictures(request, catalog.settings)
     shape, most = planned.served.manifest.input, catalog.settings.max_pixels
     images = Undecoded(len(pictures), partial(decode_all, pictures, shape, most))
     conclude = partial(_conclude, planned.served, level_quantile, parameters.top_k)
-    job = await passage(request, planned, images, deadline, conclude)
+    job = await passage(request, planned, images, parameters.deadline, conclude)
     predictions: list[Prediction] = job.future.result()
     account.answered(job, predictions)
     answer = Answer(

@@ -1,0 +1,33 @@
+"""The OpenAPI document: what the framework finds out by itself, and what routes read and write by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from service.inference import InferenceRequest
+from service.problem import Problem, Refusal
+from service.repository import IndexRequest
+
+REFERENCE = "#/components/schemas/{model}"
+BY_HAND = (Problem, Refusal, InferenceRequest, IndexRequest)
+# The framework's own refusals, in whose place ours stand.
+NEVER = ("HTTPValidationError", "ValidationError")
+
+
+def install(app: FastAPI) -> None:
+    """Let the application describe itself with it."""
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schemas = FastAPI.openapi(app)["components"]["schemas"]
+        _, found = models_json_schema([(model, "validation") for model in BY_HAND], ref_template=REFERENCE)
+        schemas.update(found["$defs"])
+        for name in NEVER:
+            schemas.pop(name, None)
+    assert app.openapi_schema is not None
+    return app.openapi_schema

@@ -1,0 +1,122 @@
+"""`POST /v2/models/…/infer`: tensors in, tensors out, by the Open Inference Protocol."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
+
+from service.admission import Admission
+from service.body import COMPRESSORS, accepted_encoding, read_body
+from service.catalog import Catalog
+from service.errors import ParameterError
+from service.inference import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
+from service.outputs import Concluded, asked, conclude, write_response
+from service.passage import passage
+from service.plan import Parameters, Plan, plan
+from service.problem import PROTOCOL, describe_refusals
+from service.routes.models import CatalogOf, ModelPath
+from service.routes.repository import VersionPath
+from service.tensor import read_images
+
+router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
+
+BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+BODY: dict[str, Any] = {
+    "required": True,
+    "description": f"A document, after which bytes of its tensor may follow, if {HEADER} says how long the document is."
+    " It may be compressed with gzip or deflate. Its Content-Type does not matter.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}} | BINARY,
+}
+LENGTH: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "description": "Bytes of the document, where the tensor follows it.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+DOCUMENTED: dict[str, Any] = {
+    "response_model": InferenceResponse,
+    "responses": {200: {"content": BINARY}, **describe_refusals(400, 404, 413, 415, 422, 503, 504)},
+    "openapi_extra": {"requestBody": BODY, "parameters": [LENGTH]},
+}
+
+
+@router.post("/models/{model}/infer", summary="Classify tensors", **DOCUMENTED)
+async def infer(request: Request, model: ModelPath, catalog: CatalogOf) -> Response:
+    """Answers by the version that answers by default: probabilities, their spread, and the uncertainty in its parts."""
+    return await _infer(request, catalog, model, None)
+
+
+@router.post("/models/{model}/versions/{version}/infer", summary="Classify tensors by one version", **DOCUMENTED)
+async def version_infer(request: Request, model: ModelPath, version: VersionPath, catalog: CatalogOf) -> Response:
+    """Answers by one version: probabilities, their spread, and the uncertainty in its parts."""
+    return await _infer(request, catalog, model, version)
+
+
+async def _infer(request: Request, catalog: Catalog, model: str, version: str | None) -> Response:
+    admission: Admission = request.app.state.admission
+    computing, settings = request.app.state.computing, catalog.settings
+    served = catalog.version(model, version)
+    assert served.manifest is not None
+    shape = served.manifest.input
+    # Who is refused anyway costs no reading.
+    admission.check(1, 0.0)
+    body = await read_body(request, settings.max_body_bytes)
+    most_values = settings.max_images * shape.height * shape.width * shape.channels
+    document, rest = await anyio.to_thread.run_sync(
+        read_request, body, request.headers.get(HEADER), most_values, limiter=computing
+    )
+    images = read_images(document.inputs[0], rest, shape, settings)
+    outputs = asked(document)
+    wanted = Parameters(model=model, version=served.name, **document.wanted.model_dump(exclude={"binary_data_output"}))
+    planned = plan(catalog, wanted, admission.step())
+    with_draws = "draws" in outputs
+    if with_draws and (planned.settlement is not None or wanted.deadline is not None):
+        raise ParameterError(
+            "output 'draws' needs equally many of each image: give samples a number, and no deadline_ms"
+        )
+    concluding = partial(conclude, planned.served.level.calibration, with_draws)
+    job = await passage(request, planned, images, wanted.deadline, concluding)
+    concluded: list[Concluded] = job.future.result()
+    response = _response(document, planned, concluded)
+    accept = request.headers.get("accept-encoding", "")
+    return await anyio.to_thread.run_sync(_written, response, concluded, outputs, accept, limiter=computing)
+
+
+def _response(document: InferenceRequest, planned: Plan, concluded: list[Concluded]) -> InferenceResponse:
+    """The answer without its outputs."""
+    manifest = planned.served.manifest
+    return InferenceResponse(
+        model_name=manifest.model,
+        model_version=manifest.version,
+        id=document.id,
+        parameters=ResponseParameters(
+            version=manifest.version,
+            level=planned.served.level.name,
+            level_reason=planned.reason,
+            degraded=planned.degraded,
+            draws=[each.draws for each in concluded],
+            stops=[each.stop for each in concluded],
+            decisions=[each.decision for each in concluded],
+            reasons=[each.reason for each in concluded],
+        ),
+        outputs=[],
+    )
+
+
+def _written(
+    response: InferenceResponse, concluded: list[Concluded], outputs: dict[str, bool], accept: str
+) -> Response:
+    body, length = write_response(response, concluded, outputs)
+    headers = {"Vary": "Accept-Encoding"}
+    if length is not None:
+        headers[HEADER] = str(length)
+    encoding = accepted_encoding(accept, len(body))
+    if encoding is not None:
+        body = COMPRESSORS[encoding](body)
+        headers["Content-Encoding"] = encoding
+    return Response(
+        body, media_type="application/json" if length is None else "application/octet-stream", headers=headers
+    )
