@@ -158,5 +158,5 @@ def _parts(body: bytes, header: str | None) -> tuple[bytes, bytes]:
 def _refused(error: ValidationError) -> RequestError:
     """A bad parameter of the request is one thing, a document of another form is another."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    of_parameters = [one | {"loc": one["loc"][1:]} for one in errors if one["loc"][:1] == ("parameters",)]
-    return ParameterError(in_words(of_parameters)) if of_parameters else MalformedError(in_words(errors))
+    bad = [one for one in errors if one["loc"][:1] == ("parameters",) and len(one["loc"]) > 1]
+    return ParameterError(in_words(bad, skip=1)) if bad else MalformedError(in_words(errors))

@@ -118,7 +118,11 @@ def in_words(errors: Sequence[Any], skip: int = 0) -> str:
 
 def _one_in_words(error: Mapping[str, Any], skip: int) -> str:
     name = ".".join(map(str, error["loc"][skip:]))[:80]
-    return f"unknown parameter {name!r}" if error["type"] == "extra_forbidden" else f"{name}: {error['msg']}"
+    if error["type"] == "extra_forbidden":
+        return f"unknown parameter {name!r}"
+    # The library's own words for this one would name a class of ours.
+    message = "Input should be an object" if error["type"] == "model_type" else error["msg"]
+    return f"{name or 'the body'}: {message}"
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,7 @@ from service.app import create_app
 from service.errors import OverloadedError
 from service.settings import Settings
 from tests.service.conftest import wait_until
+from tests.service.test_infer import refused
 from tests.service.test_predict import PNG, ask, refusal
 
 
@@ -117,6 +118,9 @@ def test_full_queue(full: TestClient, example: bytes) -> None:
     """503, and when to come back in whole seconds; health and the listing are not affected."""
     response = full.post("/predict", content=example, headers=PNG)
     assert "try again in" in refusal(response, 503)
+    assert int(response.headers["retry-after"]) >= 1
+    response = full.post("/v2/models/digits/infer", json={"inputs": []})
+    assert "try again in" in refused(response, 503)
     assert int(response.headers["retry-after"]) >= 1
     assert full.get("/livez").status_code == 200
     assert full.get("/models").status_code == 200

@@ -26,7 +26,7 @@ def test_unforeseen_errors(client: TestClient, example: bytes, monkeypatch: pyte
 
 
 def test_every_reference_of_the_document_resolves(client: TestClient) -> None:
-    """A client generator finds every schema, and only problem documents as refusals."""
+    """A client generator finds every schema, and as refusals only problem documents, or those of the protocol."""
     document = client.get("/openapi.json").json()
     text = json.dumps(document)
     references = set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', text))
@@ -37,8 +37,13 @@ def test_every_reference_of_the_document_resolves(client: TestClient) -> None:
         for operation in methods.values():
             for status, answer in operation["responses"].items():
                 refused = int(status) >= 400 and path != "/readyz"
+                own = refused and not path.startswith("/v2")
                 usual = "text/plain" if path == "/metrics" else "application/json"
-                assert list(answer["content"]) == ["application/problem+json" if refused else usual]
+                kinds = ["application/problem+json" if own else usual]
+                binary = ["application/octet-stream"] if path.endswith("/infer") and not refused else []
+                assert sorted(answer["content"]) == kinds + binary
+                if refused and not own:
+                    assert answer["content"]["application/json"]["schema"]["$ref"].endswith("/Refusal")
 
 
 def test_example_is_an_answer(client: TestClient) -> None:
