@@ -31,8 +31,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises TooLargeError, MediaTypeError for an encoding that is not read, and MalformedError where it is damaged.
     """
     body = await _received(request, limit)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "identity" or not body:
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity") or not body:
         return body
     if encoding not in WINDOWS:
         raise MediaTypeError(f"Content-Encoding {encoding[:80]!r} is not read here: expected gzip or deflate")

@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
 
 from service.answer import Decision, Degraded, Reason
 from service.errors import MalformedError, ParameterError, RequestError, TooLargeError
@@ -41,7 +41,7 @@ class RequestInput(BaseModel):
     shape: list[Annotated[int, Field(ge=0)]] = Field(
         description="[N, H, W, C], where the model says H, W and C; [N] for BYTES."
     )
-    datatype: str = Field(description="UINT8 for pixels, BYTES for picture files.", examples=["UINT8"])
+    datatype: Literal["UINT8", "BYTES"] = Field(description="UINT8 for pixels, BYTES for picture files.")
     parameters: InputParameters | None = None
     data: list[Any] | None = Field(
         None, description="Pixels, in one list row by row or nested in the tensor's shape; for BYTES base64."
@@ -53,7 +53,7 @@ class OutputParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    binary_data: bool | None = Field(None, description="Whether as bytes after the document; else as the request says.")
+    binary_data: StrictBool | None = Field(None, description="As bytes after the document; else as the request says.")
 
 
 class RequestOutput(BaseModel):
@@ -69,7 +69,7 @@ class RequestParameters(Wanted):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     samples: Samples = Field("auto", description=Wanted.model_fields["samples"].description)
-    binary_data_output: bool = Field(False, description="Send outputs as bytes, where they do not say otherwise.")
+    binary_data_output: StrictBool = Field(False, description="Send outputs as bytes, where they do not say otherwise.")
 
 
 class InferenceRequest(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,7 +86,7 @@ def conclude(calibration: Calibration, with_draws: bool, logits_SK: FloatArray, 
 
 
 def write_response(
-    response: InferenceResponse, images: Sequence[Concluded], outputs: dict[str, bool]
+    response: InferenceResponse, images: Sequence[Concluded], outputs: Mapping[str, bool]
 ) -> tuple[bytes, int | None]:
     """The body of an answer with these outputs added, and the length of its document where bytes follow it."""
     document: dict[str, Any] = response.model_dump(mode="json", exclude_none=True)

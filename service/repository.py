@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Literal
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, StrictBool, ValidationError
 
 from service.catalog import Catalog
 from service.errors import MalformedError
@@ -56,7 +56,7 @@ class ModelMetadata(BaseModel):
 class IndexRequest(BaseModel):
     """What of the repository to list; keys that are not listed are passed over."""
 
-    ready: bool = Field(False, description="List only what can answer.")
+    ready: StrictBool = Field(False, description="List only what can answer.")
 
 
 class IndexEntry(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -25,17 +24,14 @@ LENGTH = 4
 def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> Undecoded:
     """The images of a request, `rest` being what follows its document.
 
-    Raises MalformedError for another datatype, shape or size, TooLargeError for too many images; what the result
+    Raises MalformedError for another shape or size, TooLargeError for too many images; what the result
     decodes, may raise both, and what a picture file may be refused for.
     """
-    decoders: dict[str, tuple[tuple[int, ...], Callable[[], Pixels]]] = {
-        "UINT8": ((shape.height, shape.width, shape.channels), partial(_pixels, tensor, rest)),
-        "BYTES": ((), lambda: decode_all(_pictures(tensor, rest), shape, settings.max_pixels)),
-    }
-    if tensor.datatype not in decoders:
-        raise MalformedError(f"input 'images' has datatype {tensor.datatype[:20]!r}: expected {' or '.join(decoders)}")
-    tail, decode = decoders[tensor.datatype]
-    if not tensor.shape or tuple(tensor.shape[1:]) != tail:
+    tail: list[int] = []
+    decode = partial(_decoded, tensor, rest, shape, settings.max_pixels)
+    if tensor.datatype == "UINT8":
+        tail, decode = [shape.height, shape.width, shape.channels], partial(_pixels, tensor, rest)
+    if not tensor.shape or tensor.shape[1:] != tail:
         expected = ", ".join(["N", *map(str, tail)])
         raise MalformedError(f"input 'images' has shape {tensor.shape[:8]} as {tensor.datatype}: expected [{expected}]")
     count = tensor.shape[0]
@@ -86,6 +82,10 @@ def _from_list(data: list[object], shape: list[int]) -> Pixels:
 
 def _not_pixels() -> MalformedError:
     return MalformedError("the data of input 'images' are not all whole numbers from 0 to 255")
+
+
+def _decoded(tensor: RequestInput, rest: bytes, shape: InputShape, max_pixels: int) -> Pixels:
+    return decode_all(_pictures(tensor, rest), shape, max_pixels)
 
 
 def _pictures(tensor: RequestInput, rest: bytes) -> list[bytes]:

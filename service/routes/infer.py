@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 
+from model_store.manifest import InputShape
 from service.admission import Admission
 from service.body import COMPRESSORS, accepted_encoding, read_body
 from service.catalog import Catalog
 from service.errors import ParameterError
 from service.inference import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
 from service.outputs import Concluded, asked, conclude, write_response
-from service.passage import passage
+from service.passage import Undecoded, passage
 from service.plan import Parameters, Plan, plan
 from service.problem import PROTOCOL, describe_refusals
 from service.routes.models import CatalogOf, ModelPath
+from service.routes.predict import PICTURE
 from service.routes.repository import VersionPath
+from service.settings import Settings
 from service.tensor import read_images
 
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
@@ -28,7 +32,13 @@ BODY: dict[str, Any] = {
     "required": True,
     "description": f"A document, after which bytes of its tensor may follow, if {HEADER} says how long the document is."
     " It may be compressed with gzip or deflate. Its Content-Type does not matter.",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}} | BINARY,
+    "content": {
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/InferenceRequest"},
+            "example": {"inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": [PICTURE]}]},
+        },
+        **BINARY,
+    },
 }
 LENGTH: dict[str, Any] = {
     "name": HEADER,
@@ -57,35 +67,49 @@ async def version_infer(request: Request, model: ModelPath, version: VersionPath
 
 async def _infer(request: Request, catalog: Catalog, model: str, version: str | None) -> Response:
     admission: Admission = request.app.state.admission
-    computing, settings = request.app.state.computing, catalog.settings
     served = catalog.version(model, version)
     assert served.manifest is not None
-    shape = served.manifest.input
     # Who is refused anyway costs no reading.
     admission.check(1, 0.0)
-    body = await read_body(request, settings.max_body_bytes)
-    most_values = settings.max_images * shape.height * shape.width * shape.channels
-    document, rest = await anyio.to_thread.run_sync(
-        read_request, body, request.headers.get(HEADER), most_values, limiter=computing
-    )
-    images = read_images(document.inputs[0], rest, shape, settings)
+    document, images = await _read(request, catalog.settings, served.manifest.input)
     outputs = asked(document)
     wanted = Parameters(model=model, version=served.name, **document.wanted.model_dump(exclude={"binary_data_output"}))
     planned = plan(catalog, wanted, admission.step())
-    with_draws = "draws" in outputs
-    if with_draws and (planned.settlement is not None or wanted.deadline is not None):
-        raise ParameterError(
-            "output 'draws' needs equally many of each image: give samples a number, and no deadline_ms"
-        )
-    concluding = partial(conclude, planned.served.level.calibration, with_draws)
+    if "draws" in outputs and (planned.settlement is not None or wanted.deadline is not None):
+        raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
+    concluding = partial(conclude, planned.served.level.calibration, "draws" in outputs)
     job = await passage(request, planned, images, wanted.deadline, concluding)
-    concluded: list[Concluded] = job.future.result()
-    response = _response(document, planned, concluded)
-    accept = request.headers.get("accept-encoding", "")
-    return await anyio.to_thread.run_sync(_written, response, concluded, outputs, accept, limiter=computing)
+    writing = partial(_written, request, document, planned, job.future.result(), outputs)
+    return await anyio.to_thread.run_sync(writing, limiter=request.app.state.computing)
 
 
-def _response(document: InferenceRequest, planned: Plan, concluded: list[Concluded]) -> InferenceResponse:
+async def _read(request: Request, settings: Settings, shape: InputShape) -> tuple[InferenceRequest, Undecoded]:
+    body = await read_body(request, settings.max_body_bytes)
+    most_values = settings.max_images * shape.height * shape.width * shape.channels
+    parsing = partial(read_request, body, request.headers.get(HEADER), most_values)
+    document, rest = await anyio.to_thread.run_sync(parsing, limiter=request.app.state.computing)
+    return document, read_images(document.inputs[0], rest, shape, settings)
+
+
+def _written(
+    request: Request,
+    document: InferenceRequest,
+    planned: Plan,
+    images: Sequence[Concluded],
+    outputs: Mapping[str, bool],
+) -> Response:
+    """The answer as it is sent: compressed where the client asks for it, in bytes where the request does."""
+    body, length = write_response(_response(document, planned, images), images, outputs)
+    headers = {"Vary": "Accept-Encoding"} | ({} if length is None else {HEADER: str(length)})
+    encoding = accepted_encoding(request.headers.get("accept-encoding", ""), len(body))
+    if encoding is not None:
+        body = COMPRESSORS[encoding](body)
+        headers["Content-Encoding"] = encoding
+    kind = "application/json" if length is None else "application/octet-stream"
+    return Response(body, media_type=kind, headers=headers)
+
+
+def _response(document: InferenceRequest, planned: Plan, images: Sequence[Concluded]) -> InferenceResponse:
     """The answer without its outputs."""
     manifest = planned.served.manifest
     return InferenceResponse(
@@ -97,26 +121,10 @@ def _response(document: InferenceRequest, planned: Plan, concluded: list[Conclud
             level=planned.served.level.name,
             level_reason=planned.reason,
             degraded=planned.degraded,
-            draws=[each.draws for each in concluded],
-            stops=[each.stop for each in concluded],
-            decisions=[each.decision for each in concluded],
-            reasons=[each.reason for each in concluded],
+            draws=[image.draws for image in images],
+            stops=[image.stop for image in images],
+            decisions=[image.decision for image in images],
+            reasons=[image.reason for image in images],
         ),
         outputs=[],
-    )
-
-
-def _written(
-    response: InferenceResponse, concluded: list[Concluded], outputs: dict[str, bool], accept: str
-) -> Response:
-    body, length = write_response(response, concluded, outputs)
-    headers = {"Vary": "Accept-Encoding"}
-    if length is not None:
-        headers[HEADER] = str(length)
-    encoding = accepted_encoding(accept, len(body))
-    if encoding is not None:
-        body = COMPRESSORS[encoding](body)
-        headers["Content-Encoding"] = encoding
-    return Response(
-        body, media_type="application/json" if length is None else "application/octet-stream", headers=headers
     )

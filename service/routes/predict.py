@@ -23,6 +23,8 @@ from service.served import ServedLevel
 router = APIRouter(tags=["predict"])
 
 
+# Eight times eight pixels as PNG, in base64.
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAEElEQVR4nGNgYGD4//8/AwAG/gL+bQbbhwAAAABJRU5ErkJggg=="
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
     "required": True,
@@ -44,11 +46,7 @@ BODY: dict[str, Any] = {
                     FIELD: {"type": "array", "minItems": 1, "items": {"type": "string", "contentEncoding": "base64"}}
                 },
             },
-            "example": {
-                FIELD: [
-                    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAEElEQVR4nGNgYGD4//8/AwAG/gL+bQbbhwAAAABJRU5ErkJggg=="
-                ]
-            },
+            "example": {FIELD: [PICTURE]},
         },
         **{media_type: {"schema": IMAGE} for media_type in MEDIA_TYPES},
     },

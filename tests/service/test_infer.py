@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.inference import HEADER, InferenceResponse
 from tests.service.conftest import png
@@ -172,6 +174,13 @@ def test_small_answers_stay_as_they_are(client: TestClient) -> None:
     assert "content-encoding" not in response.headers
 
 
+def test_example_is_a_request(client: TestClient) -> None:
+    """The example in the document, under the model that there is."""
+    operation = client.get("/openapi.json").json()["paths"]["/v2/models/{model}/infer"]["post"]
+    response = client.post(INFER, json=operation["requestBody"]["content"]["application/json"]["example"])
+    assert InferenceResponse.model_validate(response.json()).outputs[0].shape == [1, 10]
+
+
 # What is refused
 
 
@@ -179,7 +188,7 @@ def test_small_answers_stay_as_they_are(client: TestClient) -> None:
     ("changes", "status", "says"),
     [
         ({"name": "image"}, 400, "'images'"),
-        ({"datatype": "FP32"}, 400, "'FP32': expected UINT8 or BYTES"),
+        ({"datatype": "FP32"}, 400, "datatype: Input should be 'UINT8' or 'BYTES'"),
         ({"datatype": 3}, 400, "datatype"),
         ({"shape": None}, 400, "shape"),
         ({"shape": []}, 400, "expected [N, 8, 8, 1]"),
@@ -396,6 +405,25 @@ def test_bad_encodings(client: TestClient) -> None:
 )
 def test_unknown_names(client: TestClient, path: str, says: str) -> None:
     assert says in refused(client.post(path, json={"inputs": [tensor()]}), 404)
+
+
+@given(
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 8), st.binary(max_size=8)), min_size=1, max_size=4),
+    length=st.none() | st.integers(0, 500),
+)
+@settings(deadline=None, max_examples=150)
+def test_damaged_requests(client: TestClient, damage: list[tuple[int, int, bytes]], length: int | None) -> None:
+    """Whatever is cut out or put in, a request is answered or refused."""
+    request = in_binary()
+    body = bytearray(request["content"])
+    for place, size, instead in damage:
+        body[place : place + size] = instead
+    if length is not None:
+        request["headers"][HEADER] = str(length)
+    response = client.post(INFER, content=bytes(body), headers=request["headers"])
+    if response.status_code != 200:
+        assert response.status_code in (400, 413, 415, 422)
+        refused(response, response.status_code)
 
 
 def test_other_methods(client: TestClient) -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.engine import Engine
+from tests.service.test_infer import INFER, refused, tensor
 from tests.service.test_predict import PNG, refusal
 
 
@@ -23,6 +24,9 @@ def test_unforeseen_errors(client: TestClient, example: bytes, monkeypatch: pyte
     response = client.post("/predict", content=example, headers=PNG | {"x-request-id": "lost"})
     assert "secret" not in refusal(response, 500)
     assert response.json()["request_id"] == "lost"
+    response = client.post(INFER, json={"inputs": [tensor()]}, headers={"x-request-id": "lost"})
+    assert "secret" not in refused(response, 500)
+    assert response.headers["x-request-id"] == "lost"
 
 
 def test_every_reference_of_the_document_resolves(client: TestClient) -> None:
