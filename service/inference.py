@@ -21,9 +21,7 @@ from service.problem import in_words
 HEADER = "Inference-Header-Content-Length"
 # A document may have so many commas beside those between the values of its images.
 MORE_COMMAS = 256
-Samples = Annotated[
-    str, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "default": "auto"})
-]
+Samples = Annotated[str, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]})]
 
 
 class InputParameters(BaseModel):
@@ -66,7 +64,7 @@ class RequestOutput(BaseModel):
 class RequestParameters(Wanted):
     """What a request may ask for, and whether its outputs are sent as bytes after the document."""
 
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     samples: Samples = Field("auto", description=Wanted.model_fields["samples"].description)
     binary_data_output: StrictBool = Field(False, description="Send outputs as bytes, where they do not say otherwise.")
