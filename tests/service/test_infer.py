@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from service.inference import HEADER, InferenceResponse
 from tests.service.conftest import png
-from tests.service.test_predict import ask, image_bomb
+from tests.service.test_predict import ask
 
 INFER = "/v2/models/digits/infer"
 PIXELS = np.random.default_rng(8).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
@@ -184,196 +182,6 @@ def test_example_is_a_request(client: TestClient) -> None:
 # What is refused
 
 
-@pytest.mark.parametrize(
-    ("changes", "status", "says"),
-    [
-        ({"name": "image"}, 400, "'images'"),
-        ({"datatype": "FP32"}, 400, "datatype: Input should be 'UINT8' or 'BYTES'"),
-        ({"datatype": 3}, 400, "datatype"),
-        ({"shape": None}, 400, "shape"),
-        ({"shape": []}, 400, "expected [N, 8, 8, 1]"),
-        ({"shape": [2, 64]}, 400, "expected [N, 8, 8, 1]"),
-        ({"shape": [2, 1, 8, 8]}, 400, "expected [N, 8, 8, 1]"),
-        ({"shape": [-2, 8, 8, 1]}, 400, "shape.0"),
-        ({"shape": [2.5, 8, 8, 1]}, 400, "shape.0"),
-        ({"shape": [0, 8, 8, 1], "data": []}, 400, "is empty"),
-        ({"shape": [33, 8, 8, 1]}, 413, "33 images: at most 32"),
-        ({"shape": [10**18, 8, 8, 1]}, 413, "at most 32"),
-        ({"shape": [1, 8, 8, 1]}, 400, "one list of 64 values"),
-        ({"data": None}, 400, "neither data nor binary_data_size"),
-        ({"data": 5}, 400, "data"),
-        ({"data": []}, 400, "expected [2, 8, 8, 1], or one list of 128 values"),
-        ({"data": [0] * 127}, 400, "have shape [127]"),
-        ({"data": PIXELS.reshape(2, 64).tolist()}, 400, "have shape [2, 64]"),
-        ({"data": [[0] * 64, [0] * 63]}, 400, "have shape [2]"),
-        ({"data": [0] * 127 + [256]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + [-1]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + [0.5]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + [10**30]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + ["7"]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + [True]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + [None]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + [{}]}, 400, "whole numbers from 0 to 255"),
-        ({"data": [0] * 127 + [[]]}, 400, "whole numbers from 0 to 255"),
-        ({"parameters": {"binary_data_size": 128}}, 400, "both data and binary_data_size"),
-        ({"parameters": {"binary_data_size": 128}, "data": None}, 400, "0 bytes follow"),
-        ({"parameters": {"binary_data_size": -1}}, 400, "binary_data_size"),
-        ({"parameters": {"shared_memory_region": "a"}}, 400, "unknown parameter"),
-        ({"datatype": "BYTES"}, 400, "as BYTES: expected [N]"),
-        ({"datatype": "BYTES", "shape": [2], "data": ["aGk="]}, 400, "have 1 values: expected 2"),
-        ({"datatype": "BYTES", "shape": [1], "data": ["?"]}, 400, "not valid base64"),
-        ({"datatype": "BYTES", "shape": [1], "data": [1]}, 400, "image 0 is not text"),
-        ({"datatype": "BYTES", "shape": [1], "data": [""]}, 422, "is empty"),
-        ({"datatype": "BYTES", "shape": [1], "data": ["aGk="]}, 415, "PNG, JPEG"),
-        ({"datatype": "BYTES", "shape": [33], "data": ["aGk="] * 33}, 413, "33 images"),
-    ],
-)
-def test_bad_tensors(client: TestClient, changes: dict[str, Any], status: int, says: str) -> None:
-    response = client.post(INFER, json={"inputs": [tensor(**changes)]})
-    assert says in refused(response, status)
-
-
-def test_many_dimensions(client: TestClient) -> None:
-    """More than an array can have."""
-    data: list[Any] = [0] * 128
-    for _ in range(200):
-        data = [data]
-    assert "expected [2, 8, 8, 1]" in refused(client.post(INFER, json={"inputs": [tensor(data=data)]}), 400)
-
-
-def test_image_bomb(client: TestClient) -> None:
-    """A picture file is refused as it is everywhere."""
-    data = [b64encode(image_bomb(30_000)).decode()]
-    response = client.post(INFER, json={"inputs": [tensor(datatype="BYTES", shape=[1], data=data)]})
-    assert "30000 x 30000 pixels" in refused(response, 413)
-
-
-@pytest.mark.parametrize(
-    ("document", "status", "says"),
-    [
-        ({}, 400, "inputs"),
-        ([], 400, "the body: Input should be an object"),
-        ({"inputs": [tensor()], "parameters": 5}, 400, "parameters: Input should be an object"),
-        ({"inputs": [5]}, 400, "inputs.0: Input should be an object"),
-        ({"inputs": []}, 400, "inputs"),
-        ({"inputs": [tensor(), tensor()]}, 400, "inputs"),
-        ({"inputs": [tensor()], "id": 5}, 400, "id"),
-        ({"inputs": [tensor()], "outputs": [{"name": "logits"}]}, 400, "there is probabilities, std, uncertainty"),
-        ({"inputs": [tensor()], "outputs": [{"name": "std"}] * 2}, 400, "asked for twice"),
-        ({"inputs": [tensor()], "outputs": [{"name": "std"}] * 17}, 400, "outputs"),
-        (
-            {"inputs": [tensor()], "outputs": [{"name": "std", "parameters": {"classification": 3}}]},
-            400,
-            "classification",
-        ),
-        ({"inputs": [tensor()], "outputs": [{"name": "draws"}]}, 422, "give samples a number"),
-        (
-            {
-                "inputs": [tensor()],
-                "outputs": [{"name": "draws"}],
-                "parameters": {"samples": 4, "deadline_ms": 1000},
-            },
-            422,
-            "no deadline_ms",
-        ),
-    ],
-)
-def test_bad_documents(client: TestClient, document: Any, status: int, says: str) -> None:
-    assert says in refused(client.post(INFER, json=document), status)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "status", "says"),
-    [
-        ({"sampels": 3}, 422, "unknown parameter 'sampels'"),
-        ({"model": "cats"}, 422, "unknown parameter 'model'"),
-        ({"samples": 0}, 422, "from 1 to 256"),
-        ({"samples": 257}, 422, "from 1 to 256"),
-        ({"samples": 2.5}, 422, "from 1 to 256"),
-        ({"samples": True}, 422, "samples"),
-        ({"samples": [4]}, 422, "samples"),
-        ({"samples": None}, 422, "samples"),
-        ({"level": "p99"}, 404, "dense, p50, p90"),
-        ({"deadline_ms": 0}, 422, "deadline_ms"),
-        ({"deadline_ms": "nan"}, 422, "deadline_ms"),
-        ({"min_accuracy": "nan"}, 422, "min_accuracy"),
-        ({"min_accuracy": 0.99999}, 422, "no level has an accuracy"),
-        ({"max_latency_ms": "inf", "level": "p50"}, 422, "leaves nothing to wish for"),
-        ({"max_latency_ms": "-inf"}, 422, "max_latency_ms"),
-        ({"binary_data_output": "perhaps"}, 422, "binary_data_output"),
-        ({"deadline_ms": 1e-3}, 504, "deadline passed"),
-    ],
-)
-def test_bad_parameters(client: TestClient, parameters: dict[str, Any], status: int, says: str) -> None:
-    assert says in refused(client.post(INFER, json={"inputs": [tensor()], "parameters": parameters}), status)
-
-
-@pytest.mark.parametrize("value", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
-def test_what_json_has_not(client: TestClient, value: bytes) -> None:
-    """As some clients write it all the same."""
-    document = json.dumps({"inputs": [tensor()]}).encode()
-    body = document[:-1] + b', "parameters": {"deadline_ms": ' + value + b"}}"
-    assert "not valid JSON" in refused(client.post(INFER, content=body), 400)
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"inputs": "\\ud800"}'])
-def test_no_json(client: TestClient, body: bytes) -> None:
-    assert "not valid JSON" in refused(client.post(INFER, content=body), 400)
-
-
-@pytest.mark.parametrize(
-    ("length", "says"),
-    [
-        ("-1", "must be a whole number"),
-        ("x", "must be a whole number"),
-        ("", "must be a whole number"),
-        ("1e3", "must be a whole number"),
-        ("\u0663".encode().decode("latin-1"), "must be a whole number"),
-        ("9" * 30, "must be a whole number"),
-        ("999999", "but the body has"),
-        ("0", "not valid JSON"),
-        ("20", "not valid JSON"),
-    ],
-)
-def test_wrong_length_of_the_document(client: TestClient, length: str, says: str) -> None:
-    request = in_binary()
-    request["headers"] = {HEADER: length.encode("latin-1")}
-    assert says in refused(client.post(INFER, **request), 400)
-
-
-def test_binary_without_the_length_of_the_document(client: TestClient) -> None:
-    request = in_binary()
-    assert "not valid JSON" in refused(client.post(INFER, content=request["content"]), 400)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"parameters": {"binary_data_size": 127}}, "128 bytes follow the document, where 127 were expected"),
-        ({"parameters": {"binary_data_size": 129}}, "128 bytes follow the document, where 129 were expected"),
-        ({"parameters": None}, "neither data nor binary_data_size"),
-        ({"parameters": None, "data": [0] * 128}, "128 bytes follow the document, where 0 were expected"),
-        ({"shape": [1, 8, 8, 1]}, "has 128 bytes: a shape of [1, 8, 8, 1] has 64"),
-        ({"shape": [2], "datatype": "BYTES"}, "not 2 picture files"),
-    ],
-)
-def test_sizes_that_do_not_match(client: TestClient, changes: dict[str, Any], says: str) -> None:
-    assert says in refused(client.post(INFER, **in_binary(**changes)), 400)
-
-
-@pytest.mark.parametrize("rest", [b"", b"\x05", b"\x05\0\0\0abcd", b"\x03\0\0\0abcd", b"\xff\xff\xff\xffabcd"])
-def test_damaged_picture_files(client: TestClient, rest: bytes) -> None:
-    """Nothing, half a length, too few bytes, too many, and a length that nobody has room for."""
-    parameters = {"binary_data_size": len(rest)}
-    picture = {"name": "images", "shape": [1], "datatype": "BYTES", "parameters": parameters}
-    assert "not 1 picture files" in refused(client.post(INFER, **binary({"inputs": [picture]}, rest)), 400)
-
-
-def test_too_many_values_are_counted_before_they_are_parsed(client: TestClient) -> None:
-    body = b'{"inputs": [' + b"0," * 300_000 + b"0]}"
-    assert "at most 2,048" in refused(client.post(INFER, content=body), 413)
-
-
 def test_over_the_limit(client: TestClient) -> None:
     """Announced, unannounced, or only once it is inflated."""
     body = bytes(2**20 + 1)
@@ -405,25 +213,6 @@ def test_bad_encodings(client: TestClient) -> None:
 )
 def test_unknown_names(client: TestClient, path: str, says: str) -> None:
     assert says in refused(client.post(path, json={"inputs": [tensor()]}), 404)
-
-
-@given(
-    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 8), st.binary(max_size=8)), min_size=1, max_size=4),
-    length=st.none() | st.integers(0, 500),
-)
-@settings(deadline=None, max_examples=150)
-def test_damaged_requests(client: TestClient, damage: list[tuple[int, int, bytes]], length: int | None) -> None:
-    """Whatever is cut out or put in, a request is answered or refused."""
-    request = in_binary()
-    body = bytearray(request["content"])
-    for place, size, instead in damage:
-        body[place : place + size] = instead
-    if length is not None:
-        request["headers"][HEADER] = str(length)
-    response = client.post(INFER, content=bytes(body), headers=request["headers"])
-    if response.status_code != 200:
-        assert response.status_code in (400, 413, 415, 422)
-        refused(response, response.status_code)
 
 
 def test_other_methods(client: TestClient) -> None:
