@@ -9,7 +9,7 @@ from time import monotonic
 
 from starlette.requests import Request
 
-from service.answer import Prediction
+from service.answer import Verdict
 from service.job import Job
 from service.plan import Plan
 from service.record import Stage
@@ -25,12 +25,12 @@ class Account:
     served: ServedLevel | None = None
     images: int = 0
     degraded: bool = False
-    predictions: Sequence[Prediction] = ()
+    verdicts: Sequence[Verdict] = ()
 
     @property
     def draws(self) -> int:
         """Draws that all of its images took together."""
-        return sum(each.monte_carlo.draws for each in self.predictions)
+        return sum(each.draws for each in self.verdicts)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -50,12 +50,12 @@ class Account:
         """Note which level is to answer."""
         self.served, self.degraded = plan.served, plan.degraded is not None
 
-    def answered(self, job: Job, predictions: Sequence[Prediction]) -> None:
+    def answered(self, job: Job, verdicts: Sequence[Verdict]) -> None:
         """Note what a finished job answered."""
         assert job.started is not None
         assert job.finished is not None
         self.stages["queue"], self.stages["inference"] = (job.arrived, job.started), (job.started, job.finished)
-        self.predictions = predictions
+        self.verdicts = verdicts
 
 
 def account_of(request: Request) -> Account:

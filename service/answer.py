@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -13,6 +13,17 @@ from service.uncertainty import Predictive, predictive
 
 Decision = Literal["accept", "abstain"]
 Reason = Literal["uncertain"]
+
+
+class Verdict(NamedTuple):
+    """What was decided on one image, in whatever protocol, and how sure that is; entropies in nats."""
+
+    decision: Decision
+    reason: Reason | None
+    draws: int
+    confidence: float
+    entropy: float
+    mutual_information: float
 
 
 class ClassProbability(BaseModel):
@@ -57,6 +68,12 @@ class Prediction(BaseModel):
     decision: Decision
     reason: Reason | None = Field(None, description="Why it abstains.")
     monte_carlo: Sampling
+
+    @property
+    def verdict(self) -> Verdict:
+        """What was decided, and how sure that is."""
+        uncertainty, draws = self.uncertainty, self.monte_carlo.draws
+        return Verdict(self.decision, self.reason, draws, self.probability, uncertainty.total, uncertainty.epistemic)
 
 
 class Timing(BaseModel):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import orjson
 
 from model_store.manifest import Calibration
-from service.answer import Decision, Reason, decide
+from service.answer import Decision, Reason, Verdict, decide
 from service.artifact import FloatArray
 from service.errors import MalformedError
 from service.inference import InferenceRequest, InferenceResponse, ResponseOutput, TensorParameters
@@ -33,6 +33,13 @@ class Concluded:
     draws: int
     stop: Stop
     p_SK: DoubleArray | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What was decided, and how sure that is."""
+        summary = self.summary
+        confidence = float(summary.mean.max())
+        return Verdict(self.decision, self.reason, self.draws, confidence, summary.total, summary.epistemic)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Undecoded:
 async def passage(
     request: Request, planned: Plan, images: Undecoded, deadline: float | None, conclude: Conclude
 ) -> Job:
-    """The job of a request when every image is concluded; its deadline is in seconds from now.
+    """The job of a request when every image is concluded, each with a verdict; its deadline is in seconds from now.
 
     Raises RequestError, and ClientDisconnect where the client hangs up.
     """
@@ -58,6 +58,7 @@ async def passage(
         # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
         job = await anyio.to_thread.run_sync(prepare, limiter=request.app.state.computing)
         await _computed(request.app.state.catalog.scheduler, job, request)
+    account.answered(job, [each.verdict for each in job.future.result()])
     planned.served.latency.record(job.inference)
     return job
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from model_store.manifest import Level, Manifest
-from service.answer import Prediction
+from service.answer import Verdict
 from service.drift import Drift
 from service.histogram import DRAWS, IMAGES, NATS, SECONDS, SHARES, Histogram
 
@@ -30,13 +30,6 @@ class Ending(NamedTuple):
     reason: str
 
 
-class Decision(NamedTuple):
-    """What was decided on an image, and why it was not accepted."""
-
-    decision: str
-    reason: str
-
-
 class Record:
     """Counts and histograms of one level."""
 
@@ -46,25 +39,25 @@ class Record:
         self.stages = {stage: Histogram(SECONDS) for stage in STAGES}
         self.batches = Histogram(IMAGES)
         self.draws = Histogram(DRAWS)
-        self.decisions: Counter[Decision] = Counter()
+        # By decision, and why it was not to accept.
+        self.decisions: Counter[tuple[str, str]] = Counter()
         self.confidence, self.entropy, self.mutual_information = Histogram(SHARES), Histogram(NATS), Histogram(NATS)
         self.drift = Drift(level.reference, len(manifest.classes))
 
-    def predictions(self, predictions: Sequence[Prediction]) -> None:
+    def verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Add what was answered for some images."""
-        for each in predictions:
-            draws, uncertainty = each.monte_carlo.draws, each.uncertainty
-            self.decisions[Decision(each.decision, each.reason or "")] += 1
-            self.draws.record(draws)
-            if not math.isfinite(uncertainty.total):  # a network that overflowed says nothing
+        for each in verdicts:
+            self.decisions[each.decision, each.reason or ""] += 1
+            self.draws.record(each.draws)
+            if not math.isfinite(each.entropy):  # a network that overflowed says nothing
                 continue
-            self.confidence.record(each.probability)
-            self.drift.confidence.record(each.probability)
-            self.entropy.record(uncertainty.total)
-            self.drift.entropy.record(uncertainty.total)
-            if draws > 1:  # a single draw disagrees with nothing
-                self.mutual_information.record(uncertainty.epistemic)
-                self.drift.mutual_information.record(uncertainty.epistemic)
+            self.confidence.record(each.confidence)
+            self.drift.confidence.record(each.confidence)
+            self.entropy.record(each.entropy)
+            self.drift.entropy.record(each.entropy)
+            if each.draws > 1:  # a single draw disagrees with nothing
+                self.mutual_information.record(each.mutual_information)
+                self.drift.mutual_information.record(each.mutual_information)
 
     @property
     def answered(self) -> int:
@@ -74,4 +67,4 @@ class Record:
     @property
     def abstained(self) -> int:
         """Images of them on which the answer was to abstain."""
-        return sum(count for decision, count in list(self.decisions.items()) if decision.decision == "abstain")
+        return sum(count for (decision, _), count in list(self.decisions.items()) if decision == "abstain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Literal
 
@@ -12,7 +13,7 @@ from service.catalog import Catalog
 from service.errors import MalformedError
 from service.outputs import OUTPUTS
 from service.problem import in_words
-from service.served import ServedVersion
+from service.served_model import ServedVersion
 
 EXTENSIONS = ("binary_tensor_data", "parameters", "model_repository")
 
@@ -73,7 +74,7 @@ def describe_server() -> ServerMetadata:
     return ServerMetadata(name="slimbayes", version=version("slimbayes"), extensions=list(EXTENSIONS))
 
 
-def describe_model(served: ServedVersion, versions: dict[str, ServedVersion]) -> ModelMetadata:
+def describe_model(served: ServedVersion, versions: Mapping[str, ServedVersion]) -> ModelMetadata:
     """One version, which can answer, among the versions of its model."""
     manifest = served.manifest
     assert manifest is not None
@@ -107,7 +108,7 @@ def read_index_request(body: bytes) -> IndexRequest:
 
 def index(catalog: Catalog, ready_only: bool) -> list[IndexEntry]:
     """Every version of every model, or those that can answer."""
-    found = [(model, served) for model in catalog.models for served in catalog.versions(model).values()]
+    found = [(model.name, served) for model in catalog.models.values() for served in model.versions.values()]
     return [
         IndexEntry(
             name=model,

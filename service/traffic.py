@@ -56,5 +56,5 @@ class Traffic:
             record.stages[stage].record(ended - begun)
         if ending.outcome == "answered":
             record.degraded += account.degraded
-            record.predictions(account.predictions)
-            self.rate.add(len(account.predictions))
+            record.verdicts(account.verdicts)
+            self.rate.add(len(account.verdicts))

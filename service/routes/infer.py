@@ -10,6 +10,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 
 from model_store.manifest import InputShape
+from service.account import account_of
 from service.admission import Admission
 from service.body import COMPRESSORS, accepted_encoding, read_body
 from service.catalog import Catalog
@@ -67,7 +68,8 @@ async def version_infer(request: Request, model: ModelPath, version: VersionPath
 
 async def _infer(request: Request, catalog: Catalog, model: str, version: str | None) -> Response:
     admission: Admission = request.app.state.admission
-    served = catalog.version(model, version)
+    account = account_of(request)
+    served = catalog.model(model).version(version)
     assert served.manifest is not None
     # Who is refused anyway costs no reading.
     admission.check(1, 0.0)
@@ -75,6 +77,7 @@ async def _infer(request: Request, catalog: Catalog, model: str, version: str | 
     outputs = asked(document)
     wanted = Parameters(model=model, version=served.name, **document.wanted.model_dump(exclude={"binary_data_output"}))
     planned = plan(catalog, wanted, admission.step())
+    account.planned(planned)
     if "draws" in outputs and (planned.settlement is not None or wanted.deadline is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
     concluding = partial(conclude, planned.served.level.calibration, "draws" in outputs)
@@ -84,7 +87,8 @@ async def _infer(request: Request, catalog: Catalog, model: str, version: str | 
 
 
 async def _read(request: Request, settings: Settings, shape: InputShape) -> tuple[InferenceRequest, Undecoded]:
-    body = await read_body(request, settings.max_body_bytes)
+    with account_of(request).stage("read"):
+        body = await read_body(request, settings.max_body_bytes)
     most_values = settings.max_images * shape.height * shape.width * shape.channels
     parsing = partial(read_request, body, request.headers.get(HEADER), most_values)
     document, rest = await anyio.to_thread.run_sync(parsing, limiter=request.app.state.computing)

@@ -100,8 +100,6 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     images = Undecoded(len(pictures), partial(decode_all, pictures, shape, most))
     conclude = partial(_conclude, planned.served, level_quantile, parameters.top_k)
     job = await passage(request, planned, images, parameters.deadline, conclude)
-    predictions: list[Prediction] = job.future.result()
-    account.answered(job, predictions)
     answer = Answer(
         request_id=request.state.request_id,
         model=planned.served.manifest.model,
@@ -109,7 +107,7 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
         level=planned.served.level.name,
         level_reason=planned.reason,
         degraded=planned.degraded,
-        predictions=predictions,
+        predictions=job.future.result(),
         timing_ms=Timing(decode=account.milliseconds("decode"), queue=job.queue, inference=job.inference),
     )
     return Response(answer.model_dump_json(), media_type="application/json")

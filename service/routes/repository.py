@@ -106,15 +106,17 @@ async def repository_index(request: Request, catalog: CatalogOf) -> list[IndexEn
 
 
 def _metadata(catalog: Catalog, model: str, version: str | None) -> ModelMetadata:
-    return describe_model(catalog.version(model, version), catalog.versions(model))
+    found = catalog.model(model)
+    return describe_model(found.version(version), found.versions)
 
 
 def _ready(request: Request, catalog: Catalog, model: str, version: str | None) -> ModelHealth:
-    served = catalog.version(model, version)
+    served = catalog.model(model).version(version)
     _check_ready(request)
     return ModelHealth(name=model, version=served.name)
 
 
 def _check_ready(request: Request) -> None:
-    if not request.app.state.ready:
+    state = request.app.state
+    if state.draining or not state.ready:
         raise NotReadyError("the service is not ready to answer: it is starting, or ending")
