@@ -56,7 +56,7 @@ USER 10001:10001
 VOLUME /store
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-IS", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['SLIMBAYES_PORT']), timeout=2); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-IS", "-c", "import http.client, os, ssl, sys; at = {'host': '127.0.0.1', 'port': int(os.environ['SLIMBAYES_PORT']), 'timeout': 2}; c = http.client.HTTPSConnection(**at, context=ssl._create_unverified_context()) if os.environ.get('SLIMBAYES_TLS_CERT') else http.client.HTTPConnection(**at); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["slimbayes"]
 CMD ["serve"]
 ARG BASE_IMAGE

@@ -43,14 +43,25 @@ log           one line a request, as text or JSON
 tracing       one span a stage, for OpenTelemetry
 observation   sees each request from its first byte to its end
 document      the OpenAPI document
+keys          API keys, and the file of their digests
+access        who may ask: what routes depend on
+rate          how many images a client may ask about in a time
+guard         hosts, origins, and what browsers are told
 routes        `predict`, `models`, `health`, `metrics`, `status`; `infer` and `repository` of the protocol
 app           all of it as one FastAPI application
-server        the process: its socket, its signals, its end
-client        the same, from the other side
+protocol      HTTP/1.1, with a limit on headers
+server        the process: its socket, its certificate, its signals, its end
+client        the same, from the other side: one that waits and one for asyncio
+files         pictures on disk: names, folders, patterns
+asking        many pictures, several requests at a time
+report        what came of them: a table, JSON, CSV
 demo          the whole line, once, before your eyes
 bench         what an answer costs beside one deterministic pass
 console       `slimbayes`, and the commands of all packages
-cli           `slimbayes serve`, `predict` and `demo`
+flags         the settings as flags of a command
+cli           `slimbayes serve` and `slimbayes demo`
+predict_cli   `slimbayes predict`
+keys_cli      `slimbayes keys`
 bench_cli     `slimbayes bench`
 """
 

@@ -6,19 +6,24 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from starlette.staticfiles import StaticFiles
 
-from service import document, problem
+from service import document, guard, problem
+from service.access import caller, scraper
 from service.admission import Admission
 from service.catalog import Catalog
 from service.draining import LastAnswers
 from service.errors import StartError
+from service.keys import Keyring
 from service.metrics import Metrics
 from service.observation import Observation
+from service.rate import Rate, RateLimiter
 from service.routes import health, infer, metrics, models, predict, repository, status
 from service.settings import Settings
 from service.traffic import Traffic
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
+DOCS = Path(__file__).parent / "docs"
 
 
 def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
@@ -36,6 +42,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     `tracing` takes the traces instead of what the settings name.
     """
     tracing = tracing or _tracing(settings)
+    keyring = Keyring(settings.keys_file) if settings.keys_file else None
     catalog = Catalog(settings)
 
     @asynccontextmanager
@@ -59,9 +66,15 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
             await anyio.to_thread.run_sync(tracing.close)
 
     app = FastAPI(
-        title="Slimbayes", summary=DESCRIPTION, version=version("slimbayes"), lifespan=lifespan, redoc_url=None
+        title="Slimbayes",
+        summary=DESCRIPTION,
+        version=version("slimbayes"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
-    app.state.settings, app.state.catalog = settings, catalog
+    app.state.settings, app.state.catalog, app.state.keyring = settings, catalog, keyring
+    app.state.rate_limiter = RateLimiter(Rate.parse(settings.rate_limit) if settings.rate_limit else None)
     app.state.admission = Admission(
         settings.max_queue, settings.max_wait_ms / 1000, degrade=settings.overload == "degrade"
     )
@@ -69,13 +82,21 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     app.state.computing = anyio.CapacityLimiter(catalog.num_workers)
     app.state.traffic = Traffic()
     app.state.metrics = Metrics(catalog, app.state.admission, app.state.traffic, lambda: app.state.ready)
+    guard.install(app, settings)
     problem.install(app)
     document.install(app)
+    app.add_middleware(guard.SecurityHeaders)
     app.add_middleware(LastAnswers)
     # The last that is added stands outside of all others.
     app.add_middleware(Observation, app.state.traffic, tracing)
-    for routes in (predict, models, health, metrics, status, infer, repository):
-        app.include_router(routes.router)
+    for routes in (predict, models, status):
+        app.include_router(routes.router, dependencies=[Depends(caller)], responses=problem.describe(401))
+    for routes in (infer, repository):
+        app.include_router(routes.router, dependencies=[Depends(caller)], responses=problem.describe_refusals(401))
+    app.include_router(repository.health)
+    app.include_router(metrics.router, dependencies=[Depends(scraper)], responses=problem.describe(401))
+    app.include_router(health.router)
+    app.mount("/docs", StaticFiles(directory=DOCS, html=True))
     return app
 
 

@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-from model_store.errors import StoreError
+from model_store.errors import InvalidNameError, StoreError
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.artifact import Artifact, read_artifact
 from service.cores import usable_cores
-from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError
+from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError, UnwritableError
 from service.memory import Memory, give_back
 from service.scheduler import Scheduler
 from service.served import ServedLevel
@@ -53,7 +54,7 @@ class Catalog:
         name = self.settings.default_model
         if self.settings.allow_empty:
             return
-        if not any(version.manifest for model in self.models.values() for version in model.versions.values()):
+        if not any(model.answers for model in self.models.values()):
             raise StartError(f"the store at {self.settings.store} has no version that can be served: publish one first")
         if name is not None and name not in self.models:
             raise StartError(f"default model {name!r} is not in the store")
@@ -76,6 +77,32 @@ class Catalog:
             for name in gone:
                 self._release(before[name], None)
             return self._answering(self.models)
+
+    def promote(self, model: str, alias: str, version: str) -> str:
+        """Point an alias at a version, or what another alias names, in the store and here; returns the version's name.
+
+        Raises UnknownNameError for a version that cannot be served, ParameterError for what can be no alias, and
+        UnwritableError where the store cannot be changed.
+        """
+        found = self.model(model)
+        target = found.version(version).name
+        try:
+            self.store.set_alias(found.name, alias, target)
+        except InvalidNameError as error:
+            raise ParameterError(str(error)) from error
+        except StoreError as error:
+            log.warning("alias %s of %s was not set: %s", alias, model, error)
+            raise UnwritableError("the store that this service reads cannot be changed from here") from error
+        self.refresh()
+        return target
+
+    def load(self, model: str, loaded: bool) -> None:
+        """Have a model answer, once what it needs is built, or answer no more; raise UnknownNameError for others."""
+        with self._changing:
+            before = self.model(model)
+            found = self._warmed(replace(before, loaded=loaded), before if before.loaded else None)
+            self.models = {**self.models, found.name: found}
+            self._release(before, found)
 
     def _refresh(self, name: str) -> None:
         before = self.models.get(name)
@@ -100,7 +127,7 @@ class Catalog:
             if refusal is not None:
                 versions = {**found.versions, version: ServedVersion(version, refusal=refusal, read=time.monotonic())}
                 aliases = self._aliases(found.name, versions, before)
-                return self._warmed(ServedModel(found.name, versions, aliases), before)
+                return self._warmed(ServedModel(found.name, versions, aliases, found.loaded), before)
         return found
 
     def _release(self, before: ServedModel, now: ServedModel | None) -> None:
@@ -120,7 +147,8 @@ class Catalog:
             served = known.get(version)
             retry = served is not None and not served.manifest and time.monotonic() - served.read > RETRY_SECONDS
             versions[version] = self._read(name, version) if served is None or retry else served
-        return ServedModel(name, versions, self._aliases(name, versions, before))
+        loaded = before.loaded if before else True
+        return ServedModel(name, versions, self._aliases(name, versions, before), loaded)
 
     def _aliases(
         self, model: str, versions: Mapping[str, ServedVersion], before: ServedModel | None
@@ -191,7 +219,7 @@ class Catalog:
         """Whether a request that names no version has an answer, from some model."""
         for model in models.values():
             served = model.versions.get(model.default or "")
-            if served is not None and served.default is not None and served.default.bank is not None:
+            if model.loaded and served is not None and served.default is not None and served.default.bank is not None:
                 return True
         return False
 
@@ -227,7 +255,7 @@ class Catalog:
         models = self.models
         wanted = name or self.settings.default_model
         if wanted is None:
-            ready = [model for model in models.values() if any(version.manifest for version in model.versions.values())]
+            ready = [model for model in models.values() if model.answers]
             if len(ready) > 1:
                 names = ", ".join(model.name for model in ready)
                 raise ParameterError(f"there are several models, so name one with ?model=: {names}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from service.errors import ServiceError
 
 GROUP = "slimbayes.commands"
 # Modules that only the `train` extra brings.
@@ -29,7 +33,7 @@ class Commands(TyperGroup):
 
 
 def _points() -> list[EntryPoint]:
-    order = ("demo", "train", "report", "prune", "models", "serve", "predict", "bench")
+    order = ("demo", "train", "report", "prune", "models", "serve", "predict", "keys", "bench")
     found = {point.name: point for point in entry_points(group=GROUP)}
     return [found[name] for name in order if name in found] + [found[n] for n in sorted(found.keys() - set(order))]
 
@@ -56,6 +60,16 @@ def slimbayes(
     ] = False,
 ) -> None:
     """Options of every command."""
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Turn the service's errors into a message and exit status 1."""
+    try:
+        yield
+    except ServiceError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def main() -> None:

@@ -24,10 +24,15 @@ def install(app: FastAPI) -> None:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        schemas = FastAPI.openapi(app)["components"]["schemas"]
+        document = FastAPI.openapi(app)
+        schemas = document["components"]["schemas"]
         _, found = models_json_schema([(model, "validation") for model in BY_HAND], ref_template=REFERENCE)
         schemas.update(found["$defs"])
         for name in NEVER:
             schemas.pop(name, None)
+        if app.state.keyring is None:  # then nobody is asked for one
+            document["components"].pop("securitySchemes", None)
+            for operation in (each for methods in document["paths"].values() for each in methods.values()):
+                operation.pop("security", None)
     assert app.openapi_schema is not None
     return app.openapi_schema

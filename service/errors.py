@@ -1,19 +1,25 @@
 """Everything that can go wrong in the service, with its HTTP status.
 
     ServiceError
-    ├── StartError                   the service cannot start: its settings, store or port
-    ├── ArtifactError                a level's file that must not be run
-    ├── AnswerError                  what a client got instead of an answer
-    └── RequestError                 a request that gets no answer
-        ├── MalformedError     400   not in the form that it claims to be
-        ├── UnknownNameError   404   no such model, version or level
-        ├── TooLargeError      413   too many bytes, pixels or images
-        ├── MediaTypeError     415   not an image type that we read
-        ├── UndecodableError   422   an image that cannot be decoded
-        ├── ParameterError     422   a parameter out of its range
-        ├── OverloadedError    503   too much work waits already
-        ├── NotReadyError      503   not ready to answer
-        └── DeadlineError      504   the deadline passed before there was an answer
+    ├── StartError                     the service cannot start: its settings, store or port
+    ├── ArtifactError                  a level's file that must not be run
+    ├── AnswerError                    what a client got instead of an answer
+    └── RequestError                   a request that gets no answer
+        ├── MalformedError       400   not in the form that it claims to be
+        ├── UnauthorizedError    401   no key, or a wrong one
+        ├── ForbiddenError       403   a key that may not do this
+        ├── UnknownNameError     404   no such model, version or level
+        ├── UnwritableError      409   a store that cannot be changed from here
+        ├── TooLargeError        413   too many bytes, pixels or images
+        ├── MediaTypeError       415   not an image type that we read
+        ├── MisdirectedError     421   meant for another host
+        ├── UndecodableError     422   an image that cannot be decoded
+        ├── ParameterError       422   a parameter out of its range
+        ├── RetryError                 not now, but later
+        │   ├── RateLimitError   429   more images than the client's rate
+        │   └── OverloadedError  503   too much work waits already
+        ├── NotReadyError        503   not ready to answer
+        └── DeadlineError        504   the deadline passed before there was an answer
 
 Messages go to clients: what was wrong, what was expected; never a path, a stack or an internal name.
 """
@@ -37,11 +43,15 @@ class ArtifactError(ServiceError):
 
 
 class AnswerError(ServiceError):
-    """What a client got instead of an answer."""
+    """What a client got instead of an answer: the HTTP status, and the place of the image that it is about."""
+
+    def __init__(self, message: str, status: int | None = None, image: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.image = status, image
 
 
 class RequestError(ServiceError):
-    """A request that gets no answer."""
+    """A request that gets no answer; `image` is the place of the image that it is about, where it is about one."""
 
     status: ClassVar[int] = 400
     # What it is counted as: its name, so that UnknownNameError is unknown_name.
@@ -49,6 +59,10 @@ class RequestError(ServiceError):
 
     def __init_subclass__(cls) -> None:
         cls.kind = re.sub(r"(?<=.)(?=[A-Z])", "_", cls.__name__.removesuffix("Error")).lower()
+
+    def __init__(self, message: str, image: int | None = None) -> None:
+        super().__init__(message)
+        self.image = image
 
     def headers(self) -> dict[str, str]:
         """Headers that go with the status."""
@@ -59,10 +73,35 @@ class MalformedError(RequestError):
     """Not in the form that it claims to be."""
 
 
+class UnauthorizedError(RequestError):
+    """No key, or a wrong one; `code` is that of RFC 6750, where a key was sent."""
+
+    status = 401
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="slimbayes"' + (f', error="{self.code}"' if self.code else "")}
+
+
+class ForbiddenError(RequestError):
+    """A key that may not do this."""
+
+    status = 403
+
+
 class UnknownNameError(RequestError):
     """No such model, version or level."""
 
     status = 404
+
+
+class UnwritableError(RequestError):
+    """A store that cannot be changed from here."""
+
+    status = 409
 
 
 class TooLargeError(RequestError):
@@ -77,6 +116,12 @@ class MediaTypeError(RequestError):
     status = 415
 
 
+class MisdirectedError(RequestError):
+    """Meant for another host."""
+
+    status = 421
+
+
 class UndecodableError(RequestError):
     """An image that cannot be decoded."""
 
@@ -89,10 +134,8 @@ class ParameterError(RequestError):
     status = 422
 
 
-class OverloadedError(RequestError):
-    """Too much work waits already; try again after `retry_after` seconds."""
-
-    status = 503
+class RetryError(RequestError):
+    """Not now: try again after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -100,6 +143,18 @@ class OverloadedError(RequestError):
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after)}
+
+
+class RateLimitError(RetryError):
+    """More images than the client's rate."""
+
+    status = 429
+
+
+class OverloadedError(RetryError):
+    """Too much work waits."""
+
+    status = 503
 
 
 class NotReadyError(RequestError):

@@ -85,7 +85,7 @@ def list_model(catalog: Catalog, model: str) -> ModelListing:
     found = catalog.model(model)
     return ModelListing(
         name=found.name,
-        versions=[list_version(served, found.aliases) for served in reversed([*found.versions.values()])],
+        versions=[list_version(served, found.aliases) for served in found.listed()],
     )
 
 

@@ -80,7 +80,7 @@ def log_request(
         "level": level and level.level.name,
         "images": account.images or None,
         "draws": account.draws or None,
-        "key": state.get("key_name"),
+        "key": state.get("caller"),
         "trace_id": trace,
     }
     known = {name: value for name, value in fields.items() if value not in (None, "")}

@@ -19,6 +19,7 @@ from service.admission import Admission
 from service.artifact import FloatArray
 from service.job import Conclude, Job, Stop
 from service.plan import Plan
+from service.rate import RateLimiter, client_of
 from service.scheduler import Scheduler
 
 
@@ -41,7 +42,9 @@ async def passage(
     account = account_of(request)
     account.images = images.count
     work, seconds = math.ceil(images.count * planned.expected_draws), planned.seconds(images.count)
+    limiter: RateLimiter = request.app.state.rate_limiter
     with admission.admit(work, seconds, deadline):
+        limiter.spend(client_of(request), images.count)
         latest = None if deadline is None else time.monotonic() + deadline
 
         def prepare() -> Job:

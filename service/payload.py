@@ -14,7 +14,6 @@ from starlette.requests import Request
 
 from service.body import read_body
 from service.errors import MalformedError, MediaTypeError, TooLargeError
-from service.picture import MEDIA_TYPES
 from service.settings import Settings
 
 FIELD = "images"
@@ -27,7 +26,7 @@ async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
     body = await read_body(request, settings.max_body_bytes)
     if not body:
-        raise MalformedError(f"the body is empty: expected {_expected()}")
+        raise MalformedError(f"the body is empty: expected {_expected(settings)}")
     if media_type == b"multipart/form-data":
         pictures = await _from_multipart(body, options.get(b"boundary", b""), settings.max_images)
     elif media_type == b"application/json":
@@ -36,7 +35,7 @@ async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
         pictures = [body]
     else:
         named = media_type.decode("latin-1")[:80] or "is missing and"
-        raise MediaTypeError(f"Content-Type {named} is not read here: expected {_expected()}")
+        raise MediaTypeError(f"Content-Type {named} is not read here: expected {_expected(settings)}")
     check_count(len(pictures), settings.max_images)
     return pictures
 
@@ -99,12 +98,13 @@ def check_count(count: int, most: int) -> None:
 
 def from_base64(text: object, number: int) -> bytes:
     if not isinstance(text, str):
-        raise MalformedError(f"image {number} is not text: expected the bytes of a picture in base64")
+        raise MalformedError(f"image {number} is not text: expected the bytes of a picture in base64", number)
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise MalformedError(f"image {number} is not valid base64") from error
+        raise MalformedError(f"image {number} is not valid base64", number) from error
 
 
-def _expected() -> str:
-    return f"multipart/form-data with files in {FIELD!r}, application/json, or one of {', '.join(MEDIA_TYPES)}"
+def _expected(settings: Settings) -> str:
+    types = ", ".join(f"image/{name}" for name in settings.formats)
+    return f"multipart/form-data with files in {FIELD!r}, application/json, or one of {types}"

@@ -2,11 +2,17 @@
 
 The number of pixels is checked before anything is decoded. A picture of another size is cut to the model's shape around
 its centre and resized: the manifest's one rule. Only then, when it is small, is it turned upright and put over white.
+
+Time is checked whenever Pillow asks for more of a picture, which for PNG, JPEG, GIF and BMP is every 2 KiB. Between two
+checks no thread can be stopped, but what comes between them is bounded by the pixels. WebP and TIFF are decoded in one
+piece, so their time is bounded by their pixels alone, and only checked afterwards.
 """
 
 from __future__ import annotations
 
+import math
 import struct
+import time
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -18,14 +24,17 @@ from PIL import Image, UnidentifiedImageError
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
+from service.settings import Settings
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-MEDIA_TYPES = tuple(f"image/{name.lower()}" for name in FORMATS)
 # Our own limit is checked before decoding; Pillow's would only warn.
 Image.MAX_IMAGE_PIXELS = None
 # A client's damaged metadata are nothing that an operator should read about.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+FORMATS: tuple[str, ...] = Settings.model_fields["formats"].default
+# Bytes between two looks at the clock: a progressive JPEG can ask for a pass over all pixels in 30 of them.
+BLOCK = 2048
 ORIENTATION_TAG = 0x0112
+PNG_DEPTH = 24  # where a PNG has its bits a sample
 SIDEWAYS = (5, 6, 7, 8)
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,6 +45,11 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Markers of JPEG.
+START_OF_SCAN = 0xDA
+SEQUENTIAL = (0xC0, 0xC1)
+START_OF_FRAME = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+ALONE = range(0xD0, 0xDA)  # without a length
 DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -49,39 +63,122 @@ DECODING_ERRORS = (
 )
 
 
-def decode(data: bytes, shape: InputShape, max_pixels: int, number: int = 0) -> npt.NDArray[np.uint8]:
+class Limited(BytesIO):
+    """A picture's bytes, which no longer come once this thread has computed until `until`, in its own seconds."""
+
+    def __init__(self, data: bytes, until: float, number: int) -> None:
+        super().__init__(data)
+        self.until, self.number = until, number
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.check()
+        return super().read(size)
+
+    def check(self) -> None:
+        """Raise UndecodableError where the time is up."""
+        if time.thread_time() > self.until:
+            raise UndecodableError(
+                f"image {self.number} takes too long to decode: expected simpler or fewer pictures", self.number
+            )
+
+
+def decode_all(pictures: Sequence[bytes], shape: InputShape, settings: Settings) -> npt.NDArray[np.uint8]:
+    """Pixels uint8 [N, H, W, C] of a request's pictures, which share one time; raise as `decode` does."""
+    until = time.thread_time() + settings.decode_ms / 1000
+    decoded = [
+        decode(data, shape, settings.max_pixels, number, formats=settings.formats, until=until)
+        for number, data in enumerate(pictures)
+    ]
+    return np.stack(decoded)
+
+
+def decode(
+    data: bytes,
+    shape: InputShape,
+    max_pixels: int,
+    number: int = 0,
+    *,
+    formats: Sequence[str] = FORMATS,
+    until: float = math.inf,
+) -> npt.NDArray[np.uint8]:
     """Pixels uint8 [H, W, C] of one picture; `number` is its place in the request, for messages.
 
-    Raises MediaTypeError, TooLargeError or UndecodableError.
+    `until` is in seconds of `time.thread_time`. Raises MediaTypeError, TooLargeError or UndecodableError.
     """
     if not data:
-        raise UndecodableError(f"image {number} is empty: expected the bytes of a picture")
+        raise UndecodableError(f"image {number} is empty: expected the bytes of a picture", number)
+    limited, known = Limited(data, until, number), [name.upper() for name in formats]
     try:
-        picture = Image.open(BytesIO(data), formats=FORMATS)
+        picture = Image.open(limited, formats=known)
+        width, height = picture.size
         side = 2 * max(shape.height, shape.width)
         picture.draft(None, (side, side))  # JPEG alone can decode at a fraction of its size
+        if _in_one_scan(data):  # and need no more memory than that
+            width, height = picture.size
     except UnidentifiedImageError as error:
-        raise MediaTypeError(f"image {number} is not a picture of a type read here: {', '.join(FORMATS)}") from error
+        if _begins_as(data, known):
+            raise _undecodable(number) from error
+        raise MediaTypeError(
+            f"image {number} is not a picture of a type read here: {', '.join(known)}", number
+        ) from error
     except DECODING_ERRORS as error:
-        raise UndecodableError(f"image {number} cannot be decoded: its header is damaged") from error
+        raise _undecodable(number) from error
     # Before anything else: even the search for an orientation may decode a PNG.
-    if picture.width * picture.height > max_pixels:
+    if width * height > max_pixels:
         raise TooLargeError(
-            f"image {number} has {picture.width} x {picture.height} pixels: at most {max_pixels:,} pixels are allowed"
+            f"image {number} has {width} x {height} pixels: at most {max_pixels:,} pixels are allowed", number
         )
     try:
-        sideways = _orientation(picture) in SIDEWAYS
-        target = (shape.height, shape.width) if sideways else (shape.width, shape.height)
+        picture.decodermaxblock = BLOCK
         picture.load()
-        seen = _as_seen(_resized(picture, target), _orientation(picture), "L" if shape.channels == 1 else "RGB")
+        _match_transparency(picture, data)
+        orientation = _orientation(picture)
+        target = (shape.height, shape.width) if orientation in SIDEWAYS else (shape.width, shape.height)
+        seen = _as_seen(_resized(picture, target), orientation, "L" if shape.channels == 1 else "RGB")
     except DECODING_ERRORS as error:
-        raise UndecodableError(f"image {number} cannot be decoded: it is damaged or cut short") from error
+        raise _undecodable(number) from error
+    limited.check()
     return np.asarray(seen, np.uint8).reshape(shape.height, shape.width, shape.channels)
 
 
-def decode_all(pictures: Sequence[bytes], shape: InputShape, max_pixels: int) -> npt.NDArray[np.uint8]:
-    """Pixels uint8 [N, H, W, C] of N pictures; raise as `decode` does."""
-    return np.stack([decode(data, shape, max_pixels, number) for number, data in enumerate(pictures)])
+def _begins_as(data: bytes, formats: Sequence[str]) -> bool:
+    """Whether the first bytes are those of one of the formats, whatever comes after them."""
+    accepting = (Image.OPEN[name][1] for name in formats)
+    return any(accept is not None and accept(data[:16]) is True for accept in accepting)
+
+
+def _undecodable(number: int) -> UndecodableError:
+    return UndecodableError(f"image {number} cannot be decoded: it is damaged or cut short", number)
+
+
+def _in_one_scan(data: bytes) -> bool:
+    """Whether this is a JPEG that has all of each pixel in one place; of others, a decoder holds all coefficients.
+
+    Whatever is not plain to see is taken for one of the others.
+    """
+    at, sequential, components = 2, False, -1
+    while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and at + 9 < len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == START_OF_SCAN:
+            return sequential and data[at + 4] == components
+        if marker < 0xC0 or marker in ALONE:
+            break
+        if marker in START_OF_FRAME:
+            sequential, components = marker in SEQUENTIAL, data[at + 9]
+        at += 2 + length
+    return False
+
+
+def _match_transparency(picture: Image.Image, data: bytes) -> None:
+    """Give the transparent colour of a PNG, which Pillow has as it was stored, the 8 bits of the pixels."""
+    colour = picture.info.get("transparency")
+    if picture.format != "PNG":
+        return
+    depth = data[PNG_DEPTH]
+    if isinstance(colour, tuple) and depth == 16:
+        picture.info["transparency"] = tuple(each >> 8 for each in colour)
+    elif isinstance(colour, int) and picture.mode == "L":
+        picture.info["transparency"] = colour * 255 // (2**depth - 1)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -94,17 +191,31 @@ def _orientation(picture: Image.Image) -> int:
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The largest part around the centre that has the proportions of `size`, at that size."""
-    if picture.mode.startswith("I"):  # 16 bits a pixel
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.size == size:
-        return picture
     scale = min(picture.width / size[0], picture.height / size[1])
     width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    part = picture.crop((left, top, left + width, top + height))
-    if part.mode in ("1", "P", "PA"):  # these cannot be interpolated
-        part = part.convert("RGBA" if part.has_transparency_data else "RGB")
-    return part.resize(size, Image.Resampling.BICUBIC)
+    part = _plain(picture.crop((left, top, left + width, top + height)))
+    return part if part.size == size else part.resize(size, Image.Resampling.BICUBIC)
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """The same in 8 bits, without a palette or a transparent colour, which cannot be interpolated."""
+    if picture.mode.startswith("I;16"):
+        return _of_sixteen_bits(picture)
+    if picture.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel, of which nobody knows which is white")
+    if "transparency" in picture.info or picture.mode == "PA":
+        return picture.convert("RGBA")
+    return picture.convert("RGB") if picture.mode in ("1", "P") else picture
+
+
+def _of_sixteen_bits(picture: Image.Image) -> Image.Image:
+    """Of 16 bits the upper 8, and of a transparent grey an alpha."""
+    deep = np.asarray(picture)
+    grey = Image.fromarray((deep >> 8).astype(np.uint8))
+    if "transparency" in picture.info:
+        grey.putalpha(Image.fromarray(np.where(deep == picture.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _as_seen(picture: Image.Image, orientation: int, mode: str) -> Image.Image:

@@ -35,6 +35,7 @@ class Problem(BaseModel):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What was wrong with this request, and what was expected.")
     request_id: str = Field(description="The id of this request, as in the header X-Request-ID.")
+    image: int | None = Field(None, description="The place of the image that it is about, where it is about one.")
 
 
 class Refusal(BaseModel):
@@ -68,7 +69,7 @@ class RequestIds:
             return await self.app(scope, receive, send)
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, caller=None)
 
         begun = False
 
@@ -99,10 +100,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
 
 
+def refuse(request: Request, error: RequestError) -> JSONResponse:
+    """The answer to a request that gets none."""
+    return _respond(request, error.status, str(error), error.headers(), error.image)
+
+
 async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
     request.state.refusal = error.kind
-    return _respond(request, error.status, str(error), error.headers())
+    return refuse(request, error)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -130,10 +136,12 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     return _respond(request, error.status_code, str(error.detail), error.headers)
 
 
-def _respond(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def _respond(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, image: int | None = None
+) -> JSONResponse:
     path: str = request.scope["path"]
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         return JSONResponse(Refusal(error=detail).model_dump(), status, headers)
     title, request_id = HTTPStatus(status).phrase, request.state.request_id
-    problem = Problem(type="about:blank", title=title, status=status, detail=detail, request_id=request_id)
-    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+    problem = Problem(type="about:blank", title=title, status=status, detail=detail, request_id=request_id, image=image)
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)

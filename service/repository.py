@@ -108,7 +108,7 @@ def read_index_request(body: bytes) -> IndexRequest:
 
 def index(catalog: Catalog, ready_only: bool) -> list[IndexEntry]:
     """Every version of every model, or those that can answer."""
-    found = [(model.name, served) for model in catalog.models.values() for served in model.versions.values()]
+    found = [(model.name, served) for model in catalog.models.values() for served in reversed(model.listed())]
     return [
         IndexEntry(
             name=model,

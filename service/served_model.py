@@ -10,6 +10,7 @@ from service.errors import UnknownNameError
 from service.served import ServedLevel, refused
 
 PRODUCTION = "production"
+UNLOADED = "an operator has unloaded it"
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,15 @@ class ServedVersion:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Versions by name, oldest first, and aliases to their names; a request reads one of these, whole."""
+    """Versions by name, oldest first, and aliases to their names; a request reads one of these, whole.
+
+    One that an operator unloaded answers nothing until it is loaded again.
+    """
 
     name: str
     versions: Mapping[str, ServedVersion]
     aliases: Mapping[str, str]
+    loaded: bool = True
 
     @property
     def default(self) -> str | None:
@@ -54,12 +59,25 @@ class ServedModel:
         return self.aliases.get(PRODUCTION, ready[-1] if ready else None)
 
     @property
+    def answers(self) -> bool:
+        """Whether any of its versions can answer."""
+        return self.loaded and any(version.manifest for version in self.versions.values())
+
+    @property
     def in_use(self) -> set[str]:
         """Names of the versions that requests are meant to reach: the default and those with an alias."""
-        return {name for name in self.versions if name in (self.default, *self.aliases.values())}
+        meant = (self.default, *self.aliases.values()) if self.loaded else ()
+        return {name for name in self.versions if name in meant}
+
+    def listed(self) -> list[ServedVersion]:
+        """All versions, newest first, and of an unloaded model each refused for that."""
+        newest_first = reversed([*self.versions.values()])
+        return [each if self.loaded else ServedVersion(each.name, refusal=UNLOADED) for each in newest_first]
 
     def version(self, name: str | None) -> ServedVersion:
         """A version that can answer, by name or alias, by default the default; raise UnknownNameError for others."""
+        if not self.loaded:
+            raise UnknownNameError(f"model {self.name} does not answer: {UNLOADED}")
         wanted = self.default or "" if name is None else name
         found = self.versions.get(self.aliases.get(wanted, wanted))
         if found is None:

@@ -1,8 +1,9 @@
-"""The process: its socket, its signals, its end."""
+"""The process: its socket, its certificate, its signals, its end."""
 
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 
 import uvicorn
@@ -10,6 +11,7 @@ import uvicorn
 from service.app import create_app
 from service.draining import DrainingServer
 from service.errors import StartError
+from service.protocol import LimitedProtocol
 from service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
@@ -41,17 +43,29 @@ class Server:
         self.socket = bound
         # So that the event loop never waits long for a thread that computes in Python.
         sys.setswitchinterval(SWITCH_SECONDS)
+        _check_certificate(settings)
         app = create_app(settings)
         config = uvicorn.Config(
-            app, log_config=None, log_level="warning", access_log=False, server_header=False, lifespan="on"
+            app,
+            http=LimitedProtocol,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=list(settings.proxies),
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
         )
+        self._scheme = "https" if settings.tls_cert else "http"
         self._server = DrainingServer(config, app, settings.drain_seconds)
 
     @property
     def url(self) -> str:
         """Where it listens."""
         host, port = self.socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{self._scheme}://[{host}]:{port}" if ":" in host else f"{self._scheme}://{host}:{port}"
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C, and finish what was accepted; then the signal's own handler is called."""
@@ -68,3 +82,19 @@ class Server:
     def stop(self) -> None:
         """Finish what was accepted and end."""
         self._server.should_exit = True
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Raise StartError where the certificate and key cannot be used."""
+    if settings.tls_cert is None:
+        return
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")  # ask nobody for one
+    except OSError as error:  # which ssl.SSLError is
+        reason = (
+            "they are no pair of certificate and plain key in PEM"
+            if isinstance(error, ssl.SSLError)
+            else error.strerror
+        )
+        raise StartError(f"cannot use {settings.tls_cert} with {settings.tls_key}: {reason}") from error

@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_store.store import default_root
 from service.errors import StartError
+from service.rate import Rate
 
+# Variables that belong to the client.
+CLIENT_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY"}
+
+
+def _split(given: object) -> object:
+    """What stands between the commas of a text."""
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if text != "*" and (parts.scheme not in ("http", "https") or text != f"{parts.scheme}://{parts.netloc}"):
+        raise ValueError("expected origins such as https://app.example.org, or *")
+    return text
+
+
+def _host(text: str) -> str:
+    if not text.strip("*.") or "*" in text.removeprefix("*.") or set(text) & set("/[]") or text.count(":") == 1:
+        raise ValueError("expected names of hosts such as slimbayes.example.org or *.example.org, without a port")
+    return text.lower()
+
+
+def _proxy(text: str) -> str:
+    try:
+        return text if text == "*" else str(ip_network(text))
+    except ValueError as error:
+        raise ValueError("expected addresses or networks of proxies such as 10.0.0.0/8, or *") from error
+
+
+def _rate(text: str) -> str:
+    Rate.parse(text)
+    return text
+
+
+Format = Literal["png", "jpeg", "webp", "bmp", "gif", "tiff"]
 Positive = Annotated[int, Field(ge=1)]
 Tolerance = Annotated[float, Field(gt=0.0, le=1.0)]
+Comma = (NoDecode, BeforeValidator(_split))
+Formats = Annotated[tuple[Format, ...], Field(min_length=1), *Comma]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], *Comma]
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], *Comma]
+Proxies = Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], *Comma]
 
 
 class Settings(BaseSettings):
@@ -56,17 +99,49 @@ class Settings(BaseSettings):
     traces: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
         None, description="URL of an OTLP collector over HTTP that traces go to; needs the tracing extra."
     )
+    formats: Formats = Field(
+        ("png", "jpeg", "webp", "bmp", "gif"), description="Formats of pictures that are read; tiff is one more."
+    )
+    decode_ms: Positive = Field(
+        5_000, description="Most processor time for decoding the pictures of one request, in milliseconds."
+    )
+    keys_file: Path | None = Field(
+        None, description="File of API keys, from `slimbayes keys new`; without one anybody may ask."
+    )
+    metrics_key: bool = Field(False, description="Whether /metrics asks for a key too.")
+    rate_limit: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None, description="Most images of one key, or of one address without keys, such as 100/second."
+    )
+    cors_origins: Origins = Field((), description="Origins whose pages may ask from a browser; * is any.")
+    trusted_hosts: Hosts = Field((), description="Names that this service goes by; by default any.")
+    proxies: Proxies = Field((), description="Proxies whose X-Forwarded-For and -Proto are believed; * is any.")
+    tls_cert: Path | None = Field(None, description="Certificate chain in PEM; with --tls-key the service speaks TLS.")
+    tls_key: Path | None = Field(None, description="Private key in PEM.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: set both, or neither")
+        if self.metrics_key and self.keys_file is None:
+            raise ValueError("metrics_key asks for a key, but there are none: set keys_file too")
+        return self
 
     @classmethod
     def read(cls, **flags: Any) -> Settings:
         """The settings from flags (None means not given) and the environment; raise StartError for bad ones."""
-        known = {f"SLIMBAYES_{name.upper()}" for name in cls.model_fields} | {"SLIMBAYES_URL"}
+        known = {f"SLIMBAYES_{name.upper()}" for name in cls.model_fields} | CLIENT_VARIABLES
         unknown = sorted(name for name in os.environ if name.startswith("SLIMBAYES_") and name not in known)
         if unknown:
             raise StartError(f"unknown setting {unknown[0]} in the environment: there is {', '.join(sorted(known))}")
         try:
             return cls(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
-            first = error.errors()[0]
-            name = "_".join(map(str, first["loc"])) or "settings"
-            raise StartError(f"setting {name}: {first['msg'].lower()}, got {first['input']!r}") from error
+            raise StartError(_in_words(error)) from error
+
+
+def _in_words(error: ValidationError) -> str:
+    first = error.errors()[0]
+    says = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"settings contradict each other: {says}"
+    return f"setting {first['loc'][0]}: {says[0].lower()}{says[1:]}, got {first['input']!r}"

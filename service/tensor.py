@@ -28,7 +28,7 @@ def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: 
     decodes, may raise both, and what a picture file may be refused for.
     """
     tail: list[int] = []
-    decode = partial(_decoded, tensor, rest, shape, settings.max_pixels)
+    decode = partial(_decoded, tensor, rest, shape, settings)
     if tensor.datatype == "UINT8":
         tail, decode = [shape.height, shape.width, shape.channels], partial(_pixels, tensor, rest)
     if not tensor.shape or tensor.shape[1:] != tail:
@@ -84,8 +84,8 @@ def _not_pixels() -> MalformedError:
     return MalformedError("the data of input 'images' are not all whole numbers from 0 to 255")
 
 
-def _decoded(tensor: RequestInput, rest: bytes, shape: InputShape, max_pixels: int) -> Pixels:
-    return decode_all(_pictures(tensor, rest), shape, max_pixels)
+def _decoded(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> Pixels:
+    return decode_all(_pictures(tensor, rest), shape, settings)
 
 
 def _pictures(tensor: RequestInput, rest: bytes) -> list[bytes]:

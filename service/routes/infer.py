@@ -20,6 +20,7 @@ from service.outputs import Concluded, asked, conclude, write_response
 from service.passage import Undecoded, passage
 from service.plan import Parameters, Plan, plan
 from service.problem import PROTOCOL, describe_refusals
+from service.rate import RateLimiter, client_of
 from service.routes.models import CatalogOf, ModelPath
 from service.routes.predict import PICTURE
 from service.routes.repository import VersionPath
@@ -72,6 +73,8 @@ async def _infer(request: Request, catalog: Catalog, model: str, version: str | 
     served = catalog.model(model).version(version)
     assert served.manifest is not None
     # Who is refused anyway costs no reading.
+    limiter: RateLimiter = request.app.state.rate_limiter
+    limiter.check(client_of(request), 1)
     admission.check(1, 0.0)
     document, images = await _read(request, catalog.settings, served.manifest.input)
     outputs = asked(document)

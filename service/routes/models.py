@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.manifest import Manifest
+from service.access import Admin
 from service.catalog import Catalog
 from service.listing import (
     Listing,
@@ -21,6 +24,7 @@ from service.listing import (
 )
 from service.problem import describe
 
+log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix="/models", tags=["models"])
 
 
@@ -36,6 +40,22 @@ class VersionDetail(BaseModel):
     model: str
     listing: VersionListing
     manifest: Manifest
+
+
+class Promotion(BaseModel):
+    """What an alias is to name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str = Field(description="A version, or an alias that names one.", examples=["20261123-075100-3f9ca1"])
+
+
+class Promoted(BaseModel):
+    """What an alias names now."""
+
+    model: str
+    alias: str
+    version: str
 
 
 def catalog_of(request: Request) -> Catalog:
@@ -84,3 +104,19 @@ async def version(
     served = found.version(version)
     assert served.manifest is not None
     return VersionDetail(model=model, listing=list_version(served, found.aliases), manifest=served.manifest)
+
+
+@router.post(
+    "/{model}/aliases/{alias}", summary="Promote a version (role admin)", responses=describe(403, 404, 409, 422)
+)
+async def promote(
+    model: ModelPath,
+    alias: Annotated[str, Path(description="The alias, such as production.", examples=["production"])],
+    promotion: Promotion,
+    catalog: CatalogOf,
+    who: Admin,
+) -> Promoted:
+    """Point an alias at a version, in the store, for every service that reads it; here it holds when this returns."""
+    version = await anyio.to_thread.run_sync(catalog.promote, model, alias, promotion.version)
+    log.info("%s pointed alias %s of %s at %s", who.name, alias, model, version)
+    return Promoted(model=model, alias=alias, version=version)

@@ -14,9 +14,10 @@ from service.artifact import FloatArray
 from service.job import Stop
 from service.passage import Undecoded, passage
 from service.payload import FIELD, read_pictures
-from service.picture import MEDIA_TYPES, decode_all
+from service.picture import FORMATS, decode_all
 from service.plan import Parameters, plan, quantile
 from service.problem import describe
+from service.rate import RateLimiter, client_of
 from service.routes.models import CatalogOf
 from service.served import ServedLevel
 
@@ -48,7 +49,7 @@ BODY: dict[str, Any] = {
             },
             "example": {FIELD: [PICTURE]},
         },
-        **{media_type: {"schema": IMAGE} for media_type in MEDIA_TYPES},
+        **{f"image/{name}": {"schema": IMAGE} for name in FORMATS},
     },
 }
 EXAMPLE: dict[str, Any] = {
@@ -81,25 +82,26 @@ EXAMPLE: dict[str, Any] = {
     response_model=Answer,
     responses={
         200: {"content": {"application/json": {"example": EXAMPLE}}},
-        **describe(400, 404, 413, 415, 422, 503, 504),
+        **describe(400, 404, 413, 415, 422, 429, 503, 504),
     },
     openapi_extra={"requestBody": BODY},
 )
 async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Parameters, Query()]) -> Response:
     """Post pictures as multipart/form-data (field `images`), as one raw image, or as JSON with base64."""
     admission: Admission = request.app.state.admission
-    account = account_of(request)
+    account, client = account_of(request), client_of(request)
+    limiter: RateLimiter = request.app.state.rate_limiter
     planned = plan(catalog, parameters, admission.step())
     account.planned(planned)
     level_quantile = quantile(parameters.alpha, planned.served.level)
     # Who is refused anyway costs no reading.
+    limiter.check(client, 1)
     admission.check(1, planned.seconds(1), parameters.deadline)
     with account.stage("read"):
         pictures = await read_pictures(request, catalog.settings)
-    shape, most = planned.served.manifest.input, catalog.settings.max_pixels
-    images = Undecoded(len(pictures), partial(decode_all, pictures, shape, most))
+    decoding = partial(decode_all, pictures, planned.served.manifest.input, catalog.settings)
     conclude = partial(_conclude, planned.served, level_quantile, parameters.top_k)
-    job = await passage(request, planned, images, parameters.deadline, conclude)
+    job = await passage(request, planned, Undecoded(len(pictures), decoding), parameters.deadline, conclude)
     answer = Answer(
         request_id=request.state.request_id,
         model=planned.served.manifest.model,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 
+from service.access import Admin
 from service.body import read_body
 from service.catalog import Catalog
 from service.errors import NotReadyError
@@ -22,7 +25,10 @@ from service.repository import (
 )
 from service.routes.models import CatalogOf, ModelPath
 
+log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
+# Asked by machines that have no key.
+health = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 VersionPath = Annotated[str, Path(description="A version or an alias.", examples=["production"])]
 INDEX_BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}
@@ -50,13 +56,13 @@ async def server() -> ServerMetadata:
     return describe_server()
 
 
-@router.get("/health/live", summary="Whether the process is alive")
+@health.get("/health/live", summary="Whether the process is alive")
 async def server_live(request: Request) -> ServerHealth:
     """Always 200 while the process can answer at all."""
-    return ServerHealth(live=True, ready=request.app.state.ready)
+    return ServerHealth(live=True, ready=_ready_now(request))
 
 
-@router.get("/health/ready", summary="Whether the service can answer", responses=describe_refusals(503))
+@health.get("/health/ready", summary="Whether the service can answer", responses=describe_refusals(503))
 async def server_ready(request: Request) -> ServerHealth:
     """200 when `/readyz` is, else 503."""
     _check_ready(request)
@@ -105,6 +111,31 @@ async def repository_index(request: Request, catalog: CatalogOf) -> list[IndexEn
     return index(catalog, wanted.ready)
 
 
+@router.post(
+    "/repository/models/{model}/load",
+    summary="Have a model answer (role admin)",
+    responses=describe_refusals(403, 404, 422),
+)
+async def load(model: ModelPath, catalog: CatalogOf, who: Admin) -> dict[str, str]:
+    """Follow the store at once, and have the model answer; returns when its networks are built."""
+    await anyio.to_thread.run_sync(catalog.refresh)
+    await anyio.to_thread.run_sync(catalog.load, model, True)
+    log.info("%s loaded model %s", who.name, model)
+    return {}
+
+
+@router.post(
+    "/repository/models/{model}/unload",
+    summary="Have a model answer no more (role admin)",
+    responses=describe_refusals(403, 404, 422),
+)
+async def unload(model: ModelPath, catalog: CatalogOf, who: Admin) -> dict[str, str]:
+    """Let go of its networks; requests that are being computed are answered, later ones are refused until it is loaded."""
+    await anyio.to_thread.run_sync(catalog.load, model, False)
+    log.info("%s unloaded model %s", who.name, model)
+    return {}
+
+
 def _metadata(catalog: Catalog, model: str, version: str | None) -> ModelMetadata:
     found = catalog.model(model)
     return describe_model(found.version(version), found.versions)
@@ -117,6 +148,10 @@ def _ready(request: Request, catalog: Catalog, model: str, version: str | None) 
 
 
 def _check_ready(request: Request) -> None:
-    state = request.app.state
-    if state.draining or not state.ready:
+    if not _ready_now(request):
         raise NotReadyError("the service is not ready to answer: it is starting, or ending")
+
+
+def _ready_now(request: Request) -> bool:
+    state = request.app.state
+    return bool(state.ready and not state.draining)

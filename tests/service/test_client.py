@@ -1,55 +1,76 @@
-"""`slimbayes predict`, and the client under it, against a real service."""
+"""The clients in Python, against a real service and against none."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from service.cli import predict_app
-from service.client import Client
+from service.client import AsyncClient, Client
 from service.errors import AnswerError
+from service.keys import Key
 from tests.service.conftest import running_service
 
 
 @pytest.fixture(scope="module")
-def url(digits_store: Path) -> Iterator[str]:
-    """Where a service is."""
-    with running_service(digits_store) as (url, _):
+def key() -> tuple[str, Key]:
+    """A key, and its line."""
+    return Key.make("ann", "user")
+
+
+@pytest.fixture(scope="module")
+def url(digits_store: Path, key: tuple[str, Key], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service that asks for a key, and gives an image a second."""
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text(str(key[1]))
+    with running_service(digits_store, "--keys-file", str(file), "--rate-limit", "1/second") as (url, _):
         yield url
 
 
-def test_predict_as_json_and_table(url: str, digits_run: Path) -> None:
-    """Both say the same of the same files."""
-    paths = sorted(map(str, (digits_run / "examples").glob("*.png")))[:3]
-    result = CliRunner().invoke(predict_app, [*paths, "--url", url, "--level", "p50", "--samples", "4", "--json"])
-    answer = json.loads(result.output)
-    assert (answer["level"], len(answer["predictions"])) == ("p50", 3)
-    table = CliRunner(env={"COLUMNS": "160"}).invoke(
-        predict_app, [*paths, "--url", url, "--level", "p50", "--samples", "4"]
-    )
-    assert table.exit_code == 0
-    for path, prediction in zip(paths, answer["predictions"], strict=True):
-        line = next(line for line in table.output.splitlines() if Path(path).name in line)
-        assert f"{prediction['probability']:.3f}" in line
-        assert prediction["decision"] in line
+def test_both_clients_say_the_same(url: str, key: tuple[str, Key], example: bytes) -> None:
+    async def ask() -> list[object]:
+        async with AsyncClient(url, key=key[0]) as client:
+            assert await client.ready()
+            answer = await client.predict([("a", example)], level="p50", samples=4, version=None)
+            return [answer.level, answer.predictions, [model.name for model in (await client.models()).models]]
+
+    with Client(url, key=key[0]) as client:
+        assert client.ready()
+        answer = client.predict([("a", example)], level="p50", samples=4, version=None)
+        expected = [answer.level, answer.predictions, [model.name for model in client.models().models]]
+    assert expected[0] == "p50"
+    assert asyncio.run(ask()) == expected
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [(["--level", "p99"], "404"), (["--samples", "0"], "from 1 to 256"), (["--alpha", "0.5"], "calibrated for")],
-)
-def test_refusals_are_said_in_words(url: str, digits_run: Path, arguments: list[str], says: str) -> None:
-    path = str(min((digits_run / "examples").glob("*.png")))
-    result = CliRunner().invoke(predict_app, [path, "--url", url, *arguments])
-    assert result.exit_code == 1
-    assert says in " ".join(result.output.split())
+def test_who_must_wait_waits_as_long_as_told(url: str, key: tuple[str, Key], example: bytes) -> None:
+    """And no longer than its patience."""
+    with Client(url, key=key[0], patience=20) as patient, Client(url, key=key[0], patience=0.5) as hasty:
+        begun = time.monotonic()
+        for _ in range(3):
+            patient.predict([("a", example)], samples=1)
+        assert time.monotonic() - begun >= 1
+        patient.predict([("a", example)], samples=1)
+        with pytest.raises(AnswerError, match="over the rate limit") as refused:
+            hasty.predict([("a", example)] * 2, samples=1)
+        assert refused.value.status == 429
+
+
+def test_refusals_have_their_status_and_image(url: str, key: tuple[str, Key], example: bytes) -> None:
+    with Client(url, key=key[0]) as client:
+        with pytest.raises(AnswerError, match="image 0 is not a picture") as refused:
+            client.predict([("b", b"no picture")])
+        assert (refused.value.status, refused.value.image) == (415, 0)
+        with pytest.raises(AnswerError, match="from 1 to 256") as refused:
+            client.predict([("a", example)], samples=0)
+        assert (refused.value.status, refused.value.image) == (422, None)
+    with Client(url) as stranger, pytest.raises(AnswerError, match="asks for a key"):
+        stranger.models()
 
 
 def test_another_service(tmp_path: Path) -> None:
@@ -70,11 +91,12 @@ def test_another_service(tmp_path: Path) -> None:
         server.shutdown()
 
 
-def test_no_service_and_no_file(tmp_path: Path) -> None:
+def test_no_service(tmp_path: Path) -> None:
     with Client("http://127.0.0.1:9") as client:
         assert not client.ready()
         with pytest.raises(AnswerError, match="cannot reach"):
             client.models()
-    result = CliRunner().invoke(predict_app, [str(tmp_path / "none.png")])
-    assert result.exit_code == 1
-    assert "cannot read" in result.output
+    with pytest.raises(AnswerError, match="is no address"):
+        Client("http://a:port")
+    with pytest.raises(AnswerError, match="authorities"):
+        Client("https://127.0.0.1", ca_file=tmp_path / "none.pem")

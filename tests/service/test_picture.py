@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
 from typing import Any
 
@@ -11,7 +12,8 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
-from service.picture import decode
+from service.picture import decode, decode_all
+from service.settings import Settings
 
 GREY = InputShape(height=4, width=4, channels=1)
 COLOUR = InputShape(height=4, width=4, channels=3)
@@ -113,9 +115,43 @@ def test_every_orientation(orientation: int) -> None:
 def test_a_large_photograph_is_decoded_small() -> None:
     """A JPEG counts with the pixels that are decoded, a fraction of those it has."""
     photograph = Image.linear_gradient("L").resize((4000, 3000))
-    assert decode(encode(photograph, "JPEG"), GREY, 300_000).shape == (4, 4, 1)
+    for mode in ("L", "RGB", "CMYK"):
+        assert decode(encode(photograph.convert(mode), "JPEG"), GREY, 300_000).shape == (4, 4, 1)
     with pytest.raises(TooLargeError):
         decode(encode(photograph), GREY, 300_000)
+
+
+def test_a_photograph_in_several_scans_counts_whole() -> None:
+    """A decoder holds all of a progressive JPEG, however small it is wanted."""
+    progressive = encode(Image.linear_gradient("L").resize((4000, 3000)), "JPEG", progressive=True)
+    with pytest.raises(TooLargeError, match="4000 x 3000"):
+        decode(progressive, GREY, 300_000)
+    disguised = progressive.replace(b"\xff\xc2", b"\xff\xd0\xff\xc2", 1)  # with a marker that has no length before it
+    with pytest.raises((TooLargeError, UndecodableError)):
+        decode(disguised, GREY, 300_000)
+
+
+def test_a_picture_that_takes_too_long_is_given_up() -> None:
+    """A JPEG of thousands of scans would keep a thread for a minute; its pixels alone take a hundredth of a second."""
+    progressive = encode(Image.new("L", (1000, 1000), 200), "JPEG", progressive=True)
+    last = progressive.rindex(b"\xff\xda")
+    scans = progressive[:-2] + 20_000 * progressive[last:-2] + progressive[-2:]
+    shape = InputShape(height=1000, width=1000, channels=1)
+    begun = time.thread_time()
+    assert (decode(progressive, shape, 10**6, until=begun + 10) == 200).all()
+    begun = time.thread_time()
+    with pytest.raises(UndecodableError, match="image 2 takes too long"):
+        decode(scans, shape, 10**6, 2, until=begun + 0.1)
+    assert time.thread_time() - begun < 5
+
+
+def test_pictures_of_a_request_share_its_time() -> None:
+    """The time that one took is not there for the next."""
+    simple, slow = encode(Image.fromarray(RAMP)), encode(Image.effect_noise((2000, 2000), 50))
+    settings = Settings(decode_ms=1)
+    with pytest.raises(UndecodableError, match="image 1 takes too long") as refused:
+        decode_all([simple, slow, simple], GREY, settings)
+    assert refused.value.image == 1
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

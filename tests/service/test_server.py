@@ -6,17 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import trustme
 
 from model_store.store import Store
 from service.artifact import read_artifact
-from service.errors import StartError
-from service.server import bind
+from service.client import Client
+from service.errors import AnswerError, StartError
+from service.server import Server, bind
 from service.settings import Settings
-from tests.service.conftest import running_service
+from tests.service.conftest import running_service, wait_until
 from tests.service.test_predict import PNG
 
 
@@ -130,6 +134,50 @@ def test_bad_setting() -> None:
     status, message = serve("--max-images", "0")
     assert status == 1
     assert "max_images" in message
+
+
+def test_headers_without_end(digits_store: Path, example: bytes) -> None:
+    """A connection whose headers never end is ended; a body behind them may be as large as bodies may."""
+    with running_service(digits_store) as (url, _):
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.settimeout(20)
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n")
+            with pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012
+                for number in range(100):
+                    connection.sendall(b"X-%d: " % number + bytes(1_000_000).replace(b"\0", b"a") + b"\r\n")
+        with httpx.Client(base_url=url) as client:
+            for size in (3_000_000, 100):  # on one connection
+                files = [("images", ("a.png", example)), ("other", ("b", bytes(size)))]
+                assert client.post("/predict", files=files).status_code == 200
+
+
+def test_tls(digits_store: Path, tmp_path: Path) -> None:
+    """With a certificate of one's own, which a client must be told to trust; files that do not fit are refused."""
+    authority, other = trustme.CA(), trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    trusted, chain, key, other_key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem", "other.pem"))
+    authority.cert_pem.write_to_path(trusted)
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    certificate.private_key_pem.write_to_path(key)
+    other.issue_cert("127.0.0.1").private_key_pem.write_to_path(other_key)
+    settings = Settings(store=digits_store, port=0, tls_cert=chain, tls_key=key)
+    server = Server(settings, bind(settings))
+    thread = threading.Thread(target=server.run_in_background)
+    thread.start()
+    try:
+        assert server.url.startswith("https://")
+        with Client(server.url, ca_file=trusted) as client:
+            wait_until(client.ready)
+            assert client.models().models
+        with Client(server.url) as stranger, pytest.raises(AnswerError, match="certificate"):
+            stranger.models()
+    finally:
+        server.stop()
+        thread.join()
+    for wrong in (other_key, tmp_path / "none.pem"):
+        status, message = serve("--store", str(digits_store), "--tls-cert", str(chain), "--tls-key", str(wrong))
+        assert (status, "cannot use" in message) == (1, True)
 
 
 def test_who_hangs_up_leaves_the_queue(digits_store: Path, example: bytes) -> None:

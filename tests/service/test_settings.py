@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from service.cli import serve_app
 from service.errors import StartError
 from service.settings import Settings
 
@@ -48,3 +50,54 @@ def test_misspelt_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings.read().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"tls_cert": "cert.pem"}, "tls_cert and tls_key go together"),
+        ({"tls_key": "key.pem"}, "tls_cert and tls_key go together"),
+        ({"metrics_key": True}, "set keys_file too"),
+        ({"rate_limit": "fast"}, "setting rate_limit: expected images in a time such as 100/second"),
+        ({"formats": "png,heic"}, "setting formats: input should be 'png', 'jpeg'"),
+        ({"formats": ""}, "setting formats"),
+        ({"cors_origins": "app.example.org"}, "setting cors_origins: expected origins such as https"),
+        ({"cors_origins": "https://app.example.org/"}, "setting cors_origins"),
+        ({"trusted_hosts": "https://example.org"}, "setting trusted_hosts: expected names of hosts"),
+        ({"trusted_hosts": "*"}, "setting trusted_hosts"),
+        ({"proxies": "my-proxy"}, "setting proxies: expected addresses or networks"),
+        ({"decode_ms": "0"}, "setting decode_ms"),
+    ],
+)
+def test_settings_that_make_no_sense(flags: dict[str, object], says: str) -> None:
+    """Each is refused in words, and without what the others are."""
+    with pytest.raises(StartError, match=says) as refused:
+        Settings.read(**flags)
+    assert len(str(refused.value)) < 250
+
+
+def test_several_values_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As text with commas, in a flag and in the environment."""
+    monkeypatch.setenv("SLIMBAYES_PROXIES", "10.0.0.0/8, 192.0.2.1")
+    settings = Settings.read(formats="png,tiff")
+    assert settings.formats == ("png", "tiff")
+    assert settings.proxies == ("10.0.0.0/8", "192.0.2.1/32")
+
+
+def test_everything_that_protects_is_off_until_asked_for() -> None:
+    settings = Settings.read()
+    off = (settings.keys_file, settings.rate_limit, settings.tls_cert, settings.metrics_key)
+    assert not any((*off, settings.cors_origins, settings.trusted_hosts, settings.proxies))
+    assert "tiff" not in settings.formats
+
+
+def test_every_setting_is_a_flag() -> None:
+    """With its description, and its default where it has one."""
+    shown = CliRunner(env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"}).invoke(serve_app, ["--help"]).output
+    words = " ".join(shown.replace("│", " ").split())
+    for name, field in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')} " in words
+        assert field.description
+        assert field.description in words
+    assert "[default: 127.0.0.1]" in words
+    assert "[default: png,jpeg,webp,bmp,gif]" in words

@@ -1,0 +1,54 @@
+"""The settings as flags of a command: their names, help and defaults are said once, in `Settings`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from rich.markup import escape
+
+from service.settings import Settings
+
+Command = Callable[..., None]
+
+
+def with_settings(command: Command) -> Command:
+    """A command whose `**flags` are the settings, each as its text, or None where it is not given."""
+    parameters = [_parameter(name, field) for name, field in Settings.model_fields.items()]
+    # Read by Typer in place of those that are written down.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind: Any = bool if field.annotation is bool else str
+    default = _default(field.default)
+    described = f"{field.description}  {escape(f'[default: {default}]')}" if default else field.description
+    option = typer.Option(help=described, metavar="" if kind is bool else _metavar(field.annotation))
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _default(value: object) -> str:
+    if value is None or value is PydanticUndefined or isinstance(value, bool):
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _metavar(annotation: Any) -> str:
+    """What a value looks like: its type, texts with commas between them, or the choices."""
+    if get_origin(annotation) is Annotated:
+        return _metavar(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return f"<{'|'.join(get_args(annotation))}>"
+    if get_origin(annotation) is tuple:
+        return "<str>,…"
+    parts = [part for part in get_args(annotation) if part is not NoneType]
+    return _metavar(parts[0]) if parts else f"<{annotation.__name__.lower()}>"

@@ -1,0 +1,73 @@
+"""What stands before the application: which hosts and origins are answered, and what browsers may do."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import MisdirectedError
+from service.problem import refuse
+from service.settings import Settings
+
+# Orchestrators ask these by address.
+PROBES = ("/livez", "/readyz")
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """What the settings ask for; it goes inside of what gives requests their ids."""
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
+    if settings.trusted_hosts:
+        app.add_middleware(TrustedHosts, hosts=settings.trusted_hosts)
+
+
+class TrustedHosts:
+    """Refuses requests that were meant for another host, which is how a page of strangers reaches a private service."""
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in PROBES and not self._known(_host(scope)):
+            error = MisdirectedError("this service does not go by the name in Host: ask it by one of its own")
+            return await refuse(Request(scope), error)(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+    def _known(self, host: str) -> bool:
+        return any(host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in self.hosts)
+
+
+def _host(scope: Scope) -> str:
+    """The host without its port, in small letters; an IPv6 address keeps its brackets off."""
+    host = Headers(scope=scope).get("host", "").lower()
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+
+
+class SecurityHeaders:
+    """Tells browsers to load nothing from elsewhere, to guess no types, and to frame no page of ours."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
