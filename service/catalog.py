@@ -84,6 +84,7 @@ class Catalog:
         Raises UnknownNameError for a version that cannot be served, ParameterError for what can be no alias, and
         UnwritableError where the store cannot be changed.
         """
+        self.refresh()  # it may have been published just now
         found = self.model(model)
         target = found.version(version).name
         try:
@@ -133,7 +134,8 @@ class Catalog:
     def _release(self, before: ServedModel, now: ServedModel | None) -> None:
         """Let go of the networks of versions that requests are no longer meant to reach."""
         kept = now.in_use if now else set()
-        gone = [version for name, version in before.versions.items() if name in before.in_use - kept]
+        released = before.in_use if now and now.loaded else before.versions
+        gone = [before.versions[name] for name in released if name not in kept]
         for version in gone:
             version.release()
         if gone:

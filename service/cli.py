@@ -26,10 +26,12 @@ def serve(**flags: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     from model_store.store import ZOO
+    from service import log
     from service.server import Server, bind
 
     with reporting():
         settings = Settings.read(**flags)
+        log.set_up(settings)
         server = Server(settings, bind(settings))
     if settings.store == ZOO:
         typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")

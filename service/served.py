@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,8 @@ class ServedLevel:
         self.settlement = Settlement(calibration.temperature, calibration.abstain_above, catalog.settings.tolerance)
         self._catalog, self._lock = catalog, threading.Lock()
         self._engine: Engine | None = None
+        # Requests on their way, and whether the networks go with the last of them.
+        self._requests, self._leaving = 0, False
 
     def default_samples(self, most: int) -> int:
         """Most draws of a request that asks for no number."""
@@ -87,7 +91,8 @@ class ServedLevel:
         return None if self._engine is None else self._engine.bank
 
     def warm(self) -> None:
-        """Build the bank of default draws."""
+        """Build the bank of default draws, to stay."""
+        self._leaving = False
         self.engine(self.default_samples(self._catalog.settings.max_samples))
 
     def seconds(self, images: int, draws: float, most: int) -> float:
@@ -111,10 +116,26 @@ class ServedLevel:
             return None
         return 1000 * engine.pace * max(1.0, self.usual_draws / self._catalog.num_workers)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the networks while a request is on its way, though they be released meanwhile."""
+        with self._lock:
+            self._requests += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._requests -= 1
+            if self._leaving:
+                self.release()
+
     def release(self) -> None:
-        """Let go of the networks; they are built anew when they are asked for."""
-        self._catalog.memory.forget(self)
-        self._drop()
+        """Let go of the networks, once the requests that hold them are over; they are built anew when asked for."""
+        with self._lock:
+            self._leaving = self._requests > 0
+        if not self._leaving:
+            self._catalog.memory.forget(self)
+            self._drop()
 
     def _built(self, seconds: float) -> None:
         if seconds:

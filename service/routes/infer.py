@@ -84,7 +84,8 @@ async def _infer(request: Request, catalog: Catalog, model: str, version: str | 
     if "draws" in outputs and (planned.settlement is not None or wanted.deadline is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
     concluding = partial(conclude, planned.served.level.calibration, "draws" in outputs)
-    job = await passage(request, planned, images, wanted.deadline, concluding)
+    with planned.served.held():
+        job = await passage(request, planned, images, wanted.deadline, concluding)
     writing = partial(_written, request, document, planned, job.future.result(), outputs)
     return await anyio.to_thread.run_sync(writing, limiter=request.app.state.computing)
 

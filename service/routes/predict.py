@@ -25,7 +25,7 @@ router = APIRouter(tags=["predict"])
 
 
 # Eight times eight pixels as PNG, in base64.
-PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAEElEQVR4nGNgYGD4//8/AwAG/gL+bQbbhwAAAABJRU5ErkJggg=="
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAF0lEQVR42mNgQAL//zMwMDDBeMQw4AAAdjsCCa0quowAAAAASUVORK5CYII="
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
     "required": True,
@@ -97,11 +97,12 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     # Who is refused anyway costs no reading.
     limiter.check(client, 1)
     admission.check(1, planned.seconds(1), parameters.deadline)
-    with account.stage("read"):
-        pictures = await read_pictures(request, catalog.settings)
-    decoding = partial(decode_all, pictures, planned.served.manifest.input, catalog.settings)
-    conclude = partial(_conclude, planned.served, level_quantile, parameters.top_k)
-    job = await passage(request, planned, Undecoded(len(pictures), decoding), parameters.deadline, conclude)
+    with planned.served.held():
+        with account.stage("read"):
+            pictures = await read_pictures(request, catalog.settings)
+        decoding = partial(decode_all, pictures, planned.served.manifest.input, catalog.settings)
+        conclude = partial(_conclude, planned.served, level_quantile, parameters.top_k)
+        job = await passage(request, planned, Undecoded(len(pictures), decoding), parameters.deadline, conclude)
     answer = Answer(
         request_id=request.state.request_id,
         model=planned.served.manifest.model,

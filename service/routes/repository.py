@@ -130,7 +130,7 @@ async def load(model: ModelPath, catalog: CatalogOf, who: Admin) -> dict[str, st
     responses=describe_refusals(403, 404, 422),
 )
 async def unload(model: ModelPath, catalog: CatalogOf, who: Admin) -> dict[str, str]:
-    """Let go of its networks; requests that are being computed are answered, later ones are refused until it is loaded."""
+    """Let go of its networks: what is being computed is answered, later requests are refused until it is loaded."""
     await anyio.to_thread.run_sync(catalog.load, model, False)
     log.info("%s unloaded model %s", who.name, model)
     return {}
