@@ -43,11 +43,12 @@ log           one line a request, as text or JSON
 tracing       one span a stage, for OpenTelemetry
 observation   sees each request from its first byte to its end
 document      the OpenAPI document
+assets        the files of the page, whose scripts, styles and examples are in `page/`
 keys          API keys, and the file of their digests
 access        who may ask: what routes depend on
 rate          how many images a client may ask about in a time
 guard         hosts, origins, and what browsers are told
-routes        `predict`, `models`, `health`, `metrics`, `status`; `infer` and `repository` of the protocol
+routes        `predict`, `models`, `health`, `metrics`, `status`, `page`; `infer` and `repository` of the protocol
 app           all of it as one FastAPI application
 protocol      HTTP/1.1, with a limit on headers
 server        the process: its socket, its certificate, its signals, its end

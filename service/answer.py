@@ -26,14 +26,23 @@ class Verdict(NamedTuple):
     mutual_information: float
 
 
+# Of a single draw's probability: it is there to be seen.
+DECIMALS = 4
+
+
 class ClassProbability(BaseModel):
-    """One class: mean over draws, standard deviation and 5 % and 95 % quantiles over draws."""
+    """One class: mean over draws, standard deviation and 5 % and 95 % quantiles over draws; and the draws, if asked."""
 
     label: str
     probability: float
     std: float
     low: float
     high: float
+    draws: list[float] | None = Field(
+        None,
+        exclude_if=lambda draws: draws is None,
+        description="The probability under each draw, in their order; only where the request asks for it.",
+    )
 
 
 class Uncertainty(BaseModel):
@@ -112,11 +121,12 @@ def prediction(
     *,
     quantile: float,
     top_k: int,
+    draws: bool = False,
 ) -> Prediction:
     """What the draws of one image say.
 
     `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
-    only adds to its coverage.
+    only adds to its coverage. `draws` adds each draw to the classes that are listed.
     """
     summary = predictive(logits_SK, calibration.temperature)
     mean = summary.mean.tolist()
@@ -124,12 +134,15 @@ def prediction(
     shown = [
         ClassProbability(label=classes[k], probability=mean[k], std=std, low=low, high=high)
         for k, std, low, high in zip(order, *(each[order].tolist() for each in summary.spread), strict=True)
-    ]
+    ][:top_k]
+    if draws:
+        for one, each_S in zip(shown, summary.draws.T[order[:top_k]].round(DECIMALS).tolist(), strict=True):
+            one.draws = each_S
     decision, reason = decide(summary, calibration)
     return Prediction(
         label=classes[order[0]],
         probability=mean[order[0]],
-        probabilities=shown[:top_k],
+        probabilities=shown,
         uncertainty=Uncertainty(total=summary.total, aleatoric=summary.aleatoric, epistemic=summary.epistemic),
         prediction_set=[classes[k] for rank, k in enumerate(order) if rank == 0 or 1 - mean[k] <= quantile],
         decision=decision,

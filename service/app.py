@@ -24,7 +24,7 @@ from service.keys import Keyring
 from service.metrics import Metrics
 from service.observation import Observation
 from service.rate import Rate, RateLimiter
-from service.routes import health, infer, metrics, models, predict, repository, status
+from service.routes import health, infer, metrics, models, page, predict, repository, status
 from service.settings import Settings
 from service.traffic import Traffic
 
@@ -95,7 +95,8 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
         app.include_router(routes.router, dependencies=[Depends(caller)], responses=problem.describe_refusals(401))
     app.include_router(repository.health)
     app.include_router(metrics.router, dependencies=[Depends(scraper)], responses=problem.describe(401))
-    app.include_router(health.router)
+    for routes in (health, page):
+        app.include_router(routes.router)
     app.mount("/docs", StaticFiles(directory=DOCS, html=True))
     return app
 

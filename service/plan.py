@@ -51,6 +51,7 @@ class Parameters(Wanted):
     version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
     alpha: float = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
     top_k: int = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
+    draws: bool = Field(False, description="List the probability of each class under each draw.")
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ INTERVAL = (0.05, 0.95)
 class Predictive:
     """The predictive distribution of one image: arrays float64 [K], entropies in nats.
 
-    `spread` is standard deviation and 5 % and 95 % quantiles over draws; `standard_error` is that of the top class's
-    probability, None for a single draw.
+    `draws` float64 [S, K] is each draw's own prediction; `spread` is standard deviation and 5 % and 95 % quantiles over
+    draws; `standard_error` is that of the top class's probability, None for a single draw.
     """
 
+    draws: DoubleArray
     mean: DoubleArray
     spread: tuple[DoubleArray, DoubleArray, DoubleArray]
     total: float
@@ -49,7 +50,7 @@ def predictive(logits_SK: FloatArray, temperature: float) -> Predictive:
         error = float(_std(values, np.add.reduce(values) / len(values))) / math.sqrt(len(values))
     ordered_SK = np.sort(p_SK, 0)
     low_K, high_K = (_quantile(ordered_SK, share) for share in INTERVAL)
-    return Predictive(mean_K, (std_K, low_K, high_K), aleatoric + epistemic, aleatoric, epistemic, error)
+    return Predictive(p_SK, mean_K, (std_K, low_K, high_K), aleatoric + epistemic, aleatoric, epistemic, error)
 
 
 def _std(values: DoubleArray, mean: DoubleArray) -> DoubleArray:

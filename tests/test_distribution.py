@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from model_store.store import ZOO
+from service.assets import ROOT as PAGE
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_the_wheel_has_the_zoo(tmp_path: Path) -> None:
+def test_the_wheel_has_the_zoo_and_the_page(tmp_path: Path) -> None:
     """Every file of it, and the four packages, and nothing else at the top."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, timeout=300)
     (wheel,) = tmp_path.glob("slimbayes-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    here = {str(path.relative_to(ROOT)) for path in ZOO.rglob("*") if path.is_file()}
+    here = {str(path.relative_to(ROOT)) for folder in (ZOO, PAGE) for path in folder.rglob("*") if path.is_file()}
     assert here <= names
     assert any(name.endswith("model.onnx") for name in here)
     tops = {name.partition("/")[0] for name in names if ".dist-info" not in name}

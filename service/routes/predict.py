@@ -101,7 +101,7 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
         with account.stage("read"):
             pictures = await read_pictures(request, catalog.settings)
         decoding = partial(decode_all, pictures, planned.served.manifest.input, catalog.settings)
-        conclude = partial(_conclude, planned.served, level_quantile, parameters.top_k)
+        conclude = partial(_conclude, planned.served, level_quantile, parameters)
         job = await passage(request, planned, Undecoded(len(pictures), decoding), parameters.deadline, conclude)
     answer = Answer(
         request_id=request.state.request_id,
@@ -116,7 +116,15 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def _conclude(served: ServedLevel, level_quantile: float, top_k: int, logits_SK: FloatArray, stop: Stop) -> Prediction:
+def _conclude(
+    served: ServedLevel, level_quantile: float, parameters: Parameters, logits_SK: FloatArray, stop: Stop
+) -> Prediction:
     return prediction(
-        logits_SK, served.manifest.classes, served.level.calibration, stop, quantile=level_quantile, top_k=top_k
+        logits_SK,
+        served.manifest.classes,
+        served.level.calibration,
+        stop,
+        quantile=level_quantile,
+        top_k=parameters.top_k,
+        draws=parameters.draws,
     )

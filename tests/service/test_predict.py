@@ -78,6 +78,19 @@ def test_parameters_change_the_answer(client: TestClient, example: bytes) -> Non
     assert sets[0] <= sets[1] <= sets[2]
 
 
+def test_draws_are_listed_when_asked_for(client: TestClient, example: bytes) -> None:
+    """As many as there were, with the mean that is answered; no answer has them otherwise."""
+    (plain,) = ask(client, example, samples=8, top_k=3)["predictions"]
+    (full,) = ask(client, example, samples=8, top_k=3, draws=True)["predictions"]
+    assert len(full["probabilities"]) == 3
+    for one in full["probabilities"]:
+        draws = one.pop("draws")
+        assert len(draws) == 8
+        assert np.mean(draws) == pytest.approx(one["probability"], abs=1e-4)
+        assert np.std(draws, ddof=1) == pytest.approx(one["std"], abs=1e-4)
+    assert full == plain
+
+
 def test_the_same_twice(client: TestClient, example: bytes) -> None:
     """The same image gets the same answer, alone or among others."""
     first, again = ask(client, example)["predictions"], ask(client, example)["predictions"]

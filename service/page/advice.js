@@ -1,0 +1,74 @@
+// Which level to deploy, in words, from how much accuracy may be given up.
+
+import { html } from "./element.js";
+import { COSTS } from "./measures.js";
+import { points, steps, times } from "./words.js";
+
+const LOSSES = [0, 0.005, 0.01, 0.02, 0.03, 0.05];
+// Times that are nearer to each other than this are alike: they were measured while other things ran.
+const ALIKE = 1.15;
+
+export class Advice {
+  // `measure` is called to time what has not been timed.
+  constructor(root, measure) {
+    this.loss = 0.01;
+    const options = LOSSES.map((loss) => html("option", { value: loss, selected: loss === this.loss }, loss ? `${points(loss).replace(".0", "")} ${loss === 0.01 ? "point" : "points"}` : "nothing"));
+    const change = (event) => {
+      this.loss = Number(event.target.value);
+      this.show(this.levels, this.alike);
+    };
+    const select = html("select", { id: "loss", onchange: change }, options);
+    this.words = html("div", { "aria-live": "polite" });
+    this.button = html("button", { type: "button", class: "primary", onclick: measure }, "Measure all levels");
+    this.doing = html("p", { class: "fine", role: "status" });
+    root.append(html("p", { class: "given" }, html("label", { for: "loss" }, "Of accuracy I can give up "), select), this.words, this.button, this.doing);
+  }
+
+  // `alike`: whether the levels' milliseconds are those of the same work.
+  show(levels, alike) {
+    Object.assign(this, { levels, alike });
+    const timed = levels.every(({ milliseconds }) => milliseconds !== null) && alike;
+    const { chosen, sentences } = advise(levels, this.loss, timed ? COSTS.milliseconds : COSTS.multiply_adds);
+    const untimed = "This goes by multiply-adds only. Measure the levels to know.";
+    this.words.replaceChildren(
+      html("p", { class: "deploy" }, "Deploy ", html("strong", {}, chosen.name)),
+      ...[...sentences, timed ? null : untimed].filter(Boolean).map((words) => html("p", {}, words)),
+    );
+    this.button.textContent = timed ? "Measure again" : "Measure all levels";
+    this.button.classList.toggle("primary", !timed);
+  }
+
+  // What is being done, or nothing; `failed` in the words of the problem.
+  showProgress(words, failed = "") {
+    this.button.disabled = words !== null;
+    this.doing.textContent = words ?? (failed && `Measuring ended: ${failed}`);
+  }
+}
+
+// Of the levels that are accurate enough the cheapest, of those that cost alike the smallest.
+export function advise(levels, loss, cost) {
+  const best = levels.reduce((one, other) => (other.metrics.accuracy > one.metrics.accuracy ? other : one));
+  const enough = levels.filter((level) => level.metrics.accuracy >= best.metrics.accuracy - loss - 1e-9);
+  const least = Math.min(...enough.map(cost.value));
+  const chosen = enough.filter((level) => cost.value(level) <= ALIKE * least).reduce((one, other) => (other.bytes < one.bytes ? other : one));
+  const cheapest = levels.reduce((one, other) => (cost.value(other) < cost.value(one) ? other : one));
+  const smallest = levels.reduce((one, other) => (other.bytes < one.bytes ? other : one));
+  const sentences = [chosen === best ? `It is the most accurate: ${points(best.metrics.accuracy)}%, ${cost.words(cost.value(best))}, ${steps(best.bytes, "B")}.` : against(chosen, best, cost)];
+  if (cost.value(chosen) > ALIKE * cost.value(cheapest)) sentences.push(`If time counts most: ${cheapest.name} is ${faster(cheapest, chosen, cost)} than ${chosen.name}, ${fewer(cheapest, chosen)}.`);
+  if (smallest !== chosen && smallest !== cheapest) sentences.push(`If size counts most: ${smallest.name} takes ${steps(smallest.bytes, "B")} instead of ${steps(chosen.bytes, "B")}, ${fewer(smallest, chosen)}.`);
+  return { chosen, sentences };
+}
+
+const faster = (one, other, cost) => `${times(cost.value(other) / cost.value(one))} ${cost === COSTS.milliseconds ? "faster" : "less work"}`;
+
+const fewer = (one, other) => {
+  const lost = other.metrics.accuracy - one.metrics.accuracy;
+  return lost > 0 ? `for ${points(lost)} points of accuracy` : "and no less accurate";
+};
+
+function against(chosen, best, cost) {
+  const ratio = cost.value(best) / cost.value(chosen);
+  const pace = ratio > ALIKE ? `${faster(chosen, best, cost)} than` : ratio < 1 / ALIKE ? "slower than" : cost === COSTS.milliseconds ? "as fast as" : "as much work as";
+  const size = chosen.bytes < best.bytes ? `and ${Math.round(100 * (1 - chosen.bytes / best.bytes))}% smaller` : "and no smaller";
+  return `It is ${pace} ${best.name}, the most accurate, ${size}, ${fewer(chosen, best)}: ${points(chosen.metrics.accuracy)}% of test pictures right.`;
+}

@@ -1,0 +1,36 @@
+// The same picture at each level that has answered it.
+
+import { html } from "./element.js";
+import { milliseconds, nats, percent } from "./words.js";
+
+export class Comparison {
+  constructor(root) {
+    this.body = html("tbody");
+    const head = ["Level", "It says", "Decision", "Draws", "Entropy, nats", "Abstains above", "Time"];
+    this.table = html("table", {}, html("thead", {}, html("tr", {}, head.map((words, n) => html("th", { scope: "col", class: n > 2 ? "number" : "" }, words)))), this.body);
+    this.box = html("div", { hidden: true }, html("h3", {}, "Your picture at each level"), html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Your picture at each level" }, this.table));
+    root.append(this.box);
+  }
+
+  // `answers` by name of the level, `levels` of the manifest.
+  show(answers, levels) {
+    const answered = levels.filter(({ name }) => answers.has(name));
+    this.box.hidden = answered.length < 2;
+    this.body.replaceChildren(...answered.map((level) => row(level, answers.get(level.name))));
+  }
+}
+
+function row({ name, calibration }, { predictions: [prediction], timing_ms: timing }) {
+  const decided = prediction.decision === "accept" ? "accepts" : "abstains";
+  return html(
+    "tr",
+    {},
+    html("th", { scope: "row" }, name),
+    html("td", {}, `${prediction.label} ${percent(prediction.probability)}`),
+    html("td", {}, html("span", { class: `mark ${prediction.decision}` }, decided)),
+    html("td", { class: "number" }, prediction.monte_carlo.draws),
+    html("td", { class: "number" }, nats(prediction.uncertainty.total)),
+    html("td", { class: "number" }, nats(calibration.abstain_above)),
+    html("td", { class: "number" }, `${milliseconds(timing.inference)} ms`),
+  );
+}

@@ -1,0 +1,54 @@
+// The predictive entropy as one bar: its aleatoric and its epistemic part, and the threshold above which it abstains.
+
+import { fitted, scale, ticks } from "./axis.js";
+import { html, svg, text } from "./element.js";
+import { nats } from "./words.js";
+
+const BAR = { top: 30, height: 24 };
+const HEIGHT = 96;
+
+export class EntropyBar {
+  constructor(root) {
+    this.plot = svg("svg", { class: "plot", role: "img", height: HEIGHT });
+    this.parts = html("dl", { class: "parts" });
+    root.append(this.plot, this.parts);
+    this.redraw = fitted(root, (width) => this.draw(width));
+  }
+
+  // `threshold` is the level's, `most` the largest entropy that there is: ln K.
+  show(uncertainty, threshold, most) {
+    Object.assign(this, { uncertainty, threshold, most });
+    this.redraw();
+    const part = (name, value, words) => html("div", { class: name }, html("dt", {}, html("i", { class: "key" }), name, html("b", {}, `${nats(value)} nats`)), html("dd", {}, words));
+    this.parts.replaceChildren(
+      part("aleatoric", uncertainty.aleatoric, "What each draw by itself is unsure of. It lies in the picture: more training data would not remove it."),
+      part("epistemic", uncertainty.epistemic, "What the draws disagree about. It lies in the network: more data like this picture would reduce it."),
+    );
+  }
+
+  draw(width) {
+    if (!this.uncertainty) return;
+    const { total, aleatoric, epistemic } = this.uncertainty;
+    const x = scale([0, this.most], [1, width - 1]);
+    const bar = (name, from, to) => svg("rect", { class: name, x: x(from), y: BAR.top, width: Math.max(0, x(to) - x(from)), height: BAR.height });
+    const at = x(this.threshold);
+    const bottom = BAR.top + BAR.height;
+    const inside = x(total) > width - 90;
+    this.plot.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    this.plot.setAttribute("aria-label", `Entropy ${nats(total)} nats: aleatoric ${nats(aleatoric)}, epistemic ${nats(epistemic)}; it abstains above ${nats(this.threshold)}`);
+    this.plot.replaceChildren(
+      bar("track", 0, this.most),
+      bar("aleatoric", 0, aleatoric),
+      bar("epistemic", aleatoric, aleatoric + epistemic),
+      text(inside ? x(total) - 8 : Math.max(x(total) + 8, total < this.threshold ? at + 8 : 0), BAR.top + 17, { class: inside ? "total inside" : "total", "text-anchor": inside ? "end" : "start" }, `${nats(total)} nats`),
+      svg("line", { class: "threshold", x1: at, x2: at, y1: BAR.top - 8, y2: bottom + 4 }),
+      text(at, 16, { class: "flag", "text-anchor": at < width / 2 ? "start" : "end" }, `abstains above ${nats(this.threshold)}`),
+      ...this.axis(x, bottom, width),
+    );
+  }
+
+  axis(x, bottom, width) {
+    const marks = ticks(0, this.most, 5).map((value) => text(x(value), bottom + 20, { class: "tick", "text-anchor": value === 0 ? "start" : "middle" }, String(value)));
+    return [...marks, text(0, HEIGHT - 3, { class: "axis" }, "0: certain"), text(width, HEIGHT - 3, { class: "axis", "text-anchor": "end" }, `${nats(this.most)} nats: every class alike`)];
+  }
+}

@@ -1,0 +1,71 @@
+// How the service does now: its load, and whether its answers drift from those on the test set.
+
+import { html } from "./element.js";
+import { percent } from "./words.js";
+
+const EVERY = 2000;
+const STEPS = 4;
+// There is no such thing here, or not for us.
+const GONE = [401, 403, 404];
+const SCORES = ["confidence", "entropy", "mutual_information"];
+
+export class StatusPanel {
+  // `ask` gives GET /status; the panel stays hidden where there is no such thing.
+  constructor(section, root, ask) {
+    Object.assign(this, { section, ask });
+    this.queue = html("meter", { min: 0, id: "queue" });
+    this.figures = html("dl", { class: "figures" });
+    this.body = html("tbody");
+    const head = ["Model and level", "Answers", "Abstained", "Confidence", "Entropy", "Mutual information"];
+    const table = html("table", {}, html("thead", {}, html("tr", {}, head.map((words, n) => html("th", { scope: "col", class: n ? "number" : "" }, words)))), this.body);
+    root.append(
+      this.figures,
+      html("div", { class: "row" }, html("label", { for: "queue" }, "Queue"), this.queue),
+      html("h3", {}, "Drift"),
+      html("p", { class: "lead" }, "How far the latest answers lie from those on the test set (population stability index): under 0.1 steady, up to 0.25 some drift, above strong drift: look at what is sent."),
+      html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Drift" }, table),
+    );
+  }
+
+  async start() {
+    for (;;) {
+      if (!document.hidden) {
+        const status = await this.ask().catch((problem) => problem);
+        if (GONE.includes(status.status)) return;
+        if (status.load) this.show(status);
+      }
+      await new Promise((resolve) => setTimeout(resolve, EVERY));
+    }
+  }
+
+  show({ load, levels }) {
+    for (const part of [this.section, ...document.querySelectorAll("[data-with=live]")]) part.hidden = false;
+    this.queue.max = load.capacity;
+    this.queue.value = load.queued;
+    const figure = (name, value) => html("div", {}, html("dt", {}, name), html("dd", {}, value));
+    this.figures.replaceChildren(
+      figure("answers a second", load.answered_per_second.toFixed(1)),
+      figure("images × draws that wait", `${load.queued.toLocaleString("en")} of ${load.capacity.toLocaleString("en")}`),
+      figure("answers are", load.step ? `cut, step ${load.step} of ${STEPS}` : "in full"),
+    );
+    this.body.replaceChildren(...levels.map((level) => row(level)));
+  }
+}
+
+function row({ model, level, answered, abstained, drift }) {
+  const share = answered ? percent(abstained / answered, 0) : "none yet";
+  return html(
+    "tr",
+    {},
+    html("th", { scope: "row" }, `${model} ${level}`),
+    html("td", { class: "number" }, answered.toLocaleString("en")),
+    html("td", { class: "number" }, share),
+    SCORES.map((score) => html("td", { class: "number" }, drifted(drift[score]))),
+  );
+}
+
+function drifted(index) {
+  if (index === null) return "too few answers";
+  const words = index < 0.1 ? "steady" : index <= 0.25 ? "some" : "strong";
+  return [html("span", { class: `mark ${words}` }, words), ` ${index.toFixed(2)}`];
+}

@@ -1,0 +1,71 @@
+// `GET /models` as a table that can be sorted by each column.
+
+import { html } from "./element.js";
+import { milliseconds, percent, steps } from "./words.js";
+
+// Head, what it is sorted by, how it is said.
+const COLUMNS = [
+  ["Model and version", (row) => `${row.model} ${row.version}`, (row) => named(row)],
+  ["Level", (row) => row.level.name],
+  ["Accuracy", (row) => row.level.metrics.accuracy, (row) => percent(row.level.metrics.accuracy, 2)],
+  ["NLL", (row) => row.level.metrics.nll, (row) => row.level.metrics.nll.toFixed(3)],
+  ["ECE", (row) => row.level.metrics.ece, (row) => percent(row.level.metrics.ece, 2)],
+  ["Pruned", (row) => row.level.sparsity, (row) => percent(row.level.sparsity, 0)],
+  ["Size", (row) => row.level.bytes, (row) => steps(row.level.bytes, "B")],
+  ["Multiply-adds", (row) => row.level.multiply_adds, (row) => steps(row.level.multiply_adds, "")],
+  ["Median time", (row) => row.level.latency_ms.p50, (row) => timed(row.level.latency_ms)],
+  ["Answers", (row) => row.level.latency_ms.count],
+];
+const FIRST_NUMBER = 2;
+
+export class ModelsTable {
+  constructor(root) {
+    this.sorted = { column: 0, descending: false };
+    this.body = html("tbody");
+    this.heads = COLUMNS.map(([words], column) => html("th", { scope: "col", class: column >= FIRST_NUMBER ? "number" : "" }, html("button", { type: "button", onclick: () => this.sort(column) }, words)));
+    const table = html("table", {}, html("caption", { class: "hidden" }, "All models, versions and levels"), html("thead", {}, html("tr", {}, this.heads)), this.body);
+    this.refused = html("ul", { class: "refused" });
+    root.append(html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of all models" }, table), this.refused);
+  }
+
+  sort(column) {
+    const descending = column === this.sorted.column ? !this.sorted.descending : column >= FIRST_NUMBER;
+    this.sorted = { column, descending };
+    this.show(this.models);
+  }
+
+  show(models) {
+    this.models = models;
+    const versions = models.flatMap(({ name, versions }) => versions.map((version) => ({ model: name, ...version })));
+    const rows = versions.flatMap(({ levels, ...version }) => levels.map((level) => ({ ...version, level })));
+    this.heads.forEach((head, column) => {
+      if (column !== this.sorted.column) head.removeAttribute("aria-sort");
+      else head.setAttribute("aria-sort", this.sorted.descending ? "descending" : "ascending");
+    });
+    this.body.replaceChildren(...this.ordered(rows).map((row) => line(row)));
+    this.refused.replaceChildren(...versions.filter(({ ready }) => !ready).map(({ model, version, refusal }) => html("li", {}, `${model} ${version} is not served: ${refusal}`)));
+  }
+
+  // A level without a value comes last, whichever way.
+  ordered(rows) {
+    const { column, descending } = this.sorted;
+    const value = COLUMNS[column][1];
+    const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b) * (descending ? -1 : 1);
+    return rows.toSorted((a, b) => {
+      const [one, other] = [value(a), value(b)];
+      if (one === null || other === null) return (one === null) - (other === null);
+      return compare(one, other);
+    });
+  }
+}
+
+const named = ({ model, version, aliases }) => [
+  html("b", {}, model),
+  aliases.map((alias) => html("span", { class: "mark" }, alias)),
+  html("span", { class: "version" }, version),
+];
+
+const timed = ({ p50, count }) => (count ? `${milliseconds(p50)} ms` : "not yet");
+
+const line = (row) =>
+  html("tr", {}, COLUMNS.map(([, value, words = value], column) => html(column === 1 ? "th" : "td", { scope: column === 1 && "row", class: column >= FIRST_NUMBER ? "number" : "" }, words(row))));
