@@ -266,3 +266,10 @@ def test_a_key_is_asked_for_and_kept_for_the_tab(open_page: Open, zoo: str) -> N
     page.reload()
     expect(page.locator("#answered")).to_be_visible()
     expect(page.get_by_role("button", name="Key")).to_be_visible()
+
+
+def test_documentation_works_without_inline_code(open_page: Open, zoo: str) -> None:
+    """The description of the API is drawn under the same policy as the page, and complains of nothing."""
+    page = open_page(zoo)
+    page.get_by_role("link", name="API", exact=True).click()
+    expect(page.get_by_text("Classify images and say how sure it is")).to_be_visible()

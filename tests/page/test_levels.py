@@ -182,7 +182,8 @@ def test_without_a_status_there_is_no_panel(open_page: Open, zoo: str) -> None:
     """A service that has no GET /status answers 404, and is asked once."""
     asked = []
 
-    def prepare(page: Page, _: Watch) -> None:
+    def prepare(page: Page, watch: Watch) -> None:
+        watch.expect(r"/status$")
         page.route(
             "**/status", lambda route: (asked.append(1), route.fulfill(status=404, json={"detail": "Not Found"}))
         )
