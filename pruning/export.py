@@ -195,7 +195,7 @@ class _Writer:
 
     def _weight(self, name: str, weight: GaussianWeight) -> str:
         if not (weight.scale > 0).any():
-            return self._constant(f"{name}.weight", weight.mean.numpy())
+            return self._values(f"{name}.weight", weight.mean)
         parts = [self._values(f"{name}.mean", weight.mean), self._values(f"{name}.scale", weight.scale)]
         self._node("GaussianWeight", parts, f"{name}.weight", domain=DOMAIN)
         return f"{name}.weight"
