@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from statistics import mean, median
 from typing import Any
@@ -26,6 +26,7 @@ from service.arrangement import arrange
 from service.artifact import Artifact, FloatArray, read_artifact
 from service.engine import Engine
 from service.job import Job, Stop
+from service.quantization import form
 from service.scheduler import Scheduler
 from service.served import draw_key
 from service.session import with_constants
@@ -130,7 +131,9 @@ def contest(arch: str, levels: Sequence[Entrant], threads: int, tolerance: float
             engine.prepare(entrant.draws)
             calibration = entrant.calibration
             settlement = Settlement(calibration.temperature, calibration.abstain_above, tolerance)
-            made.ways[entrant.level, PASS] = _pass(artifact, threads)
+            made.ways[entrant.level, PASS] = _pass(replace(artifact, roundings={}), threads)
+            if entrant.roundings:
+                made.ways[entrant.level, f"{PASS} in eight bits"] = _pass(artifact, threads)
             made.ways[entrant.level, "draws in the graph"] = _in_graph(entrant.data, entrant.draws, threads)
             made.ways[entrant.level, "ours, fixed"] = partial(_ask, scheduler, engine, entrant, None)
             made.ways[entrant.level, "ours, adaptive"] = partial(_ask, scheduler, engine, entrant, settlement)
@@ -154,8 +157,9 @@ def _ask(
 
 
 def _pass(artifact: Artifact, threads: int) -> Way:
-    means = {weight.name: weight.mean for weight in artifact.weights}
-    network = _runtime(with_constants(artifact.graph, means).SerializeToString(), threads)
+    made = form(artifact)
+    means = made.constants({weight.name: weight.mean for weight in artifact.weights})
+    network = _runtime(with_constants(made.graph, means).SerializeToString(), threads)
 
     def run(image_1HWC: Images) -> int:
         network.run(None, {"images": image_1HWC})

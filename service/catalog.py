@@ -41,6 +41,8 @@ class Catalog:
         self.memory = Memory(settings.memory_mb and settings.memory_mb * 2**20)
         self.models: Mapping[str, ServedModel] = {}
         self._changing = threading.Lock()
+        # What was last complained of, by whom it is about: the store is looked at often, the log is for people.
+        self._complaints: dict[str, str] = {}
         try:
             self.store = Store.open(settings.store)
             self.models = {name: self._found(name) for name in self.store.models()}
@@ -68,7 +70,7 @@ class Catalog:
             try:
                 names = self.store.models()
             except StoreError as error:
-                log.warning("the store cannot be read, going on with what there is: %s", error)
+                self._complain("the store", f"cannot be read, going on with what there is: {error}")
                 return self._answering(self.models)
             for name in names:
                 self._refresh(name)
@@ -110,7 +112,7 @@ class Catalog:
         try:
             found = self._found(name, before)
         except StoreError as error:
-            log.warning("model %s stays as it is: %s", name, error)
+            self._complain(f"model {name}", f"stays as it is: {error}")
             return
         if found == before:
             return
@@ -160,7 +162,7 @@ class Catalog:
         try:
             aliases = self.store.aliases(model)
         except StoreError as error:
-            log.warning("model %s has no new aliases: %s", model, error)
+            self._complain(f"model {model}", f"has no new aliases: {error}")
             return old
         if before is None:
             return aliases
@@ -171,7 +173,7 @@ class Catalog:
             if found is not None and found in versions:
                 kept[alias] = found
             if found != target:
-                log.warning("alias %s of %s stays as it was: %s cannot be served", alias, model, target)
+                self._complain(f"alias {alias} of {model}", f"stays as it was: {target} cannot be served")
         return kept
 
     def _read(self, model: str, name: str) -> ServedVersion:
@@ -181,7 +183,7 @@ class Catalog:
             for level in manifest.levels:
                 self.artifact(manifest, level)
         except (StoreError, ArtifactError) as error:
-            log.warning("refusing version %s of %s: %s", name, model, error)
+            self._complain(f"version {name} of {model}", f"is refused: {error}")
             return ServedVersion(name, refusal=str(error), read=time.monotonic())
         levels = {level.name: ServedLevel(manifest, level, self) for level in manifest.levels}
         return ServedVersion(name, manifest, levels)
@@ -213,9 +215,14 @@ class Catalog:
             if cheaper is not None:  # under overload it is too late to build one
                 cheaper.warm()
         except UnknownNameError as error:
-            log.warning("version %s cannot answer by default: %s", version.name, error)
+            self._complain(f"version {version.name}", f"cannot answer by default: {error}")
             return str(error)
         return None
+
+    def _complain(self, subject: str, what: str) -> None:
+        if self._complaints.get(subject) != what:
+            self._complaints[subject] = what
+            log.warning("%s %s", subject, what)
 
     def _answering(self, models: Mapping[str, ServedModel]) -> bool:
         """Whether a request that names no version has an answer, from some model."""

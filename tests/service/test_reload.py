@@ -149,6 +149,19 @@ def test_an_empty_store(tmp_path: Path, store: Store, example: bytes) -> None:
         assert answering(client, example) in store.versions("digits")
 
 
+def test_the_log_says_it_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """However often the store is looked at."""
+    with serving(store) as client:
+        store.set_alias("digits", "production", publish(store, 1))
+        away = store.root.with_name("away")
+        store.root.rename(away)
+        for _ in range(3):
+            catalog_of(client).refresh()
+        away.rename(store.root)
+    said = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert len(said) == 1
+
+
 @pytest.mark.slow
 def test_many_versions_under_load(store: Store, example: bytes) -> None:
     """Twenty versions published and promoted one after the other: each answer is whole, and of one version."""
