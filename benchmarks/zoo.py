@@ -2,9 +2,9 @@
 
     python -m benchmarks.zoo docs/results/runs/cifar10-resnet20-ivon STUDY [STUDY …] --data-dir data
 
-The run is the one in docs/results; the studies' commands are in docs/results/README.md. The default level and the
-channel level lose the scales of as many layers in front as move the predictive distribution by at most their budgets,
-so that what comes before the first random weight is computed once for all draws. The others are random throughout.
+The run is the one in docs/results; the studies' commands are in docs/results/README.md. Every level but the dense one
+loses the scales of as many layers in front as move the predictive distribution by at most its budget, which leaves
+the last five random: what comes before is computed once for all draws. They are computed in eight bits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from model_store.store import ZOO, Store
 
 MODEL = "cifar10-resnet20"
 LEVELS = "weight/p80,weight/p90,weight/p95,channel/x4"
-BUDGETS = "p80=0.038,x4=0.061"
+BUDGETS = "p80=0.034,p90=0.0263,p95=0.0308,x4=0.0595"
 
 
 def main(
@@ -34,7 +34,18 @@ def main(
 ) -> None:
     """Publish the levels anew, in the place of those that were there, and write the card."""
     shutil.rmtree(ZOO / MODEL, ignore_errors=True)
-    flags = ["--levels", levels, "--scale-budget", budgets, "--store", str(ZOO), "--model", MODEL]
+    flags = [
+        "--levels",
+        levels,
+        "--scale-budget",
+        budgets,
+        "--eight-bits",
+        "all",
+        "--store",
+        str(ZOO),
+        "--model",
+        MODEL,
+    ]
     chosen = [part for study in studies for part in ("--from-study", str(study))]
     command = [sys.executable, "-m", "pruning", str(run), *flags, *chosen, "--data-dir", str(data_dir)]
     if subprocess.run(command, check=False).returncode != 0:
@@ -47,13 +58,15 @@ def main(
 def card(manifest: Manifest) -> str:
     """The model card, in Markdown."""
     dense, training = manifest.levels[0], manifest.training
+    pruned = manifest.level(manifest.default_level)
+    assert pruned is not None
     rows = "\n".join(row(level, dense) for level in manifest.levels)
     pruning = training.hyperparameters["pruning"]
     ways = "\n".join(
         f"- `{name}`: `{how['criterion']}`, {how['granularity']}s, {how['tuning']['schedule']}, "
         f"{how['tuning']['epochs']} epochs of fine-tuning at {how['tuning']['rate']:g} of the run's rate, "
         f"{how['tuning']['distillation']:g} of the targets from the dense posterior, "
-        f"scale budget {how['scale_budget']:g}"
+        f"scale budget {how['scale_budget']:g}, {'eight bits' if how['eight_bits'] else 'float32'}"
         for name, how in pruning.items()
     )
     return f"""# {manifest.model} {manifest.version}
@@ -69,6 +82,11 @@ compare with. It is no model for a product: whatever it is shown, it takes for o
 On the 10,000 test images of CIFAR-10 with {dense.monte_carlo.draws} draws, after temperature scaling on 5,000 held-out
 training images, which also gave the conformal quantiles and the thresholds. AUROC is that of telling test images from
 2,000 images of CIFAR-100. The default level is `{manifest.default_level}`.
+
+Only the last five layers of the pruned levels are random, and they are computed in eight bits. That leaves their quality
+nearly as it was and makes a full answer as cheap as one pass of the dense network; but the epistemic part of their
+uncertainty is that of these layers alone, {pruned.metrics.mutual_information:.3f} nats on average at
+`{manifest.default_level}`, and {dense.metrics.mutual_information:.3f} at `dense`, which is random throughout.
 
 ## Where it comes from
 

@@ -9,10 +9,15 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx
+from fastapi.testclient import TestClient
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tests.service.conftest import wait_until
+from model_store.store import ZOO
+from service.app import create_app
+from service.settings import Settings
+from tests.service.conftest import png, wait_until
+from tests.service.test_predict import ask
 
 
 def test_serve_without_a_store(tmp_path: Path) -> None:
@@ -47,3 +52,20 @@ def test_serve_without_a_store(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_eight_bits_and_float32() -> None:
+    """The default level is computed in eight bits, or in float32 where the operator wants it: nearly the same."""
+    photograph, found = png(load_sample_images().images[0]), {}
+    for precision in ("published", "float32"):
+        with TestClient(create_app(Settings(store=ZOO, precision=precision))) as client:
+            wait_until(lambda client=client: client.get("/readyz").status_code == 200)
+            answer = ask(client, photograph, samples=32)
+            found[precision] = {
+                each["label"]: each["probability"] for each in answer["predictions"][0]["probabilities"]
+            }
+            levels = client.get("/models").json()["models"][0]["versions"][0]["levels"]
+            (arrangement,) = [level["arrangement"] for level in levels if level["name"] == answer["level"]]
+            assert arrangement["eight_bits"] == (precision == "published")
+    moved = [abs(found["published"][label] - found["float32"][label]) for label in found["float32"]]
+    assert 0 < max(moved) < 0.05
