@@ -40,6 +40,7 @@ from service.session import with_constants
 from service.settlement import Settlement
 from service.uncertainty import entropy, predictive, softmax
 from training.bayesianize import bayesian_layers, bayesianize
+from training.data.images import Pixels
 from training.estimators import flipout
 from training.run import Run
 
@@ -103,9 +104,10 @@ def _others(made: Contest, store: Store, manifest: Manifest, subject: Subject, t
     return missing
 
 
-def _torch_way(network: torch.nn.Module, subject: Subject, draws: int) -> Way:
+def torch_way(network: torch.nn.Module, pixels: Pixels, draws: int) -> Way:
+    """So many passes of a network that draws its weights itself, one after the other."""
     network.eval()
-    normalise = subject.dataset.pixels.normalise
+    normalise = pixels.normalise
 
     def run(image_1HWC: Images) -> int:
         with torch.inference_mode():
@@ -122,7 +124,7 @@ def _flipout(subject: Subject, draws: int) -> Way:
     network.load_state_dict(dict(posterior.rest), strict=False)
     for path, layer in bayesian_layers(network).items():
         layer.restore(posterior.weights[f"{path}.weight"])
-    return _torch_way(network, subject, draws)
+    return torch_way(network, subject.dataset.pixels, draws)
 
 
 def _bayesian_torch(store: Store, manifest: Manifest, subject: Subject, threads: int) -> dict[tuple[str, str], Way]:
@@ -143,7 +145,7 @@ def _bayesian_torch(store: Store, manifest: Manifest, subject: Subject, threads:
             "moped_delta": 0.1,
         },
     )
-    return {(DENSE, "bayesian-torch"): _torch_way(network, subject, draws)}
+    return {(DENSE, "bayesian-torch"): torch_way(network, subject.dataset.pixels, draws)}
 
 
 def _means(store: Store, manifest: Manifest) -> dict[str, onnx.ModelProto]:

@@ -5,7 +5,7 @@
 The posterior is drawn at random and pruned by channels, layer by layer; at each level once as it is, and with all but
 the last one or two weights deterministic, so that all before is computed once for all draws. Random networks never
 agree with themselves, so that adaptive draws say nothing here and are left out. `--eight-bits` computes the levels so,
-the dense network never.
+the dense network never. Beside them stand flipout passes of the dense network in torch, as the paper predicts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import typer
 
+from benchmarks.engine import torch_way
 from model_store.manifest import Calibration
 from pruning.budget import Budget
 from pruning.criteria import criterion
@@ -31,15 +32,17 @@ from pruning.network import Network, depends_on_noise
 from pruning.pruner import compacted
 from pruning.quantization import quantise
 from pruning.trace import trace
-from service.bench import Entrant, as_json, contest
+from service.bench import Entrant, Way, as_json, contest
 from service.cores import usable_cores
 from training.architectures import architecture
-from training.bayesianize import plain_parts
+from training.bayesianize import bayesianize, plain_parts
 from training.data.images import Pixels
+from training.estimators import flipout
 from training.posterior import GaussianWeight, Posterior
 
 CLASSES, SIDE = 10, 32
 RANDOM_LAYERS = (1, 2)
+PIXELS = Pixels(SIDE, SIDE, 3, (0.5,) * 3, (0.25,) * 3)
 
 
 def main(
@@ -65,6 +68,7 @@ def main(
     with contest(arch, entered, threads, tolerance=1.0) as made:
         for name in networks:
             del made.ways[name, "ours, adaptive"]
+        made.ways["dense", "flipout in torch"] = flipout_way(arch, draws, threads)
         rows = list(made.rows(images, rounds))
     table = ["| level | way | draws | ms | dense passes | arithmetic |", "|---|---|--:|--:|--:|--:|"]
     for row in rows:
@@ -82,6 +86,13 @@ def main(
         } | as_json(rows)
         json_file.write_text(json.dumps(document, indent=2) + "\n")
         json_file.with_suffix(".md").write_text("\n".join(table) + "\n")
+
+
+def flipout_way(arch: str, draws: int, threads: int) -> Way:
+    """Passes of the dense network as a variational network would be asked, one after the other."""
+    torch.set_num_threads(threads)
+    network = bayesianize(architecture(arch, 3, CLASSES), flipout.draw, prior_scale=1.0)
+    return torch_way(network, PIXELS, draws)
 
 
 def shared(network: Network) -> int:
@@ -108,8 +119,7 @@ def pruned(arch: str, levels: str) -> dict[str, Network]:
         {name: GaussianWeight(w.detach().clone(), torch.full_like(w.detach(), 0.01)) for name, w in weights.items()},
         {name: value.clone() for name, value in plain.state_dict().items() if name not in weights},
     )
-    pixels = Pixels(SIDE, SIDE, 3, (0.5,) * 3, (0.25,) * 3)
-    dense = trace(plain, posterior, pixels)
+    dense = trace(plain, posterior, PIXELS)
     scores = criterion("snr").scores(posterior, 1.0, torch.Generator())
     networks, timings = {"dense": compacted(dense)}, Timings()
     for level in parse_levels(levels):
@@ -117,7 +127,7 @@ def pruned(arch: str, levels: str) -> dict[str, Network]:
             continue
         budget = Budget.of(level, sum(w.mean.numel() for w in posterior.weights.values()), dense.multiply_adds)
         left = granularity("channel")(dense, posterior, scores, budget, "layer", timings).apply(posterior)
-        network = compacted(trace(fitted(plain, left), left, pixels))
+        network = compacted(trace(fitted(plain, left), left, PIXELS))
         networks[level.name] = network
         for count in RANDOM_LAYERS:
             fixed = list(network.weighted)[:-count]
