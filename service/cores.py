@@ -20,28 +20,39 @@ def usable_cores(cgroup: Path = CGROUP, own: Path = OWN) -> int:
     return max(1, min(cores, math.floor(min(quotas)))) if quotas else cores
 
 
-def _folders(cgroup: Path, own: Path) -> list[Path]:
-    """The mount itself, and every control group from the process's own upwards."""
+def _folders(cgroup: Path, own: Path) -> set[Path]:
+    """Where quotas may stand: the mounts themselves, and every control group from the process's own upwards."""
     try:
-        paths = [line.split(":", 2)[2].lstrip("/") for line in own.read_text().splitlines() if line.count(":") >= 2]
+        lines = [line.split(":", 2) for line in own.read_text().splitlines() if line.count(":") >= 2]
     except OSError:
-        paths = []
-    each = {folder for path in paths for folder in (cgroup / path, *(cgroup / path).parents)}
-    return [cgroup, *(folder for folder in each if cgroup in folder.parents)]
+        lines = []
+    mounts = {cgroup: "", cgroup / "cpu": ""}
+    for _, controllers, path in lines:
+        if controllers == "":  # version two has one hierarchy
+            mounts[cgroup] = path.lstrip("/")
+        elif "cpu" in controllers.split(","):
+            mounts[cgroup / "cpu"] = mounts[cgroup / controllers] = path.lstrip("/")
+    own_folders = {mount: mount / path for mount, path in mounts.items()}
+    return {
+        each
+        for mount, folder in own_folders.items()
+        for each in (folder, *folder.parents)
+        if each.is_relative_to(mount)
+    }
 
 
-def _quota_v2(cgroup: Path) -> float | None:
+def _quota_v2(folder: Path) -> float | None:
     try:
-        limit, period = (cgroup / "cpu.max").read_text().split()
+        limit, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
         return None
     return None if limit == "max" else int(limit) / int(period)
 
 
-def _quota_v1(cgroup: Path) -> float | None:
+def _quota_v1(folder: Path) -> float | None:
     try:
-        limit = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
-        period = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
+        limit = int((folder / "cpu.cfs_quota_us").read_text())
+        period = int((folder / "cpu.cfs_period_us").read_text())
     except (OSError, ValueError):
         return None
     return limit / period if limit > 0 else None

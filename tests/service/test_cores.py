@@ -47,3 +47,18 @@ def test_tightest_of_its_own_groups(tmp_path: Path) -> None:
     (group / "cpu.max").write_text("max 100000")
     (group.parent / "cpu.max").write_text("150000 100000")
     assert usable_cores(tmp_path / "cgroup", own) == 1
+
+
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
+def test_own_group_of_version_one(tmp_path: Path, controllers: str) -> None:
+    """Each controller has a hierarchy of its own; others' quotas are not this process's."""
+    own = tmp_path / "own"
+    own.write_text(f"4:memory:/elsewhere\n2:{controllers}:/pods/half\n")
+    for name, limit in (("pods/half", "50000"), ("pods", "-1"), ("other", "10000")):
+        group = tmp_path / "cgroup" / controllers / name
+        group.mkdir(parents=True, exist_ok=True)
+        (group / "cpu.cfs_quota_us").write_text(limit)
+        (group / "cpu.cfs_period_us").write_text("100000")
+    assert usable_cores(tmp_path / "cgroup", own) == 1
+    (tmp_path / "cgroup" / controllers / "pods/half/cpu.cfs_quota_us").write_text("-1")
+    assert usable_cores(tmp_path / "cgroup", own) == AVAILABLE
