@@ -10,9 +10,10 @@ from pydantic.json_schema import models_json_schema
 from service.inference import InferenceRequest
 from service.problem import Problem, Refusal
 from service.repository import IndexRequest
+from service.routes.models import Promotion
 
 REFERENCE = "#/components/schemas/{model}"
-BY_HAND = (Problem, Refusal, InferenceRequest, IndexRequest)
+BY_HAND = (Problem, Refusal, InferenceRequest, IndexRequest, Promotion)
 # The framework's own refusals, in whose place ours stand.
 NEVER = ("HTTPValidationError", "ValidationError")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio.to_thread
+import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store.manifest import Manifest
 from service.access import Admin
+from service.body import read_body
 from service.catalog import Catalog
+from service.errors import MalformedError, ParameterError
 from service.listing import (
     Listing,
     ModelListing,
@@ -22,10 +25,14 @@ from service.listing import (
     list_version,
     sort_levels,
 )
-from service.problem import describe
+from service.problem import describe, in_words
 
 log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix="/models", tags=["models"])
+PROMOTION_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Promotion"}}},
+}
 
 
 class ModelDetail(ModelListing):
@@ -107,16 +114,31 @@ async def version(
 
 
 @router.post(
-    "/{model}/aliases/{alias}", summary="Promote a version (role admin)", responses=describe(403, 404, 409, 422)
+    "/{model}/aliases/{alias}",
+    summary="Promote a version (role admin)",
+    responses=describe(400, 403, 404, 409, 413, 415, 422),
+    openapi_extra={"requestBody": PROMOTION_BODY},
 )
 async def promote(
+    request: Request,
     model: ModelPath,
     alias: Annotated[str, Path(description="The alias, such as production.", examples=["production"])],
-    promotion: Promotion,
     catalog: CatalogOf,
     who: Admin,
 ) -> Promoted:
     """Point an alias at a version, in the store, for every service that reads it; here it holds when this returns."""
+    # By hand: the framework would read a body of any size, before it knows whose it is.
+    promotion = _promotion(await read_body(request, catalog.settings.max_body_bytes))
     version = await anyio.to_thread.run_sync(catalog.promote, model, alias, promotion.version)
     log.info("%s pointed alias %s of %s at %s", who.name, alias, model, version)
     return Promoted(model=model, alias=alias, version=version)
+
+
+def _promotion(body: bytes) -> Promotion:
+    """What a body asks for; raise MalformedError where it is no JSON, ParameterError where it says something else."""
+    try:
+        return Promotion.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise MalformedError(f"the body is not valid JSON: {error.msg}") from error
+    except ValidationError as error:
+        raise ParameterError(in_words(error.errors())) from error

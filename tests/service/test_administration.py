@@ -85,6 +85,22 @@ def test_what_cannot_be_promoted(
     assert store.aliases("digits") == {}
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [(b"", 400, "not valid JSON"), (b"{", 400, "not valid JSON"), (b"[]", 422, "object"), (bytes(2000), 413, "1,000")],
+)
+def test_a_body_that_says_nothing(
+    client: TestClient, keys: dict[str, Any], body: bytes, status: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read of a stranger's, and no more than the limit of anybody's."""
+    catalog = client.app.state.catalog  # type: ignore[attr-defined]
+    monkeypatch.setattr(catalog, "settings", catalog.settings.model_copy(update={"max_body_bytes": 1000}))
+    path = "/models/digits/aliases/production"
+    assert says in refusal(client.post(path, content=body, headers=keys["admin"]), status)
+    assert client.post(path, content=body, headers=keys["user"]).status_code == 403
+    assert client.post(path, content=body).status_code == 401
+
+
 def test_a_version_that_is_refused_is_not_promoted(client: TestClient, store: Store, keys: dict[str, Any]) -> None:
     """Who promotes it is told why."""
     second = publish(store, 1)

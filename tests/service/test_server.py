@@ -7,7 +7,10 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -180,19 +183,33 @@ def test_tls(digits_store: Path, tmp_path: Path) -> None:
         assert (status, "cannot use" in message) == (1, True)
 
 
-def test_who_hangs_up_leaves_the_queue(digits_store: Path, example: bytes) -> None:
+Question = Callable[[bytes, int], tuple[str, dict[str, Any]]]
+LONG = {"samples": "2048", "level": "dense"}
+
+
+def predicting(example: bytes, images: int) -> tuple[str, dict[str, Any]]:
+    """A long question to `/predict`."""
+    return "/predict", {"params": LONG, "files": [("images", (f"{number}", example)) for number in range(images)]}
+
+
+def inferring(example: bytes, images: int) -> tuple[str, dict[str, Any]]:
+    """The same to the Open Inference Protocol."""
+    data = [b64encode(example).decode()] * images
+    tensor = {"name": "images", "shape": [images], "datatype": "BYTES", "data": data}
+    return "/v2/models/digits/infer", {"json": {"parameters": LONG, "inputs": [tensor]}}
+
+
+@pytest.mark.parametrize("question", [predicting, inferring])
+def test_who_hangs_up_leaves_the_queue(digits_store: Path, example: bytes, question: Question) -> None:
     """A client that goes away while its answer is computed leaves little work behind."""
     with running_service(digits_store, "--max-samples", "2048", "--threads", "1") as (url, _):
-        query = {"samples": "2048", "level": "dense"}
 
-        def ask(images: int, timeout: float) -> dict[str, float]:
-            files = [("images", (f"{number}.png", example)) for number in range(images)]
-            response = httpx.post(f"{url}/predict", params=query, files=files, timeout=timeout)
-            timing: dict[str, float] = response.json()["timing_ms"]
-            return timing
+        def ask(asking: Question, images: int, timeout: float) -> Any:
+            path, options = asking(example, images)
+            return httpx.post(url + path, **options, timeout=timeout).json()
 
-        ask(1, 60)  # the networks are there now
-        alone = ask(1, 60)["inference"] / 1000
+        ask(predicting, 1, 60)  # the networks are there now
+        alone = ask(predicting, 1, 60)["timing_ms"]["inference"] / 1000
         with pytest.raises(httpx.ReadTimeout):
-            ask(32, 2 * alone)
-        assert ask(1, 60)["queue"] / 1000 < 8 * alone
+            ask(question, 32, 2 * alone)
+        assert ask(predicting, 1, 60)["timing_ms"]["queue"] / 1000 < 8 * alone
