@@ -28,27 +28,28 @@ def with_settings(command: Command) -> Command:
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = bool if field.annotation is bool else str
-    default = _default(field.default)
+    default = shown_default(field.default)
     described = f"{field.description}  {escape(f'[default: {default}]')}" if default else field.description
-    option = typer.Option(help=described, metavar="" if kind is bool else _metavar(field.annotation))
+    option = typer.Option(help=described, metavar="" if kind is bool else choices(field.annotation))
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
-def _default(value: object) -> str:
+def shown_default(value: object) -> str:
+    """A default as an operator would write it; empty where there is none to write."""
     if value is None or value is PydanticUndefined or isinstance(value, bool):
         return ""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _metavar(annotation: Any) -> str:
+def choices(annotation: Any) -> str:
     """What a value looks like: its type, texts with commas between them, or the choices."""
     if get_origin(annotation) is Annotated:
-        return _metavar(get_args(annotation)[0])
+        return choices(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return f"<{'|'.join(get_args(annotation))}>"
     if get_origin(annotation) is tuple:
         return "<str>,…"
     parts = [part for part in get_args(annotation) if part is not NoneType]
-    return _metavar(parts[0]) if parts else f"<{annotation.__name__.lower()}>"
+    return choices(parts[0]) if parts else f"<{annotation.__name__.lower()}>"
