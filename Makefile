@@ -41,7 +41,7 @@ test: $(READY) $(CLIENTS_READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service model_store training pruning benchmarks
+	$(BIN)/mypy service model_store training pruning benchmarks docs
 	$(BIN)/lint-imports
 
 image:

@@ -46,9 +46,10 @@ def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        found = re.search(r"http://[\d.]+:\d+", line)
-        assert found, (line, process.stderr and process.stderr.read())
+        # Its lines end with the process, if it does not start.
+        addresses = (re.search(r"http://[\d.]+:\d+", line) for line in process.stdout)
+        found = next(filter(None, addresses), None)
+        assert found, process.stderr and process.stderr.read()
         url = found.group()
         wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200)
         yield url, process
