@@ -21,14 +21,14 @@ from time import perf_counter
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 import typer
 
-from model_store.manifest import Manifest
+from model_store.manifest import Calibration, Manifest
 from model_store.store import Store, default_root
 from pruning.subject import Subject
+from service.answer import Decision, Reason, decide
 from service.arrangement import arrange
 from service.artifact import read_artifact
 from service.bench import DENSE, Contest, Images, Row, Way, as_json, contest, entrants
@@ -38,7 +38,7 @@ from service.scheduler import Scheduler
 from service.served import draw_key
 from service.session import with_constants
 from service.settlement import Settlement
-from service.uncertainty import entropy, predictive, softmax
+from service.uncertainty import Predictive, predictive
 from training.bayesianize import bayesian_layers, bayesianize
 from training.data.images import Pixels
 from training.estimators import flipout
@@ -203,30 +203,27 @@ def _quality(
         engine.prepare(MANY)
         parts = np.array_split(test_NHWC, 40)
 
-        def drawn(parts: list[Images], draws: int) -> npt.NDArray[np.float64]:
-            means = builders.map(
-                lambda part: softmax(engine.draws(part, draws) / calibration.temperature).mean(0), parts
-            )
-            return np.concatenate(list(means))
+        def drawn(parts: list[Images], draws: int) -> list[Predictive]:
+            logits = builders.map(lambda part: engine.draws(part, draws), parts)
+            return [predictive(each_SK, calibration.temperature) for each in logits for each_SK in each.swapaxes(0, 1)]
 
-        many_NK, reference_MK = drawn(parts, AGREEMENT), drawn(parts[: len(parts) // FEW], MANY)
-        rule = Settlement(calibration.temperature, calibration.abstain_above, tolerance)
+        many = [_decision(each, calibration) for each in drawn(parts, AGREEMENT)]
+        reference_MK = np.stack([each.mean for each in drawn(parts[: len(parts) // FEW], MANY)])
+        rule = Settlement.of(calibration, tolerance)
         scheduler = Scheduler(threads)
         found = []
         for samples, settlement in [*((s, None) for s in SAMPLES), (level.monte_carlo.draws, rule)]:
-            used, seconds, means = [], [], []
+            used, seconds, summaries = [], [], []
             for image_HWC in test_NHWC:
                 job = Job(engine, image_HWC[None], samples, lambda logits, stop: logits, settlement)
                 begun = perf_counter()
                 scheduler.submit(job)
                 (logits_SK,) = job.future.result()
-                means.append(predictive(logits_SK, calibration.temperature).mean)
+                summaries.append(predictive(logits_SK, calibration.temperature))
                 seconds.append(perf_counter() - begun)
                 used.append(len(logits_SK))
-            mean_NK = np.stack(means)
-            same = mean_NK.argmax(1) == many_NK.argmax(1)
-            threshold = calibration.abstain_above
-            same &= (entropy(mean_NK) > threshold) == (entropy(many_NK) > threshold)
+            mean_NK = np.stack([each.mean for each in summaries])
+            same = [_decision(each, calibration) == other for each, other in zip(summaries, many, strict=True)]
             found.append(
                 {
                     "level": name,
@@ -235,11 +232,17 @@ def _quality(
                     "mean_draws": float(np.mean(used)),
                     "ms": 1000 * median(seconds),
                     "distance": float(np.abs(mean_NK[: len(reference_MK)] - reference_MK).sum(1).mean() / 2),
-                    "agreement": float(same.mean()),
+                    "agreement": float(np.mean(same)),
                 }
             )
         scheduler.close()
     return found
+
+
+def _decision(summary: Predictive, calibration: Calibration) -> tuple[int, Decision, Reason | None]:
+    """The class, whether to act on it, and if not, why."""
+    decided = decide(summary, calibration)
+    return int(summary.mean.argmax()), decided.decision, decided.reason
 
 
 def as_markdown(rows: list[Row], quality: list[dict[str, Any]], missing: list[str]) -> str:

@@ -85,10 +85,13 @@ class Metrics(Strict):
     ood_auroc: dict[str, Fraction]
 
 
+Score = Literal["mutual_information", "entropy", "one_minus_confidence", "energy"]
+
+
 class Strangeness(Strict):
     """The score of an image, by name, and the value above which it is called out of distribution."""
 
-    score: Literal["mutual_information", "entropy", "one_minus_confidence", "energy"]
+    score: Score
     above: float
 
 

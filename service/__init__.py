@@ -11,6 +11,7 @@ bank          the draws of a level, as ready networks
 engine        `draws(images, samples) -> logits`
 arrangement   how many draws a graph holds, tried out at load
 uncertainty   draws to probabilities, intervals and entropies
+strangeness   scores of how unlike its training pictures an image is
 settlement    when more draws would change nothing
 answer        what an answer says
 job           one request's images on their way

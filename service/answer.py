@@ -6,13 +6,14 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from model_store.manifest import Calibration
+from model_store.manifest import Calibration, Score, Strangeness
 from service.artifact import FloatArray
 from service.job import Stop
+from service.strangeness import strangeness
 from service.uncertainty import Predictive, predictive
 
 Decision = Literal["accept", "abstain"]
-Reason = Literal["uncertain"]
+Reason = Literal["uncertain", "out_of_distribution"]
 
 
 class Verdict(NamedTuple):
@@ -53,6 +54,14 @@ class Uncertainty(BaseModel):
     epistemic: float = Field(description="Mutual information: how much the draws disagree.")
 
 
+class StrangenessScore(BaseModel):
+    """How unlike the pictures that the level learned from, by the score that tells strangers best there."""
+
+    score: Score
+    value: float = Field(description="Higher is stranger; an energy is usually below zero.")
+    above: float = Field(description="The level's threshold: above it an image is called out of distribution.")
+
+
 class Sampling(BaseModel):
     """Draws used, the standard error of the top probability (null for a single draw), and why drawing stopped.
 
@@ -75,7 +84,12 @@ class Prediction(BaseModel):
         description="Holds the true class with probability 1 - alpha or more, at the default samples."
     )
     decision: Decision
-    reason: Reason | None = Field(None, description="Why it abstains.")
+    reason: Reason | None = Field(
+        None,
+        description="Why it abstains: out_of_distribution where its strangeness is above the level's threshold,"
+        " whatever its entropy; else uncertain where its entropy is above the level's other threshold.",
+    )
+    strangeness: StrangenessScore | None = Field(None, description="Null where the level was given no such score.")
     monte_carlo: Sampling
 
     @property
@@ -138,19 +152,42 @@ def prediction(
     if draws:
         for one, each_S in zip(shown, summary.draws.T[order[:top_k]].round(DECIMALS).tolist(), strict=True):
             one.draws = each_S
-    decision, reason = decide(summary, calibration)
+    decided = decide(summary, calibration)
     return Prediction(
         label=classes[order[0]],
         probability=mean[order[0]],
         probabilities=shown,
         uncertainty=Uncertainty(total=summary.total, aleatoric=summary.aleatoric, epistemic=summary.epistemic),
         prediction_set=[classes[k] for rank, k in enumerate(order) if rank == 0 or 1 - mean[k] <= quantile],
-        decision=decision,
-        reason=reason,
+        decision=decided.decision,
+        reason=decided.reason,
+        strangeness=decided.strangeness,
         monte_carlo=Sampling(draws=len(logits_SK), standard_error=summary.standard_error, stop=stop),
     )
 
 
-def decide(summary: Predictive, calibration: Calibration) -> tuple[Decision, Reason | None]:
-    """Whether to act on an answer, and if not, why."""
-    return ("accept", None) if summary.total <= calibration.abstain_above else ("abstain", "uncertain")
+class Decided(NamedTuple):
+    """Whether to act on an answer, and if not, why; and how strange the image is, where the level can tell."""
+
+    decision: Decision
+    reason: Reason | None
+    strangeness: StrangenessScore | None
+
+
+def decide(summary: Predictive, calibration: Calibration) -> Decided:
+    """What to do with an answer.
+
+    What is out of distribution is called so, uncertain or not: entropies are of classes that it may not belong to.
+    """
+    strange = _strangeness(summary, calibration.out_of_distribution)
+    if strange is not None and strange.value > strange.above:
+        return Decided("abstain", "out_of_distribution", strange)
+    if summary.total <= calibration.abstain_above:
+        return Decided("accept", None, strange)
+    return Decided("abstain", "uncertain", strange)
+
+
+def _strangeness(summary: Predictive, rule: Strangeness | None) -> StrangenessScore | None:
+    if rule is None:
+        return None
+    return StrangenessScore(score=rule.score, value=strangeness(summary, rule.score), above=rule.above)

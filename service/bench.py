@@ -129,8 +129,7 @@ def contest(arch: str, levels: Sequence[Entrant], threads: int, tolerance: float
             artifact = read_artifact(entrant.data, entrant.roundings)
             engine = arrange(artifact, entrant.key, builders, threads)
             engine.prepare(entrant.draws)
-            calibration = entrant.calibration
-            settlement = Settlement(calibration.temperature, calibration.abstain_above, tolerance)
+            settlement = Settlement.of(entrant.calibration, tolerance)
             made.ways[entrant.level, PASS] = _pass(replace(artifact, roundings={}), threads)
             if entrant.roundings:
                 made.ways[entrant.level, f"{PASS} in eight bits"] = _pass(artifact, threads)

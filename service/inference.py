@@ -97,6 +97,9 @@ class ResponseParameters(BaseModel):
     stops: list[Stop] = Field(description="Why drawing stopped.")
     decisions: list[Decision]
     reasons: list[Reason | None] = Field(description="Why it abstains.")
+    strangeness: list[float] | None = Field(
+        None, description="By the score that the manifest names; nothing where the level was given none."
+    )
 
 
 class TensorParameters(BaseModel):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import orjson
 
 from model_store.manifest import Calibration
-from service.answer import Decision, Reason, Verdict, decide
+from service.answer import Decision, Reason, StrangenessScore, Verdict, decide
 from service.artifact import FloatArray
 from service.errors import MalformedError
 from service.inference import InferenceRequest, InferenceResponse, ResponseOutput, TensorParameters
@@ -30,6 +30,7 @@ class Concluded:
     summary: Predictive
     decision: Decision
     reason: Reason | None
+    strangeness: StrangenessScore | None
     draws: int
     stop: Stop
     p_SK: DoubleArray | None

@@ -39,8 +39,7 @@ class ServedLevel:
         self.builds, self.build_seconds = 0, 0.0
         # Draws that an answer usually takes, where it may stop by itself.
         self.usual_draws = float(min(2 * BLOCKS[0], self.default_samples(catalog.settings.max_samples)))
-        calibration = level.calibration
-        self.settlement = Settlement(calibration.temperature, calibration.abstain_above, catalog.settings.tolerance)
+        self.settlement = Settlement.of(level.calibration, catalog.settings.tolerance)
         self._catalog, self._lock = catalog, threading.Lock()
         self._engine: Engine | None = None
         # Requests on their way, and whether the networks go with the last of them.

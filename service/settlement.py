@@ -1,13 +1,18 @@
 """When an answer is settled: more draws would change neither its class nor its decision.
 
-Of n draws of an image, p_s is the s-th draw's prediction and p̄ their mean. Two margins decide:
+Of n draws of an image, p_s is the s-th draw's prediction and p̄ their mean. Three margins decide:
 
-    class       p̄₁ − p̄₂, of the two most probable classes; each draw's part is p_s₁ − p_s₂
-    decision    H(p̄) − threshold; to first order each draw's part is −Σ_k p_sk ln p̄_k
+    class         p̄₁ − p̄₂, of the two most probable classes; each draw's part is p_s₁ − p_s₂
+    uncertain     H(p̄) − threshold; to first order each draw's part is −Σ_k p_sk ln p̄_k
+    strangeness   score − threshold, where the level has one; each draw's part is as `service.strangeness` gives it
 
 An answer is settled when each margin is further from zero than its mean is uncertain at 99 % (Student's t), and the
-standard error of the top probability is within the tolerance. Draws come in antithetic pairs, so that the means of
-pairs spread less than single draws do, but are half as many: the better of the two bounds holds.
+standard error of the top probability is within the tolerance. What is out of distribution is called so, uncertain or
+not, so that its second margin is not asked. Draws come in antithetic pairs, so that the means of pairs spread less than
+single draws do, but are half as many: the better of the two bounds holds.
+
+Mutual information is the exception. The noise's sign hardly matters to it, so that both draws of a pair say the same,
+and only the bound from pairs holds; and it is skewed as squares are, so that its margin is that of its logarithm.
 """
 
 from __future__ import annotations
@@ -17,8 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model_store.manifest import Calibration, Strangeness
 from service.artifact import FloatArray
-from service.uncertainty import softmax
+from service.strangeness import SCORES
+from service.uncertainty import DoubleArray, normalized
 
 # An answer may settle after these many draws, and then whenever their number has doubled.
 BLOCKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -40,35 +47,59 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Settlement:
-    """What settles the answers of one level: temperature, threshold of the predictive entropy in nats, tolerance."""
+    """What settles the answers of one level.
+
+    Temperature, threshold of the predictive entropy in nats, tolerance, and the score of strangeness with its own.
+    """
 
     temperature: float
     abstain_above: float
     tolerance: float
+    out_of_distribution: Strangeness | None = None
+
+    @classmethod
+    def of(cls, calibration: Calibration, tolerance: float) -> Settlement:
+        """The rule for a level that is so calibrated."""
+        return cls(calibration.temperature, calibration.abstain_above, tolerance, calibration.out_of_distribution)
 
     def settled(self, logits_SNK: FloatArray) -> npt.NDArray[np.bool_]:
         """Of N images under S draws, S one of `BLOCKS`, which are settled."""
-        p_SNK = softmax(logits_SNK / np.float32(self.temperature))
+        p_SNK, log_sums_SN = normalized(logits_SNK / np.float32(self.temperature))
         draws = len(p_SNK)
         mean_NK = np.add.reduce(p_SNK, 0) / draws
         order, images = mean_NK.argsort(1), np.arange(len(mean_NK))
         first, second = order[:, -1], order[:, -2]
         surprise_NK = -np.log(mean_NK + TINY)
-        parts_S3N = np.empty((draws, 3, len(mean_NK)))
-        parts_S3N[:, 2] = p_SNK[:, images, first]
-        parts_S3N[:, 0] = parts_S3N[:, 2] - p_SNK[:, images, second]
-        parts_S3N[:, 1] = np.add.reduce(p_SNK * surprise_NK, 2)
-        mean_3N = np.add.reduce(parts_S3N, 0) / draws
-        deviation_S3N = parts_S3N - mean_3N
-        single_3N = _error(deviation_S3N)
-        paired_3N = _error((deviation_S3N[0::2] + deviation_S3N[1::2]) / 2)
-        reach_3N = np.minimum(STUDENT[draws] * single_3N, STUDENT[draws // 2] * paired_3N)
+        strange = self.out_of_distribution
+        parts_SMN = np.empty((draws, 3 if strange is None else 4, len(mean_NK)))
+        parts_SMN[:, 2] = p_SNK[:, images, first]
+        parts_SMN[:, 0] = parts_SMN[:, 2] - p_SNK[:, images, second]
+        parts_SMN[:, 1] = np.add.reduce(p_SNK * surprise_NK, 2)
+        if strange is not None:
+            parts_SMN[:, 3] = SCORES[strange.score](p_SNK, mean_NK, log_sums_SN)
+        mean_MN = np.add.reduce(parts_SMN, 0) / draws
+        deviation_SMN = parts_SMN - mean_MN
+        single_MN = _error(deviation_SMN)
+        paired_MN = _error((deviation_SMN[0::2] + deviation_SMN[1::2]) / 2)
+        paired_reach_MN = STUDENT[draws // 2] * paired_MN
+        reach_MN = np.minimum(STUDENT[draws] * single_MN, paired_reach_MN)
+        decided_N = np.abs(mean_MN[1] - self.abstain_above) > reach_MN[1]
+        if strange is not None:
+            margin_N, reach_N = mean_MN[3] - strange.above, reach_MN[3]
+            if strange.score == "mutual_information":
+                margin_N, reach_N = _of_logarithm(mean_MN[3], strange.above, paired_reach_MN[3])
+            decided_N = (margin_N > reach_N) | (decided_N & (margin_N < -reach_N))
         settled_N: npt.NDArray[np.bool_] = (
-            (mean_3N[0] > reach_3N[0])
-            & (np.abs(mean_3N[1] - self.abstain_above) > reach_3N[1])
-            & (np.minimum(single_3N, paired_3N)[2] <= self.tolerance)
+            (mean_MN[0] > reach_MN[0]) & decided_N & (np.minimum(single_MN, paired_MN)[2] <= self.tolerance)
         )
         return settled_N
+
+
+def _of_logarithm(
+    mean_N: DoubleArray, above: float, reach_N: npt.NDArray[np.floating]
+) -> tuple[DoubleArray, npt.NDArray[np.floating]]:
+    """How far the logarithm of a mean is above that of a threshold, and its reach, to first order."""
+    return np.log((mean_N + TINY) / (max(above, 0.0) + TINY)), reach_N / (mean_N + TINY)
 
 
 def _error(deviation: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

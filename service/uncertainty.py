@@ -22,11 +22,13 @@ INTERVAL = (0.05, 0.95)
 class Predictive:
     """The predictive distribution of one image: arrays float64 [K], entropies in nats.
 
-    `draws` float64 [S, K] is each draw's own prediction; `spread` is standard deviation and 5 % and 95 % quantiles over
-    draws; `standard_error` is that of the top class's probability, None for a single draw.
+    `draws` float64 [S, K] is each draw's own prediction, `log_sums` [S] its ln Σ_k exp(logits_k / T); `spread` is
+    standard deviation and 5 % and 95 % quantiles over draws; `standard_error` is that of the top class's probability,
+    None for a single draw.
     """
 
     draws: DoubleArray
+    log_sums: DoubleArray
     mean: DoubleArray
     spread: tuple[DoubleArray, DoubleArray, DoubleArray]
     total: float
@@ -37,7 +39,7 @@ class Predictive:
 
 def predictive(logits_SK: FloatArray, temperature: float) -> Predictive:
     """Summarise the draws of an image, of which two and two are antithetic (`service.noise`)."""
-    p_SK, draws = softmax(logits_SK / np.float64(temperature)), len(logits_SK)
+    (p_SK, log_sums_S), draws = normalized(logits_SK / np.float64(temperature)), len(logits_SK)
     mean_K = np.add.reduce(p_SK, 0) / draws
     aleatoric = float(np.add.reduce(entropy(p_SK))) / draws
     epistemic = max(float(entropy(mean_K)) - aleatoric, 0.0)
@@ -48,9 +50,9 @@ def predictive(logits_SK: FloatArray, temperature: float) -> Predictive:
         # The mean of a pair is better known than that of two draws that know nothing of each other.
         values = (top_S[0::2] + top_S[1::2]) / 2 if draws >= 4 and draws % 2 == 0 else top_S
         error = float(_std(values, np.add.reduce(values) / len(values))) / math.sqrt(len(values))
-    ordered_SK = np.sort(p_SK, 0)
+    ordered_SK, total = np.sort(p_SK, 0), aleatoric + epistemic
     low_K, high_K = (_quantile(ordered_SK, share) for share in INTERVAL)
-    return Predictive(p_SK, mean_K, (std_K, low_K, high_K), aleatoric + epistemic, aleatoric, epistemic, error)
+    return Predictive(p_SK, log_sums_S, mean_K, (std_K, low_K, high_K), total, aleatoric, epistemic, error)
 
 
 def _std(values: DoubleArray, mean: DoubleArray) -> DoubleArray:
@@ -69,8 +71,15 @@ def _quantile(ordered_SK: DoubleArray, share: float) -> DoubleArray:
 
 def softmax(logits: npt.NDArray[np.floating]) -> DoubleArray:
     """Probabilities over the last dimension."""
-    exponent = np.exp(logits - np.maximum.reduce(logits, -1, keepdims=True), dtype=np.float64)
-    return np.asarray(exponent / np.add.reduce(exponent, -1, keepdims=True))
+    return normalized(logits)[0]
+
+
+def normalized(logits: npt.NDArray[np.floating]) -> tuple[DoubleArray, DoubleArray]:
+    """Probabilities over the last dimension, and what normalises them there: ln Σ exp(logits)."""
+    top = np.maximum.reduce(logits, -1, keepdims=True)
+    exponent = np.exp(logits - top, dtype=np.float64)
+    total = np.add.reduce(exponent, -1, keepdims=True)
+    return np.asarray(exponent / total), np.asarray((top + np.log(total))[..., 0])
 
 
 def entropy(p: DoubleArray) -> DoubleArray:

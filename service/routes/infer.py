@@ -133,6 +133,7 @@ def _response(document: InferenceRequest, planned: Plan, images: Sequence[Conclu
             stops=[image.stop for image in images],
             decisions=[image.decision for image in images],
             reasons=[image.reason for image in images],
+            strangeness=[each.strangeness.value for each in images if each.strangeness is not None] or None,
         ),
         outputs=[],
     )

@@ -69,6 +69,7 @@ EXAMPLE: dict[str, Any] = {
             "prediction_set": ["4", "9"],
             "decision": "abstain",
             "reason": "uncertain",
+            "strangeness": {"score": "energy", "value": -6.1, "above": -5.3},
             "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "settled"},
         }
     ],

@@ -145,7 +145,7 @@ def test_nothing_to_serve(store: Path, tmp_path: Path) -> None:
 
 
 def test_abstains_exactly_above_the_threshold(store: Path) -> None:
-    """The decision follows from the entropy and the manifest's threshold, which the entropy may reach."""
+    """Without a score of strangeness, the entropy decides and the manifest's threshold, which it may reach."""
     generator = np.random.default_rng(1)
     pictures = [png(generator.integers(0, 256, (8, 8), dtype=np.uint8)) for _ in range(8)]
 
@@ -156,13 +156,14 @@ def test_abstains_exactly_above_the_threshold(store: Path) -> None:
     entropies = sorted(prediction["uncertainty"]["total"] for prediction in ask_all())
     levels = json.loads((store / "digits" / SECOND / "manifest.json").read_text())["levels"]
     for level in levels:
-        level["calibration"]["abstain_above"] = entropies[4]
+        level["calibration"] |= {"abstain_above": entropies[4], "out_of_distribution": None}
     change_manifest(store, levels=levels)
     for prediction in ask_all():
         sure = prediction["uncertainty"]["total"] <= entropies[4]
         assert (prediction["decision"], prediction["reason"]) == (
             ("accept", None) if sure else ("abstain", "uncertain")
         )
+        assert prediction["strangeness"] is None
     assert entropies[4] < entropies[5]
 
 

@@ -57,9 +57,10 @@ def test_counts_add_up(fresh: TestClient, example: bytes) -> None:
         assert asked == len(some) == 24
         for stage in ("read", "decode", "queue", "inference"):
             assert metric(text, "slimbayes_stage_seconds_count", stage=stage, **names) == len(some)
-        for decision in ("accept", "abstain"):
-            decided = sum(each["decision"] == decision for each in predictions)
-            assert metric(text, "slimbayes_images_total", decision=decision, **names) == decided
+        for decision, reason in (("accept", None), ("abstain", "uncertain"), ("abstain", "out_of_distribution")):
+            decided = sum((each["decision"], each["reason"]) == (decision, reason) for each in predictions)
+            labels = {"decision": decision, "reason": reason or "", **names}
+            assert metric(text, "slimbayes_images_total", **labels) == decided
         for name in ("image_draws", "confidence", "entropy_nats", "mutual_information_nats"):
             assert metric(text, f"slimbayes_{name}_count", **names) == len(predictions)
         assert metric(text, "slimbayes_image_draws_sum", **names) == drawn

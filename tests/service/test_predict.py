@@ -64,7 +64,9 @@ def test_answer_is_consistent(client: TestClient, example: bytes, level: str) ->
         assert uncertainty["aleatoric"] >= 0
         assert uncertainty["total"] == pytest.approx(-sum(p * log(p) for p in values if p > 0), abs=1e-9)
         assert prediction["label"] in prediction["prediction_set"]
-        assert (prediction["decision"] == "abstain") == (prediction["reason"] == "uncertain")
+        strange = prediction["strangeness"]
+        reason = "out_of_distribution" if strange["value"] > strange["above"] else "uncertain"
+        assert prediction["reason"] == (None if prediction["decision"] == "accept" else reason)
 
 
 def test_parameters_change_the_answer(client: TestClient, example: bytes) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from model_store.manifest import Score, Strangeness
 from service.settlement import BLOCKS, STUDENT, Settlement
-from service.uncertainty import entropy, softmax
+from service.strangeness import SCORES
+from service.uncertainty import entropy, normalized, softmax
 
 RULE = Settlement(temperature=1.0, abstain_above=0.9, tolerance=0.02)
 
@@ -71,3 +73,67 @@ def test_it_is_right() -> None:
     agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours) > 0.9) == (entropy(full) > 0.9))
     assert agrees[used < 1024].mean() >= 0.99
     assert np.median(used) <= 16
+
+
+# Out of distribution
+
+
+def measured(logits_SNK: np.ndarray, score: Score) -> tuple[np.ndarray, np.ndarray]:
+    """The mean prediction [N, K] of images, and how strange they are [N]."""
+    p_SNK, log_sums_SN = normalized(logits_SNK)
+    mean_NK = p_SNK.mean(0)
+    return mean_NK, SCORES[score](p_SNK, mean_NK, log_sums_SN).mean(0)
+
+
+def decisions(mean_NK: np.ndarray, strange_N: np.ndarray, above: float) -> np.ndarray:
+    """Of each image, its class and whether it is accepted, uncertain or out of distribution, as one number."""
+    reason_N = np.where(strange_N > above, 2, entropy(mean_NK) > 0.9)
+    return 10 * mean_NK.argmax(1) + reason_N
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_equal_draws_settle_at_once_with_every_score(score: Score) -> None:
+    """Also where there is no mutual information at all."""
+    logits = np.zeros((4, 1, 3), np.float32)
+    logits[:, 0, 1] = 2.0
+    assert Settlement(1.0, 0.9, 0.02, Strangeness(score=score, above=1.0)).settled(logits)[0]
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_strangeness_on_the_edge_does_not_settle(score: Score) -> None:
+    """An image at the threshold may be on either side of it; far from it, it settles as without one."""
+    logits = antithetic(1, 64, 0.3)
+    edge = float(measured(logits, score)[1][0])
+    without = Settlement(1.0, 5.0, 1.0)
+    assert without.settled(logits)[0]
+    for factor in (0.999, 1.001):
+        assert not Settlement(1.0, 5.0, 1.0, Strangeness(score=score, above=factor * edge)).settled(logits)[0]
+    assert Settlement(1.0, 5.0, 1.0, Strangeness(score=score, above=edge + 10)).settled(logits)[0]
+    assert Settlement(1.0, 5.0, 1.0, Strangeness(score=score, above=edge - 10)).settled(logits)[0]
+
+
+def test_a_stranger_need_not_be_known_to_be_uncertain() -> None:
+    """Out of distribution is what it is called, on whichever side of the other threshold its entropy is."""
+    logits = antithetic(1, 16, 0.3)
+    edge = float(entropy(softmax(logits).mean(0))[0]) + 1e-6
+    assert Settlement(1.0, edge, 1.0, Strangeness(score="energy", above=-1e3)).settled(logits)[0]
+    assert not Settlement(1.0, edge, 1.0, Strangeness(score="energy", above=1e3)).settled(logits)[0]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.05])
+@pytest.mark.parametrize("score", SCORES)
+def test_it_is_right_of_strangers(score: Score, share: float) -> None:
+    """Of what it calls settled, 1,024 draws decide at most 1 % otherwise, where this share of images is strange."""
+    logits = antithetic(2000, 1024, 0.5)
+    mean, strange = measured(logits, score)
+    above = float(np.quantile(strange, 1 - share))
+    full = decisions(mean, strange, above)
+    rule = Settlement(1.0, 0.9, 0.02, Strangeness(score=score, above=above))
+    left, wrong = np.arange(len(full)), 0
+    for block in BLOCKS[:-1]:
+        settled = rule.settled(logits[:block, left])
+        ours = decisions(*measured(logits[:block, left[settled]], score), above)
+        wrong += int((ours != full[left[settled]]).sum())
+        left = left[~settled]
+    assert wrong <= 0.01 * (len(full) - len(left))
+    assert len(left) < (0.4 if score == "mutual_information" else 0.05) * len(full)

@@ -1,0 +1,55 @@
+"""Scores of strangeness: those that the threshold was chosen by, in another library."""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from model_store.manifest import Score
+from pruning import calibration
+from service.strangeness import SCORES, strangeness
+from service.uncertainty import normalized, predictive
+
+DRAWS = arrays(
+    np.float32,
+    array_shapes(min_dims=3, max_dims=3, min_side=1, max_side=6),
+    elements=st.floats(-200, 200, width=32),
+)
+
+
+def test_there_are_the_scores_that_a_manifest_may_name() -> None:
+    assert SCORES.keys() == calibration.SCORES.keys()
+
+
+@pytest.mark.parametrize("score", SCORES)
+@given(logits=DRAWS, temperature=st.floats(0.1, 10))
+def test_they_are_those_of_calibration(score: Score, logits: np.ndarray, temperature: float) -> None:
+    """For any logits [S, N, K]: as the mean of parts over draws, and of one image by itself."""
+    expected = calibration.SCORES[score](torch.from_numpy(logits), temperature).numpy()
+    p, log_sums = normalized(logits / np.float64(temperature))
+    np.testing.assert_allclose(SCORES[score](p, p.mean(0), log_sums).mean(0), expected, rtol=1e-9, atol=1e-9)
+    for image, value in enumerate(expected):
+        found = strangeness(predictive(logits[:, image], temperature), score)
+        assert found == pytest.approx(value, rel=1e-9, abs=1e-9)
+
+
+def test_known_values() -> None:
+    """Two draws, each sure of another class, with logits of 500."""
+    summary = predictive(np.array([[500.0, 0.0], [0.0, 500.0]], np.float32), 2.0)
+    found = {score: strangeness(summary, score) for score in SCORES}
+    assert found == pytest.approx(
+        {"mutual_information": log(2), "entropy": log(2), "one_minus_confidence": 0.5, "energy": -250.0}
+    )
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_network_that_overflowed_is_not_called_anything(score: Score) -> None:
+    """What is not a number is above no threshold."""
+    summary = predictive(np.full((4, 3), np.nan, np.float32), 1.0)
+    assert not strangeness(summary, score) > -1e9
