@@ -2,7 +2,7 @@
 
 import { html } from "./element.js";
 import { Segmented } from "./segmented.js";
-import { counted, milliseconds, nats, percent, points } from "./words.js";
+import { counted, milliseconds, named, nats, percent, points, scored } from "./words.js";
 
 const STOPS = {
   settled: "then it stopped: more would change neither class nor decision",
@@ -45,14 +45,16 @@ export class AnswerPanel {
   }
 }
 
-const sureness = ({ probability }) =>
-  probability >= 0.95 ? "Very sure" : probability >= 0.8 ? "Fairly sure" : probability >= 0.5 ? "Unsure" : "It does not know";
+const sureness = ({ probability, reason }) =>
+  reason === "out_of_distribution" ? "Not its kind of picture" : probability >= 0.95 ? "Very sure" : probability >= 0.8 ? "Fairly sure" : probability >= 0.5 ? "Unsure" : "It does not know";
 
-function why({ decision, reason, uncertainty: { total } }, threshold) {
-  if (decision === "accept") return `Entropy ${nats(total)} nats is not above the level's threshold of ${nats(threshold)}.`;
-  if (reason !== "uncertain") return `It finds the picture ${reason.replaceAll("_", " ")}.`;
-  return `Entropy ${nats(total)} nats is above the level's threshold of ${nats(threshold)}: ask a person.`;
+function why({ reason, strangeness, uncertainty: { total } }, threshold) {
+  if (reason === "out_of_distribution") return `This does not look like the pictures that it learned from: ${strange(strangeness)} is above the level's threshold of ${scored(strangeness.above)}.`;
+  if (reason === "uncertain") return `Entropy ${nats(total)} nats is above the level's threshold of ${nats(threshold)}: ask a person.`;
+  return `Entropy ${nats(total)} nats is not above the level's threshold of ${nats(threshold)}${strangeness ? `, nor is ${strange(strangeness)} above ${scored(strangeness.above)}` : ""}.`;
 }
+
+const strange = ({ score, value }) => `its strangeness (${named(score)} ${scored(value)})`;
 
 function spread({ monte_carlo: { draws }, probabilities: [first] }) {
   if (draws === 1) return "A single draw cannot show how far draws lie apart: ask for more.";
@@ -60,8 +62,9 @@ function spread({ monte_carlo: { draws }, probabilities: [first] }) {
   return `Nine draws in ten give ${first.label} ${low === high ? low : `between ${low} and ${high}`}.`;
 }
 
-function source({ decision, probabilities: [first, second], uncertainty: { total, epistemic } }) {
-  if (decision === "accept" || !second) return "";
+function source({ reason, probabilities: [first, second], uncertainty: { total, epistemic } }) {
+  if (reason === "out_of_distribution") return "Class and probability mean little then: whatever it is shown, it takes it for one of its classes.";
+  if (reason !== "uncertain" || !second) return "";
   const share = percent(epistemic / total, 0);
   if (epistemic / total > 0.25) return `${share} of what it does not know is epistemic: its draws disagree, as they do on pictures unlike those it learned from.`;
   return `Most of what it does not know is aleatoric: each draw by itself wavers, above all between ${first.label} and ${second.label}.`;
@@ -69,7 +72,7 @@ function source({ decision, probabilities: [first, second], uncertainty: { total
 
 function mistake({ decision, label }, example) {
   if (decision === "abstain" || !example || label === example.label) return null;
-  return "This is a mistake that it is sure of: the picture is foreign to it, and entropy alone does not tell. Watch what you send it.";
+  return "This is a mistake that it is sure of: the picture is foreign to it, and nothing that it measures tells. Watch what you send it.";
 }
 
 function less({ degraded }) {

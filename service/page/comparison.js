@@ -1,12 +1,12 @@
 // The same picture at each level that has answered it.
 
 import { html } from "./element.js";
-import { milliseconds, nats, percent } from "./words.js";
+import { milliseconds, named, nats, percent, scored } from "./words.js";
 
 export class Comparison {
   constructor(root) {
     this.body = html("tbody");
-    const head = ["Level", "It says", "Decision", "Draws", "Entropy, nats", "Abstains above", "Time"];
+    const head = ["Level", "It says", "Decision", "Draws", "Entropy, nats", "Abstains above", "Strangeness", "Strange above", "Time"];
     this.table = html("table", {}, html("thead", {}, html("tr", {}, head.map((words, n) => html("th", { scope: "col", class: n > 2 ? "number" : "" }, words)))), this.body);
     this.box = html("div", { hidden: true }, html("h3", {}, "Your picture at each level"), html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Your picture at each level" }, this.table));
     root.append(this.box);
@@ -20,8 +20,11 @@ export class Comparison {
   }
 }
 
+const DECISIONS = { accept: "accepts", uncertain: "abstains: uncertain", out_of_distribution: "abstains: strange" };
+
 function row({ name, calibration }, { predictions: [prediction], timing_ms: timing }) {
-  const decided = prediction.decision === "accept" ? "accepts" : "abstains";
+  const decided = DECISIONS[prediction.reason ?? "accept"];
+  const { strangeness } = prediction;
   return html(
     "tr",
     {},
@@ -31,6 +34,8 @@ function row({ name, calibration }, { predictions: [prediction], timing_ms: timi
     html("td", { class: "number" }, prediction.monte_carlo.draws),
     html("td", { class: "number" }, nats(prediction.uncertainty.total)),
     html("td", { class: "number" }, nats(calibration.abstain_above)),
+    html("td", { class: "number" }, strangeness ? `${named(strangeness.score)} ${scored(strangeness.value)}` : "not measured"),
+    html("td", { class: "number" }, strangeness ? scored(strangeness.above) : ""),
     html("td", { class: "number" }, `${milliseconds(timing.inference)} ms`),
   );
 }

@@ -11,6 +11,11 @@ export const points = (share) => (share > 0 && share < 0.0005 ? "under 0.1" : (1
 
 export const nats = (value) => (value > 0 && value < 0.005 ? "under 0.01" : value.toFixed(2));
 
+// A score of strangeness is a few nats or a small part of one, and an energy below zero.
+export const scored = (value) => value.toPrecision(3).replace("-", "−");
+
+export const named = (score) => (score === "one_minus_confidence" ? "1 − confidence" : score.replaceAll("_", " "));
+
 export const milliseconds = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
 // A count in steps of a thousand: 1,285,708 B is 1.29 MB.

@@ -35,6 +35,11 @@ def threshold(url: str, level: str) -> float:
     return float(next(each for each in levels if each["name"] == level)["calibration"]["abstain_above"])
 
 
+def shown(score: float) -> str:
+    """A score of strangeness as the page writes it: three digits, and the sign that people know."""
+    return f"{score:#.3g}".replace("-", "−")
+
+
 def choose(page: Page, name: str) -> None:
     """Press an example."""
     page.locator(f'[data-file="{name}"]').click()
@@ -59,6 +64,10 @@ def test_the_first_visit_shows_an_answer(open_page: Open, zoo: str) -> None:
     expect(verdict.locator(".class")).to_contain_text(said["label"])
     expect(verdict).to_contain_text("Very sure")
     expect(verdict).to_contain_text(f"is not above the level's threshold of {threshold(zoo, 'p80'):.2f}")
+    strange = said["strangeness"]
+    expect(verdict).to_contain_text(
+        f"nor is its strangeness (energy {shown(strange['value'])}) above {shown(strange['above'])}."
+    )
     expect(page.locator("#about")).to_contain_text("trained on cifar10")
 
 
@@ -79,6 +88,27 @@ def test_why_it_abstains(open_page: Open, zoo: str) -> None:
 
     for name in ("aleatoric", "epistemic"):
         assert width(name) / width("track") == pytest.approx(parts[name] / log(10), abs=0.003)
+
+
+@pytest.mark.parametrize("picture", ["noise.png", "blank.png"])
+def test_what_is_strange_to_it(open_page: Open, zoo: str, picture: str) -> None:
+    """A picture of nothing is not called uncertain but strange, with the score and the threshold."""
+    page = open_page(zoo)
+    choose(page, picture)
+    (said,) = truth(zoo, (ROOT / "examples" / picture).read_bytes())["predictions"]
+    assert said["reason"] == "out_of_distribution"
+    energy, above = said["strangeness"]["value"], said["strangeness"]["above"]
+    words = (
+        "This does not look like the pictures that it learned from: "
+        f"its strangeness (energy {shown(energy)}) is above the level's threshold of {shown(above)}."
+    )
+    expect(page.locator("#verdict .decision")).to_have_text(f"It abstains{words}")
+    expect(page.locator("#verdict .sureness")).to_have_text("Not its kind of picture")
+    option(page, "Level", "x4").check()
+    rows = page.locator("#comparison tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text(f"abstains: strange32{said['uncertainty']['total']:.2f}")
+    expect(rows.first).to_contain_text(f"energy {shown(energy)}{shown(above)}")
 
 
 def test_each_draw_is_a_dot(open_page: Open, zoo: str) -> None:
