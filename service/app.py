@@ -72,6 +72,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.settings, app.state.catalog, app.state.keyring = settings, catalog, keyring
     app.state.rate_limiter = RateLimiter(Rate.parse(settings.rate_limit) if settings.rate_limit else None)

@@ -25,10 +25,14 @@ from service.scheduler import Scheduler
 
 @dataclass(frozen=True)
 class Undecoded:
-    """The images of a request: how many, and what makes uint8 [N, H, W, C] of them, off the event loop."""
+    """The images of a request: how many, and what makes uint8 [N, H, W, C] of them.
+
+    That is done off the event loop, but where it is so `quick` that asking another thread would take longer.
+    """
 
     count: int
     decode: Callable[[], npt.NDArray[np.uint8]]
+    quick: bool = False
 
 
 async def passage(
@@ -58,8 +62,11 @@ async def passage(
                 planned.served.learn(len(logits_SK))
             return conclude(logits_SK, stop)
 
-        # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
-        job = await anyio.to_thread.run_sync(prepare, limiter=request.app.state.computing)
+        if images.quick and planned.served.ready(planned.samples):
+            job = prepare()
+        else:
+            # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
+            job = await anyio.to_thread.run_sync(prepare, limiter=request.app.state.computing)
         await _computed(request.app.state.catalog.scheduler, job, request)
     account.answered(job, [each.verdict for each in job.future.result()])
     planned.served.latency.record(job.inference)

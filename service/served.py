@@ -40,7 +40,8 @@ class ServedLevel:
         # Draws that an answer usually takes, where it may stop by itself.
         self.usual_draws = float(min(2 * BLOCKS[0], self.default_samples(catalog.settings.max_samples)))
         self.settlement = Settlement.of(level.calibration, catalog.settings.tolerance)
-        self._catalog, self._lock = catalog, threading.Lock()
+        # Building takes long, and nothing that the event loop does waits for it.
+        self._catalog, self._lock, self._building = catalog, threading.Lock(), threading.Lock()
         self._engine: Engine | None = None
         # Requests on their way, and whether the networks go with the last of them.
         self._requests, self._leaving = 0, False
@@ -55,7 +56,7 @@ class ServedLevel:
         Raises UnknownNameError where the level's file was altered since, or cannot be run.
         """
         seconds = 0.0
-        with self._lock:
+        with self._building:
             if self._engine is None:
                 begun = perf_counter()
                 try:
@@ -142,7 +143,7 @@ class ServedLevel:
                 self.builds, self.build_seconds = self.builds + 1, self.build_seconds + seconds
 
     def _drop(self) -> None:
-        with self._lock:
+        with self._building:
             self._engine = None
 
 

@@ -65,7 +65,7 @@ class Promoted(BaseModel):
     version: str
 
 
-def catalog_of(request: Request) -> Catalog:
+async def catalog_of(request: Request) -> Catalog:
     """The application's catalog."""
     catalog: Catalog = request.app.state.catalog
     return catalog

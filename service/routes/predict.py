@@ -14,7 +14,7 @@ from service.artifact import FloatArray
 from service.job import Stop
 from service.passage import Undecoded, passage
 from service.payload import FIELD, read_pictures
-from service.picture import FORMATS, decode_all
+from service.picture import FORMATS, decode_all, quick
 from service.plan import Parameters, plan, quantile
 from service.problem import describe
 from service.rate import RateLimiter, client_of
@@ -103,7 +103,8 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
             pictures = await read_pictures(request, catalog.settings)
         decoding = partial(decode_all, pictures, planned.served.manifest.input, catalog.settings)
         conclude = partial(_conclude, planned.served, level_quantile, parameters)
-        job = await passage(request, planned, Undecoded(len(pictures), decoding), parameters.deadline, conclude)
+        images = Undecoded(len(pictures), decoding, quick(pictures))
+        job = await passage(request, planned, images, parameters.deadline, conclude)
     answer = Answer(
         request_id=request.state.request_id,
         model=planned.served.manifest.model,
