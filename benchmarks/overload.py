@@ -79,11 +79,9 @@ def bodies(data_dir: Path, dataset: str, images: int, count: int) -> list[dict[s
 class Service:
     """`slimbayes serve` on a free port."""
 
-    def __init__(self, store: Path, overload: str) -> None:
-        command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", "--overload", overload]
-        self.process = subprocess.Popen(
-            [*command, "--max-wait-ms", str(WAIT_MS)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+    def __init__(self, store: Path, *flags: str) -> None:
+        command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", *flags]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout is not None
         found = None
         while found is None:
@@ -168,7 +166,7 @@ async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -
     rows, rate = [], 0.0
     for overload in ("shed", "degrade"):
         limits = httpx.Limits(max_connections=2000, max_keepalive_connections=2000)
-        with Service(store, overload) as service:
+        with Service(store, "--overload", overload, "--max-wait-ms", str(WAIT_MS)) as service:
             async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
                 rate = rate or await sustained(client, requests, seconds / 4)
                 before, after = Seen(), Seen()

@@ -1,7 +1,8 @@
 """How much work may wait, and what happens when more comes: it is refused, or answered with less.
 
 Work is counted in images × draws, which bounds the queue, and in the seconds that it should take, which bounds the
-wait. What it really took is compared with what it should have, so that both follow the machine.
+wait. Requests take turns, so that a small one waits for a large one no longer than its own work takes. What it really
+took is compared with what it should have, so that both follow the machine.
 """
 
 from __future__ import annotations
@@ -29,15 +30,20 @@ class Admission:
     def __init__(self, limit: int, longest: float, *, degrade: bool, now: Callable[[], float] = time.monotonic) -> None:
         self.limit, self.longest, self.degrade, self.now = limit, longest, degrade, now
         self.waiting = 0
-        self.seconds = 0.0
+        # Seconds that each request's own work should take.
+        self._admitted: list[float] = []
         # Seconds that pass for each second of work ahead.
         self.slowness = 1.0
         self._step, self._since = 0, now()
 
     @property
     def wait(self) -> float:
-        """Seconds that a request which comes now should wait."""
-        return self.seconds * self.slowness
+        """Seconds until all that waits should be done."""
+        return sum(self._admitted) * self.slowness
+
+    def _expected(self, seconds: float) -> float:
+        """Seconds until so much work more should be done, between turns of others; it is last where it is not known."""
+        return seconds + sum(min(each, seconds or each) for each in self._admitted)
 
     def check(self, work: int, seconds: float, deadline: float | None = None) -> None:
         """Raise OverloadedError where work would make the queue too long, or be done too late.
@@ -46,8 +52,8 @@ class Admission:
         nothing else waits.
         """
         latest = self.longest if deadline is None else min(self.longest, deadline)
-        expected = self.wait + seconds * self.slowness
-        if self.waiting and (self.waiting + work > self.limit or expected > latest):
+        late = self._expected(seconds) * self.slowness > latest
+        if self.waiting and (self.waiting + work > self.limit or late):
             after = max(1, math.ceil(self.wait))
             raise OverloadedError(f"too much work waits: try again in {after} s", after)
 
@@ -58,16 +64,16 @@ class Admission:
         Zero seconds are for work of which nobody knows how long it takes; nothing is learned from it.
         """
         self.check(work, seconds, deadline)
+        begun, expected = self.now(), self._expected(seconds)
         self.waiting += work
-        self.seconds += seconds
-        begun, ahead = self.now(), self.seconds
+        self._admitted.append(seconds)
         try:
             yield
             if seconds > 0:
-                self.slowness += FOLLOW * ((self.now() - begun) / ahead - self.slowness)
+                self.slowness += FOLLOW * ((self.now() - begun) / expected - self.slowness)
         finally:
             self.waiting -= work
-            self.seconds = self.seconds - seconds if self.waiting else 0.0
+            self._admitted.remove(seconds)
 
     @property
     def degraded(self) -> int:

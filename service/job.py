@@ -16,7 +16,9 @@ from service.engine import Engine
 from service.settlement import BLOCKS, Settlement
 
 # Draws between which others have their turn, and a deadline or a client that left is noticed.
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 16
+# A job counts as come later by so many times the seconds that it already had.
+YIELD = 2.0
 Stop = Literal["samples", "settled", "deadline"]
 # Makes what a job is for out of one image's logits float32 [S, K] and why drawing stopped.
 Conclude = Callable[[FloatArray, Stop], object]
@@ -39,10 +41,17 @@ class Job:
     arrived: float = field(default_factory=time.monotonic)
     started: float | None = None
     finished: float | None = None
+    # Seconds in which all threads computed for it, about.
+    had: float = 0.0
 
     def __post_init__(self) -> None:
         self._results: list[object] = [None] * len(self.images_NHWC)
         self._left = len(self.images_NHWC)
+
+    @property
+    def turn(self) -> float:
+        """Whose is the smallest, is next."""
+        return self.arrived + YIELD * self.had
 
     @property
     def queue(self) -> float:

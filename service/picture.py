@@ -91,7 +91,7 @@ def quick(pictures: Sequence[bytes]) -> bool:
     if len(pictures) != 1 or not PNG_BEGIN.size <= len(pictures[0]) <= QUICK_BYTES:
         return False
     begin, width, height = PNG_BEGIN.unpack_from(pictures[0])
-    return begin == PNG_SIGNATURE and width * height <= QUICK_PIXELS
+    return bool(begin == PNG_SIGNATURE and width * height <= QUICK_PIXELS)
 
 
 def decode_all(pictures: Sequence[bytes], shape: InputShape, settings: Settings) -> npt.NDArray[np.uint8]:

@@ -1,11 +1,11 @@
 """Which images are computed when: a few threads, a queue for each level, batches that form while the threads are busy.
 
-A thread that is free takes the level that has had the least time, and of its images those that came first and stand at
-the same draw, from one request or many; an image counts as come later by the time that it already had. The thread
-computes what their draws share, with the others' help where they have nothing to do, offers the packs of their next
-draws to the other threads, and takes part. Whoever
-finishes last looks which images are answered; the others queue again. So a lone request waits for nobody, a long one
-lets others pass between its blocks of draws, and an image has the same draws in whatever company.
+A thread that is free takes the level that has had the least time, and of its requests the one whose turn it is: the
+first that came, where a request counts as come later by twice the time that it already had. Some of its images that
+stand at the same draw, and those of others that stand there too, are a batch. The thread computes what their draws
+share, with the others' help where they have nothing to do, offers the packs of their next draws to the other threads,
+and takes part. Whoever finishes last looks which images are answered; the others queue again. So a lone request waits
+for nobody, a large one lets others pass after each short turn, and an image has the same draws in whatever company.
 """
 
 from __future__ import annotations
@@ -27,41 +27,56 @@ from service.job import Image, Job, Stop, stops_of
 
 Task = Callable[[], None]
 MOST_IMAGES = 16
+# About as long as one request is computed before it is another's turn.
+TURN_SECONDS = 0.005
 
 
 @dataclass(eq=False)
 class Lane:
-    """Images that wait for one engine, by the draw they stand at; it had `served` seconds, and has `batches` now."""
+    """Requests that wait for one engine, each with its images by the draw they stand at.
+
+    It had `served` seconds, and has `batches` now; `threads` compute one.
+    """
 
     engine: Engine
-    waiting: dict[int, deque[Image]] = field(default_factory=dict)
+    threads: int
+    waiting: dict[Job, dict[int, deque[Image]]] = field(default_factory=dict)
     served: float = 0.0
     batches: int = 0
 
-    def put(self, images: list[Image], *, front: bool = False) -> None:
-        """Queue images that stand at one draw; `front` for those that were served before."""
-        queue = self.waiting.setdefault(images[0].drawn, deque())
-        queue.extendleft(reversed(images)) if front else queue.extend(images)
+    def put(self, images: list[Image]) -> None:
+        """Queue images."""
+        for image in images:
+            self.waiting.setdefault(image.job, {}).setdefault(image.drawn, deque()).append(image)
 
     def take(self) -> list[Image]:
         """The next batch, without images that nobody waits for any more; empty where there are none."""
-        while self.waiting:
-            draw, queue = min(
-                self.waiting.items(), key=lambda each: each[1][0].job.arrived + each[0] * self.engine.pace
-            )
-            taken: list[Image] = []
-            while queue and len(taken) < MOST_IMAGES:
-                image = queue.popleft()
-                if not image.drawn and image.job.late():
-                    image.job.fail(DeadlineError("the deadline passed before there was an answer: allow more time"))
-                if not image.job.over:
-                    image.job.started = image.job.started or monotonic()
-                    taken.append(image)
-            if not queue:
-                del self.waiting[draw]
-            if taken:
-                return taken
-        return []
+        taken: list[Image] = []
+        for job in sorted(self.waiting, key=lambda job: job.turn):
+            by_draw = self.waiting[job]
+            if 0 in by_draw and job.late():
+                job.fail(DeadlineError("the deadline passed before there was an answer: allow more time"))
+            if job.over:
+                del self.waiting[job]
+                continue
+            draw = taken[0].drawn if taken else min(by_draw)
+            if draw in by_draw:
+                taken += self._part(job, by_draw[draw], MOST_IMAGES - len(taken))
+                if not by_draw[draw]:
+                    del by_draw[draw]
+                if not by_draw:
+                    del self.waiting[job]
+            if len(taken) == MOST_IMAGES:
+                break
+        return taken
+
+    def _part(self, job: Job, queue: deque[Image], most: int) -> list[Image]:
+        """What one job may have computed in its turn, which it is charged for."""
+        seconds = self.engine.pace * (queue[0].until - queue[0].drawn) / self.threads
+        count = min(len(queue), most, max(1, int(TURN_SECONDS / seconds)) if seconds else most)
+        job.started = job.started or monotonic()
+        job.had += count * seconds
+        return [queue.popleft() for _ in range(count)]
 
 
 @dataclass(eq=False)
@@ -132,13 +147,14 @@ class Scheduler:
             self._drop_idle(lane)
         return None
 
-    def _queue(self, engine: Engine, images: list[Image], *, front: bool = False) -> None:
+    def _queue(self, engine: Engine, images: list[Image]) -> None:
         lane = self._lanes.get(engine)
         if lane is None:
             # Who comes new has no claim to the time in which he was not there.
-            lane = Lane(engine, served=min((other.served for other in self._lanes.values()), default=0.0))
+            served = min((other.served for other in self._lanes.values()), default=0.0)
+            lane = Lane(engine, self.num_workers, served=served)
             self._lanes[engine] = lane
-        lane.put(images, front=front)
+        lane.put(images)
         self._wake.notify()
 
     def _begin(self, lane: Lane, images: list[Image], alone: bool) -> None:
@@ -208,14 +224,14 @@ class Scheduler:
                 job.fail(failure)
 
     def _leave(self, lane: Lane, images: list[Image], error: Exception | None = None) -> None:
-        """A batch is done with; its images fail with `error`, or queue again in front of those that came later."""
+        """A batch is done with; its images fail with `error`, or queue again."""
         with self._wake:
             lane.batches -= 1
             if error is not None:
                 for job in {image.job for image in images}:
                     job.fail(error)
             elif images:
-                self._queue(lane.engine, images, front=True)
+                self._queue(lane.engine, images)
             self._drop_idle(lane)
 
     def _drop_idle(self, lane: Lane) -> None:

@@ -63,10 +63,20 @@ def test_the_wait_is_bounded() -> None:
         with pytest.raises(OverloadedError) as refused, admission.admit(1, 2.0):
             pass
         assert refused.value.retry_after == 3
-        with pytest.raises(OverloadedError), admission.admit(1, 0.1, deadline=2.0):
+        with pytest.raises(OverloadedError), admission.admit(1, 1.0, deadline=1.9):
             pass
-        with admission.admit(1, 0.1, deadline=3.0):
-            assert admission.wait == pytest.approx(2.6)
+        with admission.admit(1, 1.0, deadline=2.1):
+            assert admission.wait == pytest.approx(3.5)
+
+
+def test_a_small_request_waits_for_no_more_than_its_turns() -> None:
+    """However much work another has; where nobody knows how small it is, it may wait for all."""
+    admission = Admission(1000, 4.0, degrade=False)
+    with admission.admit(1, 60.0):
+        with admission.admit(1, 0.1, deadline=0.3), admission.admit(1, 0.1, deadline=0.31):
+            pass
+        with pytest.raises(OverloadedError), admission.admit(1, 0.0):
+            pass
 
 
 def test_the_wait_follows_the_machine(clock: Clock) -> None:

@@ -1,0 +1,89 @@
+"""The service over HTTP: what it costs beside the engine alone, in what company, and while versions come or it ends.
+
+    python -m benchmarks.http --data-dir data --json docs/results/http.json
+
+Real services in processes of their own, and test images. Needs `wrk`. The overhead is measured on processors that the
+service shares with its load; what that takes of them is in the table. `--parts` measures some of it anew and leaves the
+rest of the JSON as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.http_changes import publish, sigterm
+from benchmarks.http_company import company
+from benchmarks.http_overhead import overhead
+from model_store.store import default_root
+from training.data import load_dataset
+
+PARTS = ("overhead", "company", "publish", "sigterm")
+IMAGES, FEW = 512, 8
+
+
+def main(
+    store: Annotated[Path | None, typer.Option(help="Folder of a store; by default the zoo.")] = None,
+    data: Annotated[str, typer.Option(help="Data set whose test images are asked about.")] = "cifar10",
+    data_dir: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
+    seconds: Annotated[int, typer.Option(help="How long a load lasts; of the company, four times.")] = 5,
+    versions: Annotated[int, typer.Option(help="Versions to publish and promote.")] = 50,
+    ends: Annotated[int, typer.Option(help="How often a service is ended.")] = 20,
+    parts: Annotated[str, typer.Option(help="Parts to measure.")] = ",".join(PARTS),
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+) -> None:
+    """Measure, and print the tables."""
+    root = store or default_root()
+    test = load_dataset(data, data_dir or Path("data"), seed=0, limit=None, image_size=None).test
+    images_NHWC = np.ascontiguousarray(test.spread(IMAGES).pixels.numpy())
+    figures: dict[str, Any] = json.loads(json_file.read_text()) if json_file and json_file.exists() else {}
+    wanted = parts.split(",")
+    if "overhead" in wanted:
+        figures["overhead"] = list(overhead(root, images_NHWC, seconds))
+    if "company" in wanted:
+        figures["company"] = company(root, images_NHWC, 4 * seconds)
+    if "publish" in wanted:
+        figures["publish"] = publish(root, images_NHWC[:FEW], versions)
+    if "sigterm" in wanted:
+        figures["sigterm"] = sigterm(root, images_NHWC[:FEW], ends)
+    table = as_markdown(figures)
+    print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+        json_file.with_suffix(".md").write_text(table + "\n")
+
+
+def as_markdown(figures: Mapping[str, Any]) -> str:
+    """A table for each part that was measured."""
+    tables = []
+    if "overhead" in figures:
+        tables.append(_table("engine alone and over HTTP", figures["overhead"]))
+    if "company" in figures:
+        measured = dict(figures["company"])
+        rows = [{"small requests": name.replace("_", " "), **measured.pop(name)} for name in ("alone", "in_company")]
+        tables += [_table("small requests", rows), _list("beside the largest", measured | measured.pop("large"))]
+    tables += [_list(name, figures[name]) for name in ("publish", "sigterm") if name in figures]
+    return "\n\n".join(tables)
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [f"**{title}**", "", "| " + " | ".join(key.replace("_", " ") for key in rows[0]) + " |"]
+    lines.append("|" + "--:|" * len(rows[0]))
+    return "\n".join([*lines, *("| " + " | ".join(map(_cell, row.values())) + " |" for row in rows)])
+
+
+def _list(title: str, figures: Mapping[str, Any]) -> str:
+    return _table(title, [figures])
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,139 @@
+"""A service under steady load whose versions change, or that ends: whether a request fails, or an answer is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.http_load import Clients, body
+from benchmarks.overload import Service
+from model_store.manifest import Manifest
+from model_store.store import Store
+from service.artifact import read_artifact
+from service.bank import Bank
+from service.engine import Engine
+from service.served import draw_key
+from service.uncertainty import DoubleArray, predictive
+
+Pixels = npt.NDArray[np.uint8]
+# Promotions after which memory is taken for settled.
+FIRST = 5
+CLIENTS, EACH = 4, 0.1
+# Fixed, so that an answer can be compared with its version's.
+SAMPLES = 8
+DRAIN_SECONDS = "0.5"
+
+
+def publish(store: Path, images_NHWC: Pixels, count: int) -> dict[str, Any]:
+    """Publish and promote so many versions, and compare every answer with what its version says to its image."""
+    bodies = [body(image[None]) for image in images_NHWC]
+    with _copied(store) as opened, Service(opened.root, "--reload-seconds", "0.2") as service:
+        model = opened.models()[0]
+        first = opened.manifest(model, opened.resolve(model))
+        memory = []
+        with Clients(service.url, f"/predict?samples={SAMPLES}", bodies, CLIENTS, EACH) as clients:
+            for number in range(count):
+                opened.set_alias(model, "production", _published(opened, first, number))
+                _wait_for(service.url, opened.resolve(model, "production"), bodies[0].content)
+                memory.append(_resident(service.process.pid))
+        answered = [(number, json.loads(content)) for number, status, content, _ in clients.answers if status == 200]
+        versions = sorted({answer["version"] for _, answer in answered})
+        expected = {version: _expected(opened, model, version, images_NHWC) for version in versions}
+    return {
+        "promotions": count,
+        "requests": len(clients.answers),
+        "failed": clients.others(),
+        "versions_that_answered": len(versions),
+        "largest_difference": max(_difference(answer, expected, number) for number, answer in answered),
+        "ms_p99": clients.milliseconds(0.99),
+        "memory_mib_after_first": memory[min(FIRST, count) - 1],
+        "memory_mib_at_end": memory[-1],
+        "memory_growth": memory[-1] / memory[min(FIRST, count) - 1] - 1,
+    }
+
+
+def sigterm(store: Path, images_NHWC: Pixels, times: int) -> dict[str, Any]:
+    """End a service under load so often; a client asks on until `/readyz` says no, as a load balancer would let it."""
+    bodies, answered, failed, statuses = [body(image[None]) for image in images_NHWC], 0, list[str](), set[int]()
+    for _ in range(times):
+        with (
+            Service(store, "--drain-seconds", DRAIN_SECONDS) as service,
+            Clients(service.url, "/predict", bodies, CLIENTS, 0.0) as clients,
+        ):
+            time.sleep(0.5)
+            service.process.send_signal(signal.SIGTERM)
+            while httpx.get(f"{service.url}/readyz").status_code == 200:
+                time.sleep(0.02)
+            clients.stop.set()
+            statuses.add(service.process.wait(30))
+        answered += sum(status == 200 for _, status, _, _ in clients.answers)
+        failed += [*clients.errors, *(str(status) for _, status, _, _ in clients.answers if status != 200)]
+    return {"times": times, "answered": answered, "failed": failed, "exit_statuses": sorted(statuses)}
+
+
+@contextmanager
+def _copied(store: Path) -> Iterator[Store]:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(store, Path(folder) / "store")
+        yield Store.open(Path(folder) / "store")
+
+
+def _published(store: Store, first: Manifest, number: int) -> str:
+    """The same files under another digest, which makes other draws of the same posterior."""
+    version = f"20300101-000000-{number:06x}"
+    files = {level.name: store.read_level(first, level.name) for level in first.levels}
+    store.publish(first.model_copy(update={"version": version}), files)
+    return version
+
+
+def _wait_for(url: str, version: str, picture: bytes) -> None:
+    with httpx.Client(base_url=url, timeout=60) as client:
+        while _asked(client, picture) != version:
+            time.sleep(0.1)
+
+
+def _asked(client: httpx.Client, picture: bytes) -> str:
+    answer = client.post("/predict", params={"samples": 1}, content=picture, headers={"Content-Type": "image/png"})
+    version: str = answer.raise_for_status().json()["version"]
+    return version
+
+
+def _expected(store: Store, model: str, version: str, images_NHWC: Pixels) -> list[dict[str, float]]:
+    """Of each image the probability of each class, from the version's own draws."""
+    manifest = store.manifest(model, version)
+    level = next(level for level in manifest.levels if level.name == manifest.default_level)
+    artifact = read_artifact(store.read_level(manifest, level.name), level.roundings)
+    with ThreadPoolExecutor(1) as builders:
+        engine = Engine(Bank(artifact, draw_key(version, level.name)), builders)
+        logits_SNK = engine.draws(images_NHWC, SAMPLES)
+    means: list[DoubleArray] = [
+        predictive(logits_SNK[:, number], level.calibration.temperature).mean for number in range(len(images_NHWC))
+    ]
+    return [dict(zip(manifest.classes, mean.tolist(), strict=True)) for mean in means]
+
+
+def _difference(answer: dict[str, Any], expected: dict[str, list[dict[str, float]]], number: int) -> float:
+    own = expected[answer["version"]][number]
+    shown = answer["predictions"][0]["probabilities"]
+    largest: float = max(abs(each["probability"] - own[each["label"]]) for each in shown)
+    return largest
+
+
+def _resident(pid: int) -> float:
+    """MiB of a process that are in memory."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024

@@ -1,0 +1,182 @@
+"""Load over HTTP: as fast as it is answered, from `wrk`, which costs next to nothing, or steady, from a few threads."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from os import times
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+CONNECTIONS = 8
+# Before who was refused asks again.
+PAUSE = 0.1
+BOUNDARY = "picture"
+# Sends prepared requests in turn, and writes what came of them as one line of JSON.
+SCRIPT = """
+local requests, sent = {}, 0
+init = function(arguments)
+  for number = 1, tonumber(arguments[2]) do
+    local file = io.open(arguments[1] .. "/" .. number, "rb")
+    requests[number] = wrk.format("POST", arguments[3], {["Content-Type"] = arguments[4]}, file:read("*a"))
+    file:close()
+  end
+end
+request = function()
+  sent = sent % #requests + 1
+  return requests[sent]
+end
+done = function(summary, latency)
+  local errors = summary.errors
+  io.stderr:write(string.format(
+    '{"requests": %d, "seconds": %f, "failed": %d, "ms_median": %f, "ms_p99": %f}\\n', summary.requests,
+    summary.duration / 1e6, errors.status + errors.connect + errors.read + errors.write + errors.timeout,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request's body and its type."""
+
+    media_type: str
+    content: bytes
+
+
+def body(images_NHWC: npt.NDArray[np.uint8]) -> Body:
+    """One picture as it is, several as a form."""
+    pictures = [_png(image) for image in images_NHWC]
+    if len(pictures) == 1:
+        return Body("image/png", pictures[0])
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n'.encode()
+    parts = [head + picture + b"\r\n" for picture in pictures]
+    return Body(f"multipart/form-data; boundary={BOUNDARY}", b"".join(parts) + f"--{BOUNDARY}--\r\n".encode())
+
+
+def _png(image: npt.NDArray[np.uint8]) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(image.squeeze()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `wrk` saw, and the processor seconds that it took itself."""
+
+    requests: int
+    seconds: float
+    failed: int
+    ms_median: float
+    ms_p99: float
+    generator_seconds: float
+
+
+def flood(url: str, path: str, bodies: Sequence[Body], seconds: int) -> Loaded:
+    """Requests over so many connections, each sent when the one before is answered; bodies are of one type."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.lua"
+        script.write_text(SCRIPT)
+        for number, each in enumerate(bodies, 1):
+            (Path(folder) / str(number)).write_bytes(each.content)
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "60s", "-s", str(script), url]
+        arguments = [folder, str(len(bodies)), path, bodies[0].media_type]
+        before = times()
+        done = subprocess.run([*command, "--", *arguments], capture_output=True, text=True, check=True)
+        after = times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return Loaded(**json.loads(done.stderr.splitlines()[-1]), generator_seconds=used)
+
+
+@dataclass
+class Clients:
+    """Threads that ask on connections that are kept, at a steady pace or one request after the other.
+
+    `each` is between two requests of one client, in seconds; a late one still counts from when it was due. They end
+    with the context, or when `stop` is set.
+    """
+
+    url: str
+    path: str
+    bodies: Sequence[Body]
+    count: int
+    each: float
+    stop: threading.Event = field(default_factory=threading.Event)
+    # Of every answer its body's place, its status, its bytes and the seconds that it took.
+    answers: list[tuple[int, int, bytes, float]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Clients:
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(self.count)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, place: int) -> None:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        due = time.perf_counter() + place * self.each / self.count
+        while not self.stop.wait(max(0.0, due - time.perf_counter())):
+            begun = due if self.each else time.perf_counter()
+            number = place % len(self.bodies)
+            sent = self.bodies[number]
+            try:
+                connection.request("POST", self.path, sent.content, {"Content-Type": sent.media_type})
+                response = connection.getresponse()
+                content = response.read()
+                self.answers.append((number, response.status, content, time.perf_counter() - begun))
+                if response.status == 503:
+                    self.stop.wait(PAUSE)
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self.errors.append(repr(error))
+            place, due = place + self.count, due + self.each
+        connection.close()
+
+    def milliseconds(self, share: float) -> float:
+        """A quantile of the time of those that were answered."""
+        return 1000 * float(np.quantile([seconds for _, status, _, seconds in self.answers if status == 200], share))
+
+    def others(self) -> int:
+        """How many were not answered with 200."""
+        return len(self.errors) + sum(status != 200 for _, status, _, _ in self.answers)
+
+
+@contextmanager
+def watched(url: str) -> Iterator[list[float]]:
+    """Milliseconds that `/livez` takes meanwhile, asked twenty times a second."""
+    found: list[float] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        while not stop.wait(0.05):
+            begun = time.perf_counter()
+            connection.request("GET", "/livez")
+            connection.getresponse().read()
+            found.append(1000 * (time.perf_counter() - begun))
+        connection.close()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
