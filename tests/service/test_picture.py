@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
-from service.picture import decode, decode_all
+from service.picture import QUICK_BYTES, decode, decode_all, quick
 from service.settings import Settings
 
 GREY = InputShape(height=4, width=4, channels=1)
@@ -185,3 +185,13 @@ def test_a_huge_png_is_refused_before_anything_is_decoded(monkeypatch: pytest.Mo
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
     with pytest.raises(TooLargeError, match="2000 x 2000"):
         decode(data, GREY, 1_000_000)
+
+
+def test_what_is_quick() -> None:
+    """One small PNG; nothing that is large in bytes or in pixels, that is several, or that only begins like one."""
+    small, wide = encode(Image.new("RGB", (64, 64))), encode(Image.new("L", (2_000, 2_000)))
+    assert quick([small])
+    assert len(wide) < QUICK_BYTES * 2
+    for other in ([small, small], [wide[:QUICK_BYTES]], [encode(Image.new("L", (4, 4)), "JPEG")], [small[:20]], [b""]):
+        assert not quick(other)
+    assert not quick([small + bytes(QUICK_BYTES)])

@@ -216,6 +216,24 @@ def test_a_small_request_overtakes_a_large_one(engine: Engine, images: np.ndarra
     scheduler.close()
 
 
+def test_the_largest_request_starves_nobody(engine: Engine, images: np.ndarray) -> None:
+    """A small one waits for what is being computed, and for no other of the large one's many turns."""
+    slow = Slow(engine, 0.005)
+    scheduler = Scheduler(1)
+    large = job(slow, images, 64)  # type: ignore[arg-type]
+    scheduler.submit(large)
+    time.sleep(0.1)
+    for _ in range(3):
+        small, before = job(slow, images[:1], 4), slow.runs  # type: ignore[arg-type]
+        scheduler.submit(small)
+        small.future.result(SECONDS)
+        # Packs have two draws: 16 of the turn in progress, and its own.
+        assert slow.runs - before <= 16 // 2 + 4 // 2 + 1
+    assert not large.future.done()
+    large.future.cancel()
+    scheduler.close()
+
+
 def test_levels_share_alike(engine: Engine, images: np.ndarray) -> None:
     """A level with a crowd of requests leaves half of the time to one with a few."""
     crowd, few = Slow(engine, 0.004), Slow(engine, 0.004)
