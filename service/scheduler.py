@@ -5,17 +5,20 @@ first that came, where a request counts as come later by twice the time that it 
 stand at the same draw, and those of others that stand there too, are a batch. The thread computes what their draws
 share, with the others' help where they have nothing to do, offers the packs of their next draws to the other threads,
 and takes part. Whoever finishes last looks which images are answered; the others queue again. So a lone request waits
-for nobody, a large one lets others pass after each short turn, and an image has the same draws in whatever company.
+for nobody, a large one lets others pass after each pack, and an image has the same draws in whatever company.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from time import monotonic, perf_counter
 
 import numpy as np
@@ -35,12 +38,14 @@ TURN_SECONDS = 0.005
 class Lane:
     """Requests that wait for one engine, each with its images by the draw they stand at.
 
-    It had `served` seconds, and has `batches` now; `threads` compute one.
+    It had `served` seconds, and has `batches` now; `threads` compute one. `packs` of these that nobody has begun are a
+    heap, by whose turn it is and as they came.
     """
 
     engine: Engine
     threads: int
     waiting: dict[Job, dict[int, deque[Image]]] = field(default_factory=dict)
+    packs: list[tuple[float, int, Batch, int]] = field(default_factory=list)
     served: float = 0.0
     batches: int = 0
 
@@ -71,12 +76,24 @@ class Lane:
         return taken
 
     def _part(self, job: Job, queue: deque[Image], most: int) -> list[Image]:
-        """What one job may have computed in its turn, which it is charged for."""
-        seconds = self.engine.pace * (queue[0].until - queue[0].drawn) / self.threads
-        count = min(len(queue), most, max(1, int(TURN_SECONDS / seconds)) if seconds else most)
+        """What one job may have computed in its turn."""
+        seconds = self._seconds(queue[0])
+        few = max(1, int(TURN_SECONDS / seconds)) if seconds else most
         job.started = job.started or monotonic()
-        job.had += count * seconds
-        return [queue.popleft() for _ in range(count)]
+        return [queue.popleft() for _ in range(min(few, most, len(queue)))]
+
+    def charge(self, images: list[Image]) -> None:
+        """Note what a batch takes of the time of those whose images are in it."""
+        for image in images:
+            image.job.had += self._seconds(image)
+
+    def _seconds(self, image: Image) -> float:
+        return self.engine.pace * (image.until - image.drawn) / self.threads
+
+    @property
+    def turn(self) -> float:
+        """That of the job that is next; infinite where there is none."""
+        return min((job.turn for job in self.waiting), default=math.inf)
 
 
 @dataclass(eq=False)
@@ -97,7 +114,7 @@ class Scheduler:
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self._lanes: dict[Engine, Lane] = {}
-        self._tasks: deque[Task] = deque()
+        self._count = count()
         self._wake = threading.Condition()
         self._running = 0
         self._closing = False
@@ -136,14 +153,18 @@ class Scheduler:
                     self._running -= 1
 
     def _next(self) -> Task | None:
-        if self._tasks:
-            return self._tasks.popleft()
         for lane in sorted(self._lanes.values(), key=lambda lane: lane.served):
-            images = lane.take()
+            # What was begun goes on, unless somebody came whose turn is before.
+            images = [] if lane.packs and lane.packs[0][0] <= lane.turn else lane.take()
             if images:
                 lane.batches += 1
-                alone = not self._running and not any(other.waiting for other in self._lanes.values())
-                return partial(self._begin, lane, images, alone)
+                turn = images[0].job.turn
+                lane.charge(images)
+                alone = not self._running and not any(other.waiting or other.packs for other in self._lanes.values())
+                return partial(self._begin, lane, turn, images, alone)
+            if lane.packs:
+                _, _, batch, pack = heappop(lane.packs)
+                return partial(self._run, batch, pack)
             self._drop_idle(lane)
         return None
 
@@ -157,7 +178,7 @@ class Scheduler:
         lane.put(images)
         self._wake.notify()
 
-    def _begin(self, lane: Lane, images: list[Image], alone: bool) -> None:
+    def _begin(self, lane: Lane, turn: float, images: list[Image], alone: bool) -> None:
         begun = perf_counter()
         try:
             features = self._features(lane.engine, images, alone)
@@ -168,7 +189,8 @@ class Scheduler:
         batch = Batch(lane, images, range(drawn // size, end), features)
         with self._wake:
             lane.served += perf_counter() - begun
-            self._tasks.extend(partial(self._run, batch, pack) for pack in batch.packs[1:])
+            for pack in batch.packs[1:]:
+                heappush(lane.packs, (turn, next(self._count), batch, pack))
             self._wake.notify(len(batch.packs) - 1)
         return self._run(batch, batch.packs[0])
 

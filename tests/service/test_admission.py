@@ -60,7 +60,7 @@ def test_the_wait_is_bounded() -> None:
     """By what all may wait, and by the request's own deadline; it says when the queue will be done."""
     admission = Admission(1000, 4.0, degrade=False)
     with admission.admit(1, 2.5):
-        with pytest.raises(OverloadedError) as refused, admission.admit(1, 2.0):
+        with pytest.raises(OverloadedError) as refused, admission.admit(1, 2.1):
             pass
         assert refused.value.retry_after == 3
         with pytest.raises(OverloadedError), admission.admit(1, 1.0, deadline=1.9):

@@ -217,7 +217,7 @@ def test_a_small_request_overtakes_a_large_one(engine: Engine, images: np.ndarra
 
 
 def test_the_largest_request_starves_nobody(engine: Engine, images: np.ndarray) -> None:
-    """A small one waits for what is being computed, and for no other of the large one's many turns."""
+    """A small one waits for the pack that is being computed, and for no other of the large one's many."""
     slow = Slow(engine, 0.005)
     scheduler = Scheduler(1)
     large = job(slow, images, 64)  # type: ignore[arg-type]
@@ -227,8 +227,8 @@ def test_the_largest_request_starves_nobody(engine: Engine, images: np.ndarray) 
         small, before = job(slow, images[:1], 4), slow.runs  # type: ignore[arg-type]
         scheduler.submit(small)
         small.future.result(SECONDS)
-        # Packs have two draws: 16 of the turn in progress, and its own.
-        assert slow.runs - before <= 16 // 2 + 4 // 2 + 1
+        # Its own packs have two draws each; one more may have begun before this thread is told of the end.
+        assert slow.runs - before <= 1 + 4 // 2 + 1
     assert not large.future.done()
     large.future.cancel()
     scheduler.close()
