@@ -74,7 +74,7 @@ def _png(image: npt.NDArray[np.uint8]) -> bytes:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `wrk` saw, and the processor seconds that it took itself."""
+    """What a generator of load saw, and the processor seconds that it took itself."""
 
     requests: int
     seconds: float
@@ -85,7 +85,10 @@ class Loaded:
 
 
 def flood(url: str, path: str, bodies: Sequence[Body], seconds: int) -> Loaded:
-    """Requests over so many connections, each sent when the one before is answered; bodies are of one type."""
+    """Requests from `wrk` over so many connections, each sent when the one before is answered; bodies of one type.
+
+    What is on its way at the end does not count, which is little where requests are short.
+    """
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.lua"
         script.write_text(SCRIPT)
@@ -156,6 +159,21 @@ class Clients:
     def others(self) -> int:
         """How many were not answered with 200."""
         return len(self.errors) + sum(status != 200 for _, status, _, _ in self.answers)
+
+
+def ask(url: str, path: str, bodies: Sequence[Body], seconds: int) -> Loaded:
+    """The same from threads, for requests that take long: what is on its way at the end is waited for, and counts."""
+    begun, used = time.perf_counter(), time.process_time()
+    with Clients(url, path, bodies, CONNECTIONS, 0.0) as clients:
+        time.sleep(seconds)
+    return Loaded(
+        requests=len(clients.answers),
+        seconds=time.perf_counter() - begun,
+        failed=clients.others(),
+        ms_median=clients.milliseconds(0.5),
+        ms_p99=clients.milliseconds(0.99),
+        generator_seconds=time.process_time() - used,
+    )
 
 
 @contextmanager

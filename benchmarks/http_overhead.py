@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.http_load import CONNECTIONS, Loaded, body, flood, watched
+from benchmarks.http_load import CONNECTIONS, Loaded, ask, body, flood, watched
 from benchmarks.overload import Service
 from service.answer import Prediction, prediction
 from service.artifact import FloatArray
@@ -47,11 +47,12 @@ def _row(url: str, catalog: Catalog, planned: Plan, images_NHWC: Pixels, count: 
     level = planned.served.level.name
     bodies = [body(images_NHWC[at : at + count]) for at in range(0, len(images_NHWC), count)]
     alone, loaded, live = list[float](), list[Loaded](), list[float]()
-    flood(url, f"/predict?level={level}", bodies, 1)  # builds what is not there yet
+    load = flood if count == 1 else ask
+    load(url, f"/predict?level={level}", bodies, 1)  # builds what is not there yet
     for _ in range(ROUNDS):
         alone.append(InProcess(catalog, planned, images_NHWC, count).run(seconds))
         with watched(url) as found:
-            loaded.append(flood(url, f"/predict?level={level}", bodies, seconds))
+            loaded.append(load(url, f"/predict?level={level}", bodies, seconds))
         live += found
     rates = [each.requests * count / each.seconds for each in loaded]
     return {
