@@ -86,8 +86,8 @@ class Prediction(BaseModel):
     decision: Decision
     reason: Reason | None = Field(
         None,
-        description="Why it abstains: out_of_distribution where its strangeness is above the level's threshold,"
-        " whatever its entropy; else uncertain where its entropy is above the level's other threshold.",
+        description="Why it abstains: uncertain where its entropy is above the level's threshold, out_of_distribution"
+        " where its strangeness is above its own. Where both are, an energy wins, and any other score does not.",
     )
     strangeness: StrangenessScore | None = Field(None, description="Null where the level was given no such score.")
     monte_carlo: Sampling
@@ -177,14 +177,14 @@ class Decided(NamedTuple):
 def decide(summary: Predictive, calibration: Calibration) -> Decided:
     """What to do with an answer.
 
-    What is out of distribution is called so, uncertain or not: entropies are of classes that it may not belong to.
+    What is out of distribution by its energy is called so, uncertain or not: entropies are of classes that it may not
+    belong to. Other scores are themselves of these classes, so that there what is uncertain is called uncertain.
     """
     strange = _strangeness(summary, calibration.out_of_distribution)
-    if strange is not None and strange.value > strange.above:
+    uncertain = not summary.total <= calibration.abstain_above  # as is what is not a number
+    if strange is not None and strange.value > strange.above and (strange.score == "energy" or not uncertain):
         return Decided("abstain", "out_of_distribution", strange)
-    if summary.total <= calibration.abstain_above:
-        return Decided("accept", None, strange)
-    return Decided("abstain", "uncertain", strange)
+    return Decided("abstain", "uncertain", strange) if uncertain else Decided("accept", None, strange)
 
 
 def _strangeness(summary: Predictive, rule: Strangeness | None) -> StrangenessScore | None:

@@ -7,7 +7,7 @@ Of n draws of an image, p_s is the s-th draw's prediction and p̄ their mean. Th
     strangeness   score − threshold, where the level has one; each draw's part is as `service.strangeness` gives it
 
 An answer is settled when each margin is further from zero than its mean is uncertain at 99 % (Student's t), and the
-standard error of the top probability is within the tolerance. What is out of distribution is called so, uncertain or
+standard error of the top probability is within the tolerance. What is out of distribution is abstained on, uncertain or
 not, so that its second margin is not asked. Draws come in antithetic pairs, so that the means of pairs spread less than
 single draws do, but are half as many: the better of the two bounds holds.
 

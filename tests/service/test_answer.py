@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
-from model_store.manifest import Calibration, Strangeness
+from model_store.manifest import Calibration, Score, Strangeness
 from service.answer import Decided, StrangenessScore, decide
 from service.uncertainty import predictive
 
@@ -24,11 +25,19 @@ def decided(logits: list[float], abstain_above: float, strange: Strangeness | No
 
 
 def test_two_thresholds() -> None:
-    """Either is enough to abstain; what is out of distribution is called so, uncertain or not."""
+    """Either is enough to abstain; what is out of distribution by its energy is called so, uncertain or not."""
     assert decided(STRONG, 1.2)[:2] == ("accept", None)
     assert decided(STRONG, 1.0)[:2] == ("abstain", "uncertain")
     assert decided(FAINT, 1.2)[:2] == ("abstain", "out_of_distribution")
     assert decided(FAINT, 1.0)[:2] == ("abstain", "out_of_distribution")
+
+
+@pytest.mark.parametrize("score", ["entropy", "one_minus_confidence", "mutual_information"])
+def test_scores_of_the_same_classes(score: Score) -> None:
+    """What is uncertain anyway is called uncertain, and strange only where it is not."""
+    strange = Strangeness(score=score, above=-1.0)
+    assert decided(STRONG, 1.0, strange)[:2] == ("abstain", "uncertain")
+    assert decided(STRONG, 1.2, strange)[:2] == ("abstain", "out_of_distribution")
 
 
 def test_the_threshold_may_be_reached() -> None:
