@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import subprocess
 import tempfile
 import threading
@@ -153,8 +154,9 @@ class Clients:
         connection.close()
 
     def milliseconds(self, share: float) -> float:
-        """A quantile of the time of those that were answered."""
-        return 1000 * float(np.quantile([seconds for _, status, _, seconds in self.answers if status == 200], share))
+        """A quantile of the time of those that were answered; infinite where none was."""
+        answered = [seconds for _, status, _, seconds in self.answers if status == 200]
+        return 1000 * float(np.quantile(answered or [math.inf], share))
 
     def others(self) -> int:
         """How many were not answered with 200."""

@@ -18,7 +18,7 @@ from service.settlement import BLOCKS, Settlement
 # Draws between which others have their turn, and a deadline or a client that left is noticed.
 MOST_AT_ONCE = 16
 # A job counts as come later by so many times the seconds that it already had.
-YIELD = 2.0
+YIELD = 4.0
 Stop = Literal["samples", "settled", "deadline"]
 # Makes what a job is for out of one image's logits float32 [S, K] and why drawing stopped.
 Conclude = Callable[[FloatArray, Stop], object]

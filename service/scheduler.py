@@ -1,8 +1,8 @@
 """Which images are computed when: a few threads, a queue for each level, batches that form while the threads are busy.
 
 A thread that is free takes the level that has had the least time, and of its requests the one whose turn it is: the
-first that came, where a request counts as come later by twice the time that it already had. Some of its images that
-stand at the same draw, and those of others that stand there too, are a batch. The thread computes what their draws
+first that came, where a request counts as come later by four times the time that it already had. Some of its images
+that stand at the same draw, and those of others that stand there too, are a batch. The thread computes what their draws
 share, with the others' help where they have nothing to do, offers the packs of their next draws to the other threads,
 and takes part. Whoever finishes last looks which images are answered; the others queue again. So a lone request waits
 for nobody, a large one lets others pass after each pack, and an image has the same draws in whatever company.
