@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from service.account import account_of
 from service.admission import Admission
 from service.artifact import FloatArray
+from service.engine import Engine
 from service.job import Conclude, Job, Stop
 from service.plan import Plan
 from service.rate import RateLimiter, client_of
@@ -51,8 +52,8 @@ async def passage(
         limiter.spend(client_of(request), images.count)
         latest = None if deadline is None else time.monotonic() + deadline
 
-        def prepare() -> Job:
-            engine = planned.served.engine(planned.samples)
+        def prepare(engine: Engine | None) -> Job:
+            engine = engine or planned.served.engine(planned.samples)
             with account.stage("decode"):
                 images_NHWC = images.decode()
             return Job(engine, images_NHWC, planned.samples, concluded, planned.settlement, latest)
@@ -62,11 +63,12 @@ async def passage(
                 planned.served.learn(len(logits_SK))
             return conclude(logits_SK, stop)
 
-        if images.quick and planned.served.ready(planned.samples):
-            job = prepare()
+        engine = planned.served.engine_at_once(planned.samples) if images.quick else None
+        if engine is not None:
+            job = prepare(engine)
         else:
             # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
-            job = await anyio.to_thread.run_sync(prepare, limiter=request.app.state.computing)
+            job = await anyio.to_thread.run_sync(prepare, None, limiter=request.app.state.computing)
         await _computed(request.app.state.catalog.scheduler, job, request)
     account.answered(job, [each.verdict for each in job.future.result()])
     planned.served.latency.record(job.inference)

@@ -57,19 +57,20 @@ class ServedLevel:
         """
         seconds = 0.0
         with self._building:
-            if self._engine is None:
+            engine = self._engine  # which may be let go of at any time
+            if engine is None:
                 begun = perf_counter()
                 try:
                     artifact = self._catalog.artifact(self.manifest, self.level)
                     key = draw_key(self.manifest.version, self.level.name)
-                    self._engine = arrange(artifact, key, self._catalog.builders, self._catalog.num_workers)
+                    engine = arrange(artifact, key, self._catalog.builders, self._catalog.num_workers)
                 except (StoreError, ArtifactError) as error:
                     log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
                     what = f"level {self.level.name} of {self.manifest.model} {self.manifest.version}"
                     raise refused(what, str(error)) from error
-                self._engine.batches = self.record.batches
+                engine.batches = self.record.batches
+                self._engine = engine
                 seconds = perf_counter() - begun
-            engine = self._engine
         self._built(seconds + engine.prepare(draws))
         self._catalog.memory.use(self, engine.bank.nbytes, self._drop)
         return engine
@@ -80,8 +81,16 @@ class ServedLevel:
         engine = self._engine
         return 0 if engine is None else engine.bank.nbytes
 
+    def engine_at_once(self, draws: int) -> Engine | None:
+        """What `engine` gives, where that has nothing to build; else None. It never waits."""
+        engine = self._engine
+        if engine is None or not engine.prepared(draws):
+            return None
+        self._catalog.memory.use(self, engine.bank.nbytes, self._drop)
+        return engine
+
     def ready(self, draws: int) -> bool:
-        """Whether `engine` would give one at once."""
+        """Whether there is nothing to build for so many draws."""
         engine = self._engine
         return engine is not None and engine.prepared(draws)
 
@@ -143,8 +152,7 @@ class ServedLevel:
                 self.builds, self.build_seconds = self.builds + 1, self.build_seconds + seconds
 
     def _drop(self) -> None:
-        with self._building:
-            self._engine = None
+        self._engine = None
 
 
 def draw_key(version: str, level: str) -> str:

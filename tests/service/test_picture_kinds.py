@@ -63,7 +63,7 @@ def seen(samples_HWC: np.ndarray, colour: int, depth: int) -> np.ndarray:
     return np.broadcast_to(scaled, (8, 8, 3))
 
 
-def check(data: bytes, expected_HWC: np.ndarray, tolerance: float = 1.01, **options: Any) -> None:
+def assert_seen(data: bytes, expected_HWC: np.ndarray, tolerance: float = 1.01, **options: Any) -> None:
     found = decode(data, SHAPE, 10_000, **options).astype(float)
     assert abs(found - expected_HWC).max() <= tolerance
 
@@ -77,7 +77,7 @@ def check(data: bytes, expected_HWC: np.ndarray, tolerance: float = 1.01, **opti
 def test_png_of_every_kind(colour: int, depth: int, interlaced: bool) -> None:
     pixels = samples(colour, depth)
     # Of sixteen bits, the upper eight of both grey and alpha make up to one level each.
-    check(png(pixels, colour, depth, interlaced=interlaced), seen(pixels, colour, depth), 2.02)
+    assert_seen(png(pixels, colour, depth, interlaced=interlaced), seen(pixels, colour, depth), 2.02)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
@@ -89,7 +89,7 @@ def test_png_palette(depth: int, transparent: bool) -> None:
     alphas = GENERATOR.integers(0, 256, 2**depth, dtype=np.uint8) if transparent else np.full(2**depth, 255, np.uint8)
     chunks = [chunk(b"PLTE", colours.tobytes())] + [chunk(b"tRNS", alphas.tobytes())] * transparent
     looked_up = np.concatenate([colours, alphas[:, None]], 1)[pixels[..., 0]]
-    check(png(pixels, PALETTE, depth, *chunks), seen(looked_up, RGB_ALPHA, 8))
+    assert_seen(png(pixels, PALETTE, depth, *chunks), seen(looked_up, RGB_ALPHA, 8))
 
 
 @pytest.mark.parametrize(("colour", "depth"), [(GREY, 1), (GREY, 4), (GREY, 8), (GREY, 16), (RGB, 8), (RGB, 16)])
@@ -99,7 +99,7 @@ def test_png_transparent_colour(colour: int, depth: int) -> None:
     key = pixels[3, 3]
     expected = seen(pixels, colour, depth).copy()
     expected[(pixels == key).all(-1)] = 255
-    check(png(pixels, colour, depth, chunk(b"tRNS", key.astype(">u2").tobytes())), expected)
+    assert_seen(png(pixels, colour, depth, chunk(b"tRNS", key.astype(">u2").tobytes())), expected)
 
 
 def test_transparent_colours_do_not_bleed() -> None:
@@ -107,8 +107,8 @@ def test_transparent_colours_do_not_bleed() -> None:
     grey = np.zeros((64, 64, 1), int)
     grey[:, ::2] = 90  # hidden
     expected = np.full((8, 8, 3), 127.5)  # black and white by halves
-    check(png(grey, GREY, 8, chunk(b"tRNS", struct.pack(">H", 90))), expected, 12)
-    check(png(grey, PALETTE, 8, chunk(b"PLTE", bytes(3 * 90) + b"\xff\0\0"), chunk(b"tRNS", b"\xff" * 90 + b"\0")),
+    assert_seen(png(grey, GREY, 8, chunk(b"tRNS", struct.pack(">H", 90))), expected, 12)
+    assert_seen(png(grey, PALETTE, 8, chunk(b"PLTE", bytes(3 * 90) + b"\xff\0\0"), chunk(b"tRNS", b"\xff" * 90 + b"\0")),
           expected, 12)  # fmt: skip
 
 
@@ -123,8 +123,8 @@ def test_cmyk_jpeg_as_adobe_writes_it() -> None:
     """Adobe's marker and inverted values, which Pillow writes too: full magenta and yellow are red."""
     data = encode(Image.new("CMYK", (8, 8), RED_CMYK), "JPEG", quality=100, subsampling=0)
     assert b"Adobe" in data
-    check(data, flat((255, 0, 0)), 3)
-    check(encode(Image.new("CMYK", (8, 8), (0, 0, 0, 128)), "JPEG"), flat((127, 127, 127)), 3)
+    assert_seen(data, flat((255, 0, 0)), 3)
+    assert_seen(encode(Image.new("CMYK", (8, 8), (0, 0, 0, 128)), "JPEG"), flat((127, 127, 127)), 3)
 
 
 def test_ycck_jpeg() -> None:
@@ -137,7 +137,7 @@ def test_ycck_jpeg() -> None:
     marker = data.index(b"Adobe")
     assert data[marker + 11] == 0
     data[marker + 11] = 2
-    check(bytes(data), flat((255, 0, 0)), 4)
+    assert_seen(bytes(data), flat((255, 0, 0)), 4)
 
 
 def frames(kind: str) -> bytes:
@@ -149,7 +149,7 @@ def frames(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_first_frame_of_an_animation(kind: str) -> None:
-    check(frames(kind), flat((255, 0, 0)))
+    assert_seen(frames(kind), flat((255, 0, 0)))
 
 
 def test_tiff_is_read_where_it_is_switched_on() -> None:
@@ -158,12 +158,12 @@ def test_tiff_is_read_where_it_is_switched_on() -> None:
     data = encode(Image.fromarray(upright), "TIFF", save_all=True, append_images=[Image.new("RGB", (8, 8))])
     with pytest.raises(MediaTypeError):
         decode(data, SHAPE, 10_000)
-    check(data, upright, formats=WITH_TIFF)
+    assert_seen(data, upright, formats=WITH_TIFF)
     turned = encode(Image.fromarray(np.rot90(upright)), "TIFF", tiffinfo={274: 6})
-    check(turned, upright, formats=WITH_TIFF)
-    check(encode(Image.new("CMYK", (8, 8), RED_CMYK), "TIFF"), flat((255, 0, 0)), formats=WITH_TIFF)
+    assert_seen(turned, upright, formats=WITH_TIFF)
+    assert_seen(encode(Image.new("CMYK", (8, 8), RED_CMYK), "TIFF"), flat((255, 0, 0)), formats=WITH_TIFF)
     deep = GENERATOR.integers(0, 2**16, (8, 8), dtype=np.uint16)
-    check(encode(Image.fromarray(deep), "TIFF"), deep[..., None] / 257, formats=WITH_TIFF)
+    assert_seen(encode(Image.fromarray(deep), "TIFF"), deep[..., None] / 257, formats=WITH_TIFF)
     for array in (deep.astype(np.int32), deep.astype(np.float32)):
         with pytest.raises(UndecodableError):
             decode(encode(Image.fromarray(array), "TIFF"), SHAPE, 10_000, formats=WITH_TIFF)
@@ -195,12 +195,12 @@ def test_orientation_of_photographs(kind: str) -> None:
 def test_bitmaps() -> None:
     """Of 1, 8, 24 and 32 bits, of which eight mean nothing."""
     colour = GENERATOR.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    check(encode(Image.fromarray(colour), "BMP"), colour)
-    check(encode(Image.fromarray(colour[..., 0]), "BMP"), colour[..., :1])
+    assert_seen(encode(Image.fromarray(colour), "BMP"), colour)
+    assert_seen(encode(Image.fromarray(colour[..., 0]), "BMP"), colour[..., :1])
     black = colour[..., 0] < 128
-    check(encode(Image.fromarray(~black), "BMP"), np.where(black[..., None], 0, 255))
+    assert_seen(encode(Image.fromarray(~black), "BMP"), np.where(black[..., None], 0, 255))
     padded = np.concatenate([colour, np.full((8, 8, 1), 51, np.uint8)], -1)
-    check(encode(Image.fromarray(padded), "BMP"), colour)
+    assert_seen(encode(Image.fromarray(padded), "BMP"), colour)
 
 
 def gif(at: tuple[int, int], size: tuple[int, int], transparent: int | None) -> bytes:
@@ -217,9 +217,9 @@ def gif(at: tuple[int, int], size: tuple[int, int], transparent: int | None) -> 
 
 def test_gif_transparency() -> None:
     """A transparent colour is white; what the first frame leaves out is the background's, where that is seen."""
-    check(gif((0, 0), (8, 8), None), flat((255, 0, 0)))
-    check(gif((0, 0), (8, 8), 1), flat((255, 255, 255)))
+    assert_seen(gif((0, 0), (8, 8), None), flat((255, 0, 0)))
+    assert_seen(gif((0, 0), (8, 8), 1), flat((255, 255, 255)))
     for transparent, around in ((0, (255, 255, 255)), (None, (0, 255, 0))):
         expected = flat(around).copy()
         expected[2:6, 4:8] = (255, 0, 0)
-        check(gif((4, 2), (4, 4), transparent), expected)
+        assert_seen(gif((4, 2), (4, 4), transparent), expected)
