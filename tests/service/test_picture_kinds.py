@@ -108,8 +108,8 @@ def test_transparent_colours_do_not_bleed() -> None:
     grey[:, ::2] = 90  # hidden
     expected = np.full((8, 8, 3), 127.5)  # black and white by halves
     assert_seen(png(grey, GREY, 8, chunk(b"tRNS", struct.pack(">H", 90))), expected, 12)
-    assert_seen(png(grey, PALETTE, 8, chunk(b"PLTE", bytes(3 * 90) + b"\xff\0\0"), chunk(b"tRNS", b"\xff" * 90 + b"\0")),
-          expected, 12)  # fmt: skip
+    chunks = chunk(b"PLTE", bytes(3 * 90) + b"\xff\0\0"), chunk(b"tRNS", b"\xff" * 90 + b"\0")
+    assert_seen(png(grey, PALETTE, 8, *chunks), expected, 12)
 
 
 def flat(colour: tuple[int, ...]) -> np.ndarray:
