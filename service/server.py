@@ -15,6 +15,8 @@ from service.protocol import LimitedProtocol
 from service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
+# Longer than clients and balancers keep an idle connection: who ends one must not be who a request is sent to.
+KEEP_ALIVE_SECONDS = 75
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -52,6 +54,7 @@ class Server:
             log_level="warning",
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             lifespan="on",
             proxy_headers=bool(settings.proxies),
             forwarded_allow_ips=list(settings.proxies),
