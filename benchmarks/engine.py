@@ -25,8 +25,9 @@ import onnx
 import torch
 import typer
 
+from model_store.location import default_location
 from model_store.manifest import Calibration, Manifest
-from model_store.store import Store, default_root
+from model_store.store import Store
 from pruning.subject import Subject
 from service.answer import Decision, Reason, decide
 from service.arrangement import arrange
@@ -64,7 +65,7 @@ def main(
     """Time every way to answer, measure how far adaptive answers are from those of many draws, and print the table."""
     if quick:
         rounds, images = 4, 40
-    opened = Store.open(store or default_root())
+    opened = Store.open(store or Path(default_location()))
     name = model or opened.models()[0]
     manifest = opened.manifest(name, opened.resolve(name))
     subject = Subject.of(Run(run), data_dir)

@@ -20,7 +20,7 @@ import typer
 from benchmarks.http_changes import publish, sigterm
 from benchmarks.http_company import company
 from benchmarks.http_overhead import overhead
-from model_store.store import default_root
+from model_store.location import default_location
 from training.data import load_dataset
 
 PARTS = ("overhead", "company", "publish", "sigterm")
@@ -38,7 +38,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
     """Measure, and print the tables."""
-    root = store or default_root()
+    root = store or Path(default_location())
     test = load_dataset(data, data_dir or Path("data"), seed=0, limit=None, image_size=None).test
     images_NHWC = np.ascontiguousarray(test.spread(IMAGES).pixels.numpy())
     figures: dict[str, Any] = json.loads(json_file.read_text()) if json_file and json_file.exists() else {}

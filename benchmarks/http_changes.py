@@ -40,7 +40,7 @@ DRAIN_SECONDS = "0.5"
 def publish(store: Path, images_NHWC: Pixels, count: int) -> dict[str, Any]:
     """Publish and promote so many versions, and compare every answer with what its version says to its image."""
     bodies = [body(image[None]) for image in images_NHWC]
-    with _copied(store) as opened, Service(opened.root, "--reload-seconds", "0.2") as service:
+    with _copied(store) as opened, Service(Path(opened.url), "--reload-seconds", "0.2") as service:
         model = opened.models()[0]
         first = opened.manifest(model, opened.resolve(model))
         memory = []

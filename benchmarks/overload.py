@@ -28,7 +28,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from model_store.store import default_root
+from model_store.location import default_location
 from training.data import load_dataset
 
 CLIENTS, TIMES = 8, 4
@@ -211,7 +211,7 @@ def main(
 ) -> None:
     """Measure both ways to meet overload, and print the table."""
     requests = bodies(data_dir or Path("data"), data, images, 40)
-    rows = asyncio.run(contest(store or default_root(), requests, seconds))
+    rows = asyncio.run(contest(store or Path(default_location()), requests, seconds))
     keys = list(rows[0])
     lines = ["| | " + " | ".join(str(row["overload"]) for row in rows) + " |", "|---|" + "--:|" * len(rows)]
     for key in keys[1:]:

@@ -17,8 +17,9 @@ from typing import Annotated
 
 import typer
 
+from model_store.location import ZOO
 from model_store.manifest import Level, Manifest
-from model_store.store import ZOO, Store
+from model_store.store import Store
 
 MODEL = "cifar10-resnet20"
 LEVELS = "weight/p80,weight/p90,weight/p95,channel/x4"

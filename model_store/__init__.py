@@ -3,8 +3,13 @@
     errors        the tree of everything that can go wrong here
     manifest      the one contract between who writes a version and who reads it
     version       names of versions: UTC time and content digest
-    store         models, versions and aliases on a file system; atomic publish
-    verification  checksums of every file before anyone uses it
+    objects       what a store lies on: named bytes, written whole or not at all
+    folder        a store in a folder
+    location      where a store is: a path or a URL
+    contents      what one listing tells of a model
+    aliases       aliases as a log of changes
+    store         models, versions and aliases; publishing, manifest last
+    verification  checksums of every file before anyone uses them
     collection    removing what a crash left behind
     graph         the operations of a level's file
     table         the pruning levels side by side, and the operations of one
@@ -13,6 +18,6 @@
 Layout, written by `store` alone:
 
     STORE/MODEL/VERSION/LEVEL/model.onnx
-    STORE/MODEL/VERSION/manifest.json      written last: a version exists when this does
-    STORE/MODEL/aliases.json               replaced atomically
+    STORE/MODEL/VERSION/manifest.json            written last: a version exists when this does
+    STORE/MODEL/aliases/ALIAS/TIME.VERSION.json  one for each change of an alias; the newest counts
 """

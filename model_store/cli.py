@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,8 @@ from rich.table import Column, Table
 from model_store.collection import collect
 from model_store.errors import StoreError
 from model_store.graph import read_graph
-from model_store.store import Store, default_root
+from model_store.location import default_location
+from model_store.store import Store
 from model_store.table import graph_table, levels_table
 
 app = typer.Typer(
@@ -25,12 +25,12 @@ app = typer.Typer(
 )
 
 StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder of the store.", show_default=True)
+    str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.", show_default=True)
 ]
 ReadOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--store", envvar="SLIMBAYES_STORE", help="Folder of the store; by default `store`, else the zoo inside."
+        "--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo inside."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -38,14 +38,14 @@ ModelArgument = Annotated[str, typer.Argument(help="Name of the model.")]
 VersionArgument = Annotated[
     str | None, typer.Argument(help="Version or alias; by default `production`, else the newest.", show_default=False)
 ]
-DEFAULT_STORE = Path("store")
+DEFAULT_STORE = "store"
 
 
 @app.command("list")
 def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
     """List every model, version and alias."""
     with _reporting():
-        opened = Store.open(store or default_root())
+        opened = Store.open(store or default_location())
         models = [(name, opened.versions(name), opened.aliases(name)) for name in opened.models()]
     if as_json:
         return _print_json(
@@ -69,7 +69,7 @@ def show(
 ) -> None:
     """Show one version: where it comes from, and its levels side by side."""
     with _reporting():
-        opened = Store.open(store or default_root())
+        opened = Store.open(store or default_location())
         manifest = opened.manifest(model, opened.resolve(model, version))
         if graph:
             nodes = read_graph(opened.read_level(manifest, level or manifest.default_level))
@@ -101,7 +101,7 @@ def verify(
 ) -> None:
     """Check every file against its checksum; exit status 1 if anything is not as published."""
     with _reporting():
-        opened = Store.open(store or default_root())
+        opened = Store.open(store or default_location())
         results = [
             {"model": name, "version": one, "problem": _problem(opened, name, one)}
             for name in ([model] if model else opened.models())

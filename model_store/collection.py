@@ -2,74 +2,58 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import time
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
-from model_store.errors import StoreError
-from model_store.store import MANIFEST, STAGING_PREFIX, Store, locked
-from model_store.version import is_model_name, is_version_name
+from model_store.aliases import FOLDER
+from model_store.contents import Contents
+from model_store.errors import ObjectError, StoreError
+from model_store.objects import UNFINISHED, Object
+from model_store.store import Store
+from model_store.version import is_version_name
 
-# A version folder without a manifest may be a copy under way; it counts as left behind after this many seconds.
-COPY_GRACE_SECONDS = 3600.0
+# What nobody has touched for as long is not being published or copied any more.
+GRACE = timedelta(hours=1)
 
 
-def collect(store: Store, *, dry_run: bool = False) -> list[str]:
-    """Remove abandoned staging folders and version folders that never got a manifest.
+def collect(store: Store, *, older_than: timedelta = GRACE, dry_run: bool = False) -> list[str]:
+    """Remove unfinished writes, and versions that never got a manifest, in which nothing has changed for `older_than`.
 
-    Returns what was (or, with `dry_run`, would be) removed, as paths relative to the store. Never touches a version,
-    nor the staging folder of a publisher that is still alive. Raises StoreError where something cannot be removed.
+    Returns what was (or, with `dry_run`, would be) removed: names of objects, or MODEL/VERSION. Never touches a
+    version. Raises StoreError where something cannot be removed.
     """
     removed = []
     try:
-        for model in sorted(entry for entry in store.root.iterdir() if is_model_name(entry.name) and entry.is_dir()):
-            with locked(model):  # meanwhile nobody begins to publish or sets an alias
-                for path in _left_behind(model):
-                    if not dry_run:
-                        _remove(path)
-                    removed.append(str(path.relative_to(store.root)))
-    except OSError as error:
-        raise StoreError(f"cannot clean up the store: {error.strerror}") from error
+        for model in store.names():
+            for name, objects in _left_behind(model, store.contents(model), datetime.now(UTC) - older_than):
+                if not dry_run and not _remove(store, model, name, objects):
+                    continue
+                removed.append(name)
+    except ObjectError as error:
+        raise StoreError(f"cannot clean up the store: {error}") from error
     return removed
 
 
-def _left_behind(model: Path) -> Iterator[Path]:
-    for entry in sorted(model.iterdir()):
-        if entry.name.startswith(STAGING_PREFIX):
-            if not _in_use(entry):
-                yield entry
-        elif is_version_name(entry.name) and not (entry / MANIFEST).exists() and _age(entry) > COPY_GRACE_SECONDS:
-            yield entry
+def _left_behind(model: str, contents: Contents, before: datetime) -> Iterator[tuple[str, list[Object]]]:
+    """Names and objects of what lies there for nothing, deepest first."""
+    groups = defaultdict[str, list[Object]](list)
+    for name, found in sorted(contents.objects.items()):
+        first, *rest = name.split("/")
+        if is_version_name(first) and first not in contents.versions:
+            groups[f"{model}/{first}"].append(found)
+        elif rest and rest[-1].startswith(UNFINISHED) and (first == FOLDER or is_version_name(first)):
+            groups[found.name].append(found)
+    for name, objects in groups.items():
+        if max(found.modified for found in objects) < before:
+            yield name, objects
 
 
-def _in_use(staging: Path) -> bool:
-    """Whether a living publisher holds the folder's lock, or renamed it into place just now."""
-    try:
-        descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return True
-    except NotADirectoryError:
-        return False  # new aliases, whose writer would hold the model's lock
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return not staging.exists()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _age(path: Path) -> float:
-    """Seconds since anything in the folder changed."""
-    newest = max((entry.lstat().st_mtime for entry in [path, *path.rglob("*")]), default=0.0)
-    return time.time() - newest
+def _remove(store: Store, model: str, name: str, objects: list[Object]) -> bool:
+    """Remove them, unless what they belong to was published just now."""
+    version = name.removeprefix(f"{model}/")
+    if is_version_name(version) and version in store.contents(model).versions:
+        return False
+    for found in objects:
+        store.objects.delete(found.name)
+    return True

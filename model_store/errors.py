@@ -7,7 +7,11 @@
     ├── InvalidNameError        a name that cannot be a model, level or alias
     ├── ManifestError           a manifest that cannot be read
     │   └── NewerSchemaError    written by a newer Slimbayes
-    └── VerificationError       a file is missing, altered or outside its folder
+    ├── VerificationError       a file is missing, altered or outside its folder
+    └── ObjectError             an object cannot be read or written
+        ├── ObjectNotFoundError     there is none of that name
+        ├── ObjectExistsError       there is one of that name
+        └── StoreAwayError          the store does not answer now; it may soon
 
 Messages name models, versions and levels, never paths, so that a service can pass them on;
 only StoreNotFoundError names the folder that the operator gave.
@@ -44,3 +48,19 @@ class NewerSchemaError(ManifestError):
 
 class VerificationError(StoreError):
     """A file of a version is missing, altered or outside its folder."""
+
+
+class ObjectError(StoreError):
+    """An object cannot be read or written; the message says why, in a few words."""
+
+
+class ObjectNotFoundError(ObjectError):
+    """There is no object of that name."""
+
+
+class ObjectExistsError(ObjectError):
+    """There is an object of that name already."""
+
+
+class StoreAwayError(ObjectError):
+    """The store does not answer now; it may soon."""

@@ -1,85 +1,94 @@
-"""Models, versions and aliases on a file system.
+"""Models, versions and aliases, on whatever keeps objects.
 
-A version is written into a staging folder, flushed to disk and renamed into place: it is there whole or not at all.
-The staging folder is locked while its publisher lives, so that collection can tell a crash from work in progress.
+A version's levels are written first and its manifest last, so it is there whole or not at all. Nothing is written over:
+the name of a version tells its content, and an alias is a log of changes (`model_store.aliases`).
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
-from model_store.errors import ManifestError, NotInStoreError, StoreError, StoreNotFoundError, VersionExistsError
-from model_store.manifest import Manifest, read_manifest
-from model_store.verification import check_bytes, read_inside
-from model_store.version import check_alias, check_model_name, is_model_name, is_version_name
+from model_store.aliases import Change, next_change, whoami
+from model_store.contents import MANIFEST, Contents
+from model_store.errors import (
+    ManifestError,
+    NotInStoreError,
+    ObjectError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreAwayError,
+    StoreError,
+    VerificationError,
+    VersionExistsError,
+)
+from model_store.location import objects_at
+from model_store.manifest import Level, Manifest, read_manifest
+from model_store.objects import Objects
+from model_store.verification import check_bytes
+from model_store.version import check_alias, check_model_name, is_model_name
 
-MANIFEST = "manifest.json"
-ALIASES = "aliases.json"
-STAGING_PREFIX = ".publish-"
-# Comes with the distribution, so that there is something to serve and to compare before anything was trained.
-ZOO = Path(__file__).parent / "zoo"
+# Far more than a manifest of a hundred levels has.
+MOST_MANIFEST_BYTES = 2**26
 
 
 class Store:
-    """The store in folder `root`; `Store.open` wants it to exist, `Store.create` makes it."""
+    """The store on `objects`; `Store.open` wants it to exist, `Store.create` makes it where that can be."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
 
     @classmethod
-    def open(cls, root: Path) -> Store:
+    def open(cls, location: str | os.PathLike[str]) -> Store:
         """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read."""
-        if not os.path.isdir(root):
-            raise StoreNotFoundError(
-                f"there is no store at {root}: expected a folder that `slimbayes prune` published to"
-            )
-        if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
-            raise StoreNotFoundError(f"the store at {root} cannot be read: check its permissions")
-        return cls(root)
+        objects = objects_at(location)
+        objects.check()
+        return cls(objects)
 
     @classmethod
-    def create(cls, root: Path) -> Store:
-        """Open the store in `root`, making the folder where it is missing."""
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make a store at {root}: {error.strerror}") from error
-        if not os.access(root, os.W_OK, effective_ids=True):
-            raise StoreError(f"cannot write to the store at {root}: check its permissions")
-        return cls.open(root)
+    def create(cls, location: str | os.PathLike[str]) -> Store:
+        """Open a store to publish to; a folder is made where it is missing."""
+        objects = objects_at(location)
+        objects.check(writable=True)
+        return cls(objects)
+
+    @property
+    def url(self) -> str:
+        """Where the store is."""
+        return self.objects.url
 
     # Reading
 
+    def names(self) -> list[str]:
+        """What may be a model by its name, sorted; some may have no version."""
+        with _saying("the store cannot be read"):
+            return [name for name in self.objects.folders() if is_model_name(name)]
+
     def models(self) -> list[str]:
         """Names of all models that have at least one version, sorted."""
-        try:
-            names = os.listdir(self.root)
-        except OSError as error:
-            raise StoreError(f"the store cannot be read: {error.strerror}") from error
-        return sorted(name for name in names if is_model_name(name) and self._version_names(name))
+        return [name for name in self.names() if self.contents(name).versions]
+
+    def contents(self, model: str) -> Contents:
+        """What one listing tells of a model, which may have nothing."""
+        with _saying(f"model {check_model_name(model)} cannot be read"):
+            return Contents.of(model, self.objects.walk(f"{model}/"))
 
     def versions(self, model: str) -> list[str]:
         """Names of a model's versions, oldest first; raise NotInStoreError for an unknown model."""
-        names = self._version_names(check_model_name(model))
-        if not names:
-            raise NotInStoreError(f"no model {model!r} in the store: it has {_listing(self.models())}")
-        return names
+        return self._known(model).versions
 
     def manifest(self, model: str, version: str) -> Manifest:
-        """The manifest of one version, which must describe the folder that it lies in."""
-        if version not in self.versions(model):
-            raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(self.versions(model))}")
+        """The manifest of one version, which must describe the place that it lies in."""
+        versions = self.versions(model)
+        if version not in versions:
+            raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(versions)}")
         try:
-            data = (self._folder(model, version) / MANIFEST).read_bytes()
-        except OSError as error:
-            raise ManifestError(f"the manifest of {model} {version} cannot be read: {error.strerror}") from error
+            data = self.objects.read(f"{model}/{version}/{MANIFEST}", MOST_MANIFEST_BYTES)
+        except StoreAwayError:
+            raise
+        except ObjectError as error:
+            raise ManifestError(f"the manifest of {model} {version} cannot be read: {error}") from error
         manifest = read_manifest(data)
         if (manifest.model, manifest.version) != (model, version):
             raise StoreError(f"the manifest of {model} {version} is that of {manifest.model} {manifest.version}")
@@ -93,7 +102,12 @@ class Store:
             raise NotInStoreError(
                 f"version {manifest.version} of {manifest.model} has no level {level!r}: it has {known}"
             )
-        data = read_inside(self._folder(manifest.model, manifest.version), entry)
+        try:
+            data = self.objects.read(_level_name(manifest, entry), entry.bytes + 1)
+        except StoreAwayError:
+            raise
+        except ObjectError as error:
+            raise VerificationError(f"the file of level {level} cannot be read: {error}") from error
         check_bytes(entry, data)
         return data
 
@@ -106,143 +120,150 @@ class Store:
 
     def aliases(self, model: str) -> dict[str, str]:
         """The aliases of a model: name to version."""
-        path = self.root / check_model_name(model) / ALIASES
-        try:
-            found = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise StoreError(f"the aliases of {model} are not JSON: {error}") from error
-        except OSError as error:
-            raise StoreError(f"the aliases of {model} cannot be read: {error.strerror}") from error
-        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise StoreError(f"the aliases of {model} must be an object of name to version")
-        return found
+        return self.contents(model).aliases
+
+    def history(self, model: str) -> list[Change]:
+        """Every change of the model's aliases, oldest first, with who made it and what the alias meant before."""
+        with _saying(f"the history of {model} cannot be read"):
+            return [self._told(model, change) for change in self._known(model).changes]
 
     def resolve(self, model: str, name: str | None = None) -> str:
         """The version that `name` means: a version, an alias, or by default `production` and else the newest."""
-        versions, aliases = self.versions(model), self.aliases(model)
-        if name is None:
-            return aliases.get("production", versions[-1])
-        version = aliases.get(name, name)
-        if version not in versions:
-            known = _listing(versions + sorted(aliases))
-            raise NotInStoreError(f"model {model} has no version or alias {name!r}: it has {known}")
-        return version
+        return _resolve(model, self._known(model), name)
 
     # Writing
 
     def publish(self, manifest: Manifest, files: Mapping[str, bytes]) -> None:
         """Publish one version: its manifest and the bytes of each level's file, by level name.
 
-        Raises VersionExistsError where the version is there already, VerificationError where a file is not what its
-        manifest says. Whatever happens, the store has the whole version or nothing of it.
+        Raises VersionExistsError where the version, or part of another by its name, is there already, VerificationError
+        where a file is not what its manifest says. Whatever happens, the store has the whole version or nothing of it;
+        published again after a failure, what is there already is not sent again.
         """
         if set(files) != {level.name for level in manifest.levels}:
             raise StoreError("publish needs exactly one file for each level of the manifest")
         for level in manifest.levels:
             check_bytes(level, files[level.name])
-        target = self._folder(manifest.model, manifest.version)
-        with self._staging(manifest.model) as staging:
+        contents = self.contents(manifest.model)
+        if manifest.version in contents.versions:
+            raise _exists(manifest)
+        with _saying(f"cannot publish {manifest.model}"):
             for level in manifest.levels:
-                path = staging / level.file
-                path.parent.mkdir()
-                _write_durably(path, files[level.name])
-                _flush_folder(path.parent)
-            _write_durably(staging / MANIFEST, manifest.to_json())
-            _flush_folder(staging)
+                self._put_level(manifest, level, files[level.name], contents)
             try:
-                staging.rename(target)
-            except OSError as error:
-                if target.exists():
-                    raise VersionExistsError(f"{manifest.model} {manifest.version} is in the store already") from error
-                raise StoreError(f"cannot publish {manifest.model}: {error.strerror}") from error
-            _flush_folder(target.parent)
-            _flush_folder(self.root)
+                self.objects.write(_manifest_name(manifest), manifest.to_json(), new=True)
+            except ObjectExistsError as error:
+                raise _exists(manifest) from error
 
-    def set_alias(self, model: str, alias: str, name: str) -> str:
-        """Point `alias` at the version that `name` (a version or another alias) means now, and return that version."""
+    def set_alias(self, model: str, alias: str, name: str, by: str | None = None) -> str:
+        """Point `alias` at the version that `name` (a version or another alias) means now, and return that version.
+
+        `by` says who does so, for the alias's history; by default this process's user.
+        """
         check_alias(alias)
-        folder = self.root / check_model_name(model)
-        self.versions(model)
-        staged = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}.json"
-        try:
-            with locked(folder):
-                version = self.resolve(model, name)
-                aliases = self.aliases(model) | {alias: version}
-                try:
-                    _write_durably(staged, json.dumps(aliases, indent=2, sort_keys=True).encode() + b"\n")
-                    staged.replace(folder / ALIASES)
-                finally:
-                    staged.unlink(missing_ok=True)
-                _flush_folder(folder)
-        except OSError as error:
-            raise StoreError(f"cannot set alias {alias} of {model}: {error.strerror}") from error
+        contents = self._known(model)
+        version = _resolve(model, contents, name)
+        self._change(model, alias, version, contents, by)
         return version
 
-    # Layout
+    def remove_alias(self, model: str, alias: str, by: str | None = None) -> None:
+        """Take an alias away; raise NotInStoreError where there is none of that name."""
+        check_alias(alias)
+        contents = self._known(model)
+        if alias not in contents.aliases:
+            raise NotInStoreError(f"model {model} has no alias {alias!r}: it has {_listing(sorted(contents.aliases))}")
+        self._change(model, alias, None, contents, by)
 
-    def _folder(self, model: str, version: str) -> Path:
-        return self.root / model / version
+    def delete(self, model: str, version: str) -> None:
+        """Remove a version; raise StoreError where an alias means it.
 
-    def _version_names(self, model: str) -> list[str]:
+        Its manifest goes first: whatever happens after, the version is gone.
+        """
+        contents = self._known(model)
+        if version not in contents.versions:
+            raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(contents.versions)}")
+        if named := [alias for alias, target in contents.aliases.items() if target == version]:
+            raise StoreError(f"{model} {version} is {_listing(named)}: promote another version first")
+        with _saying(f"cannot delete {model} {version}"):
+            self.objects.delete(f"{model}/{version}/{MANIFEST}")
+            for found in contents.of_version(version):
+                self.objects.delete(found.name)
+
+    def _change(self, model: str, alias: str, version: str | None, contents: Contents, by: str | None) -> None:
+        before = contents.aliases.get(alias)
+        change = next_change(alias, version, contents.changes, before, whoami() if by is None else by)
+        with _saying(f"cannot set alias {alias} of {model}"):
+            self.objects.write(f"{model}/{change.name}", change.to_json())
+
+    def _put_level(self, manifest: Manifest, level: Level, data: bytes, contents: Contents) -> None:
+        name = _level_name(manifest, level)
+        twin = self._twin(manifest, level, contents)
         try:
-            entries = list((self.root / model).iterdir())
-            return sorted(e.name for e in entries if is_version_name(e.name) and (e / MANIFEST).is_file())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise StoreError(f"model {model} cannot be read: {error.strerror}") from error
+            if twin is None or not self.objects.copy(twin, name):
+                self.objects.write(name, data, new=True)
+        except ObjectExistsError as error:  # an earlier attempt came as far as this
+            if self.objects.read(name, level.bytes + 1) != data:
+                raise _exists(manifest) from error
 
-    @contextmanager
-    def _staging(self, model: str) -> Iterator[Path]:
-        folder = self.root / check_model_name(model)
-        staging = folder / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
-        with ExitStack() as held:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                with locked(folder):  # so that collection never sees a staging folder without its lock
-                    staging.mkdir()
-                    held.enter_context(locked(staging))
-            except OSError as error:
-                raise StoreError(f"cannot write to the store: {error.strerror}") from error
-            try:
-                yield staging
-            except OSError as error:
-                raise StoreError(f"cannot publish {model}: {error.strerror}") from error
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+    def _twin(self, manifest: Manifest, level: Level, contents: Contents) -> str | None:
+        """The object of another version of the model that has the same bytes, by its manifest; newest first."""
+        if f"{manifest.version}/{level.file}" in contents.objects:
+            return None
+        for version in reversed(contents.versions):
+            candidates = contents.of_version(version)
+            if not any(found.size == level.bytes for found in candidates):
+                continue
+            for other in self._readable_levels(manifest.model, version):
+                if other.sha256 == level.sha256 and any(found.name.endswith(f"/{other.file}") for found in candidates):
+                    return f"{manifest.model}/{version}/{other.file}"
+        return None
+
+    def _readable_levels(self, model: str, version: str) -> tuple[Level, ...]:
+        try:
+            return read_manifest(self.objects.read(f"{model}/{version}/{MANIFEST}", MOST_MANIFEST_BYTES)).levels
+        except (ManifestError, ObjectNotFoundError):
+            return ()
+
+    def _told(self, model: str, change: Change) -> Change:
+        return change.told(self.objects.read(f"{model}/{change.name}", MOST_MANIFEST_BYTES))
+
+    def _known(self, model: str) -> Contents:
+        contents = self.contents(model)
+        if not contents.versions:
+            raise NotInStoreError(f"no model {model!r} in the store: it has {_listing(self.models())}")
+        return contents
 
 
-def default_root(here: Path = Path("store")) -> Path:
-    """Where to read when nobody said: the store in the working directory, else the zoo."""
-    return here if here.exists() else ZOO
+def _resolve(model: str, contents: Contents, name: str | None) -> str:
+    versions, aliases = contents.versions, contents.aliases
+    if name is None:
+        return aliases.get("production", versions[-1])
+    version = aliases.get(name, name)
+    if version not in versions:
+        known = _listing(versions + sorted(aliases))
+        raise NotInStoreError(f"model {model} has no version or alias {name!r}: it has {known}")
+    return version
+
+
+def _manifest_name(manifest: Manifest) -> str:
+    return f"{manifest.model}/{manifest.version}/{MANIFEST}"
+
+
+def _level_name(manifest: Manifest, level: Level) -> str:
+    return f"{manifest.model}/{manifest.version}/{level.file}"
+
+
+def _exists(manifest: Manifest) -> VersionExistsError:
+    return VersionExistsError(f"{manifest.model} {manifest.version} is in the store already")
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel lets go of it when the process dies."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _saying(what: str) -> Iterator[None]:
+    """Say of an object's error what it was in the way of."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except ObjectError as error:
+        raise type(error)(f"{what}: {error}") from error
 
 
 def _listing(names: list[str]) -> str:

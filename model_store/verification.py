@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 
 from model_store.errors import VerificationError
 from model_store.manifest import Level
@@ -13,19 +11,6 @@ from model_store.manifest import Level
 def sha256(data: bytes) -> str:
     """SHA-256 of `data`, hexadecimal, as manifests record it."""
     return hashlib.sha256(data).hexdigest()
-
-
-def read_inside(folder: Path, level: Level) -> bytes:
-    """Read a level's file, never more than its manifest announces and never outside `folder`."""
-    path = folder / level.file
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-        raise VerificationError(f"the file of level {level.name} lies outside its version")
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return file.read(min(level.bytes, size) + 1)
-    except OSError as error:
-        raise VerificationError(f"the file of level {level.name} cannot be read: {error.strerror}") from error
 
 
 def check_bytes(level: Level, data: bytes) -> None:

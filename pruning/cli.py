@@ -62,7 +62,7 @@ def prune_command(
     eight_bits: Annotated[
         str, typer.Option(help="Levels to compute in eight bits, such as p80,p90, or all.  [default: none]")
     ] = "",
-    store: Annotated[Path, typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store.")] = Path("store"),
+    store: Annotated[str, typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store.")] = "store",
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
 ) -> None:

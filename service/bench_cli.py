@@ -37,7 +37,8 @@ def engine(
     import numpy as np
 
     from model_store.errors import StoreError
-    from model_store.store import Store, default_root
+    from model_store.location import default_location
+    from model_store.store import Store
     from service.bench import as_json, as_table, contest, entrants
     from service.cores import usable_cores
     from service.errors import ServiceError
@@ -45,7 +46,7 @@ def engine(
     from service.settings import Settings
 
     try:
-        opened = Store.open(store or default_root())
+        opened = Store.open(store or default_location())
         names = opened.models()
         if model is None and len(names) != 1:
             raise StoreError(f"name a model with --model: there is {', '.join(names) or 'none'}")

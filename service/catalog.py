@@ -45,7 +45,8 @@ class Catalog:
         self._complaints: dict[str, str] = {}
         try:
             self.store = Store.open(settings.store)
-            self.models = {name: self._found(name) for name in self.store.models()}
+            found = ((name, self._found(name)) for name in self.store.names())
+            self.models = {name: model for name, model in found if model is not None}
         except StoreError as error:
             raise StartError(str(error)) from error
         self._check_start()
@@ -68,15 +69,13 @@ class Catalog:
         """
         with self._changing:
             try:
-                names = self.store.models()
+                names = self.store.names()
             except StoreError as error:
                 self._complain("the store", f"cannot be read, going on with what there is: {error}")
                 return self._answering(self.models)
-            for name in names:
-                self._refresh(name)
-            gone = self.models.keys() - set(names)
-            before, self.models = self.models, {name: self.models[name] for name in names if name in self.models}
-            for name in gone:
+            there = {name for name in names if self._refresh(name)}
+            before, self.models = self.models, {name: self.models[name] for name in sorted(there & self.models.keys())}
+            for name in before.keys() - there:
                 self._release(before[name], None)
             return self._answering(self.models)
 
@@ -107,20 +106,22 @@ class Catalog:
             self.models = {**self.models, found.name: found}
             self._release(before, found)
 
-    def _refresh(self, name: str) -> None:
+    def _refresh(self, name: str) -> bool:
+        """Offer the model as the store has it; whether it is there."""
         before = self.models.get(name)
         try:
             found = self._found(name, before)
         except StoreError as error:
             self._complain(f"model {name}", f"stays as it is: {error}")
-            return
-        if found == before:
-            return
+            return True
+        if found is None or found == before:
+            return found is not None
         found = self._warmed(found, before)
         self.models = {**self.models, name: found}
         log.info("model %s: %d versions, answers with %s", name, len(found.versions), found.default)
         if before is not None:
             self._release(before, found)
+        return True
 
     def _warmed(self, found: ServedModel, before: ServedModel | None) -> ServedModel:
         """The model once the networks are built that requests will need; what cannot be built is refused."""
@@ -129,7 +130,7 @@ class Catalog:
             refusal = self._warm(served)
             if refusal is not None:
                 versions = {**found.versions, version: ServedVersion(version, refusal=refusal, read=time.monotonic())}
-                aliases = self._aliases(found.name, versions, before)
+                aliases = self._aliases(found.name, found.aliases, versions, before)
                 return self._warmed(ServedModel(found.name, versions, aliases, found.loaded), before)
         return found
 
@@ -143,30 +144,27 @@ class Catalog:
         if gone:
             give_back()
 
-    def _found(self, name: str, before: ServedModel | None = None) -> ServedModel:
+    def _found(self, name: str, before: ServedModel | None = None) -> ServedModel | None:
         """The model as the store has it; versions that are known already are as they were, since they never change."""
         known = before.versions if before else {}
         versions = {}
-        for version in self.store.versions(name):
+        contents = self.store.contents(name)
+        if not contents.versions:
+            return None
+        for version in contents.versions:
             served = known.get(version)
             retry = served is not None and not served.manifest and time.monotonic() - served.read > RETRY_SECONDS
             versions[version] = self._read(name, version) if served is None or retry else served
         loaded = before.loaded if before else True
-        return ServedModel(name, versions, self._aliases(name, versions, before), loaded)
+        return ServedModel(name, versions, self._aliases(name, contents.aliases, versions, before), loaded)
 
     def _aliases(
-        self, model: str, versions: Mapping[str, ServedVersion], before: ServedModel | None
+        self, model: str, aliases: Mapping[str, str], versions: Mapping[str, ServedVersion], before: ServedModel | None
     ) -> Mapping[str, str]:
         """The model's aliases; what was served before goes on where an alias now names what cannot be."""
-        old = before.aliases if before else {}
-        try:
-            aliases = self.store.aliases(model)
-        except StoreError as error:
-            self._complain(f"model {model}", f"has no new aliases: {error}")
-            return old
         if before is None:
             return aliases
-        kept = dict[str, str]()
+        old, kept = before.aliases, dict[str, str]()
         for alias, target in aliases.items():
             served = versions.get(target)
             found = target if served is not None and served.manifest else old.get(alias)

@@ -25,7 +25,7 @@ def serve(**flags: Any) -> None:
     # signal on once it has finished.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    from model_store.store import ZOO
+    from model_store.location import ZOO
     from service import log
     from service.server import Server, bind
 
@@ -33,7 +33,7 @@ def serve(**flags: Any) -> None:
         settings = Settings.read(**flags)
         log.set_up(settings)
         server = Server(settings, bind(settings))
-    if settings.store == ZOO:
+    if settings.store == str(ZOO):
         typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")
     typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
     server.run()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_store.store import default_root
+from model_store.location import default_location
 from service.errors import StartError
 from service.rate import Rate
 
@@ -22,6 +22,10 @@ CLIENT_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY"}
 def _split(given: object) -> object:
     """What stands between the commas of a text."""
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
+def _path(given: object) -> object:
+    return os.fspath(given) if isinstance(given, os.PathLike) else given
 
 
 def _origin(text: str) -> str:
@@ -64,8 +68,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLIMBAYES_", frozen=True, extra="forbid")
 
-    store: Path = Field(
-        default_factory=default_root, description="Folder of the store; by default `store`, else the zoo."
+    store: Annotated[str, BeforeValidator(_path)] = Field(
+        default_factory=default_location, description="Folder or URL of the store; by default `store`, else the zoo."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model_store.store import ZOO
+from model_store.location import ZOO
 from service.assets import ROOT as PAGE
 
 ROOT = Path(__file__).parent.parent

@@ -15,7 +15,7 @@ import pytest
 
 from docs import api, examples
 from docs.examples import EXAMPLES, Example
-from model_store.store import ZOO
+from model_store.location import ZOO
 from service.keys import Key
 from tests.service.conftest import running_service
 

@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any, NoReturn
 
 from model_store.errors import StoreError
@@ -27,7 +26,7 @@ from model_store.store import Store
 from tests.model_store.versions import NOON, build_version
 
 # What publishing does to the file system; before each of these a process may die.
-STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"}
+STEPS = {"open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir"}
 
 
 def main(mode: str, store: Store) -> None:
@@ -140,4 +139,4 @@ class Stalling(Mapping[str, bytes]):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Store.open(Path(sys.argv[2])))
+    main(sys.argv[1], Store.open(sys.argv[2]))

@@ -28,7 +28,7 @@ class Filled:
 
     def level_file(self, version: str, level: str = "p80") -> Path:
         """Where a level's file of `digits` lies."""
-        return self.store.root / "digits" / version / level / "model.onnx"
+        return Path(self.store.url) / "digits" / version / level / "model.onnx"
 
 
 @pytest.fixture

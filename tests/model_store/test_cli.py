@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ ABSENT = "20200101-000000-000000"
 
 def invoke(store: Store | Path, *arguments: str, status: int = 0) -> str:
     """Run a command in this process; its standard output, and nothing on standard error unless it failed."""
-    root = store.root if isinstance(store, Store) else store
+    root = store.url if isinstance(store, Store) else store
     result = CliRunner().invoke(app, [*arguments, "--store", str(root)], env={"COLUMNS": "80"})
     assert result.exit_code == status, result.output
     assert status or not result.stderr
@@ -138,7 +140,7 @@ def test_verify_finds_the_altered_file_and_goes_on(filled: Filled) -> None:
 
 
 def test_verify_prints_square_brackets_as_they_are(filled: Filled) -> None:
-    manifest = filled.store.root / "digits" / filled.new / "manifest.json"
+    manifest = Path(filled.store.url) / "digits" / filled.new / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | {"[/red]": 1}))
     assert "[/red]" in invoke(filled.store, "verify", "digits", status=1)
 
@@ -167,17 +169,25 @@ def test_an_altered_version_is_not_promoted(filled: Filled) -> None:
 # gc
 
 
+def leave_behind(version: Path) -> None:
+    """A level of a version that never got its manifest, two hours ago."""
+    (version / "p80").mkdir(parents=True)
+    (version / "p80" / "model.onnx").write_bytes(b"half of it")
+    then = time.time() - 7200
+    os.utime(version / "p80" / "model.onnx", (then, then))
+
+
 def test_gc(filled: Filled) -> None:
-    left = filled.store.root / "digits" / ".publish-0123456789abcdef"
-    (left / "p80").mkdir(parents=True)
-    name = "digits/.publish-0123456789abcdef"
+    name = "digits/20260101-000000-abcdef"
+    left = Path(filled.store.url) / name
+    leave_behind(left)
     assert invoke_json(filled.store, "gc", "--dry-run") == {"removed": [name], "dry_run": True}
     assert invoke(filled.store, "gc", "--dry-run") == f"Would remove {name}\n"
     assert left.exists()
     assert invoke(filled.store, "gc") == f"Removed {name}\n"
     assert not left.exists()
     assert invoke(filled.store, "gc") == "Nothing to remove.\n"
-    (left / "p80").mkdir(parents=True)
+    leave_behind(left)
     assert invoke_json(filled.store, "gc") == {"removed": [name], "dry_run": False}
     assert invoke_json(filled.store, "gc") == {"removed": [], "dry_run": False}
 
@@ -203,7 +213,7 @@ def test_a_failure_is_one_line_and_status_1(filled: Filled, arguments: list[str]
     damage(filled)
     names = {"VERSION": filled.letters, "NEW": filled.new}
     words = [names.get(word, word) for word in arguments] + ["--json"] * as_json
-    result = CliRunner().invoke(app, [*words, "--store", str(filled.store.root)])
+    result = CliRunner().invoke(app, [*words, "--store", filled.store.url])
     assert_one_line(result.exit_code, result.stdout, result.stderr, message)
 
 
@@ -222,7 +232,7 @@ def assert_one_line(status: int, output: str, errors: str, message: str) -> None
 
 
 def test_as_a_process(filled: Filled) -> None:
-    root = str(filled.store.root)
+    root = filled.store.url
     listed = run("list", "--store", root, "--json")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert [model["name"] for model in json.loads(listed.stdout)["models"]] == ["digits", "letters"]
@@ -240,7 +250,7 @@ FAILING_PROCESSES: list[Callable[[str], list[str]]] = [
 
 @pytest.mark.parametrize("arguments", FAILING_PROCESSES, ids=["missing store", "unknown model"])
 def test_a_failing_process_prints_no_traceback(filled: Filled, arguments: Callable[[str], list[str]]) -> None:
-    failed = run(*arguments(str(filled.store.root)))
+    failed = run(*arguments(filled.store.url))
     assert_one_line(failed.returncode, failed.stdout, failed.stderr, "store")
 
 

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from model_store.collection import collect
 from model_store.errors import VersionExistsError
@@ -84,7 +85,7 @@ def test_collection_at_work_disturbs_no_publisher(store: Store) -> None:
     """Collection runs all the time while versions and aliases come; every publication succeeds."""
     done = threading.Event()
     removed: list[str] = []
-    (store.root / "digits").mkdir()
+    (Path(store.url) / "digits").mkdir()
 
     def clean() -> None:
         while not done.is_set():

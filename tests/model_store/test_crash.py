@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from typing import Any
 import pytest
 
 from model_store.collection import collect
-from model_store.store import STAGING_PREFIX, Store
+from model_store.objects import UNFINISHED
+from model_store.store import Store
+from tests.model_store.versions import build_version
 
 PROJECT = Path(__file__).resolve().parents[2]
 KILLS = 60
+FILES = ("manifest.json", "dense/model.onnx", "p80/model.onnx")
 LONGEST_LIFE = 0.03  # seconds; a publication takes a few milliseconds
 # Numbers of versions are times too; each publisher has this many seconds of its own.
 LIFETIME_NUMBERS = 1000
@@ -28,7 +32,7 @@ class Child:
     """A process of `children.py` that is asked and answers in lines of JSON."""
 
     def __init__(self, mode: str, store: Store) -> None:
-        command = [sys.executable, "-m", "tests.model_store.children", mode, str(store.root)]
+        command = [sys.executable, "-m", "tests.model_store.children", mode, store.url]
         self.process = subprocess.Popen(
             command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -57,32 +61,33 @@ def child(mode: str, store: Store) -> Iterator[Child]:
             started.process.kill()
 
 
-def everything(root: Path) -> set[Path]:
-    return set(root.rglob("*"))
-
-
-def left_behind(root: Path) -> list[Path]:
-    """What the layout does not know, at the level of models."""
-    return sorted(path for path in root.glob("*/*") if path.name.startswith(STAGING_PREFIX))
+def everything(store: Store) -> set[Path]:
+    return set(Path(store.url).rglob("*"))
 
 
 def assert_whole(store: Store, versions: set[str]) -> None:
     for version in versions:
         manifest = store.verify("digits", version)
-        files = {path for path in (store.root / "digits" / version).rglob("*") if path.is_file()}
-        assert len(files) == 1 + len(manifest.levels)
+        files = {path for path in Path(store.url, "digits", version).rglob("*") if path.is_file()}
+        assert len([file for file in files if not file.name.startswith(UNFINISHED)]) == 1 + len(manifest.levels)
 
 
-def assert_collected_exactly(store: Store, versions: list[str]) -> None:
+def collect_all(store: Store) -> list[str]:
+    """Collect as if nobody had been at work for an hour."""
+    return collect(store, older_than=timedelta(seconds=-1))
+
+
+def assert_collected_exactly(store: Store, versions: list[str]) -> list[str]:
     """Collection removes what was left behind, all of it, and nothing else."""
-    leavings = left_behind(store.root)
-    inside = {path for folder in leavings for path in [folder, *folder.rglob("*")]}
-    before = everything(store.root)
-    assert collect(store) == [str(path.relative_to(store.root)) for path in leavings]
-    assert everything(store.root) == before - inside
-    assert left_behind(store.root) == []
-    assert store.versions("digits") == versions
-    assert collect(store) == []
+    aliases = store.aliases("digits")
+    removed = collect_all(store)
+    assert (store.versions("digits") if versions else []) == versions
+    assert store.aliases("digits") == aliases
+    files = {path for path in everything(store) if path.is_file()}
+    known = {Path(store.url, "digits", version, name) for version in versions for name in FILES}
+    assert {file for file in files if "aliases" not in file.parts} == known
+    assert collect_all(store) == []
+    return removed
 
 
 @pytest.mark.slow
@@ -107,8 +112,8 @@ def test_kills_at_random_moments(store: Store) -> None:
     assert report["reads"] > KILLS
     assert report["versions"] > 1
     assert len(visible) > 1
-    assert left_behind(store.root), "no kill hit a publication: the test is too slow to show anything"
-    assert_collected_exactly(store, sorted(visible))
+    removed = assert_collected_exactly(store, sorted(visible))
+    assert removed, "no kill hit a publication: the test is too slow to show anything"
     assert_whole(store, visible)
 
 
@@ -116,6 +121,7 @@ def test_kills_at_random_moments(store: Store) -> None:
 def test_a_kill_before_every_step(store: Store) -> None:
     """One publication and promotion after the other, each killed one step later, until one comes through."""
     outcomes = set()
+    collected = list[str]()
     with child("nursery", store) as nursery:
         for step in count():
             before = store.versions("digits") if store.models() else []
@@ -131,39 +137,39 @@ def test_a_kill_before_every_step(store: Store) -> None:
             assert now in (production, started if after != before else production)
             outcomes.add((after != before, now != production))
             if after:
-                assert_collected_exactly(store, after)
+                collected += assert_collected_exactly(store, after)
             if not diary["killed"]:
                 break
     assert step > 20, "the steps of a publication were not seen"
     assert now == started
+    assert collected
     assert outcomes == {(False, False), (True, False), (True, True)}
 
 
 def test_collection_spares_a_living_publisher(store: Store) -> None:
     with child("stall", store) as publisher:
         assert publisher.hear() == "stalled"
-        staged = everything(store.root)
-        (folder,) = left_behind(store.root)
-        assert (folder / "dense" / "model.onnx").is_file()
+        written = everything(store)
+        assert [path.name for path in written if path.is_file()] == ["model.onnx"]
         assert store.models() == []
         assert collect(store) == collect(store, dry_run=True) == []
-        assert everything(store.root) == staged
+        assert everything(store) == written
         publisher.say("go on")
         version = publisher.hear()
     assert store.versions("digits") == [version]
     assert_whole(store, {version})
-    assert_collected_exactly(store, [version])
+    assert assert_collected_exactly(store, [version]) == []
 
 
-def test_collection_clears_up_after_a_dead_publisher_beside_a_living_one(store: Store) -> None:
-    with child("stall", store) as living, child("stall", store) as dying:
-        assert (living.hear(), dying.hear()) == ("stalled", "stalled")
-        assert len(left_behind(store.root)) == 2
+def test_what_a_dead_publisher_left_is_used_by_the_next(store: Store) -> None:
+    """Published again, a version is completed; the level that is there is not written a second time."""
+    with child("stall", store) as dying:
+        assert dying.hear() == "stalled"
         dying.process.kill()
         dying.process.wait(10)
-        assert len(collect(store)) == 1
-        assert len(left_behind(store.root)) == 1
-        living.say("go on")
-        version = living.hear()
-    assert_whole(store, {version})
-    assert left_behind(store.root) == []
+    (left,) = [path for path in everything(store) if path.is_file()]
+    before = left.stat()
+    manifest, files = build_version(b"stalled")
+    store.publish(manifest, files)
+    assert (left.stat().st_ino, left.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert_whole(store, {manifest.version})

@@ -20,9 +20,9 @@ Unprivileged = Callable[[], AbstractContextManager[None]]
 def test_a_read_only_store_can_be_read_and_not_written(filled: Filled, unprivileged: Unprivileged) -> None:
     manifest, files = build_version(b"more", created=NOON + timedelta(hours=1))
     letters, letters_files = build_version(b"more", model="new-model")
-    filled.store.root.chmod(0o555)
-    (filled.store.root / "digits").chmod(0o555)
-    before = set(filled.store.root.rglob("*"))
+    Path(filled.store.url).chmod(0o555)
+    (Path(filled.store.url) / "digits").chmod(0o555)
+    before = set(Path(filled.store.url).rglob("*"))
     with unprivileged():
         store = Store.open(Path("store"))
         store.verify("digits", store.resolve("digits"))
@@ -34,13 +34,13 @@ def test_a_read_only_store_can_be_read_and_not_written(filled: Filled, unprivile
         ):
             with pytest.raises(StoreError, match="Permission denied"):
                 attempt()
-    (filled.store.root / "digits").chmod(0o755)
-    filled.store.root.chmod(0o755)
-    assert set(filled.store.root.rglob("*")) == before
+    (Path(filled.store.url) / "digits").chmod(0o755)
+    Path(filled.store.url).chmod(0o755)
+    assert set(Path(filled.store.url).rglob("*")) == before
 
 
 def test_what_may_not_be_read_is_an_error_of_the_store(filled: Filled, unprivileged: Unprivileged) -> None:
-    root = filled.store.root
+    root = Path(filled.store.url)
     manifest = filled.store.manifest("digits", filled.new)
     (root / "digits" / filled.new / "manifest.json").chmod(0)
     filled.level_file(filled.new).chmod(0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +34,7 @@ def snapshot(root: Path) -> dict[str, bytes | None]:
 def test_what_is_published_is_what_is_read(store: Store) -> None:
     manifest, files = build_version(b"weights")
     store.publish(manifest, files)
-    reopened = Store.open(store.root)
+    reopened = Store.open(Path(store.url))
     assert reopened.models() == ["digits"]
     assert reopened.versions("digits") == [manifest.version]
     assert reopened.manifest("digits", manifest.version) == manifest
@@ -47,9 +47,12 @@ def test_the_layout_is_the_documented_one(store: Store) -> None:
     store.publish(manifest, files)
     store.set_alias("digits", "production", manifest.version)
     folder = f"digits/{manifest.version}"
-    assert snapshot(store.root) == {
+    (change,) = store.history("digits")
+    assert snapshot(Path(store.url)) == {
         "digits": None,
-        "digits/aliases.json": f'{{\n  "production": "{manifest.version}"\n}}\n'.encode(),
+        "digits/aliases": None,
+        "digits/aliases/production": None,
+        f"digits/{change.name}": change.to_json(),
         folder: None,
         f"{folder}/manifest.json": manifest.to_json(),
         f"{folder}/dense": None,
@@ -66,14 +69,14 @@ def test_versions_are_listed_oldest_first(filled: Filled) -> None:
 
 
 def test_a_version_is_immutable(filled: Filled) -> None:
-    before = snapshot(filled.store.root)
+    before = snapshot(Path(filled.store.url))
     same, same_files = build_version(b"first")
     other, other_files = build_version(b"other")
     other = other.model_copy(update={"version": filled.old})
     for manifest, files in [(same, same_files), (other, other_files)]:
         with pytest.raises(VersionExistsError, match=filled.old):
             filled.store.publish(manifest, files)
-    assert snapshot(filled.store.root) == before
+    assert snapshot(Path(filled.store.url)) == before
 
 
 def test_publish_checks_the_files_against_the_manifest(store: Store) -> None:
@@ -84,31 +87,36 @@ def test_publish_checks_the_files_against_the_manifest(store: Store) -> None:
         store.publish(manifest, {"dense": files["dense"]})
     with pytest.raises(StoreError, match="exactly one file for each level"):
         store.publish(manifest, files | {"p99": b"more"})
-    assert snapshot(store.root) == {}
+    assert snapshot(Path(store.url)) == {}
 
 
-def test_everything_is_flushed_before_the_version_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files and folders of a version reach the disk before the rename, the folders that then name it after."""
-    flushed: list[Path] = []
-    at_rename: list[Path] = []
-    fsync, rename = os.fsync, Path.rename
+def test_everything_is_on_the_disk_before_the_version_is_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is flushed before it gets its name, the manifest last; each folder after something in it got a name."""
+    happened: list[tuple[str, Path]] = []
+    fsync, link, mkdir = os.fsync, os.link, Path.mkdir
 
     def recording_fsync(descriptor: int) -> None:
         fsync(descriptor)
-        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        happened.append(("flushed", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
 
-    def recording_rename(self: Path, target: Path) -> Path:
-        at_rename.extend([self, *self.rglob("*")])
-        assert set(at_rename) <= set(flushed), "renamed before it was on the disk"
-        assert [path.name for path in flushed if path.is_file()] == ["model.onnx", "model.onnx", "manifest.json"]
-        flushed.clear()
-        return rename(self, target)
+    def recording_link(source: Path, target: Path) -> None:
+        assert ("flushed", source) in happened
+        link(source, target)
+        happened.append(("named", target))
+
+    def recording_mkdir(self: Path, *arguments: Any, **named: Any) -> None:
+        mkdir(self, *arguments, **named)
+        happened.append(("named", self))
 
     monkeypatch.setattr(os, "fsync", recording_fsync)
-    monkeypatch.setattr(Path, "rename", recording_rename)
+    monkeypatch.setattr(os, "link", recording_link)
+    monkeypatch.setattr(Path, "mkdir", recording_mkdir)
     store.publish(*build_version())
-    assert len(at_rename) == 6  # the folder, its manifest, two levels with a file each
-    assert {store.root, store.root / "digits"} <= set(flushed)
+    named = [path for what, path in happened if what == "named"]
+    assert [path.name for path in named if path.is_file()] == ["model.onnx", "model.onnx", "manifest.json"]
+    for path in named:
+        assert ("flushed", path.parent) in happened[happened.index(("named", path)) :]
+    assert named[-1].name == "manifest.json"
 
 
 # Which version a name means
@@ -153,10 +161,10 @@ def test_what_is_not_there_is_answered_with_what_is(filled: Filled) -> None:
             store.set_alias("digits", "production", name)
     assert store.aliases("digits") == {"candidate": filled.new}
     with pytest.raises(NotInStoreError, match="none"):
-        Store.create(store.root / "digits" / "empty").versions("digits")
+        Store.create(Path(store.url) / "digits" / "empty").versions("digits")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../store", "a\0", "aliases.json/..", ".publish-0"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../store", "a\0", "aliases/..", ".write-0"])
 def test_names_that_are_paths_are_refused(filled: Filled, name: str) -> None:
     for attempt in (filled.store.versions, filled.store.aliases, filled.store.resolve):
         with pytest.raises(InvalidNameError):
@@ -178,7 +186,7 @@ def test_names_that_are_paths_are_refused(filled: Filled, name: str) -> None:
 @pytest.mark.parametrize("place", ["digits/20200101-000000-000000", "letters/VERSION"])
 def test_a_manifest_in_a_wrong_folder_is_refused(filled: Filled, place: str) -> None:
     model, version = place.replace("VERSION", filled.old).split("/")
-    shutil.copytree(filled.store.root / "digits" / filled.old, filled.store.root / model / version)
+    shutil.copytree(Path(filled.store.url) / "digits" / filled.old, Path(filled.store.url) / model / version)
     assert version in filled.store.versions(model)
     with pytest.raises(StoreError, match=f"manifest of {model} {version} is that of digits {filled.old}"):
         filled.store.verify(model, version)
@@ -187,7 +195,7 @@ def test_a_manifest_in_a_wrong_folder_is_refused(filled: Filled, place: str) -> 
 
 def test_folders_without_a_manifest_and_foreign_files_are_no_versions(filled: Filled) -> None:
     before = {model: filled.store.versions(model) for model in filled.store.models()}
-    root = filled.store.root
+    root = Path(filled.store.url)
     (root / "digits" / ABSENT / "p80").mkdir(parents=True)
     (root / "digits" / ABSENT / "p80" / "model.onnx").write_bytes(b"copied so far")
     (root / "digits" / "20200101-000001-000000").write_bytes(b"a file")
@@ -202,25 +210,11 @@ def test_folders_without_a_manifest_and_foreign_files_are_no_versions(filled: Fi
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"schema_version": 3}', b"\0" * 64])
 def test_a_damaged_manifest_hides_no_other_version(filled: Filled, damage: bytes) -> None:
-    (filled.store.root / "digits" / filled.new / "manifest.json").write_bytes(damage)
+    (Path(filled.store.url) / "digits" / filled.new / "manifest.json").write_bytes(damage)
     with pytest.raises(ManifestError):
         filled.store.verify("digits", filled.new)
     filled.store.verify("digits", filled.old)
     filled.store.verify("letters", filled.letters)
-
-
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"production": 1}', "\udcff"])
-def test_damaged_aliases_are_an_error(filled: Filled, damage: str) -> None:
-    (filled.store.root / "digits" / "aliases.json").write_text(damage, errors="surrogateescape")
-    with pytest.raises(StoreError, match="aliases of digits"):
-        filled.store.resolve("digits")
-    assert filled.store.resolve("letters") == filled.letters
-
-
-def test_aliases_that_are_a_folder_are_an_error(filled: Filled) -> None:
-    (filled.store.root / "digits" / "aliases.json").mkdir()
-    with pytest.raises(StoreError, match="aliases of digits"):
-        filled.store.aliases("digits")
 
 
 # The store itself
@@ -247,21 +241,22 @@ def test_a_store_path_that_is_a_file(tmp_path: Path) -> None:
 
 def test_messages_name_no_paths(filled: Filled) -> None:
     filled.level_file(filled.new).unlink()
-    (filled.store.root / "digits" / "aliases.json").write_text(json.dumps({"production": 1}))
+    filled.store.set_alias("digits", "production", filled.old)
+    next(Path(filled.store.url).rglob("aliases/*/*")).write_text("{}")
     for attempt in (
         lambda: filled.store.verify("digits", filled.new),
-        lambda: filled.store.aliases("digits"),
+        lambda: filled.store.history("digits"),
         lambda: filled.store.versions("cifar"),
         lambda: filled.store.publish(*build_version(b"first")),
     ):
         with pytest.raises(StoreError) as caught:
             attempt()
-        assert str(filled.store.root) not in str(caught.value)
+        assert str(Path(filled.store.url)) not in str(caught.value)
 
 
 def test_no_room(filled: Filled) -> None:
     """Where the disk takes no more the message says so, and the store is as it was."""
-    before = snapshot(filled.store.root)
+    before = snapshot(Path(filled.store.url))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     manifest, files = build_version(b"weights" * 1000)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -270,4 +265,4 @@ def test_no_room(filled: Filled) -> None:
             filled.store.publish(manifest, files)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert snapshot(filled.store.root) == before
+    assert snapshot(Path(filled.store.url)) == before

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from model_store.cli import app
-from model_store.store import ZOO, Store, default_root
+from model_store.location import ZOO, default_location
+from model_store.store import Store
 
 MOST_BYTES = 8_000_000
 
@@ -43,8 +44,8 @@ def test_the_card_tells_where_it_comes_from() -> None:
 def test_default_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store in the working directory comes before the zoo."""
     monkeypatch.chdir(tmp_path)
-    assert default_root() == ZOO
+    assert default_location() == str(ZOO)
     assert "cifar10-resnet20" in CliRunner().invoke(app, ["list"], env={"COLUMNS": "80"}).stdout
     Store.create(Path("store"))
-    assert default_root() == Path("store")
+    assert default_location() == "store"
     assert "empty" in CliRunner().invoke(app, ["list"]).stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from model_store.store import ZOO
+from model_store.location import ZOO
 from tests.page.chromium import DESKTOP, missing_chromium, open_chromium
 from tests.service.conftest import running_service
 

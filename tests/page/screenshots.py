@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from model_store.store import ZOO
+from model_store.location import ZOO
 from tests.page.chromium import PHONE, open_chromium
 from tests.service.conftest import running_service
 

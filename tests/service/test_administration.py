@@ -37,7 +37,7 @@ def keys(tmp_path: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture
 def client(store: Store, keys: dict[str, Any], tmp_path: Path) -> Iterator[TestClient]:
     """A service with keys, which does not look at its store by itself."""
-    app = create_app(Settings(store=store.root, keys_file=tmp_path / "keys", reload_seconds=0))
+    app = create_app(Settings(store=store.url, keys_file=tmp_path / "keys", reload_seconds=0))
     with TestClient(app, raise_server_exceptions=False) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         yield client
@@ -104,7 +104,7 @@ def test_a_body_that_says_nothing(
 def test_a_version_that_is_refused_is_not_promoted(client: TestClient, store: Store, keys: dict[str, Any]) -> None:
     """Who promotes it is told why."""
     second = publish(store, 1)
-    path = store.root / "digits" / second / "dense" / "model.onnx"
+    path = Path(store.url) / "digits" / second / "dense" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-1])
     response = client.post("/models/digits/aliases/production", json={"version": second}, headers=keys["admin"])
     assert "did not pass verification" in refusal(response, 404)
@@ -119,7 +119,7 @@ def test_a_store_that_cannot_be_written(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("model_store.store.locked", refuse)
+    monkeypatch.setattr("model_store.folder.Folder._write_durably", refuse)
     body = {"version": max(store.versions("digits"))}
     response = client.post("/models/digits/aliases/production", json=body, headers=keys["admin"])
     assert "cannot be changed from here" in refusal(response, 409)

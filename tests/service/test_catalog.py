@@ -113,10 +113,9 @@ def test_production_that_cannot_serve(store: Path, example: bytes) -> None:
 
 
 def test_one_bad_model_stops_no_other(store: Path, example: bytes) -> None:
-    """Neither aliases that are no JSON nor a model with nothing to serve."""
+    """A model with nothing to serve."""
     shutil.copytree(store / "digits" / SECOND, store / "broken" / SECOND)
     (store / "broken" / SECOND / "manifest.json").write_text("{")
-    (store / "broken" / "aliases.json").write_text("{")
     with TestClient(create_app(Settings(store=store))) as client:
         assert ask(client, example)["model"] == "digits"
         assert "no version or alias" in refusal(client.post("/predict?model=broken", content=example, headers=PNG), 404)

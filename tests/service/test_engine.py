@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from model_store.store import ZOO, Store
+from model_store.location import ZOO
+from model_store.store import Store
 from service.arrangement import SIZES, arrange
 from service.artifact import Artifact, FloatArray, read_artifact
 from service.bank import Bank

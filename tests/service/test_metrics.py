@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from sklearn.datasets import load_digits
 
-from model_store.store import ZOO
+from model_store.location import ZOO
 from service.catalog import Catalog
 from service.engine import Engine
 from service.errors import RequestError

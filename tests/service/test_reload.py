@@ -32,7 +32,7 @@ def store(digits_store: Path, tmp_path: Path) -> Store:
 @contextmanager
 def serving(store: Store, **settings: Any) -> Iterator[TestClient]:
     """A service in this process that looks at its store often."""
-    app = create_app(Settings(store=store.root, reload_seconds=OFTEN, **settings))
+    app = create_app(Settings(store=store.url, reload_seconds=OFTEN, **settings))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -97,7 +97,7 @@ def test_an_alias_to_what_cannot_be_served_stays(store: Store, example: bytes) -
         store.set_alias("digits", "production", first)
         wait_until(lambda: catalog_of(client).models["digits"].aliases == {"production": first})
         second = publish(store, 1)
-        path = store.root / "digits" / second / "dense" / "model.onnx"
+        path = Path(store.url) / "digits" / second / "dense" / "model.onnx"
         path.write_bytes(path.read_bytes()[:-1])
         store.set_alias("digits", "production", second)
         wait_until(lambda: second in catalog_of(client).models["digits"].versions)
@@ -115,10 +115,10 @@ def test_what_goes_is_gone(store: Store, example: bytes) -> None:
         first = answering(client, example)
         second = publish(store, 1)
         wait_until(lambda: answering(client, example) == second)
-        shutil.rmtree(store.root / "digits" / second)
+        shutil.rmtree(Path(store.url) / "digits" / second)
         wait_until(lambda: answering(client, example) == first)
         assert "no version" in refusal(client.post(f"/predict?version={second}", content=example, headers=PNG), 404)
-        shutil.rmtree(store.root / "digits")
+        shutil.rmtree(Path(store.url) / "digits")
         wait_until(lambda: client.get("/readyz").status_code == 503)
         assert "no model" in refusal(client.post("/predict", content=example, headers=PNG), 404)
         assert client.get("/models").json() == {"models": []}
@@ -128,12 +128,12 @@ def test_a_store_that_is_away(store: Store, example: bytes) -> None:
     """The service answers on, and follows again when the store is back."""
     with serving(store) as client:
         first = answering(client, example)
-        away = store.root.with_name("away")
-        store.root.rename(away)
+        away = Path(store.url).with_name("away")
+        Path(store.url).rename(away)
         catalog_of(client).refresh()
         assert answering(client, example) == first
         assert client.get("/readyz").status_code == 200
-        away.rename(store.root)
+        away.rename(Path(store.url))
         second = publish(store, 1)
         wait_until(lambda: answering(client, example) == second)
 
@@ -144,7 +144,7 @@ def test_an_empty_store(tmp_path: Path, store: Store, example: bytes) -> None:
     with serving(Store.open(tmp_path / "empty"), allow_empty=True) as client:
         assert client.get("/readyz").json() == {"status": "starting"}
         assert "publish one first" in refusal(client.post("/predict", content=example, headers=PNG), 404)
-        shutil.copytree(store.root / "digits", tmp_path / "empty" / "digits")
+        shutil.copytree(Path(store.url) / "digits", tmp_path / "empty" / "digits")
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert answering(client, example) in store.versions("digits")
 
@@ -153,11 +153,11 @@ def test_the_log_says_it_once(store: Store, caplog: pytest.LogCaptureFixture) ->
     """However often the store is looked at."""
     with serving(store) as client:
         store.set_alias("digits", "production", publish(store, 1))
-        away = store.root.with_name("away")
-        store.root.rename(away)
+        away = Path(store.url).with_name("away")
+        Path(store.url).rename(away)
         for _ in range(3):
             catalog_of(client).refresh()
-        away.rename(store.root)
+        away.rename(Path(store.url))
     said = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
     assert len(said) == 1
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
@@ -18,7 +16,7 @@ def test_flags_win_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIMBAYES_MAX_IMAGES", "5")
     monkeypatch.setenv("SLIMBAYES_STORE", "/models")
     settings = Settings.read(max_images=7, store=None)
-    assert (settings.max_images, settings.store) == (7, Path("/models"))
+    assert (settings.max_images, settings.store) == (7, "/models")
 
 
 def test_defaults_are_local() -> None:

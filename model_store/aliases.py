@@ -1,0 +1,100 @@
+"""Aliases as a log: a change is an object that is written once, and what an alias means is its newest change.
+
+    MODEL/aliases/ALIAS/20261126-081500-123456.20261123-075100-3f9ca1.json
+
+Time and version stand in the name, so a listing tells what every alias means, two who promote at once both leave their
+change, and nothing is ever written over. The object says who did it, and what the alias meant before.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from model_store.errors import StoreError
+from model_store.version import ALIAS_OR_LEVEL, VERSION_NAME
+
+FOLDER = "aliases"
+# In the place of a version: the alias was taken away.
+NOTHING = "none"
+TIME = "%Y%m%d-%H%M%S-%f"
+NAME = re.compile(
+    rf"(?P<alias>{ALIAS_OR_LEVEL[1:-1]})/(?P<time>[0-9]{{8}}-[0-9]{{6}}-[0-9]{{6}})"
+    rf"\.(?P<version>{VERSION_NAME[1:-1]}|{NOTHING})\.json"
+)
+
+
+@dataclass(frozen=True, order=True)
+class Change:
+    """At `time` (aware) `alias` came to mean `version`, or nothing; ordered by time."""
+
+    time: datetime
+    alias: str
+    version: str | None = None
+    before: str | None = None
+    by: str = ""
+
+    @property
+    def name(self) -> str:
+        """The object's name within its model."""
+        return f"{FOLDER}/{self.alias}/{self.time.astimezone(UTC):{TIME}}.{self.version or NOTHING}.json"
+
+    def to_json(self) -> bytes:
+        """What the object holds."""
+        document = {"alias": self.alias, "version": self.version, "before": self.before, "by": self.by}
+        return json.dumps(document | {"time": self.time.isoformat()}, indent=2).encode() + b"\n"
+
+    def told(self, data: bytes) -> Change:
+        """This change with what its object says of it; raise StoreError where that is something else."""
+        try:
+            document = json.loads(data)
+            before, by = document["before"], document["by"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"the history of alias {self.alias} cannot be read") from error
+        if not isinstance(by, str) or not isinstance(before, str | None):
+            raise StoreError(f"the history of alias {self.alias} cannot be read")
+        return replace(self, before=before, by=by)
+
+
+def read_change(name: str) -> Change | None:
+    """The change that an object's name within its model tells of, without who and before; None for other objects."""
+    folder, _, rest = name.partition("/")
+    found = NAME.fullmatch(rest) if folder == FOLDER else None
+    if found is None:
+        return None
+    try:
+        time = datetime.strptime(found["time"], TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return Change(time, found["alias"], None if found["version"] == NOTHING else found["version"])
+
+
+def meanings(changes: Iterable[Change], versions: Iterable[str]) -> dict[str, str]:
+    """What each alias means: its newest change to a version that is there. So none names one that is not."""
+    there, latest = set(versions), dict[str, str | None]()
+    for change in sorted(changes, key=lambda change: (change.time, change.version or "")):
+        if change.version is None or change.version in there:
+            latest[change.alias] = change.version
+    return {alias: version for alias, version in sorted(latest.items()) if version is not None}
+
+
+def next_change(alias: str, version: str | None, changes: Iterable[Change], before: str | None, by: str) -> Change:
+    """A change that is newer than all of that alias, whatever this machine's clock says."""
+    newest = max((change.time for change in changes if change.alias == alias), default=None)
+    now = datetime.now(UTC)
+    time = now if newest is None else max(now, newest + timedelta(microseconds=1))
+    return Change(time, alias, version, before, by)
+
+
+def whoami() -> str:
+    """Who changes an alias from here, for its history."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,32 @@
+"""Where a store is: a folder, or the URL of something that keeps objects."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from model_store.errors import StoreNotFoundError
+from model_store.folder import Folder
+from model_store.objects import Objects
+
+# Comes with the distribution, so that there is something to serve and to compare before anything was trained.
+ZOO = Path(__file__).parent / "zoo"
+
+
+def objects_at(location: str | os.PathLike[str]) -> Objects:
+    """What lies at a path or URL; nothing is asked of it yet.
+
+    Raises StoreNotFoundError for a kind of place that is not known.
+    """
+    text = os.fspath(location)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return Folder(Path(text))
+    if scheme == "file":
+        return Folder(Path(rest))
+    raise StoreNotFoundError(f"{text} is no store: expected a folder or file://")
+
+
+def default_location(here: str = "store") -> str:
+    """Where to read when nobody said: the store in the working directory, else the zoo."""
+    return here if os.path.exists(here) else str(ZOO)
