@@ -11,9 +11,17 @@
     store         models, versions and aliases; publishing, manifest last
     verification  checksums of every file before anyone uses them
     collection    removing what a crash left behind
+    retention     which versions a store may do without
+    transfer      a version from one store to another
+    archive       a version as one file
     graph         the operations of a level's file
     table         the pruning levels side by side, and the operations of one
-    cli           `slimbayes models`
+    difference    two versions side by side
+    plot          two versions as a picture
+    options       what the commands share
+    cli           `slimbayes models`: list, show, diff, history, verify
+    change_cli    promote, rollback, delete, gc
+    transfer_cli  push, pull, export, import
 
 Layout, written by `store` alone:
 

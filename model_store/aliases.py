@@ -29,9 +29,9 @@ NAME = re.compile(
 )
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Change:
-    """At `time` (aware) `alias` came to mean `version`, or nothing; ordered by time."""
+    """At `time` (aware) `alias` came to mean `version`, or nothing; `by` says who had it so."""
 
     time: datetime
     alias: str
@@ -44,10 +44,14 @@ class Change:
         """The object's name within its model."""
         return f"{FOLDER}/{self.alias}/{self.time.astimezone(UTC):{TIME}}.{self.version or NOTHING}.json"
 
+    def to_document(self) -> dict[str, str | None]:
+        """The change as JSON has it."""
+        told = {"alias": self.alias, "before": self.before, "version": self.version, "by": self.by}
+        return {"time": self.time.isoformat(), **told}
+
     def to_json(self) -> bytes:
         """What the object holds."""
-        document = {"alias": self.alias, "version": self.version, "before": self.before, "by": self.by}
-        return json.dumps(document | {"time": self.time.isoformat()}, indent=2).encode() + b"\n"
+        return json.dumps(self.to_document(), indent=2).encode() + b"\n"
 
     def told(self, data: bytes) -> Change:
         """This change with what its object says of it; raise StoreError where that is something else."""
@@ -77,10 +81,26 @@ def read_change(name: str) -> Change | None:
 def meanings(changes: Iterable[Change], versions: Iterable[str]) -> dict[str, str]:
     """What each alias means: its newest change to a version that is there. So none names one that is not."""
     there, latest = set(versions), dict[str, str | None]()
-    for change in sorted(changes, key=lambda change: (change.time, change.version or "")):
+    for change in sorted(changes, key=_order):
         if change.version is None or change.version in there:
             latest[change.alias] = change.version
     return {alias: version for alias, version in sorted(latest.items()) if version is not None}
+
+
+def predecessor(alias: str, changes: Iterable[Change], versions: Iterable[str]) -> str | None:
+    """The version to go back to: what the alias meant before it came to mean what it means.
+
+    A change back to what was meant before undoes a change, so that going back twice goes back by two.
+    """
+    there, path = set(versions), list[str]()
+    for change in sorted(changes, key=_order):
+        if change.alias != alias or change.version is None or change.version not in there:
+            continue
+        if change.version in path[-2:-1]:
+            path.pop()
+        elif change.version not in path[-1:]:
+            path.append(change.version)
+    return path[-2] if len(path) > 1 else None
 
 
 def next_change(alias: str, version: str | None, changes: Iterable[Change], before: str | None, by: str) -> Change:
@@ -89,6 +109,10 @@ def next_change(alias: str, version: str | None, changes: Iterable[Change], befo
     now = datetime.now(UTC)
     time = now if newest is None else max(now, newest + timedelta(microseconds=1))
     return Change(time, alias, version, before, by)
+
+
+def _order(change: Change) -> tuple[datetime, str]:
+    return change.time, change.version or ""
 
 
 def whoami() -> str:

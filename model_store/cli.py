@@ -1,60 +1,64 @@
-"""`slimbayes models`: look at the store and look after it."""
+"""`slimbayes models`: look at the store; what changes it is in `change_cli`, what moves versions in `transfer_cli`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from model_store.collection import collect
+from model_store import change_cli, transfer_cli
+from model_store.difference import as_json as difference_as_json
+from model_store.difference import levels_table as compared_levels
+from model_store.difference import provenance_table
 from model_store.errors import StoreError
 from model_store.graph import read_graph
 from model_store.location import default_location
+from model_store.options import (
+    JsonOption,
+    ModelArgument,
+    ReadOption,
+    VersionArgument,
+    names_table,
+    print_json,
+    reporting,
+)
+from model_store.plot import as_svg
 from model_store.store import Store
 from model_store.table import graph_table, levels_table
 
 app = typer.Typer(
-    help="List, show, verify, promote and clean up the models in a store.", no_args_is_help=True, add_completion=False
+    help="Look at the models in a store, compare, promote, move and remove them.",
+    no_args_is_help=True,
+    add_completion=False,
 )
-
-StoreOption = Annotated[
-    str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.", show_default=True)
-]
-ReadOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo inside."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-ModelArgument = Annotated[str, typer.Argument(help="Name of the model.")]
-VersionArgument = Annotated[
-    str | None, typer.Argument(help="Version or alias; by default `production`, else the newest.", show_default=False)
-]
-DEFAULT_STORE = "store"
 
 
 @app.command("list")
 def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
     """List every model, version and alias."""
-    with _reporting():
+    with reporting():
         opened = Store.open(store or default_location())
-        models = [(name, opened.versions(name), opened.aliases(name)) for name in opened.models()]
+        found = {name: opened.contents(name) for name in opened.names()}
+    models = {name: contents for name, contents in found.items() if contents.versions}
     if as_json:
-        return _print_json(
-            {"models": [{"name": name, "versions": versions, "aliases": names} for name, versions, names in models]}
+        return print_json(
+            {
+                "models": [
+                    {"name": name, "versions": contents.versions, "aliases": contents.aliases}
+                    for name, contents in models.items()
+                ]
+            }
         )
-    table = _names_table("aliases")
-    for name, versions, aliases in models:
-        for version in reversed(versions):
-            table.add_row(name, version, ", ".join(sorted(a for a, target in aliases.items() if target == version)))
+    table = names_table("aliases")
+    for name, contents in models.items():
+        for version in reversed(contents.versions):
+            aliases = sorted(alias for alias, target in contents.aliases.items() if target == version)
+            table.add_row(name, version, ", ".join(aliases))
     return Console().print(table if models else "The store is empty: publish with `slimbayes prune`.")
 
 
@@ -68,13 +72,13 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one version: where it comes from, and its levels side by side."""
-    with _reporting():
+    with reporting():
         opened = Store.open(store or default_location())
         manifest = opened.manifest(model, opened.resolve(model, version))
         if graph:
             nodes = read_graph(opened.read_level(manifest, level or manifest.default_level))
             return (
-                _print_json({"nodes": [asdict(node) for node in nodes]})
+                print_json({"nodes": [asdict(node) for node in nodes]})
                 if as_json
                 else Console().print(graph_table(nodes))
             )
@@ -93,6 +97,47 @@ def show(
 
 
 @app.command()
+def diff(
+    model: ModelArgument,
+    before: Annotated[str, typer.Argument(metavar="FROM", help="Version or alias.")],
+    after: Annotated[
+        str | None,
+        typer.Argument(metavar="[TO]", help="Version or alias; by default the newest.", show_default=False),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it: an SVG file to write.")] = None,
+    store: ReadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show two versions' levels side by side, and what else is different."""
+    with reporting():
+        opened = Store.open(store or default_location())
+        later = opened.resolve(model, after) if after else opened.versions(model)[-1]
+        old, new = (opened.manifest(model, version) for version in (opened.resolve(model, before), later))
+        if plot is not None:
+            _write(plot, as_svg(old, new))
+    if as_json:
+        return print_json(difference_as_json(old, new))
+    console = Console()
+    console.print(compared_levels(old, new))
+    changes = provenance_table(old, new)
+    return console.print(changes if changes.rows else "They were made in the same way.")
+
+
+@app.command()
+def history(model: ModelArgument, store: ReadOption = None, as_json: JsonOption = False) -> None:
+    """Show every promotion: when, which alias, from and to which version, by whom."""
+    with reporting():
+        changes = Store.open(store or default_location()).history(model)
+    if as_json:
+        return print_json({"model": model, "changes": [change.to_document() for change in changes]})
+    table = Table("when", "alias", "from", "to", Column("by", overflow="fold"))
+    for change in reversed(changes):
+        before, after = (version or "—" for version in (change.before, change.version))
+        table.add_row(f"{change.time:%Y-%m-%d %H:%M:%S}", change.alias, before, after, escape(change.by))
+    return Console().print(table if changes else f"{model} has no aliases yet: `slimbayes models promote` sets one.")
+
+
+@app.command()
 def verify(
     model: Annotated[str | None, typer.Argument(help="Model; all by default.", show_default=False)] = None,
     version: Annotated[str | None, typer.Argument(help="Version or alias; all by default.", show_default=False)] = None,
@@ -100,7 +145,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check every file against its checksum; exit status 1 if anything is not as published."""
-    with _reporting():
+    with reporting():
         opened = Store.open(store or default_location())
         results = [
             {"model": name, "version": one, "problem": _problem(opened, name, one)}
@@ -108,9 +153,9 @@ def verify(
             for one in ([opened.resolve(name, version)] if version else opened.versions(name))
         ]
     if as_json:
-        _print_json({"versions": results})
+        print_json({"versions": results})
     else:
-        table = _names_table("result")
+        table = names_table("result")
         for row in results:
             table.add_row(
                 row["model"], row["version"], f"[red]{escape(row['problem'])}" if row["problem"] else "[green]intact"
@@ -120,43 +165,11 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
-def promote(
-    model: ModelArgument,
-    version: Annotated[str, typer.Argument(help="Version or alias to promote.")],
-    alias: Annotated[str, typer.Option(help="The alias that is to mean it.")] = "production",
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-) -> None:
-    """Point an alias at a version, once that version is verified."""
-    with _reporting():
-        opened = Store.open(store)
-        target = opened.resolve(model, version)
-        opened.verify(model, target)
-        opened.set_alias(model, alias, target)
-    if as_json:
-        return _print_json({"model": model, "alias": alias, "version": target})
-    return typer.echo(f"{model}: {alias} is now {target}")
-
-
-@app.command()
-def gc(
-    store: StoreOption = DEFAULT_STORE,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Remove what interrupted publications left behind."""
-    with _reporting():
-        removed = collect(Store.open(store), dry_run=dry_run)
-    if as_json:
-        return _print_json({"removed": removed, "dry_run": dry_run})
-    verb = "Would remove" if dry_run else "Removed"
-    return typer.echo("\n".join(f"{verb} {path}" for path in removed) or "Nothing to remove.")
-
-
-def _names_table(last: str) -> Table:
-    """A table of versions in which a long name is continued on the next line rather than cut."""
-    return Table(Column("model", overflow="fold"), Column("version", no_wrap=True), Column(last, overflow="fold"))
+for command in (
+    *(change_cli.promote, change_cli.rollback, change_cli.delete, change_cli.gc),
+    *(transfer_cli.push, transfer_cli.pull, transfer_cli.export, transfer_cli.import_),
+):
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def _problem(store: Store, model: str, version: str) -> str | None:
@@ -167,15 +180,8 @@ def _problem(store: Store, model: str, version: str) -> str | None:
     return None
 
 
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2))
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    """Turn the store's errors into a message and exit status 1."""
+def _write(path: Path, text: str) -> None:
     try:
-        yield
-    except StoreError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+        path.write_text(text)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error

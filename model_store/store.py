@@ -174,16 +174,22 @@ class Store:
             raise NotInStoreError(f"model {model} has no alias {alias!r}: it has {_listing(sorted(contents.aliases))}")
         self._change(model, alias, None, contents, by)
 
-    def delete(self, model: str, version: str) -> None:
-        """Remove a version; raise StoreError where an alias means it.
-
-        Its manifest goes first: whatever happens after, the version is gone.
-        """
+    def deletable(self, model: str, version: str) -> str:
+        """The version, if it is one, and no alias means it; raise StoreError otherwise."""
         contents = self._known(model)
         if version not in contents.versions:
             raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(contents.versions)}")
         if named := [alias for alias, target in contents.aliases.items() if target == version]:
             raise StoreError(f"{model} {version} is {_listing(named)}: promote another version first")
+        return version
+
+    def delete(self, model: str, version: str) -> None:
+        """Remove a version; raise StoreError where an alias means it.
+
+        Its manifest goes first: whatever happens after, the version is gone.
+        """
+        self.deletable(model, version)
+        contents = self.contents(model)
         with _saying(f"cannot delete {model} {version}"):
             self.objects.delete(f"{model}/{version}/{MANIFEST}")
             for found in contents.of_version(version):

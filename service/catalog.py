@@ -79,7 +79,7 @@ class Catalog:
                 self._release(before[name], None)
             return self._answering(self.models)
 
-    def promote(self, model: str, alias: str, version: str) -> str:
+    def promote(self, model: str, alias: str, version: str, by: str) -> str:
         """Point an alias at a version, or what another alias names, in the store and here; returns the version's name.
 
         Raises UnknownNameError for a version that cannot be served, ParameterError for what can be no alias, and
@@ -89,7 +89,7 @@ class Catalog:
         found = self.model(model)
         target = found.version(version).name
         try:
-            self.store.set_alias(found.name, alias, target)
+            self.store.set_alias(found.name, alias, target, by)
         except InvalidNameError as error:
             raise ParameterError(str(error)) from error
         except StoreError as error:

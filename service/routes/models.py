@@ -129,7 +129,7 @@ async def promote(
     """Point an alias at a version, in the store, for every service that reads it; here it holds when this returns."""
     # By hand: the framework would read a body of any size, before it knows whose it is.
     promotion = _promotion(await read_body(request, catalog.settings.max_body_bytes))
-    version = await anyio.to_thread.run_sync(catalog.promote, model, alias, promotion.version)
+    version = await anyio.to_thread.run_sync(catalog.promote, model, alias, promotion.version, who.name)
     log.info("%s pointed alias %s of %s at %s", who.name, alias, model, version)
     return Promoted(model=model, alias=alias, version=version)
 

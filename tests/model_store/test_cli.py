@@ -21,6 +21,10 @@ from tests.model_store.conftest import Filled
 from tests.model_store.versions import build_version
 
 ABSENT = "20200101-000000-000000"
+COMMANDS = (
+    *("list", "show", "diff", "history", "verify", "promote", "rollback", "delete", "gc"),
+    *("push", "pull", "export", "import"),
+)
 
 
 def invoke(store: Store | Path, *arguments: str, status: int = 0) -> str:
@@ -257,4 +261,103 @@ def test_a_failing_process_prints_no_traceback(filled: Filled, arguments: Callab
 def test_help_names_every_command() -> None:
     shown = run("--help")
     assert shown.returncode == 0
-    assert all(command in shown.stdout for command in ("list", "show", "verify", "promote", "gc", "slimbayes models"))
+    assert all(command in shown.stdout for command in COMMANDS)
+    assert "slimbayes models" in shown.stdout
+
+
+# diff, history, rollback
+
+
+def test_diff(filled: Filled, tmp_path: Path) -> None:
+    picture = tmp_path / "diff.svg"
+    found = invoke_json(filled.store, "diff", "digits", filled.old, "--plot", str(picture))
+    assert (found["from"], found["to"]) == (filled.old, filled.new)
+    assert [level["name"] for level in found["levels"]] == ["dense", "p80"]
+    assert picture.read_text().startswith("<svg")
+    assert "p80" in invoke(filled.store, "diff", "digits", filled.old, filled.new)
+    nowhere = str(tmp_path / "missing" / "x.svg")
+    result = CliRunner().invoke(app, ["diff", "digits", filled.old, "--plot", nowhere, "--store", filled.store.url])
+    assert_one_line(result.exit_code, result.stdout, result.stderr, f"cannot write {nowhere}")
+
+
+def test_rollback_and_history(filled: Filled) -> None:
+    for version in (filled.old, filled.new):
+        invoke(filled.store, "promote", "digits", version)
+    assert invoke(filled.store, "rollback", "digits") == f"digits: production is now {filled.old}\n"
+    invoke(filled.store, "rollback", "digits", status=1)
+    changes = invoke_json(filled.store, "history", "digits")["changes"]
+    assert [change["version"] for change in changes] == [filled.old, filled.new, filled.old]
+    assert all(change["by"] for change in changes)
+    assert invoke(filled.store, "history", "digits").count("production") == 3
+    assert "no aliases yet" in invoke(filled.store, "history", "letters")
+
+
+def test_rollback_to_an_altered_version_is_refused(filled: Filled) -> None:
+    invoke(filled.store, "promote", "digits", filled.new)
+    invoke(filled.store, "promote", "digits", filled.old)
+    damage(filled)
+    invoke(filled.store, "rollback", "digits", status=1)
+    assert filled.store.aliases("digits") == {"production": filled.old}
+
+
+# delete and retention
+
+
+def test_delete(filled: Filled) -> None:
+    filled.store.set_alias("digits", "production", filled.old)
+    name = f"digits/{filled.new}"
+    assert invoke_json(filled.store, "delete", "digits", filled.new, "--dry-run") == {
+        "removed": [name],
+        "dry_run": True,
+    }
+    invoke(filled.store, "delete", "digits", filled.new, status=1)  # nobody is there to ask
+    assert filled.store.versions("digits") == [filled.old, filled.new]
+    assert invoke(filled.store, "delete", "digits", filled.new, "--yes") == f"Removed {name}\n"
+    assert not Path(filled.store.url, name).exists()
+    invoke(filled.store, "delete", "digits", filled.old, "--yes", status=1)  # it is production
+    invoke(filled.store, "delete", "digits", "production", "--yes", status=1)  # a name that may mean another tomorrow
+    assert filled.store.versions("digits") == [filled.old]
+
+
+def test_retention(filled: Filled) -> None:
+    filled.store.set_alias("digits", "candidate", filled.old)
+    filled.store.remove_alias("digits", "candidate")
+    assert invoke_json(filled.store, "gc", "--keep", "1", "--keep-aliased", "--yes")["removed"] == []
+    expected = {"removed": [f"digits/{filled.old}"], "dry_run": True}
+    assert invoke_json(filled.store, "gc", "--keep", "1", "--dry-run") == expected
+    invoke(filled.store, "gc", "--keep", "1", status=1)
+    assert invoke_json(filled.store, "gc", "--keep", "1", "--yes") == expected | {"dry_run": False}
+    assert filled.store.versions("digits") == [filled.new]
+    assert filled.store.versions("letters") == [filled.letters]
+
+
+# push, pull, export, import
+
+
+def test_push_and_pull(filled: Filled, tmp_path: Path) -> None:
+    there, back = str(tmp_path / "there"), str(tmp_path / "back")
+    pushed = invoke_json(filled.store, "push", "digits", filled.old, "--to", there, "--alias", "production")
+    assert pushed == {"model": "digits", "version": filled.old, "store": there, "sent": True, "alias": "production"}
+    assert not invoke_json(filled.store, "push", "digits", filled.old, "--to", there)["sent"]
+    assert "now" in invoke(Path(back), "pull", "digits", "--from", there)
+    assert Store.open(back).verify("digits", filled.old) == filled.store.manifest("digits", filled.old)
+    assert Store.open(there).aliases("digits") == {"production": filled.old}
+    damage(filled)
+    invoke(filled.store, "push", "digits", filled.new, "--to", there, status=1)
+    assert Store.open(there).versions("digits") == [filled.old]
+
+
+def test_export_and_import(filled: Filled, tmp_path: Path) -> None:
+    archive, target = str(tmp_path / "a.tar"), Store.create(tmp_path / "other")
+    exported = invoke_json(filled.store, "export", "digits", filled.new, "--to", archive)
+    assert exported == {
+        **{"model": "digits", "version": filled.new, "file": archive},
+        "bytes": Path(archive).stat().st_size,
+    }
+    imported = invoke_json(target, "import", archive, "--alias", "production")
+    assert (imported["version"], imported["sent"]) == (filled.new, True)
+    assert target.verify("digits", target.resolve("digits", "production")).version == filled.new
+    assert "already" in invoke(target, "import", archive)
+    os.truncate(archive, 600)
+    invoke(Store.create(tmp_path / "third"), "import", archive, status=1)
+    assert Store.open(tmp_path / "third").models() == []

@@ -50,6 +50,7 @@ def test_promote(client: TestClient, store: Store, keys: dict[str, Any], example
         response = client.post("/models/digits/aliases/production", json={"version": version}, headers=keys["admin"])
         assert response.json() == {"model": "digits", "alias": "production", "version": version}
         assert store.aliases("digits") == {"production": version}
+        assert store.history("digits")[-1].by == "eve"
         answer = client.post("/predict", content=example, headers=PNG | keys["user"]).json()
         assert answer["version"] == version
     response = client.post("/models/digits/aliases/old", json={"version": "production"}, headers=keys["admin"])

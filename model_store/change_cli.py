@@ -1,0 +1,122 @@
+"""The commands that change a store: promote, rollback, delete, gc."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from model_store.aliases import predecessor
+from model_store.collection import collect
+from model_store.errors import NotInStoreError
+from model_store.options import (
+    DEFAULT_STORE,
+    AliasOption,
+    DryRunOption,
+    JsonOption,
+    ModelArgument,
+    StoreOption,
+    YesOption,
+    confirm,
+    print_json,
+    reporting,
+)
+from model_store.retention import superseded
+from model_store.store import Store
+
+
+def promote(
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="Version or alias to promote.")],
+    alias: AliasOption = "production",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias at a version, once that version is verified."""
+    with reporting():
+        opened = Store.open(store)
+        target = opened.resolve(model, version)
+        _promote(opened, model, alias, target, as_json)
+
+
+def rollback(
+    model: ModelArgument,
+    alias: AliasOption = "production",
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias back at the version that it meant before; again, at the one before that."""
+    with reporting():
+        opened = Store.open(store)
+        contents = opened.contents(model)
+        target = predecessor(alias, contents.changes, contents.versions)
+        if target is None:
+            raise NotInStoreError(f"{alias} of {model} meant no other version before that is still there")
+        _promote(opened, model, alias, target, as_json)
+
+
+def delete(
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="The version.")],
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove one version that no alias means."""
+    with reporting():
+        opened = Store.open(store)
+        target = opened.deletable(model, version)
+        if not dry_run:
+            confirm(f"Remove {model} {target} for good?", yes)
+            opened.delete(model, target)
+    _say_removed([f"{model}/{target}"], dry_run, as_json)
+
+
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=0, help="Also remove versions that are not among the newest KEEP and that no alias means."),
+    ] = None,
+    keep_aliased: Annotated[
+        bool, typer.Option("--keep-aliased", help="Of these, keep what an alias ever meant, to roll back to.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what interrupted publications left behind, and with --keep old versions."""
+    with reporting():
+        opened = Store.open(store)
+        old = [] if keep is None else _superseded(opened, keep, keep_aliased)
+        if old and not dry_run:
+            confirm(f"Remove {len(old)} versions for good, from {old[0][0]} {old[0][1]} on?", yes)
+            for model, version in old:
+                opened.delete(model, version)
+        removed = collect(opened, dry_run=dry_run)
+    _say_removed([*(f"{model}/{version}" for model, version in old), *removed], dry_run, as_json)
+
+
+def _promote(store: Store, model: str, alias: str, target: str, as_json: bool) -> None:
+    store.verify(model, target)
+    store.set_alias(model, alias, target)
+    if as_json:
+        return print_json({"model": model, "alias": alias, "version": target})
+    return typer.echo(f"{model}: {alias} is now {target}")
+
+
+def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, str]]:
+    """Models and versions that retention does without."""
+    return [
+        (model, version)
+        for model in store.names()
+        for version in superseded(store.contents(model), keep, keep_aliased=keep_aliased)
+    ]
+
+
+def _say_removed(names: list[str], dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        return print_json({"removed": names, "dry_run": dry_run})
+    verb = "Would remove" if dry_run else "Removed"
+    return typer.echo("\n".join(f"{verb} {name}" for name in names) or "Nothing to remove.")
