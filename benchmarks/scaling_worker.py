@@ -7,6 +7,7 @@ costs apart: how long the ranks wait for each other after unshared work, and how
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from training.memory import hold_memory
 from training.suited import suited
 from training.trainer import approximation
 
-SWEEP = tuple(8 * 4**power for power in range(12))  # 8 bytes to 32 MiB
+LARGEST = 8 * 4**11  # bytes: 32 MiB
 
 
 def main(
@@ -36,13 +37,14 @@ def main(
     batch_size: Annotated[int, typer.Option()],
     blocks: Annotated[int, typer.Option(help="Turns.")],
     steps: Annotated[int, typer.Option(help="Steps of each turn.")],
+    largest: Annotated[int, typer.Option(help="Most bytes of a message of the sweep.")] = LARGEST,
 ) -> None:
     """Measure, and write."""
     hold_memory()
     torch.set_num_threads(1)
     dataset = random_images()
     with joined_world("cpu") as world:
-        found: dict[str, Any] = {"sweep": sweep(world, max(20, 10 * blocks))}
+        found: dict[str, Any] = {"sweep": sweep(world, max(20, 10 * blocks), largest)}
         found["estimators"] = {
             name: measure(world, dataset, arch, name, batch_size, blocks, steps) for name in estimators.split(",")
         }
@@ -54,10 +56,10 @@ def main(
             out.write_text(json.dumps(found))
 
 
-def sweep(world: World, repeats: int) -> dict[int, float]:
-    """Median milliseconds of an all-reduce, by bytes."""
+def sweep(world: World, repeats: int, largest: int) -> dict[int, float]:
+    """Median milliseconds of an all-reduce, by bytes, from 8 on, each size four times the one before."""
     medians = {}
-    for size in SWEEP:
+    for size in itertools.takewhile(lambda size: size <= largest, (8 * 4**power for power in itertools.count())):
         message = torch.zeros(size // 4)
         repeated = repeats if size < 2**22 else max(5, repeats // 5)
         times = []

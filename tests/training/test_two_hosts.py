@@ -11,84 +11,31 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from safetensors.numpy import load_file
 
+from benchmarks.network import CABLE, Host, NetworkError, two_hosts
 from training.run import Run
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 PROJECT = Path(__file__).resolve().parents[2]
-ADDRESSES = {"node1": "10.79.0.1", "node2": "10.79.0.2"}
-CABLE = "eth0"
-# What enters a host beyond its network: its name, and the addresses of all names.
-ENTER = 'hostname "$0" && mount --bind "$1" /etc/hosts && shift && exec "$@"'
 Start = Callable[..., tuple[subprocess.Popen[bytes], Path]]
 SMALL = ("--limit", "200", "--estimator", "reparam", "--device", "cpu")
-
-
-@dataclass(frozen=True)
-class Host:
-    """A network namespace, with a name and a file of all hosts' names."""
-
-    name: str
-    namespace: str
-    names: Path
-
-    def command(self, *command: str) -> list[str]:
-        """How `command` is started on this host."""
-        enter = ("ip", "netns", "exec", self.namespace, "unshare", "--uts", "sh", "-c", ENTER, self.name)
-        return [*enter, str(self.names), *command]
-
-    def traffic(self) -> dict[str, int]:
-        """Bytes that this host has sent (`tx`) and received (`rx`) over the cable."""
-        (link,) = json.loads(_ip("-netns", self.namespace, "-json", "-statistics", "link", "show", CABLE))
-        return {way: link["stats64"][way]["bytes"] for way in ("tx", "rx")}
-
-    def processes(self) -> list[int]:
-        """The process ids of all that runs here."""
-        return [int(pid) for pid in _ip("netns", "pids", self.namespace).split()]
-
-    def worker(self) -> int:
-        """The process id of the one rank that trains here."""
-        (pid,) = (pid for pid in self.processes() if b"\0LOCAL_RANK=" in Path(f"/proc/{pid}/environ").read_bytes())
-        return pid
 
 
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[list[Host]]:
     """Two hosts; whatever runs on them when the test is over is killed."""
-    mark = uuid4().hex[:8]
-    names = tmp_path / "hosts"
-    names.write_text("".join(f"{address} {name}\n" for name, address in ADDRESSES.items()) + "127.0.0.1 localhost\n")
-    hosts = [Host(name, f"slimbayes-{mark}-{name}", names) for name in ADDRESSES]
-    made: list[Host] = []
-    try:
+    with ExitStack() as stack:
         try:
-            for host in hosts:
-                _ip("netns", "add", host.namespace)
-                made.append(host)
-            first, second = (host.namespace for host in hosts)
-            _ip("link", "add", CABLE, "netns", first, "type", "veth", "peer", "name", CABLE, "netns", second)
-            for host in hosts:
-                _ip("-netns", host.namespace, "address", "add", f"{ADDRESSES[host.name]}/24", "dev", CABLE)
-                for interface in ("lo", CABLE):
-                    _ip("-netns", host.namespace, "link", "set", interface, "up")
-                subprocess.run(host.command("true"), check=True, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("no `ip` on PATH (.ci/containers installs it on Debian)")
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"network namespaces cannot be made here: {error.stderr.strip()}")
+            hosts = stack.enter_context(two_hosts(tmp_path))
+        except NetworkError as error:
+            pytest.skip(str(error))
         yield hosts
-    finally:
-        for host in made:
-            for pid in host.processes():
-                os.kill(pid, signal.SIGKILL)
-            _ip("netns", "delete", host.namespace)
 
 
 @pytest.fixture
@@ -130,6 +77,19 @@ def test_the_documented_command_trains_on_two_hosts(hosts: list[Host], start: St
             assert total - earlier[way] >= least, f"{host.name} {way}"
 
 
+def test_a_narrow_cable_is_what_a_step_waits_for(hosts: list[Host], start: Start, tmp_path: Path) -> None:
+    """At 4 Mbit/s a run with elastic restart takes at least as long as its gradients take on the cable."""
+    megabits, run = 4.0, Run(tmp_path / "run")
+    command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "1", "--rdzv-backend", "c10d"]
+    command += ["--rdzv-endpoint", "node1:29400", "--rdzv-id", "narrow", "-m", "training", *SMALL, "--epochs", "2"]
+    for host in hosts:
+        host.shape(megabits)
+    for launcher, log in [start(host.command(*command, "--out", str(run.folder))) for host in hosts]:
+        assert launcher.wait(timeout=120) == 0, log.read_text()
+    seconds = sum(json.loads(line)["seconds"] for line in (run.folder / "log.jsonl").read_text().splitlines())
+    assert seconds >= 8e-6 * _least_bytes_of_gradients(run) / megabits
+
+
 def test_slurm_trains_on_two_hosts_and_outlives_a_worker(hosts: list[Host], start: Start, tmp_path: Path) -> None:
     """Slurm itself is played: `srun` starts its command on both hosts, `scontrol` knows their names."""
     played = tmp_path / "bin"
@@ -162,10 +122,6 @@ def _least_bytes_of_gradients(run: Run) -> int:
     lines = (run.folder / "log.jsonl").read_text().splitlines()
     steps = json.loads(lines[-1])["images"] // (2 * run.recipe().batch_size)
     return int(2 * entries * steps)
-
-
-def _ip(*command: str) -> str:
-    return subprocess.run(["ip", *command], check=True, capture_output=True, text=True).stdout
 
 
 def _script(path: Path, *lines: str) -> None:
