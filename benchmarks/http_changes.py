@@ -17,11 +17,14 @@ from typing import Any
 import httpx
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from benchmarks.http_load import Clients, body
 from benchmarks.overload import Service
-from model_store.manifest import Manifest
+from model_store.manifest import Level, Manifest
 from model_store.store import Store
+from model_store.verification import sha256
+from pruning.export import stamp
 from service.artifact import read_artifact
 from service.bank import Bank
 from service.engine import Engine
@@ -94,8 +97,12 @@ def _copied(store: Path) -> Iterator[Store]:
 def _published(store: Store, first: Manifest, number: int) -> str:
     """The same files under another digest, which makes other draws of the same posterior."""
     version = f"20300101-000000-{number:06x}"
-    files = {level.name: store.read_level(first, level.name) for level in first.levels}
-    store.publish(first.model_copy(update={"version": version}), files)
+    files, levels = dict[str, bytes](), list[Level]()
+    for level in first.levels:
+        graph = onnx.load_model_from_string(store.read_level(first, level.name))
+        data = files[level.name] = stamp(graph, first.model, version, level.name)
+        levels.append(level.model_copy(update={"bytes": len(data), "sha256": sha256(data)}))
+    store.publish(first.model_copy(update={"version": version, "levels": tuple(levels)}), files)
     return version
 
 

@@ -14,7 +14,11 @@
     retention     which versions a store may do without
     transfer      a version from one store to another
     archive       a version as one file
-    graph         the operations of a level's file
+    wire          protocol buffers, read strictly
+    onnx_messages the messages that a level's file is made of
+    operators     what a level may compute, and on which shapes
+    level_file    what a level's file may be, in one place
+    graph         the operations of a level's file, for people
     table         the pruning levels side by side, and the operations of one
     difference    two versions side by side
     plot          two versions as a picture

@@ -13,6 +13,7 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     StringConstraints,
     ValidationError,
@@ -25,6 +26,9 @@ from model_store.errors import ManifestError, NewerSchemaError
 from model_store.version import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 
 SCHEMA_VERSION: Final = 3
+# Of a manifest; one of a thousand classes and ten levels has about a tenth. A fault in each of more keys would take
+# hundreds of megabytes to tell.
+MOST_BYTES, MOST_KEYS = 2**20, 50_000
 
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 LevelName = Annotated[str, StringConstraints(pattern=ALIAS_OR_LEVEL)]
@@ -33,7 +37,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=0)]
-Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1)]
+# Of a sequence only the first fault is told: a list of a million of them would take gigabytes.
+Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
 
 
 class Strict(BaseModel):
@@ -104,7 +109,7 @@ class Calibration(Strict):
     The first schema had neither `aps_quantiles` nor `out_of_distribution`.
     """
 
-    temperature: Annotated[float, Field(gt=0.0)]
+    temperature: Annotated[float, Field(ge=1e-9, le=1e9)]
     conformal_quantiles: dict[str, Fraction]
     aps_quantiles: dict[str, Fraction] = Field(default_factory=dict)
     abstain_above: NonNegative
@@ -152,7 +157,7 @@ class Level(Strict):
     sparsity: Fraction
     parameters: Count
     multiply_adds: Count
-    shared: tuple[str, ...] = ()
+    shared: Annotated[tuple[str, ...], FailFast()] = ()
     roundings: dict[str, Rounding] = Field(default_factory=dict)
     metrics: Metrics
     calibration: Calibration
@@ -175,11 +180,11 @@ class Manifest(Strict):
     version: VersionName
     created: AwareDatetime
     task: Literal["image-classification"] = "image-classification"
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    classes: Annotated[tuple[str, ...], Field(min_length=2), FailFast()]
     input: InputShape
     training: Training
     default_level: LevelName
-    levels: Annotated[tuple[Level, ...], Field(min_length=1)]
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=100), FailFast()]
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> Manifest:
@@ -211,6 +216,8 @@ def read_manifest(data: bytes) -> Manifest:
 
     Raises NewerSchemaError for a schema this code does not know yet, ManifestError for anything else that is wrong.
     """
+    if len(data) > MOST_BYTES or data.count(b":") > MOST_KEYS:
+        raise ManifestError(f"the manifest has more than {MOST_BYTES:,} bytes or {MOST_KEYS:,} keys")
     try:
         document = from_json(data)
     except ValueError as error:
@@ -231,6 +238,9 @@ def read_manifest(data: bytes) -> Manifest:
 
 
 def _summary(error: ValidationError) -> str:
-    places = [f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()[:3]]
+    places = [
+        f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}"
+        for e in error.errors(include_url=False, include_context=False, include_input=False)[:3]
+    ]
     more = error.error_count() - len(places)
     return "; ".join(places) + (f" (and {more} more)" if more > 0 else "")

@@ -24,13 +24,13 @@ from model_store.errors import (
     VersionExistsError,
 )
 from model_store.location import objects_at
-from model_store.manifest import Level, Manifest, read_manifest
+from model_store.manifest import MOST_BYTES, Level, Manifest, read_manifest
 from model_store.objects import Objects
 from model_store.verification import check_bytes
 from model_store.version import check_alias, check_model_name, is_model_name
 
-# Far more than a manifest of a hundred levels has.
-MOST_MANIFEST_BYTES = 2**26
+# One more than there may be, so that a longer one is told.
+MOST_MANIFEST_BYTES = MOST_BYTES + 1
 
 
 class Store:

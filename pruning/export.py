@@ -7,7 +7,7 @@ opset 22 on ONNX Runtime's CPU provider has no RandomNormalLike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import singledispatchmethod
 from typing import Any
 
@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from model_store.manifest import Rounding
+from model_store.manifest import SCHEMA_VERSION, Rounding
 from pruning.network import (
     IMAGES,
     Add,
@@ -96,10 +96,11 @@ def gaussian_weight() -> onnx.FunctionProto:
     )
 
 
-def stamp(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
-    """The bytes of the model with metadata in it."""
-    helper.set_model_props(model, dict(metadata))
-    return to_bytes(model)
+def stamp(graph: onnx.ModelProto, model: str, version: str, level: str) -> bytes:
+    """The file of a level: the graph, and in its metadata what it is, as its manifest says too."""
+    metadata = {"model": model, "version": version, "level": level, "manifest_schema": str(SCHEMA_VERSION)}
+    helper.set_model_props(graph, {f"slimbayes.{key}": value for key, value in metadata.items()})
+    return to_bytes(graph)
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:

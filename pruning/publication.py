@@ -11,7 +11,7 @@ from importlib.metadata import version as installed_version
 import onnx
 
 from model_store.errors import VersionExistsError
-from model_store.manifest import SCHEMA_VERSION, InputShape, Level, Manifest, Training
+from model_store.manifest import InputShape, Level, Manifest, Training
 from model_store.store import Store
 from model_store.verification import sha256
 from model_store.version import version_name
@@ -47,10 +47,7 @@ def _version(
     graphs: dict[str, onnx.ModelProto],
 ) -> tuple[Manifest, dict[str, bytes]]:
     version = version_name(created, digest)
-    files = {}
-    for name, graph in graphs.items():
-        metadata = {"model": model, "version": version, "level": name, "manifest_schema": str(SCHEMA_VERSION)}
-        files[name] = stamp(graph, {f"slimbayes.{key}": value for key, value in metadata.items()})
+    files = {name: stamp(graph, model, version, name) for name, graph in graphs.items()}
     recipe, pixels = subject.recipe, subject.dataset.pixels
     manifest = Manifest(
         model=model,

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from service.artifact import Artifact
 from service.bank import Bank
 from service.engine import Engine
+from service.errors import ArtifactError
 from service.session import Arrays, Session
 from service.settlement import BLOCKS
 
@@ -33,7 +34,7 @@ Key = TypeVar("Key")
 def arrange(artifact: Artifact, key: str, builders: Executor, num_workers: int) -> Engine:
     """The engine that answers a first block of draws soonest on so many threads.
 
-    Raises ArtifactError where ONNX Runtime cannot load the file.
+    Raises ArtifactError where ONNX Runtime cannot load the file, or its logits are not finite.
     """
     image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
     engine = _packed(artifact, key, builders, num_workers, image_1HWC)
@@ -50,6 +51,8 @@ def _packed(
     for size, engine in engines.items():
         engine.prepare(size)
     features = engines[SIZES[0]].shared(image_1HWC)
+    if not all(np.isfinite(logits).all() for logits in engines[SIZES[-1]].run(0, features)):
+        raise ArtifactError("its logits are not finite")
     pack = _seconds({size: partial(engine.run, 0, features) for size, engine in engines.items()})
     block = {size: seconds * -(-BLOCKS[0] // (size * num_workers)) for size, seconds in pack.items()}
     best = SIZES[0]

@@ -1,7 +1,7 @@
-"""A level's ONNX file, checked before ONNX Runtime sees it, with its random weights taken out.
+"""A level's file as it is computed: a graph without its random weights, and those weights.
 
-The file's bytes were verified against the manifest; this refuses what an honest exporter would never write:
-external data, operators beyond the few that are needed, tensors larger than any level of ours.
+What the file may be, `model_store.level_file` says, which reads it. The graph here is built anew of what was read, so
+that neither onnx nor ONNX Runtime ever sees the file; values are looked at here.
 """
 
 from __future__ import annotations
@@ -13,18 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
+from model_store.level_file import IMAGES, IR_VERSION, LOGITS, OPSETS, LevelFile, Node, Tensor, read_level_file
 from model_store.manifest import Rounding
+from model_store.operators import DRAWN
 from service.errors import ArtifactError
 
-DOMAIN, GAUSSIAN_WEIGHT = "slimbayes", "GaussianWeight"
-OPERATORS = frozenset(
-    {"Add", "Cast", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "MaxPool", "Mul", "Relu", "Transpose"}
-)
-FUNCTION_OPERATORS = frozenset({"Add", "Mul", "RandomNormalLike"})
-MAX_ELEMENTS = 2**28
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -51,124 +46,66 @@ class Artifact:
     num_classes: int
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, file: LevelFile, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
+        """What a file says, to be computed as these roundings say, or in float32.
+
+        Raises ArtifactError where it must not be run.
+        """
+        drawn = [node for node in file.nodes if node.operation == DRAWN]
+        computed = {node.output for node in file.nodes if node.operation != DRAWN}
+        if unknown := (roundings or {}).keys() - (computed - {LOGITS}):
+            raise ArtifactError(f"the manifest rounds a tensor {min(unknown)!r}, which the file does not have")
+        weights = tuple(RandomWeight(node.output, *(_values(file, name) for name in node.inputs)) for node in drawn)
+        if any((weight.scale < 0).any() for weight in weights):
+            raise ArtifactError("the file has a random weight with a negative scale")
+        return cls(_graph(file), weights, file.image_shape, file.num_classes, roundings or {})
+
 
 def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
-    """Parse and check a level's file, to be computed as these roundings say, or in float32.
-
-    Raises ArtifactError where it must not be run.
-    """
-    try:
-        model = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError) as error:
-        raise ArtifactError("the file is not an ONNX model") from error
-    try:
-        _check_operators(model)
-        _check_tensors(model)
-        onnx.checker.check_model(model)
-        _check_roundings(model, roundings or {})
-        return _take_weights_out(model, roundings or {})
-    except ArtifactError:
-        raise
-    except Exception as error:  # what a forged model raises in the checker or in numpy is not foreseeable
-        raise ArtifactError("the file is not a valid ONNX model") from error
+    """The artifact of a file's bytes; raise VerificationError or ArtifactError where it must not be run."""
+    return Artifact.of(read_level_file(data), roundings)
 
 
-def _check_operators(model: onnx.ModelProto) -> None:
-    for node in model.graph.node:
-        known = (
-            node.op_type in OPERATORS
-            if node.domain == ""
-            else (node.domain, node.op_type)
-            == (
-                DOMAIN,
-                GAUSSIAN_WEIGHT,
-            )
-        )
-        if not known:
-            raise ArtifactError(
-                f"the file uses the operator {node.domain or 'onnx'}.{node.op_type}, which no level needs"
-            )
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-            raise ArtifactError("the file has a graph inside a node, which no level needs")
-    for function in model.functions:
-        if {node.op_type for node in function.node} - FUNCTION_OPERATORS or any(node.domain for node in function.node):
-            raise ArtifactError("the file has a function that does more than draw a weight")
-
-
-def _check_tensors(model: onnx.ModelProto) -> None:
-    for tensor in _tensors(model):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise ArtifactError("the file names data outside itself")
-    shapes = [tensor.dims for tensor in model.graph.initializer] + [s.dims for s in model.graph.sparse_initializer]
-    if any(size < 0 for shape in shapes for size in shape) or sum(map(math.prod, shapes)) > MAX_ELEMENTS:
-        raise ArtifactError("the file declares tensors larger than any level has")
-
-
-def _check_roundings(model: onnx.ModelProto, roundings: Mapping[str, Rounding]) -> None:
-    made = {name for node in model.graph.node if node.domain != DOMAIN for name in node.output} - {"logits"}
-    if unknown := roundings.keys() - made:
-        raise ArtifactError(f"the manifest rounds a tensor {min(unknown)!r}, which the file does not have")
-
-
-def _tensors(model: onnx.ModelProto) -> Iterable[TensorProto]:
-    yield from model.graph.initializer
-    for sparse in model.graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        yield from (*attribute.tensors, *([attribute.t] if attribute.HasField("t") else []))
-
-
-def _take_weights_out(model: onnx.ModelProto, roundings: Mapping[str, Rounding]) -> Artifact:
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    values |= {sparse.values.name: _dense(sparse) for sparse in model.graph.sparse_initializer}
-    drawn = [node for node in model.graph.node if node.domain == DOMAIN]
-    weights = tuple(_random_weight(node, values) for node in drawn)
-    inputs = {name for node in drawn for name in node.input}
-    graph = onnx.ModelProto()
-    graph.CopyFrom(model)
-    graph.ClearField("functions")
-    del graph.graph.node[:], graph.graph.initializer[:], graph.graph.sparse_initializer[:]
-    graph.graph.node.extend(node for node in model.graph.node if node.domain != DOMAIN)
-    graph.graph.initializer.extend(
-        numpy_helper.from_array(value, name) for name, value in values.items() if name not in inputs
+def _graph(file: LevelFile) -> onnx.ModelProto:
+    """The file's graph anew, without its random weights."""
+    nodes = [_node(node) for node in file.nodes if node.operation != DRAWN]
+    read = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes,
+        "slimbayes",
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
+        [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
+        list(_constants(file, read)),
     )
-    return Artifact(graph, weights, *_interface(model), roundings)
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
-def _interface(model: onnx.ModelProto) -> tuple[tuple[int, ...], int]:
-    """The shape of one image and the number of classes, of a model with the input and output that we know."""
-    (images,), (logits,) = model.graph.input, model.graph.output
-    takes, gives = images.type.tensor_type, logits.type.tensor_type
-    if (images.name, takes.elem_type, len(takes.shape.dim)) != ("images", TensorProto.UINT8, 4):
-        raise ArtifactError("the file must take images as uint8 [N, H, W, C]")
-    if (logits.name, gives.elem_type, len(gives.shape.dim)) != ("logits", TensorProto.FLOAT, 2):
-        raise ArtifactError("the file must give logits as float32 [N, K]")
-    return tuple(dim.dim_value for dim in takes.shape.dim[1:]), gives.shape.dim[1].dim_value
+def _node(node: Node) -> onnx.NodeProto:
+    made = helper.make_node(node.operation, node.inputs, [node.output], name=node.output)
+    made.attribute.extend(helper.make_attribute(name, value) for name, value in node.attributes.items())
+    return made
 
 
-def _random_weight(node: onnx.NodeProto, values: dict[str, npt.NDArray[np.generic]]) -> RandomWeight:
-    try:
-        mean, scale = (values[name] for name in node.input)
-    except (KeyError, ValueError) as error:
-        raise ArtifactError("the file has a random weight without its mean and scale") from error
-    if mean.dtype != np.float32 or scale.dtype != np.float32 or mean.shape != scale.shape:
-        raise ArtifactError("the file has a random weight whose mean and scale differ in kind")
-    weight = RandomWeight(node.output[0], mean.astype(np.float32), scale.astype(np.float32))
-    if not (np.isfinite(weight.mean).all() and np.isfinite(weight.scale).all() and (weight.scale >= 0).all()):
-        raise ArtifactError("the file has a random weight that is not finite, or a negative scale")
-    return weight
+def _constants(file: LevelFile, read: set[str]) -> Iterable[onnx.TensorProto]:
+    return (numpy_helper.from_array(_values(file, name), name) for name in file.tensors if name in read)
 
 
-def _dense(sparse: onnx.SparseTensorProto) -> npt.NDArray[np.generic]:
-    entries, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
-    size = math.prod(sparse.dims)
-    if (
-        places.ndim != 1
-        or len(places) != len(entries)
-        or (len(places) and not 0 <= places.min() <= places.max() < size)
-    ):
-        raise ArtifactError("the file has a sparse tensor with places outside its shape")
-    flat = np.zeros(size, entries.dtype)
-    flat[places] = entries
-    return flat.reshape(tuple(sparse.dims))
+def _values(file: LevelFile, name: str) -> FloatArray:
+    """A constant without gaps; raise ArtifactError where it is not finite, or has values outside its shape."""
+    tensor = file.tensors[name]
+    values = np.frombuffer(tensor.values, "<f4").astype(np.float32)  # a copy, which does not hold the file
+    if not np.isfinite(values).all():
+        raise ArtifactError(f"the file has values in {name!r} that are not finite")
+    return (values if tensor.places is None else _spread(tensor, values, name)).reshape(tensor.shape)
+
+
+def _spread(tensor: Tensor, values: FloatArray, name: str) -> FloatArray:
+    """Values at their places, zeros elsewhere."""
+    places, size = np.frombuffer(tensor.places or b"", "<i8"), math.prod(tensor.shape)
+    if len(places) and (places[0] < 0 or places[-1] >= size or (places[1:] <= places[:-1]).any()):
+        raise ArtifactError(f"the file has places in {name!r} that are outside its shape or not in order")
+    flat = np.zeros(size, np.float32)
+    flat[places] = values
+    return flat

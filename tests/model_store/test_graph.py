@@ -54,7 +54,7 @@ def test_bytes_of_no_known_kind_are_refused(kind: int, data: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no model", b"\0" * 64, b'{"a": 1}', b"\x3a\xff", b"\x3a\x02\x0a\x00"])
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(VerificationError, match="no ONNX model"):
+    with pytest.raises(VerificationError, match=r"no ONNX model|IR version"):
         read_graph(data)
 
 

@@ -53,11 +53,12 @@ def test_form_of_the_file() -> None:
     network = level(0.5)
     model = export(network)
     assert to_bytes(model) == to_bytes(export(network))
-    read = onnx.load_model_from_string(stamp(model, {"slimbayes.level": "p50"}))
+    read = onnx.load_model_from_string(stamp(model, "digits", "20261123-075100-3f9ca1", "p50"))
     assert (read.ir_version, {o.domain: o.version for o in read.opset_import}) == (10, {"": 21, "slimbayes": 1})
     assert [function.name for function in read.functions] == ["GaussianWeight"]
     (images,), (logits,) = read.graph.input, read.graph.output
     assert (images.name, images.type.tensor_type.elem_type) == ("images", onnx.TensorProto.UINT8)
     assert [d.dim_param or d.dim_value for d in images.type.tensor_type.shape.dim] == ["N", 8, 8, 3]
     assert [d.dim_param or d.dim_value for d in logits.type.tensor_type.shape.dim] == ["N", 10]
-    assert {entry.key: entry.value for entry in read.metadata_props} == {"slimbayes.level": "p50"}
+    says = {"model": "digits", "version": "20261123-075100-3f9ca1", "level": "p50", "manifest_schema": "3"}
+    assert {entry.key: entry.value for entry in read.metadata_props} == {f"slimbayes.{k}": v for k, v in says.items()}

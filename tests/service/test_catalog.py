@@ -17,6 +17,7 @@ from service.errors import StartError
 from service.settings import Settings
 from tests.service.conftest import png
 from tests.service.test_predict import PNG, ask, refusal
+from tests.service.versions import rename
 
 SECOND = "20301231-235959-abcdef"
 
@@ -28,7 +29,7 @@ def store(digits_store: Path, tmp_path: Path) -> Path:
     shutil.copytree(digits_store, copy)
     first = Store.open(copy).resolve("digits")
     shutil.copytree(copy / "digits" / first, copy / "digits" / SECOND)
-    change_manifest(copy, version=SECOND)
+    rename(copy / "digits" / SECOND, version=SECOND)
     return copy
 
 
@@ -73,6 +74,8 @@ def test_newest_unless_production_says_otherwise(store: Path, example: bytes) ->
         ("missing file", "cannot be read"),
         ("other classes", "other images or classes than its manifest"),
         ("other shape", "other images or classes than its manifest"),
+        ("other cost", "multiply-adds, its manifest says 7"),
+        ("other version's files", "says that its version is"),
         ("rounding", "rounds a tensor 'nothing', which the file does not have"),
     ],
 )
@@ -86,6 +89,12 @@ def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, 
         change_manifest(store, classes=["a", "b", "c"])
     elif damage == "other shape":
         change_manifest(store, input={"height": 9, "width": 8, "channels": 1, "resize": "center-crop"})
+    elif damage == "other cost":
+        change_levels(store, multiply_adds=7)
+    elif damage == "other version's files":
+        first = store / "digits" / min(Store.open(store).versions("digits"))
+        shutil.copytree(first, store / "digits" / SECOND, dirs_exist_ok=True)
+        change_manifest(store, version=SECOND)
     elif damage == "rounding":
         change_levels(store, roundings={"nothing": {"scale": 0.1, "zero_point": 0}})
     elif damage == "no JSON":
@@ -169,8 +178,8 @@ def test_abstains_exactly_above_the_threshold(store: Path) -> None:
 def test_several_models(store: Path, example: bytes) -> None:
     """Then a request must name one, unless the operator did."""
     shutil.copytree(store / "digits", store / "numbers")
-    for path in (store / "numbers").glob("*/manifest.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "numbers"}))
+    for version in (store / "numbers").iterdir():
+        rename(version, model="numbers")
     with TestClient(create_app(Settings(store=store))) as client:
         assert "digits, numbers" in refusal(client.post("/predict", content=example, headers=PNG), 422)
         assert ask(client, example, model="numbers")["model"] == "numbers"
@@ -184,8 +193,7 @@ def test_equal_content_gives_equal_answers(store: Path, example: bytes) -> None:
     """Draws are keyed by the content's digest: published again, at another time, it answers the same."""
     again = SECOND[:-6] + min(Store.open(store).versions("digits"))[-6:]
     (store / "digits" / SECOND).rename(store / "digits" / again)
-    path = store / "digits" / again / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": again}))
+    rename(store / "digits" / again, version=again)
     with TestClient(create_app(Settings(store=store))) as client:
         first, second = (ask(client, example, version=v) for v in sorted(Store.open(store).versions("digits")))
     assert first["version"] != second["version"]

@@ -18,6 +18,7 @@ from service.catalog import Catalog
 from service.settings import Settings
 from tests.service.conftest import wait_until
 from tests.service.test_predict import PNG, ask, refusal
+from tests.service.versions import renamed
 
 OFTEN = 0.05
 
@@ -43,7 +44,7 @@ def publish(store: Store, number: int) -> str:
     manifest = store.manifest("digits", first)
     files = {level.name: store.read_level(manifest, level.name) for level in manifest.levels}
     version = f"20300101-000000-{number:06x}"
-    store.publish(manifest.model_copy(update={"version": version}), files)
+    store.publish(*renamed(manifest, files, version=version))
     return version
 
 

@@ -1,0 +1,118 @@
+"""Protocol buffers read strictly: only fields that a table allows, each as often as it says, nothing merged or skipped.
+
+A reader that skips what it does not know leaves that to the next reader, and one that builds whatever a message asks
+for lets two bytes cost hundreds. Here nothing is built that no table has room for, so that memory is bounded by the
+tables and nesting by their depth, whatever the bytes say; and there is one way to read them, so that nobody reads
+anything else out of them. Bytes are not copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from model_store.errors import VerificationError
+
+VARINT, BYTES = 0, 2
+# Of a name or another text, in bytes.
+LONGEST_TEXT = 256
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field that may be there: up to `most` times, as a tuple where `most` is not 1."""
+
+    name: str
+    kind: Literal["number", "text", "raw"] | Message
+    most: int = 1
+
+
+@dataclass(frozen=True)
+class Message:
+    """A kind of message: what it is called, its fields by number, and names of fields that it must not have."""
+
+    name: str
+    fields: Mapping[int, Field]
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+    def read(self, data: memoryview) -> dict[str, Any]:
+        """The values by field; what is not there is missing, or an empty tuple where there may be several.
+
+        Raises VerificationError where the bytes are no such message.
+        """
+        found: dict[str, Any] = {each.name: [] for each in self.fields.values() if each.most > 1}
+        place = 0
+        while place < len(data):
+            key, place = _varint(data, place)
+            each = self._field(key)
+            value, place = _number(data, place) if each.kind == "number" else _bytes(data, place)
+            if each.most > 1:
+                found[each.name].append(self._value(each, value))
+                if len(found[each.name]) > each.most:
+                    raise VerificationError(f"{self.name} has more than {each.most} {each.name}")
+            elif each.name in found:
+                raise malformed(f"{self.name} has {each.name} twice")
+            else:
+                found[each.name] = self._value(each, value)
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+    def _field(self, key: int) -> Field:
+        number, kind = key >> 3, key & 7
+        if number in self.refused:
+            raise VerificationError(f"{self.name} has {self.refused[number]}, which no level needs")
+        if number not in self.fields:
+            raise malformed(f"{self.name} has an unknown field {number}")
+        each = self.fields[number]
+        if kind != (VARINT if each.kind == "number" else BYTES):
+            raise malformed(f"{self.name} has {each.name} in a form that exporters do not write")
+        return each
+
+    def _value(self, each: Field, value: Any) -> Any:
+        if isinstance(each.kind, Message):
+            return each.kind.read(value)
+        return _text(value, f"{self.name} has {each.name}") if each.kind == "text" else value
+
+
+def malformed(what: str) -> VerificationError:
+    """An error for bytes that are no ONNX model of any kind."""
+    return VerificationError(f"the file is no ONNX model: {what}")
+
+
+def _text(value: memoryview, what: str) -> str:
+    if len(value) > LONGEST_TEXT:
+        raise VerificationError(f"{what} of more than {LONGEST_TEXT} bytes")
+    try:
+        text = str(value, "utf-8")
+    except UnicodeDecodeError as error:
+        raise malformed(f"{what} that is no text") from error
+    if not text.isprintable():
+        raise VerificationError(f"{what} with characters that cannot be printed")
+    return text
+
+
+def _bytes(data: memoryview, place: int) -> tuple[memoryview, int]:
+    size, place = _varint(data, place)
+    if size > len(data) - place:
+        raise malformed("a field is cut off")
+    return data[place : place + size], place + size
+
+
+def _number(data: memoryview, place: int) -> tuple[int, int]:
+    """An int64 at `place`, and where it ends."""
+    value, place = _varint(data, place)
+    return value - 2**64 if value >= 2**63 else value, place
+
+
+def _varint(data: memoryview, place: int) -> tuple[int, int]:
+    """An unsigned number of 64 bits in its shortest form, and where it ends."""
+    value = shift = 0
+    while place < len(data) and shift < 70:
+        byte = data[place]
+        value |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+        if not byte & 128:
+            if value >= 2**64 or (byte == 0 and shift > 7):
+                break
+            return value, place
+    raise malformed("a number is cut off or too long")
