@@ -1,6 +1,7 @@
 """One version as one file: a tar of its folder, for where no network goes.
 
     MODEL/VERSION/manifest.json      first, so that a reader knows what must follow
+    MODEL/VERSION/signature.json     where it is signed
     MODEL/VERSION/LEVEL/model.onnx
 
 Nothing in it depends on who made it or when: the same version gives the same bytes.
@@ -18,6 +19,8 @@ from model_store.contents import MANIFEST
 from model_store.errors import StoreError, VerificationError
 from model_store.manifest import Manifest, read_manifest
 from model_store.objects import UNFINISHED
+from model_store.signature import MOST_BYTES as MOST_SIGNATURE_BYTES
+from model_store.signature import SIGNATURE
 from model_store.store import MOST_MANIFEST_BYTES, Store
 from model_store.verification import check_bytes
 
@@ -30,6 +33,8 @@ def write_archive(store: Store, model: str, version: str, path: Path) -> Manifes
         with staged.open("xb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
                 _add(archive, f"{model}/{version}/{MANIFEST}", manifest.to_json())
+                if (signature := store.signature(model, version)) is not None:
+                    _add(archive, f"{model}/{version}/{SIGNATURE}", signature)
                 for level in manifest.levels:
                     _add(archive, f"{model}/{version}/{level.file}", store.read_level(manifest, level.name))
             file.flush()
@@ -42,25 +47,26 @@ def write_archive(store: Store, model: str, version: str, path: Path) -> Manifes
     return manifest
 
 
-def read_archive(path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and the verified bytes of each level's file.
+def read_archive(path: Path) -> tuple[Manifest, dict[str, bytes], bytes | None]:
+    """The manifest, the verified bytes of each level's file, and the signature if there is one, which is not looked at.
 
     Raises VerificationError for anything but exactly one version as `write_archive` writes it; nothing is unpacked.
     """
     try:
         with tarfile.open(path, mode="r:") as archive:
             manifest, folder = _manifest(archive)
-            files = {}
+            files, signature, member = dict[str, bytes](), None, archive.next()
+            if member is not None and member.name == f"{folder}/{SIGNATURE}":
+                signature, member = _bytes(archive, member, MOST_SIGNATURE_BYTES), archive.next()
             for level in manifest.levels:
-                member = archive.next()
                 if member is None or member.name != f"{folder}/{level.file}":
                     raise VerificationError(f"the archive lacks the file of level {level.name}")
-                data = _bytes(archive, member, level.bytes + 1)
-                check_bytes(level, data)
-                files[level.name] = data
-            if (more := archive.next()) is not None:
-                raise VerificationError(f"the archive has more than one version: {more.name!r}")
-            return manifest, files
+                files[level.name] = _bytes(archive, member, level.bytes + 1)
+                check_bytes(level, files[level.name])
+                member = archive.next()
+            if member is not None:
+                raise VerificationError(f"the archive has more than one version: {member.name!r}")
+            return manifest, files, signature
     except (tarfile.TarError, EOFError) as error:
         raise VerificationError(f"{path} is no archive of a version") from error
     except OSError as error:

@@ -16,10 +16,12 @@ from model_store.options import (
     JsonOption,
     ModelArgument,
     StoreOption,
+    TrustedOption,
     YesOption,
     confirm,
     print_json,
     reporting,
+    trusted_keys,
 )
 from model_store.retention import superseded
 from model_store.store import Store
@@ -30,11 +32,12 @@ def promote(
     version: Annotated[str, typer.Argument(help="Version or alias to promote.")],
     alias: AliasOption = "production",
     store: StoreOption = DEFAULT_STORE,
+    trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Point an alias at a version, once that version is verified."""
     with reporting():
-        opened = Store.open(store)
+        opened = Store.open(store, trusted_keys(trusted))
         target = opened.resolve(model, version)
         _promote(opened, model, alias, target, as_json)
 

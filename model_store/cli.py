@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from model_store import change_cli, transfer_cli
+from model_store import change_cli, sign_cli, transfer_cli
 from model_store.difference import as_json as difference_as_json
 from model_store.difference import levels_table as compared_levels
 from model_store.difference import provenance_table
@@ -22,10 +22,12 @@ from model_store.options import (
     JsonOption,
     ModelArgument,
     ReadOption,
+    TrustedOption,
     VersionArgument,
     names_table,
     print_json,
     reporting,
+    trusted_keys,
 )
 from model_store.plot import as_svg
 from model_store.store import Store
@@ -142,11 +144,12 @@ def verify(
     model: Annotated[str | None, typer.Argument(help="Model; all by default.", show_default=False)] = None,
     version: Annotated[str | None, typer.Argument(help="Version or alias; all by default.", show_default=False)] = None,
     store: ReadOption = None,
+    trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file against its checksum; exit status 1 if anything is not as published."""
+    """Check every file against its checksum, with keys also signatures; exit status 1 if anything is not as it was."""
     with reporting():
-        opened = Store.open(store or default_location())
+        opened = Store.open(store or default_location(), trusted_keys(trusted))
         results = [
             {"model": name, "version": one, "problem": _problem(opened, name, one)}
             for name in ([model] if model else opened.models())
@@ -167,6 +170,7 @@ def verify(
 
 for command in (
     *(change_cli.promote, change_cli.rollback, change_cli.delete, change_cli.gc),
+    sign_cli.sign,
     *(transfer_cli.push, transfer_cli.pull, transfer_cli.export, transfer_cli.import_),
 ):
     app.command(command.__name__.rstrip("_"))(command)

@@ -8,13 +8,15 @@
     ├── ManifestError           a manifest that cannot be read
     │   └── NewerSchemaError    written by a newer Slimbayes
     ├── VerificationError       a file is missing, altered or outside its folder
+    │   └── SignatureError          not signed by anyone who is trusted, or changed since
+    ├── SigningKeyError         a file that has no key to sign or to verify with
     └── ObjectError             an object cannot be read or written
         ├── ObjectNotFoundError     there is none of that name
         ├── ObjectExistsError       there is one of that name
         └── StoreAwayError          the store does not answer now; it may soon
 
 Messages name models, versions and levels, never paths, so that a service can pass them on;
-only StoreNotFoundError names the folder that the operator gave.
+only StoreNotFoundError and SigningKeyError name what the operator gave.
 """
 
 
@@ -48,6 +50,14 @@ class NewerSchemaError(ManifestError):
 
 class VerificationError(StoreError):
     """A file of a version is missing, altered or outside its folder."""
+
+
+class SignatureError(VerificationError):
+    """A version is not signed by anyone who is trusted, or was changed since."""
+
+
+class SigningKeyError(StoreError):
+    """A file has no key to sign or to verify with."""
 
 
 class ObjectError(StoreError):

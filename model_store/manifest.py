@@ -1,12 +1,15 @@
 """The manifest: the one contract between who writes a version and who reads it.
 
-Frozen and strict: an unknown key is an error, a newer schema is refused by name. Quality figures are on the test set,
+Frozen and strict: an unknown key is an error, a newer schema is refused by name, an older one has exactly the keys that
+it had. Whoever changes a field here raises SCHEMA_VERSION; CONTRIBUTING.md has the steps. Quality figures are on the test set,
 calibration comes from the calibration set, entropies and mutual information are in nats.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -41,10 +44,22 @@ Count = Annotated[int, Field(ge=0)]
 Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
 
 
+@dataclass(frozen=True)
+class Since:
+    """The schema that a field came with; manifests of earlier ones do not have it, and it is filled when they are read."""
+
+    schema: int
+
+
 class Strict(BaseModel):
     """Frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def since(cls, name: str) -> int:
+        """The schema that a field came with."""
+        return max((each.schema for each in cls.model_fields[name].metadata if isinstance(each, Since)), default=1)
 
 
 class InputShape(Strict):
@@ -106,14 +121,13 @@ class Calibration(Strict):
     `conformal_quantiles`: error rate α, as text, to the quantile of 1 − p̄ of the true class.
     `aps_quantiles`: the same of adaptive prediction sets' randomised score (Romano et al. 2020).
     `abstain_above`: predictive entropy, in nats, above which the service abstains.
-    The first schema had neither `aps_quantiles` nor `out_of_distribution`.
     """
 
     temperature: Annotated[float, Field(ge=1e-9, le=1e9)]
     conformal_quantiles: dict[str, Fraction]
-    aps_quantiles: dict[str, Fraction] = Field(default_factory=dict)
+    aps_quantiles: Annotated[dict[str, Fraction], Since(2)] = Field(default_factory=dict)
     abstain_above: NonNegative
-    out_of_distribution: Strangeness | None = None
+    out_of_distribution: Annotated[Strangeness | None, Since(2)] = None
 
 
 class MonteCarlo(Strict):
@@ -143,9 +157,8 @@ class Level(Strict):
 
     `sparsity` is the fraction of the dense network's random weights that were removed; `parameters` counts what
     is left and not zero; `multiply_adds` is the work of one draw for one image. `shared` names the tensors at which the
-    part of the graph ends that is the same for every draw; the first schema did not have it. `roundings` are those of
-    the tensors between convolutions, where these are to be computed in eight bits, as they were for all figures here;
-    from the third schema on.
+    part of the graph ends that is the same for every draw. `roundings` are those of the tensors between convolutions,
+    where these are to be computed in eight bits, as they were for all figures here.
     """
 
     name: LevelName
@@ -157,8 +170,8 @@ class Level(Strict):
     sparsity: Fraction
     parameters: Count
     multiply_adds: Count
-    shared: Annotated[tuple[str, ...], FailFast()] = ()
-    roundings: dict[str, Rounding] = Field(default_factory=dict)
+    shared: Annotated[tuple[str, ...], FailFast(), Since(2)] = ()
+    roundings: Annotated[dict[str, Rounding], Since(3)] = Field(default_factory=dict)
     metrics: Metrics
     calibration: Calibration
     monte_carlo: MonteCarlo
@@ -193,13 +206,19 @@ class Manifest(Strict):
             raise ValueError("two levels share a name")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes share a name")
-        for level in self.levels if self.schema_version >= 2 else ():
-            missing = {"aps_quantiles", "out_of_distribution"} - level.calibration.model_fields_set
-            missing |= {"shared", *(["roundings"] if self.schema_version >= 3 else [])} - level.model_fields_set
-            if missing:
-                raise ValueError(f"level {level.name} needs {', '.join(sorted(missing))}")
         if self.default_level not in names:
             raise ValueError(f"default_level {self.default_level} is not among the levels {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_schema_has(self) -> Manifest:
+        for where, record in _records(self):
+            for name in type(record).model_fields:
+                given, since = name in record.model_fields_set, type(record).since(name)
+                if given and since > self.schema_version:
+                    raise ValueError(f"{where}{name} came with schema version {since}, this is {self.schema_version}")
+                if not given and 1 < since <= self.schema_version:
+                    raise ValueError(f"{where}{name} is missing, which schema version {since} came with")
         return self
 
     def level(self, name: str) -> Level | None:
@@ -207,8 +226,8 @@ class Manifest(Strict):
         return next((level for level in self.levels if level.name == name), None)
 
     def to_json(self) -> bytes:
-        """The manifest as written to the store: UTF-8, indented, ending in a newline."""
-        return self.model_dump_json(indent=2).encode() + b"\n"
+        """The manifest as written to the store: UTF-8, indented, ending in a newline, with the keys of its schema."""
+        return self.model_dump_json(indent=2, exclude=_later(self, self.schema_version)).encode() + b"\n"
 
 
 def read_manifest(data: bytes) -> Manifest:
@@ -235,6 +254,28 @@ def read_manifest(data: bytes) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         raise ManifestError(f"the manifest is not valid: {_summary(error)}") from error
+
+
+def _records(record: Strict, where: str = "") -> Iterator[tuple[str, Strict]]:
+    """A record and those within it, each with where it is."""
+    yield where, record
+    for name, value in record:
+        for place, each in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
+            if isinstance(each, Strict):
+                yield from _records(each, f"{where}{name}." if place is None else f"{where}{name}.{place}.")
+
+
+def _later(record: Strict, schema: int) -> dict[str, Any]:
+    """What came after a schema, as pydantic excludes it."""
+    excluded: dict[str, Any] = {}
+    for name, value in record:
+        if record.since(name) > schema:
+            excluded[name] = True
+        elif isinstance(value, Strict):
+            excluded[name] = _later(value, schema)
+        elif isinstance(value, tuple):
+            excluded[name] = {n: _later(each, schema) for n, each in enumerate(value) if isinstance(each, Strict)}
+    return {name: within for name, within in excluded.items() if within}
 
 
 def _summary(error: ValidationError) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from model_store.errors import StoreError
+from model_store.signature import TrustedKeys
 
 StoreOption = Annotated[
     str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.", show_default=True)
@@ -31,7 +33,26 @@ ModelArgument = Annotated[str, typer.Argument(help="Name of the model.")]
 VersionArgument = Annotated[
     str | None, typer.Argument(help="Version or alias; by default `production`, else the newest.", show_default=False)
 ]
+SignKeyOption = Annotated[
+    Path | None,
+    typer.Option("--sign-key", help="Sign the version with this private key: ECDSA, in PEM.", show_default=False),
+]
+TrustedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-key",
+        envvar="SLIMBAYES_TRUSTED_KEYS",
+        help="Public key in PEM; only what one of these signed is trusted. May be given again.",
+        show_default=False,
+    ),
+]
 DEFAULT_STORE = "store"
+
+
+def trusted_keys(given: list[str] | None) -> TrustedKeys | None:
+    """The keys of `--trusted-key`, or None where there are none; several may stand between commas."""
+    paths = [Path(part.strip()) for each in given or () for part in each.split(",") if part.strip()]
+    return TrustedKeys.read(paths) if paths else None
 
 
 def print_json(document: dict[str, Any]) -> None:

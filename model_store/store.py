@@ -18,6 +18,7 @@ from model_store.errors import (
     ObjectError,
     ObjectExistsError,
     ObjectNotFoundError,
+    SignatureError,
     StoreAwayError,
     StoreError,
     VerificationError,
@@ -26,6 +27,8 @@ from model_store.errors import (
 from model_store.location import objects_at
 from model_store.manifest import MOST_BYTES, Level, Manifest, read_manifest
 from model_store.objects import Objects
+from model_store.signature import MOST_BYTES as MOST_SIGNATURE_BYTES
+from model_store.signature import SIGNATURE, TrustedKeys, digests_of, signed_digests
 from model_store.verification import check_bytes
 from model_store.version import check_alias, check_model_name, is_model_name
 
@@ -36,15 +39,18 @@ MOST_MANIFEST_BYTES = MOST_BYTES + 1
 class Store:
     """The store on `objects`; `Store.open` wants it to exist, `Store.create` makes it where that can be."""
 
-    def __init__(self, objects: Objects) -> None:
-        self.objects = objects
+    def __init__(self, objects: Objects, trusted: TrustedKeys | None = None) -> None:
+        self.objects, self.trusted = objects, trusted
 
     @classmethod
-    def open(cls, location: str | os.PathLike[str]) -> Store:
-        """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read."""
+    def open(cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None) -> Store:
+        """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read.
+
+        With `trusted` keys only versions that one of them signed can be read.
+        """
         objects = objects_at(location)
         objects.check()
-        return cls(objects)
+        return cls(objects, trusted)
 
     @classmethod
     def create(cls, location: str | os.PathLike[str]) -> Store:
@@ -79,7 +85,10 @@ class Store:
         return self._known(model).versions
 
     def manifest(self, model: str, version: str) -> Manifest:
-        """The manifest of one version, which must describe the place that it lies in."""
+        """The manifest of one version, which must describe the place that it lies in.
+
+        Raises SignatureError where there are trusted keys and none of them signed it.
+        """
         versions = self.versions(model)
         if version not in versions:
             raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(versions)}")
@@ -92,7 +101,18 @@ class Store:
         manifest = read_manifest(data)
         if (manifest.model, manifest.version) != (model, version):
             raise StoreError(f"the manifest of {model} {version} is that of {manifest.model} {manifest.version}")
+        if self.trusted is not None:
+            signature = self.signature(model, version)
+            self.trusted.check(digests_of(manifest, data), signature, f"{model} {version}")
         return manifest
+
+    def signature(self, model: str, version: str) -> bytes | None:
+        """The signature of a version, as it was made, or None; it is not looked at."""
+        with _saying(f"the signature of {model} {version} cannot be read"):
+            try:
+                return self.objects.read(f"{model}/{version}/{SIGNATURE}", MOST_SIGNATURE_BYTES)
+            except ObjectNotFoundError:
+                return None
 
     def read_level(self, manifest: Manifest, level: str) -> bytes:
         """The verified bytes of one level's file; raise VerificationError where they are not what was published."""
@@ -133,27 +153,41 @@ class Store:
 
     # Writing
 
-    def publish(self, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-        """Publish one version: its manifest and the bytes of each level's file, by level name.
+    def publish(self, manifest: Manifest, files: Mapping[str, bytes], signature: bytes | None = None) -> None:
+        """Publish one version: its manifest, the bytes of each level's file, by level name, and its signature.
 
         Raises VersionExistsError where the version, or part of another by its name, is there already, VerificationError
-        where a file is not what its manifest says. Whatever happens, the store has the whole version or nothing of it;
-        published again after a failure, what is there already is not sent again.
+        where a file is not what its manifest says, SignatureError where the signature is of something else. Whatever
+        happens, the store has the whole version or nothing of it; published again after a failure, what is there
+        already is not sent again.
         """
         if set(files) != {level.name for level in manifest.levels}:
             raise StoreError("publish needs exactly one file for each level of the manifest")
         for level in manifest.levels:
             check_bytes(level, files[level.name])
+        if signature is not None:
+            _check_signed(manifest, signature)
         contents = self.contents(manifest.model)
         if manifest.version in contents.versions:
             raise _exists(manifest)
         with _saying(f"cannot publish {manifest.model}"):
             for level in manifest.levels:
                 self._put_level(manifest, level, files[level.name], contents)
+            if signature is not None:
+                self.objects.write(_signature_name(manifest), signature)
             try:
                 self.objects.write(_manifest_name(manifest), manifest.to_json(), new=True)
             except ObjectExistsError as error:
                 raise _exists(manifest) from error
+
+    def attach(self, manifest: Manifest, signature: bytes) -> None:
+        """Sign a version that is there already, in place of an earlier signature.
+
+        Raises SignatureError where the signature is of something else.
+        """
+        _check_signed(manifest, signature)
+        with _saying(f"cannot sign {manifest.model} {manifest.version}"):
+            self.objects.write(_signature_name(manifest), signature)
 
     def set_alias(self, model: str, alias: str, name: str, by: str | None = None) -> str:
         """Point `alias` at the version that `name` (a version or another alias) means now, and return that version.
@@ -253,6 +287,16 @@ def _resolve(model: str, contents: Contents, name: str | None) -> str:
 
 def _manifest_name(manifest: Manifest) -> str:
     return f"{manifest.model}/{manifest.version}/{MANIFEST}"
+
+
+def _signature_name(manifest: Manifest) -> str:
+    return f"{manifest.model}/{manifest.version}/{SIGNATURE}"
+
+
+def _check_signed(manifest: Manifest, signature: bytes) -> None:
+    subject = f"{manifest.model} {manifest.version}"
+    if signed_digests(signature, subject) != digests_of(manifest, manifest.to_json()):
+        raise SignatureError(f"the signature of {subject} is of other files")
 
 
 def _level_name(manifest: Manifest, level: Level) -> str:

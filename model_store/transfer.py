@@ -7,13 +7,16 @@ from model_store.store import Store
 
 
 def transfer(source: Store, target: Store, model: str, version: str) -> tuple[Manifest, bool]:
-    """Copy a verified version; its manifest, and whether it was sent: False where the target has it already.
+    """Copy a verified version with its signature; its manifest, and whether it was sent or the target has it already.
 
     Broken off and begun again it sends what is missing. Raises StoreError where either store does not do its part.
     """
-    manifest = source.manifest(model, version)
+    manifest, signature = source.manifest(model, version), source.signature(model, version)
     if version in target.contents(model).versions:
         target.verify(model, version)
+        if signature is not None and target.signature(model, version) is None:
+            target.attach(manifest, signature)
         return manifest, False
-    target.publish(manifest, {level.name: source.read_level(manifest, level.name) for level in manifest.levels})
+    files = {level.name: source.read_level(manifest, level.name) for level in manifest.levels}
+    target.publish(manifest, files, signature)
     return manifest, True

@@ -17,11 +17,14 @@ from model_store.options import (
     ModelArgument,
     ReadOption,
     StoreOption,
+    TrustedOption,
     VersionArgument,
     print_json,
     reporting,
+    trusted_keys,
     working,
 )
+from model_store.signature import digests_of
 from model_store.store import Store
 from model_store.transfer import transfer
 from model_store.version import check_alias
@@ -51,11 +54,12 @@ def pull(
     origin: Annotated[str, typer.Option("--from", help="Folder or URL of the store to copy it from.")],
     alias: AsOption = None,
     store: StoreOption = DEFAULT_STORE,
+    trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version from another store to this one."""
     with reporting():
-        source = Store.open(origin)
+        source = Store.open(origin, trusted_keys(trusted))
         _transfer(source, Store.create(store), model, version, alias, as_json)
 
 
@@ -82,6 +86,7 @@ def import_(
     archive: Annotated[Path, typer.Argument(help="File that `export` wrote.")],
     alias: AsOption = None,
     store: StoreOption = DEFAULT_STORE,
+    trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify an archive and publish its version."""
@@ -90,9 +95,12 @@ def import_(
             check_alias(alias)
         opened = Store.create(store)
         with working(f"Reading {archive}"):
-            manifest, files = read_archive(archive)
+            manifest, files, signature = read_archive(archive)
+            if (keys := trusted_keys(trusted)) is not None:
+                digests = digests_of(manifest, manifest.to_json())
+                keys.check(digests, signature, f"{manifest.model} {manifest.version}")
             try:
-                opened.publish(manifest, files)
+                opened.publish(manifest, files, signature)
                 sent = True
             except VersionExistsError:
                 opened.verify(manifest.model, manifest.version)

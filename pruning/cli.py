@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 
 from model_store.errors import StoreError
+from model_store.options import SignKeyOption
+from model_store.signature import SigningKey
 from model_store.store import Store
 from model_store.table import levels_table
 from model_store.version import check_alias, check_model_name
@@ -65,6 +67,7 @@ def prune_command(
     store: Annotated[str, typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store.")] = "store",
     model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
+    sign_key: SignKeyOption = None,
 ) -> None:
     """Prune a run to levels, evaluate each, and publish them as one version."""
     from pruning.errors import PruningError
@@ -86,6 +89,7 @@ def prune_command(
             parse_levels(levels)
         if alias is not None:
             check_alias(alias)
+        key = None if sign_key is None else SigningKey.read(sign_key)
         opened = Store.create(store)
         subject = Subject.of(Run(run), data_dir)
         name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
@@ -94,7 +98,7 @@ def prune_command(
             if from_study
             else _pruned(subject, how, finishing, levels, draws)
         )
-        manifest = publish(opened, name, subject, made)
+        manifest = publish(opened, name, subject, made, key)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:

@@ -12,6 +12,7 @@ import onnx
 
 from model_store.errors import VersionExistsError
 from model_store.manifest import InputShape, Level, Manifest, Training
+from model_store.signature import SigningKey
 from model_store.store import Store
 from model_store.verification import sha256
 from model_store.version import version_name
@@ -23,15 +24,17 @@ from pruning.subject import Subject
 TOLERATED_LOSS = 0.01
 
 
-def publish(store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel]) -> Manifest:
-    """Publish all levels as one new version of `model`; returns its manifest."""
+def publish(
+    store: Store, model: str, subject: Subject, levels: Sequence[PrunedLevel], key: SigningKey | None = None
+) -> Manifest:
+    """Publish all levels as one new version of `model`, signed where there is a key; returns its manifest."""
     graphs = {pruned.level.name: export(pruned.network) for pruned in levels}
     digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
     created = datetime.now(UTC).replace(microsecond=0)
     while True:
         manifest, files = _version(model, created, digest, subject, levels, graphs)
         try:
-            store.publish(manifest, files)
+            store.publish(manifest, files, None if key is None else key.sign(manifest))
         except VersionExistsError:  # the same content in the same second
             created += timedelta(seconds=1)
         else:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from model_store.errors import InvalidNameError, StoreError
 from model_store.level_file import check_agreement, read_level_file
 from model_store.manifest import Level, Manifest
+from model_store.signature import TrustedKeys
 from model_store.store import Store
 from service.artifact import Artifact
 from service.cores import usable_cores
@@ -45,7 +46,8 @@ class Catalog:
         # What was last complained of, by whom it is about: the store is looked at often, the log is for people.
         self._complaints: dict[str, str] = {}
         try:
-            self.store = Store.open(settings.store)
+            trusted = TrustedKeys.read(settings.trusted_keys) if settings.trusted_keys else None
+            self.store = Store.open(settings.store, trusted)
             found = ((name, self._found(name)) for name in self.store.names())
             self.models = {name: model for name, model in found if model is not None}
         except StoreError as error:

@@ -12,11 +12,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_store.location import default_location
+from model_store.signature import PASSWORD
 from service.errors import StartError
 from service.rate import Rate
 
-# Variables that belong to the client.
-CLIENT_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY"}
+# Variables that belong to the client, and to who signs.
+OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD}
 
 
 def _split(given: object) -> object:
@@ -60,6 +61,7 @@ Comma = (NoDecode, BeforeValidator(_split))
 Formats = Annotated[tuple[Format, ...], Field(min_length=1), *Comma]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], *Comma]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], *Comma]
+Keys = Annotated[tuple[Path, ...], *Comma]
 Proxies = Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], *Comma]
 
 
@@ -70,6 +72,9 @@ class Settings(BaseSettings):
 
     store: Annotated[str, BeforeValidator(_path)] = Field(
         default_factory=default_location, description="Folder or URL of the store; by default `store`, else the zoo."
+    )
+    trusted_keys: Keys = Field(
+        (), description="Public keys in PEM; with any, only versions that one of them signed are served."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -136,7 +141,7 @@ class Settings(BaseSettings):
     @classmethod
     def read(cls, **flags: Any) -> Settings:
         """The settings from flags (None means not given) and the environment; raise StartError for bad ones."""
-        known = {f"SLIMBAYES_{name.upper()}" for name in cls.model_fields} | CLIENT_VARIABLES
+        known = {f"SLIMBAYES_{name.upper()}" for name in cls.model_fields} | OTHER_VARIABLES
         unknown = sorted(name for name in os.environ if name.startswith("SLIMBAYES_") and name not in known)
         if unknown:
             raise StartError(f"unknown setting {unknown[0]} in the environment: there is {', '.join(sorted(known))}")
