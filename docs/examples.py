@@ -99,6 +99,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "GET /models/{model}": (Example("", f"curl -s {ONE}"),),
     "GET /models/{model}/versions/{version}": (Example("", f"curl -s {ONE}/versions/{VERSION}"),),
+    "GET /models/{model}/versions/{version}/card": (Example("", f"curl -s {ONE}/versions/{VERSION}/card"),),
     "POST /models/{model}/aliases/{alias}": (
         Example(
             "",

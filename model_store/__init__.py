@@ -10,6 +10,7 @@
     aliases       aliases as a log of changes
     store         models, versions and aliases; publishing, manifest last
     verification  checksums of every file before anyone uses them
+    signature     who vouches for a version, and whom a reader trusts
     collection    removing what a crash left behind
     retention     which versions a store may do without
     transfer      a version from one store to another
@@ -19,17 +20,20 @@
     operators     what a level may compute, and on which shapes
     level_file    what a level's file may be, in one place
     graph         the operations of a level's file, for people
+    card          a version's model card
     table         the pruning levels side by side, and the operations of one
     difference    two versions side by side
     plot          two versions as a picture
     options       what the commands share
-    cli           `slimbayes models`: list, show, diff, history, verify
+    cli           `slimbayes models`: list, show, card, diff, history, verify
     change_cli    promote, rollback, delete, gc
+    sign_cli      sign
     transfer_cli  push, pull, export, import
 
 Layout, written by `store` alone:
 
     STORE/MODEL/VERSION/LEVEL/model.onnx
+    STORE/MODEL/VERSION/signature.json           where it is signed
     STORE/MODEL/VERSION/manifest.json            written last: a version exists when this does
     STORE/MODEL/aliases/ALIAS/TIME.VERSION.json  one for each change of an alias; the newest counts
 """

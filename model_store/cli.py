@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from model_store import change_cli, sign_cli, transfer_cli
+from model_store.card import model_card
 from model_store.difference import as_json as difference_as_json
 from model_store.difference import levels_table as compared_levels
 from model_store.difference import provenance_table
@@ -96,6 +97,19 @@ def show(
         )
     )
     return console.print(levels_table(manifest.levels))
+
+
+@app.command()
+def card(
+    model: ModelArgument, version: VersionArgument = None, store: ReadOption = None, as_json: JsonOption = False
+) -> None:
+    """Print a version's model card, in Markdown."""
+    with reporting():
+        opened = Store.open(store or default_location())
+        manifest = opened.manifest(model, opened.resolve(model, version))
+    if as_json:
+        return print_json({"model": model, "version": manifest.version, "card": model_card(manifest)})
+    return typer.echo(model_card(manifest), nl=False)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The manifest: the one contract between who writes a version and who reads it.
 
 Frozen and strict: an unknown key is an error, a newer schema is refused by name, an older one has exactly the keys that
-it had. Whoever changes a field here raises SCHEMA_VERSION; CONTRIBUTING.md has the steps. Quality figures are on the test set,
+it had. Who changes a field here raises SCHEMA_VERSION, as CONTRIBUTING.md says. Quality figures are on the test set,
 calibration comes from the calibration set, entropies and mutual information are in nats.
 """
 
@@ -46,7 +46,7 @@ Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000
 
 @dataclass(frozen=True)
 class Since:
-    """The schema that a field came with; manifests of earlier ones do not have it, and it is filled when they are read."""
+    """The schema that a field came with; earlier manifests do not have it, and it is filled as they are read."""
 
     schema: int
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
 from service.answer import Answer
 from service.errors import AnswerError
 from service.listing import Listing
 from service.payload import FIELD
 
-Parsed = TypeVar("Parsed", bound=BaseModel)
+Parsed = TypeVar("Parsed")
 Parameter = str | int | float | None
 # A file name, and the bytes.
 Picture = tuple[str, bytes]
@@ -35,7 +35,7 @@ LATER = (429, 503)
 class Call(Generic[Parsed]):
     """What to ask, and what the answer is."""
 
-    kind: type[Parsed]
+    read: Callable[[bytes], Parsed]
     method: str
     path: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -45,18 +45,28 @@ class Call(Generic[Parsed]):
         if response.status_code != 200:
             raise _refusal(response)
         try:
-            return self.kind.model_validate_json(response.content)
-        except ValidationError as error:
+            return self.read(response.content)
+        except ValueError as error:  # which ValidationError and UnicodeDecodeError are
             raise AnswerError("what answers there is not a Slimbayes service of this version") from error
 
 
-MODELS = Call(Listing, "GET", "/models")
+MODELS = Call(Listing.model_validate_json, "GET", "/models")
 
 
 def predicting(pictures: Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
     """The call that posts pictures; parameters that are None are left to the service."""
     query = {name: value for name, value in parameters.items() if value is not None}
-    return Call(Answer, "POST", "/predict", {"params": query, "files": [(FIELD, picture) for picture in pictures]})
+    return Call(
+        Answer.model_validate_json,
+        "POST",
+        "/predict",
+        {"params": query, "files": [(FIELD, picture) for picture in pictures]},
+    )
+
+
+def carding(model: str, version: str) -> Call[str]:
+    """The call that gets the card of a version."""
+    return Call(bytes.decode, "GET", f"/models/{quote(model, safe='')}/versions/{quote(version, safe='')}/card")
 
 
 class Connection:
@@ -113,6 +123,10 @@ class Client(Connection):
         """Everything that the service serves."""
         return self._ask(MODELS)
 
+    def card(self, model: str, version: str) -> str:
+        """The model card of a version or alias, in Markdown; raise AnswerError where there is none."""
+        return self._ask(carding(model, version))
+
     def ready(self) -> bool:
         """Whether the service can answer now."""
         try:
@@ -151,6 +165,10 @@ class AsyncClient(Connection):
     async def models(self) -> Listing:
         """As `Client.models`."""
         return await self._ask(MODELS)
+
+    async def card(self, model: str, version: str) -> str:
+        """As `Client.card`."""
+        return await self._ask(carding(model, version))
 
     async def ready(self) -> bool:
         """As `Client.ready`."""

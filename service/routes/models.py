@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 import orjson
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model_store.card import model_card
 from model_store.manifest import Manifest
 from service.access import Admin
 from service.body import read_body
@@ -73,6 +74,13 @@ async def catalog_of(request: Request) -> Catalog:
 
 CatalogOf = Annotated[Catalog, Depends(catalog_of)]
 ModelPath = Annotated[str, Path(description="Name of a model.", examples=["digits"])]
+VersionPath = Annotated[str, Path(description="A version or an alias.", examples=["production"])]
+
+
+class MarkdownResponse(Response):
+    """A text in Markdown."""
+
+    media_type = "text/markdown"
 
 
 class Parameters(BaseModel):
@@ -103,7 +111,7 @@ async def model(model: ModelPath, catalog: CatalogOf) -> ModelDetail:
 @router.get("/{model}/versions/{version}", summary="One version with its manifest", responses=describe(404, 422))
 async def version(
     model: ModelPath,
-    version: Annotated[str, Path(description="A version or an alias.", examples=["production"])],
+    version: VersionPath,
     catalog: CatalogOf,
 ) -> VersionDetail:
     """One version, and everything that was recorded when it was published."""
@@ -111,6 +119,19 @@ async def version(
     served = found.version(version)
     assert served.manifest is not None
     return VersionDetail(model=model, listing=list_version(served, found.aliases), manifest=served.manifest)
+
+
+@router.get(
+    "/{model}/versions/{version}/card",
+    summary="The model card of a version",
+    response_class=MarkdownResponse,
+    responses=describe(404, 422),
+)
+async def card(model: ModelPath, version: VersionPath, catalog: CatalogOf) -> MarkdownResponse:
+    """What the version is for, how good its levels are, how it decides, and where not to trust it, in Markdown."""
+    manifest = catalog.model(model).version(version).manifest
+    assert manifest is not None
+    return MarkdownResponse(model_card(manifest))
 
 
 @router.post(

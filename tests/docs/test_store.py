@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     store.set_alias("cifar10-resnet20", "production", store.resolve("cifar10-resnet20"))
     store.set_alias("digits", "production", first)
     store.set_alias("digits", "candidate", newest)
+    for line in re.findall(r"^\$ (openssl .*)$", TEXT, re.MULTILINE):
+        subprocess.run(shlex.split(line, comments=True), check=True, capture_output=True)
     ran = set()
     for words in commands():
         words = [str(tmp_path / "backup") if word == "/mnt/backup" else word for word in words]

@@ -19,6 +19,7 @@ from model_store.errors import SignatureError, SigningKeyError
 from model_store.signature import PASSWORD, SIGNATURE, SigningKey, TrustedKeys, digests_of
 from model_store.store import Store
 from model_store.transfer import transfer
+from pruning.cli import app as prune_app
 from tests.model_store.conftest import Filled
 from tests.model_store.keys import Pair, make_pair
 from tests.model_store.versions import build_version
@@ -245,6 +246,16 @@ def test_commands(filled: Filled, pair: Pair, stranger: Pair, tmp_path: Path) ->
     assert "not trusted" in run("import", archive, "--store", tmp_path / "b", "--trusted-key", stranger.public).output
     assert run("import", archive, "--store", tmp_path / "b", *trusting).exit_code == 0
     assert run("verify", "--store", tmp_path / "b", *trusting).exit_code == 0
+
+
+def test_prune_signs_what_it_publishes(digits_run: Path, pair: Pair, tmp_path: Path) -> None:
+    """Before anybody can read it."""
+    arguments = ["--levels", "p50", "--epochs", "0", "--draws", "2", "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(prune_app, [str(digits_run), *arguments, "--sign-key", str(pair.private)])
+    assert result.exit_code == 0, result.output
+    store = Store.open(tmp_path / "store", TrustedKeys.read([pair.public]))
+    (model,) = store.models()
+    assert store.verify(model, store.resolve(model)).level("p50") is not None
 
 
 def test_keys_that_are_none(tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from pruning.cli import app
         (["--granularity", "weight", "--target-latency-ms", "1"], "save no milliseconds"),
         (["--levels", "x900"], "no more channels can go"),
         (["--model", "Not A Name"], "cannot name a model"),
+        (["--sign-key", "nowhere.key"], "cannot read the key in nowhere.key"),
     ],
 )
 def test_bad_flags(digits_run: Path, tmp_path: Path, flags: list[str], says: str) -> None:

@@ -38,12 +38,18 @@ def test_both_clients_say_the_same(url: str, key: tuple[str, Key], example: byte
         async with AsyncClient(url, key=key[0]) as client:
             assert await client.ready()
             answer = await client.predict([("a", example)], level="p50", samples=4, version=None)
-            return [answer.level, answer.predictions, [model.name for model in (await client.models()).models]]
+            models = (await client.models()).models
+            card = await client.card("digits", answer.version)
+            return [answer.level, answer.predictions, [model.name for model in models], card]
 
     with Client(url, key=key[0]) as client:
         assert client.ready()
         answer = client.predict([("a", example)], level="p50", samples=4, version=None)
-        expected = [answer.level, answer.predictions, [model.name for model in client.models().models]]
+        models, card = client.models().models, client.card("digits", answer.version)
+        expected = [answer.level, answer.predictions, [model.name for model in models], card]
+        with pytest.raises(AnswerError, match="no model 'cats'"):
+            client.card("cats", "production")
+    assert card.startswith(f"# digits {answer.version}")
     assert expected[0] == "p50"
     assert asyncio.run(ask()) == expected
 

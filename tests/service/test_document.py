@@ -61,7 +61,7 @@ def test_nothing_but_what_is_documented(digits_store: Path, tmp_path: Path) -> N
     with running_service(digits_store) as (url, _):
         strangers = schemathesis(url, tmp_path, "", "--max-examples", "60")
         friends = schemathesis(url, tmp_path, names(digits_store), "--max-examples", "100")
-    assert strangers["operations"]["tested"] == friends["operations"]["tested"] == 21
+    assert strangers["operations"]["tested"] == friends["operations"]["tested"] == 22
     assert strangers["test_cases"]["generated"] + friends["test_cases"]["generated"] >= 2000
 
 
@@ -81,7 +81,7 @@ def test_keys_and_rates(digits_store: Path, tmp_path: Path) -> None:
         schemathesis(url, tmp_path, known, *given, "--include-path-regex", "/unload$")
         headers = {"Authorization": f"Bearer {key}"}
         limited = httpx.get(f"{url}/metrics", headers=headers).text
-    assert found["operations"]["tested"] == 20
+    assert found["operations"]["tested"] == 21
     assert not found["warnings"]["missing_auth"]
     for route in ("/predict", "/v2/models/{model}/infer"):
         assert re.search(rf'reason="rate_limit".*route="{re.escape(route)}"', limited), limited

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from model_store.card import model_card
 from model_store.manifest import Level
 from model_store.store import Store
 from service.arrangement import SIZES
@@ -28,6 +29,17 @@ def test_listing_is_the_manifest(client: TestClient, digits_store: Path) -> None
         for key in ("name", "sparsity", "bytes", "parameters", "multiply_adds"):
             assert level[key] == getattr(published, key)
         assert level["metrics"] == published.metrics.model_dump()
+
+
+def test_card(client: TestClient, digits_store: Path) -> None:
+    """In Markdown, for a version or an alias; 404 for others."""
+    store = Store.open(digits_store)
+    manifest = store.manifest("digits", store.resolve("digits"))
+    response = client.get(f"/models/digits/versions/{manifest.version}/card")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/markdown; charset=utf-8")
+    assert response.text == model_card(manifest)
+    assert "no version or alias 'nothing'" in refusal(client.get("/models/digits/versions/nothing/card"), 404)
+    assert "no model 'cats'" in refusal(client.get(f"/models/cats/versions/{manifest.version}/card"), 404)
 
 
 def test_latency_counts_requests(client: TestClient, example: bytes) -> None:

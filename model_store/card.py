@@ -1,0 +1,283 @@
+"""The model card of a version (Mitchell et al. 2019): its purpose and quality, how it decides, where not to trust it.
+
+Markdown, from the manifest alone; what a manifest does not tell, the card does not make up, and names as missing where
+it matters. A section that has nothing to say is not there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from model_store.manifest import Level, Manifest
+
+MOST_CLASSES = 20
+SCORES = {
+    "mutual_information": "mutual information",
+    "entropy": "entropy",
+    "one_minus_confidence": "one minus the top probability",
+    "energy": "energy",
+}
+Column = tuple[str, Callable[[Level], str]]
+
+
+def model_card(manifest: Manifest) -> str:
+    """The card of a version, ending in a newline."""
+    sections = (
+        ("Purpose", _purpose(manifest)),
+        ("Levels", _levels(manifest)),
+        ("Calibration and decisions", _decisions(manifest)),
+        ("Out of distribution", _strangers(manifest)),
+        ("Training", _training(manifest)),
+        ("Limits", _limits(manifest)),
+        ("Use", _use(manifest)),
+    )
+    head = f"# {_text(manifest.model)} {manifest.version}\n\n{_summary(manifest)}"
+    return "\n\n".join([head, *(f"## {title}\n\n{body}" for title, body in sections if body)]) + "\n"
+
+
+def _summary(manifest: Manifest) -> str:
+    training, levels = manifest.training, manifest.levels
+    colour = "colour" if manifest.input.channels == 3 else "grey"
+    size = f"{manifest.input.width}x{manifest.input.height} {colour} pixels"
+    count = "one level" if len(levels) == 1 else f"{len(levels)} levels"
+    return (
+        f"A Bayesian {_text(training.architecture)} that tells {len(manifest.classes)} classes of images of "
+        f"{size} apart and "
+        f"says how sure it is. Trained on {_text(training.dataset)}, published on {manifest.created:%d %B %Y} at "
+        f"{count} "
+        f"of pruning; `{manifest.default_level}` answers where none is named."
+    )
+
+
+def _purpose(manifest: Manifest) -> str:
+    shown = ", ".join(map(_text, manifest.classes[:MOST_CLASSES]))
+    more = len(manifest.classes) - MOST_CLASSES
+    return (
+        f"It assigns an image to one of these classes: {shown}{f', and {more:,} more' if more > 0 else ''}. "
+        "It is made for decisions that may be left open: each answer is either to be accepted or to be looked at "
+        "by somebody, "
+        "and has a probability for each class, a set of classes, and its uncertainty in parts.\n\n"
+        "It knows no other class. Whatever it is shown, it names one of these or abstains; that no class fits is not "
+        "among its answers. It neither finds objects in an image nor counts them."
+    )
+
+
+def _levels(manifest: Manifest) -> str:
+    columns: list[Column] = [
+        ("kB", lambda level: f"{level.bytes / 1e3:,.1f}"),
+        ("sparsity", lambda level: f"{level.sparsity:.1%}"),
+        ("weights left", lambda level: f"{level.parameters:,}"),
+        ("M multiply-adds", lambda level: f"{level.multiply_adds / 1e6:,.2f}"),
+        ("accuracy", lambda level: f"{level.metrics.accuracy:.2%}"),
+        ("NLL", lambda level: f"{level.metrics.nll:.4f}"),
+        ("Brier", lambda level: f"{level.metrics.brier:.4f}"),
+        ("ECE", lambda level: f"{level.metrics.ece:.4f}"),
+        ("AURC", lambda level: f"{level.metrics.aurc:.4f}"),
+        ("draws", lambda level: f"{level.monte_carlo.draws}"),
+        ("± of p", lambda level: f"{level.monte_carlo.standard_error:.4f}"),
+    ]
+    rounded = [f"`{level.name}`" for level in manifest.levels if level.roundings]
+    note = (
+        f" The figures of {_and(rounded)} are of convolutions in eight bits, which is how they are served."
+        if rounded
+        else ""
+    )
+    return (
+        f"{_table('level', manifest.levels, columns)}\n\n"
+        "Quality is that on the test set, of the mean over so many draws of the weights, after calibration. NLL "
+        "is in nats; ECE "
+        "has 15 bins; AURC is the mean error rate over all shares of answers that one may keep, the surest "
+        "first; ± is the "
+        "standard error of the top probability that comes from the number of draws. Sparsity is the share of the "
+        "dense "
+        f"network's random weights that was removed; multiply-adds are those of one draw for one image.{note}"
+    )
+
+
+def _decisions(manifest: Manifest) -> str:
+    calibrations = [level.calibration for level in manifest.levels]
+    columns: list[Column] = [
+        ("temperature", lambda level: f"{level.calibration.temperature:.3f}"),
+        ("abstains above, nats", lambda level: f"{level.calibration.abstain_above:.4f}"),
+    ]
+    if any(each.out_of_distribution for each in calibrations):
+        columns.append(("out of distribution above", _strangeness))
+    for alpha in sorted({key for each in calibrations for key in each.conformal_quantiles}, key=_number, reverse=True):
+        columns.append((f"quantile, α = {_text(alpha)}", _quantile(alpha)))
+    parts = [
+        _table("level", manifest.levels, columns),
+        "All of these were set on images that the network was not trained on and that are not in the test set.",
+        "- **accept**: the entropy of the mean prediction is at most the threshold. **abstain, uncertain**: it "
+        "is above.",
+    ]
+    if any(each.out_of_distribution for each in calibrations):
+        parts[-1] += (
+            "\n- **abstain, out of distribution**: the image's score is above its own threshold. The score is "
+            "the one that told "
+            "strangers best on held-out images; the threshold takes some images of the right kind for strangers "
+            "as well."
+        )
+    parts[-1] += (
+        "\n- **prediction set** at α: the most probable class, and all whose probability is at least one minus "
+        "the quantile. On images that are "
+        "exchangeable with those of the calibration it holds the true class with probability 1 − α or more, on "
+        "average over images, "
+        "not for each class or each kind of image."
+    )
+    return "\n\n".join(parts)
+
+
+def _strangers(manifest: Manifest) -> str:
+    names = list(dict.fromkeys(name for level in manifest.levels for name in level.metrics.ood_auroc))
+    if not names:
+        return ""
+    columns = [(_text(name), _auroc(name)) for name in names]
+    return (
+        f"{_table('level', manifest.levels, columns)}\n\n"
+        "AUROC of telling images of these sets from the test images: 0.5 is chance, 1 is without error. It says "
+        "nothing of "
+        "images of yet another kind."
+    )
+
+
+def _training(manifest: Manifest) -> str:
+    training = manifest.training
+    workers = "one process" if training.world_size == 1 else f"{training.world_size} processes"
+    text = (
+        f"{_text(training.architecture)} on {_text(training.dataset)} with the estimator "
+        f"`{_code(training.estimator)}`, "
+        f"{training.epochs} epochs, seed {training.seed}, {workers}, by Slimbayes {_text(training.code_version)}."
+    )
+    own = {name: value for name, value in training.hyperparameters.items() if name != "pruning" and value is not None}
+    if own:
+        text += "\n\n| hyperparameter | value |\n|---|---|\n" + "\n".join(
+            f"| {_text(name)} | {_text(value)} |" for name, value in own.items()
+        )
+    pruned = [level for level in manifest.levels if level.granularity != "none"]
+    lines = [
+        f"- `{level.name}`: {_text(level.criterion)}, {level.granularity}s"
+        + _pruning(training.hyperparameters, level.name)
+        for level in pruned
+    ]
+    return text + ("\n\nPruned from it:\n\n" + "\n".join(lines) if lines else "")
+
+
+def _limits(manifest: Manifest) -> str:
+    sets = list(dict.fromkeys(name for level in manifest.levels for name in level.metrics.ood_auroc))
+    limits = [
+        "The figures are of one training run and one test set; what another seed or another sample would give is "
+        "not in them.",
+        "Its manifest tells of no images that are blurred, noisy, turned, compressed or otherwise worse than "
+        "those of the test set, "
+        "nor how well it does on parts of them: single classes, sources, groups of people.",
+    ]
+    if not sets:
+        limits.append("It was not compared with images of any other kind, so nobody knows what it does with them.")
+    if not any(level.calibration.out_of_distribution for level in manifest.levels):
+        limits.append(
+            "No score was chosen that tells images of another kind: it abstains where it is uncertain, and only there."
+        )
+    limits += _late_noise(manifest)
+    if _number(manifest.training.hyperparameters.get("limit") or 0):
+        limits.append(f"It was trained on no more than {_text(manifest.training.hyperparameters['limit'])} images.")
+    limits.append(
+        "Weights are taken as independent of one another, normal, and certain where they were pruned; the "
+        "uncertainty that "
+        "comes of this is usually too small."
+    )
+    if manifest.schema_version < 3:
+        limits.append(
+            f"Its manifest is of schema {manifest.schema_version}, which does not tell all that newer ones do."
+        )
+    return "\n".join(f"- {limit}" for limit in limits)
+
+
+def _late_noise(manifest: Manifest) -> Iterable[str]:
+    """What the mutual information of a level is worth where the first layers are the same for every draw."""
+    late = [level for level in manifest.levels if set(level.shared) - {"pixels", "logits"}]
+    if late:
+        figures = _and(f"{level.metrics.mutual_information:.4f} at `{level.name}`" for level in late)
+        whole = [level for level in manifest.levels if level not in late and "logits" not in level.shared]
+        beside = "".join(
+            f", and {level.metrics.mutual_information:.4f} at `{level.name}`, random throughout" for level in whole[:1]
+        )
+        yield (
+            "Only the last layers of some levels are random, so the epistemic part of their uncertainty (the mutual "
+            "information of label and weights) is that of these layers alone: in nats, on average over the test set, "
+            f"{figures}{beside}. Compare it between images of one level, never between levels."
+        )
+    for level in manifest.levels:
+        if "logits" in level.shared:
+            yield f"`{level.name}` has no random weight: all draws are the same, and its epistemic uncertainty is zero."
+
+
+def _use(manifest: Manifest) -> str:
+    query = f"model={manifest.model}&version={manifest.version}"
+    return (
+        "```console\n"
+        f"$ slimbayes models verify {manifest.model} {manifest.version}\n"
+        "$ slimbayes serve\n"
+        f"$ curl -F images=@picture.png 'http://127.0.0.1:8000/predict?{query}'\n"
+        "```\n\n"
+        "Pictures of any size are brought to the one above, pixels as decoded; scaling is in the file. `level=`, "
+        "`samples=` and "
+        "`alpha=` ask for another level, a number of draws and another prediction set. Each level's `model.onnx` "
+        "also runs by itself in ONNX Runtime: one run "
+        "is one draw; average the softmax of logits divided by the temperature over as many as the table says."
+    )
+
+
+def _table(first: str, levels: Sequence[Level], columns: Sequence[Column]) -> str:
+    head = f"| {first} | " + " | ".join(title for title, _ in columns) + " |"
+    rows = [f"| {level.name} | " + " | ".join(show(level) for _, show in columns) + " |" for level in levels]
+    return "\n".join([head, "|---|" + "--:|" * len(columns), *rows])
+
+
+def _strangeness(level: Level) -> str:
+    rule = level.calibration.out_of_distribution
+    return "—" if rule is None else f"{SCORES[rule.score]} {rule.above:.4f}"
+
+
+def _quantile(alpha: str) -> Callable[[Level], str]:
+    return lambda level: _figure(level.calibration.conformal_quantiles.get(alpha))
+
+
+def _auroc(name: str) -> Callable[[Level], str]:
+    return lambda level: _figure(level.metrics.ood_auroc.get(name))
+
+
+def _figure(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4f}"
+
+
+def _pruning(hyperparameters: dict[str, Any], level: str) -> str:
+    """How a level was pruned, as far as that was recorded as it is now."""
+    how = hyperparameters.get("pruning")
+    found = how.get(level) if isinstance(how, dict) else None
+    tuning = found.get("tuning") if isinstance(found, dict) else None
+    if not isinstance(tuning, dict):
+        return ""
+    return ", " + ", ".join(f"{_text(name)} {_text(value)}" for name, value in tuning.items())
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _and(parts: Iterable[str]) -> str:
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _text(value: object) -> str:
+    """Words of a manifest, which are never Markdown or HTML."""
+    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(str(value).split()))
+
+
+def _code(value: str) -> str:
+    return " ".join(value.replace("`", "'").split())
