@@ -46,11 +46,12 @@ def rollback(
     model: ModelArgument,
     alias: AliasOption = "production",
     store: StoreOption = DEFAULT_STORE,
+    trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Point an alias back at the version that it meant before; again, at the one before that."""
     with reporting():
-        opened = Store.open(store)
+        opened = Store.open(store, trusted_keys(trusted))
         contents = opened.contents(model)
         target = predecessor(alias, contents.changes, contents.versions)
         if target is None:

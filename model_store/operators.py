@@ -15,6 +15,8 @@ from typing import Literal
 from model_store.errors import VerificationError
 
 DOMAIN, DRAWN = "slimbayes", "GaussianWeight"
+# As many pixels as the side of an image may have.
+MOST_STRIDE = 4_096
 Shape = tuple[int, ...]
 Attributes = Mapping[str, int | tuple[int, ...]]
 
@@ -67,18 +69,20 @@ def _convolve(shapes: list[Shape], attributes: Attributes) -> Shape:
 
 
 def _pool(shapes: list[Shape], attributes: Attributes) -> Shape:
-    image, kernel = shapes[0], _numbers(attributes, "kernel_shape")
-    _must(len(image) == 3 and all(k > 0 for k in kernel), "a MaxPool with an absurd kernel")
+    image, kernel, pads = shapes[0], _numbers(attributes, "kernel_shape"), _numbers(attributes, "pads")
+    _must(len(image) == 3 and all(size > 0 for size in kernel), "a MaxPool with an absurd kernel")
+    _must(all(pad < kernel[side % 2] for side, pad in enumerate(pads)), "a MaxPool with absurd pads")
     return image[0], *_slide(image[1:], kernel, attributes, "MaxPool")
 
 
 def _slide(image: Shape, kernel: Shape, attributes: Attributes, what: str) -> Shape:
     """The positions of a kernel over an image, each [height, width]."""
     strides, pads = _numbers(attributes, "strides"), _numbers(attributes, "pads")
-    _must(all(0 <= pad < kernel[side % 2] for side, pad in enumerate(pads)), f"a {what} with absurd pads")
+    widest = [max(image[side], kernel[side]) for side in (0, 1)]
+    _must(all(0 <= pad <= widest[side % 2] for side, pad in enumerate(pads)), f"a {what} with absurd pads")
     room = [image[side] + pads[side] + pads[side + 2] - kernel[side] for side in (0, 1)]
     _must(all(left >= 0 for left in room), f"a {what} whose kernel is larger than its image")
-    _must(all(0 < stride <= image[side] for side, stride in enumerate(strides)), f"a {what} with absurd strides")
+    _must(all(0 < stride <= MOST_STRIDE for stride in strides), f"a {what} with absurd strides")
     return tuple(left // stride + 1 for left, stride in zip(room, strides, strict=True))
 
 

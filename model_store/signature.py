@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Base64Bytes, BaseModel, Field, ValidationError
+from pydantic import Base64Bytes, BaseModel, FailFast, Field, ValidationError
 
 from model_store.errors import SignatureError, SigningKeyError
 from model_store.manifest import Manifest
@@ -30,7 +30,8 @@ if TYPE_CHECKING:  # it is heavy, and most who read a store check no signature
 SIGNATURE = "signature.json"
 # The variable of the environment that has the password of an encrypted key.
 PASSWORD = "SLIMBAYES_SIGN_PASSWORD"
-MOST_BYTES = 2**20
+# Some five times what a version of a hundred levels needs.
+MOST_BYTES = 2**17
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -47,7 +48,7 @@ class _Signature(BaseModel):
 class _Envelope(BaseModel):
     payload: Base64Bytes
     payload_type: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
-    signatures: Annotated[tuple[_Signature, ...], Field(min_length=1, max_length=1)]
+    signatures: Annotated[tuple[_Signature, ...], Field(min_length=1, max_length=1), FailFast()]
 
 
 class _Identifier(BaseModel):
@@ -85,12 +86,12 @@ class _Serialization(BaseModel):
 
 class _Predicate(BaseModel):
     serialization: _Serialization
-    resources: tuple[_Resource, ...]
+    resources: Annotated[tuple[_Resource, ...], FailFast()]
 
 
 class _Statement(BaseModel):
     kind: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
-    subject: Annotated[tuple[_Subject, ...], Field(min_length=1, max_length=1)]
+    subject: Annotated[tuple[_Subject, ...], Field(min_length=1, max_length=1), FailFast()]
     predicate_type: Literal["https://model_signing/signature/v1.0"] = Field(alias="predicateType")
     predicate: _Predicate
 
