@@ -26,9 +26,10 @@ def archive(filled: Filled, tmp_path: Path) -> Path:
 
 
 def test_what_comes_out_is_what_went_in(filled: Filled, archive: Path, tmp_path: Path) -> None:
-    manifest, files = read_archive(archive)
+    manifest, files, signature = read_archive(archive)
     assert manifest == filled.store.manifest("digits", filled.new)
     assert files == {"dense": b"dense:second", "p80": b"p80:second"}
+    assert signature is None
     write_archive(filled.store, "digits", filled.new, tmp_path / "again.tar")
     assert (tmp_path / "again.tar").read_bytes() == archive.read_bytes()
 
