@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from model_store.level_file import read_level_file
+from model_store.location import ZOO
 from model_store.manifest import Manifest
-from model_store.store import ZOO, Store
+from model_store.store import Store
 from service.settings import Settings
 from tests.service.hostile import crafted, mutated
 from tests.service.hostile_manifests import MANIFESTS
