@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import resource
+import re
 import sys
 from pathlib import Path
 
@@ -44,8 +44,10 @@ def _digest(logits: np.ndarray) -> str:
 
 
 def _resident() -> int:
-    """Bytes that were resident at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes that were resident at most; `getrusage` would count those of who started this process as well."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 if __name__ == "__main__":
