@@ -33,7 +33,8 @@ COPY training training
 COPY pruning pruning
 RUN /opt/build/bin/hatchling build --target wheel --directory dist \
     && /opt/build/bin/pip --python /opt/slimbayes/bin/python install --quiet --no-compile --no-deps --prefix /package dist/*.whl \
-    && /opt/slimbayes/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /package -p /opt/slimbayes /package/lib
+    && /opt/slimbayes/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /package -p /opt/slimbayes /package/lib \
+    && ln -s "$(cd /package && echo lib/python3*/site-packages/model_store/zoo)" /package/zoo
 
 FROM ${BASE_IMAGE}
 # Some bases ship Python without its bytecode: written once here, it is not made anew at each start.

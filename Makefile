@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 # Other projects' clients of our protocols bring other versions of what we use: the tests run them on their own.
 CLIENTS := .venv-clients
 CLIENTS_READY := $(CLIENTS)/.ready
+# What checks the deployment, for the same reason.
+DEPLOY := .venv-deploy
+DEPLOY_READY := $(DEPLOY)/.ready
 IMAGE ?= slimbayes:latest
 BASE_IMAGE ?= docker.io/library/python:3.11-slim
 # docker, podman or buildah, whichever is there (docker only where its engine answers).
@@ -15,7 +18,7 @@ BUILD_FLAGS ?=
 FORMAT = $(if $(filter docker,$(notdir $(BUILDER))),,--format docker)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: install demo test check image clean
+.PHONY: install demo test check manifests image clean
 
 install: $(READY)
 
@@ -32,10 +35,16 @@ $(CLIENTS_READY): pyproject.toml constraints-clients.txt
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-clients.txt --group clients
 	@touch $@
 
+$(DEPLOY_READY): pyproject.toml constraints-deploy.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-deploy.txt pip
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints-deploy.txt --group deploy
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/slimbayes demo $(DEMO_FLAGS)
 
-test: $(READY) $(CLIENTS_READY)
+test: $(READY) $(CLIENTS_READY) $(DEPLOY_READY)
 	$(BIN)/python -m pytest $(TEST_FLAGS)
 
 check: $(READY)
@@ -44,9 +53,13 @@ check: $(READY)
 	$(BIN)/mypy service model_store training pruning benchmarks docs
 	$(BIN)/lint-imports
 
+# The plain manifests, from the chart.
+manifests: $(DEPLOY_READY)
+	$(DEPLOY)/bin/python docker/helm/render.py
+
 image:
 	@test -n "$(BUILDER)" || { echo "make image needs docker, podman or buildah"; exit 1; }
 	$(BUILDER) build $(FORMAT) $(BUILD_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) --file Dockerfile .
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docs import api, settings
+from docs import api, chart, settings
 
-for path, text in (api.made(), settings.made()):
+for path, text in (api.made(), settings.made(), chart.made()):
     path.write_text(text)

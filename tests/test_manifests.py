@@ -19,7 +19,7 @@ from torch.distributed import run as torchrun
 from training.cli import app
 
 PROJECT = Path(__file__).resolve().parent.parent
-FOLDER = PROJECT / "docker" / "kubernetes"
+FOLDER = PROJECT / "docker" / "kubernetes" / "train"
 DOCUMENT = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
 Manifest = dict[str, Any]
 
@@ -31,8 +31,8 @@ def _manifests(name: str) -> dict[str, Manifest]:
 
 
 VOLUMES = _manifests("volumes.yaml")
-JOB = _manifests("train-job.yaml")
-ELASTIC = _manifests("train-pytorchjob.yaml")["PyTorchJob/slimbayes-train"]
+JOB = _manifests("job.yaml")
+ELASTIC = _manifests("pytorchjob.yaml")["PyTorchJob/slimbayes-train"]
 JOB_SPEC = JOB["Job/slimbayes-train"]["spec"]
 JOB_POD = JOB_SPEC["template"]["spec"]
 ELASTIC_POD = ELASTIC["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
