@@ -17,6 +17,8 @@ BASE_IMAGE = "localhost/debian:12-slim"
 REQUIRED_TOOLS = ("podman", "buildah", "runc", "mmdebstrap", "make")
 # Short, since sockets lie under it, and gone after a reboot, as podman wants it.
 RUN_ROOT = Path("/run/slimbayes-image-test")
+# Gives containers networks of their own, where it is installed.
+NETAVARK = Path("/usr/lib/podman/netavark")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 _STORAGE_CONF = """\
@@ -37,6 +39,10 @@ events_logger = "file"
 lock_type = "file"
 runtime = "runc"
 tmp_dir = "{run}/engine"
+
+[network]
+network_backend = "{backend}"
+network_config_dir = "{cache}/networks"
 """
 
 
@@ -62,14 +68,19 @@ class Engine:
         run_root.mkdir(parents=True, exist_ok=True)
         storage, containers = cache / "storage.conf", cache / "containers.conf"
         storage.write_text(_STORAGE_CONF.format(cache=cache, run=run_root))
-        containers.write_text(_CONTAINERS_CONF.format(run=run_root))
+        backend = "netavark" if NETAVARK.exists() else "cni"
+        containers.write_text(_CONTAINERS_CONF.format(run=run_root, cache=cache, backend=backend))
         self._cache = cache
-        self._environment = {key: value for key, value in os.environ.items() if not key.startswith("CONTAINER_")}
-        self._environment |= {"CONTAINERS_STORAGE_CONF": str(storage), "CONTAINERS_CONF": str(containers)}
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("CONTAINER_")}
+        self.environment |= {"CONTAINERS_STORAGE_CONF": str(storage), "CONTAINERS_CONF": str(containers)}
 
     def podman(self, *arguments: str, timeout: float = 60) -> str:
         """Run podman and return what it printed."""
         return self._run(["podman", *arguments], timeout=timeout).stdout.strip()
+
+    def run(self, *command: str, timeout: float = 300) -> str:
+        """Run a tool of the engine, such as buildah, and return what it printed."""
+        return self._run(list(command), timeout=timeout).stdout.strip()
 
     def inspect(self, kind: str, name: str) -> dict[str, Any]:
         """What podman knows of an image or a container."""
@@ -99,6 +110,8 @@ class Engine:
         """Stop and remove every container of this storage, and what a failed build left."""
         self._run(["buildah", "rm", "--all"], timeout=60)
         self.podman("rm", "--all", "--force", "--volumes", "--time", "1")
+        self.podman("network", "prune", "--force")
+        self.podman("volume", "prune", "--force")
 
     def prune_images(self) -> None:
         """Drop the build's layers that are older than a day and in no image."""
@@ -116,7 +129,7 @@ class Engine:
     def _run(self, command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
