@@ -64,7 +64,7 @@ class Engine:
     """Builds images and runs containers. Only one process at a time may hold one: see `open_engine`."""
 
     def __init__(self, cache: Path, run_root: Path = RUN_ROOT) -> None:
-        cache.mkdir(parents=True, exist_ok=True)
+        (cache / "networks").mkdir(parents=True, exist_ok=True)
         run_root.mkdir(parents=True, exist_ok=True)
         storage, containers = cache / "storage.conf", cache / "containers.conf"
         storage.write_text(_STORAGE_CONF.format(cache=cache, run=run_root))

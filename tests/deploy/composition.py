@@ -1,6 +1,7 @@
 """The composition under podman's Docker-compatible socket, with stand-ins for public images, which are not fetched.
 
-A stand-in has the name, the user, the paths and the programs of the real image: SeaweedFS from its wheel, Debian's Prometheus.
+A stand-in has the name, the user, the paths and the program of the real image: SeaweedFS from its wheel, Prometheus
+from Debian.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads a manifest from standard input into a generated client's models, and refuses every field that they do not know.
+"""Holds manifests from standard input against a generated client's models, and prints what these do not know.
 
 `python openapi_models.py kserve.models V1beta1InferenceService`, in an environment that has the client.
 """
@@ -40,5 +40,5 @@ def faults(value: Any, kind: str, models: ModuleType, at: str = "") -> list[str]
 
 
 if __name__ == "__main__":
-    found = faults(json.load(sys.stdin), sys.argv[2], importlib.import_module(sys.argv[1]))
-    sys.exit("\n".join(found) or 0)
+    models = importlib.import_module(sys.argv[1])
+    print(json.dumps([faults(manifest, sys.argv[2], models) for manifest in json.load(sys.stdin)]))

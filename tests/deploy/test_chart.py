@@ -24,6 +24,7 @@ from tests.deploy.helm import CHART, PROJECT, VALUES, Helm, Manifest, RefusedErr
 SETS = sorted(path.stem for path in VALUES.iterdir())
 DEPLOYED = [name for name in SETS if name != "kserve"]
 DIGEST = "0" * 64
+DOCUMENT = (PROJECT / "docs" / "deploy.md").read_text()
 
 
 def environment(pod: Manifest) -> dict[str, str]:
@@ -267,3 +268,16 @@ def test_the_grace_period_is_whole(helm: Helm) -> None:
     grace = pod_of(helm.render({"drainSeconds": 0.1}))["terminationGracePeriodSeconds"]
     assert isinstance(grace, int)
     assert grace == math.ceil(0.1) + 1 + 20
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z]\w+(?:\.\w+)+)(?:=[^`]*)?`", DOCUMENT))))
+def test_a_documented_value_is_one(name: str) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    for part in name.split("."):
+        assert part in schema["properties"], name
+        schema = schema["properties"][part]
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\b(docker/[\w/-]+(?:\.yaml)?)", DOCUMENT))))
+def test_a_documented_file_is_there(path: str) -> None:
+    assert (PROJECT / path).exists()

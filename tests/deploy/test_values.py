@@ -26,7 +26,7 @@ FREE = {("global",)}
 FORMED = {"cors_origins", "trusted_hosts", "proxies", "rate_limit", "metrics_key"}
 RELEASES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?", fullmatch=True)
 relaxed = settings(
-    max_examples=80,
+    max_examples=60,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
