@@ -61,7 +61,7 @@ def test_it_comes_up_and_answers(running: Composition) -> None:
     for name in UP:
         health = containers[name]["State"].get("Health") or containers[name]["State"]["Healthcheck"]
         assert health["Status"] == "healthy", name
-    assert containers["s3-folder"]["State"]["ExitCode"] == 0
+    assert containers["folders"]["State"]["ExitCode"] == 0
     url = f"http://127.0.0.1:{running.ports['slimbayes']}"
     answer = httpx.post(f"{url}/predict", content=picture(), headers={"Content-Type": "image/png"}, trust_env=False)
     assert answer.status_code == 200, answer.text
@@ -130,10 +130,10 @@ def test_every_service_is_hardened(name: str) -> None:
     assert re.fullmatch(r"(slimbayes(-train)?|docker\.io/\S+):(\$\{\w+:-latest\}|v?\d[\w.]+)", service["image"])
     for port in service.get("ports", []):
         assert port.startswith("127.0.0.1:")
-    once = name in {"s3-folder", "train"}
+    once = name in {"folders", "train"}
     assert service["healthcheck"].get("disable", False) is once
     root = service["user"].split(":")[0] == "0"
-    assert (root, service.get("cap_add", [])) == ((name == "s3-folder"), ["CHOWN"] if name == "s3-folder" else [])
+    assert (root, service.get("cap_add", [])) == ((name == "folders"), ["CHOWN"] if name == "folders" else [])
 
 
 def test_training_runs_only_where_it_is_asked_for() -> None:
