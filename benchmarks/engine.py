@@ -204,27 +204,27 @@ def _quality(
         engine.prepare(MANY)
         parts = np.array_split(test_NHWC, 40)
 
-        def drawn(parts: list[Images], draws: int) -> list[Predictive]:
+        def drawn(parts: list[Images], draws: int) -> Predictive:
             logits = builders.map(lambda part: engine.draws(part, draws), parts)
-            return [predictive(each_SK, calibration.temperature) for each in logits for each_SK in each.swapaxes(0, 1)]
+            return predictive(np.concatenate([*logits], 1), calibration.temperature)
 
-        many = [_decision(each, calibration) for each in drawn(parts, AGREEMENT)]
-        reference_MK = np.stack([each.mean for each in drawn(parts[: len(parts) // FEW], MANY)])
+        many = _decisions(drawn(parts, AGREEMENT), calibration)
+        reference_MK = drawn(parts[: len(parts) // FEW], MANY).mean
         rule = Settlement.of(calibration, tolerance)
         scheduler = Scheduler(threads)
         found = []
         for samples, settlement in [*((s, None) for s in SAMPLES), (level.monte_carlo.draws, rule)]:
             used, seconds, summaries = [], [], []
             for image_HWC in test_NHWC:
-                job = Job(engine, image_HWC[None], samples, lambda logits, stop: logits, settlement)
+                job = Job(engine, image_HWC[None], samples, lambda logits, stop: [logits], settlement)
                 begun = perf_counter()
                 scheduler.submit(job)
-                (logits_SK,) = job.future.result()
-                summaries.append(predictive(logits_SK, calibration.temperature))
+                (logits_S1K,) = job.future.result()
+                summaries.append(predictive(logits_S1K, calibration.temperature))
                 seconds.append(perf_counter() - begun)
-                used.append(len(logits_SK))
-            mean_NK = np.stack([each.mean for each in summaries])
-            same = [_decision(each, calibration) == other for each, other in zip(summaries, many, strict=True)]
+                used.append(len(logits_S1K))
+            mean_NK = np.concatenate([each.mean for each in summaries])
+            same = [_decisions(each, calibration) == [other] for each, other in zip(summaries, many, strict=True)]
             found.append(
                 {
                     "level": name,
@@ -240,10 +240,11 @@ def _quality(
     return found
 
 
-def _decision(summary: Predictive, calibration: Calibration) -> tuple[int, Decision, Reason | None]:
-    """The class, whether to act on it, and if not, why."""
+def _decisions(summary: Predictive, calibration: Calibration) -> list[tuple[int, Decision, Reason | None]]:
+    """Of each image the class, whether to act on it, and if not, why."""
     decided = decide(summary, calibration)
-    return int(summary.mean.argmax()), decided.decision, decided.reason
+    classes = summary.mean.argmax(1).tolist()
+    return [(k, each.decision, each.reason) for k, each in zip(classes, decided, strict=True)]
 
 
 def as_markdown(rows: list[Row], quality: list[dict[str, Any]], missing: list[str]) -> str:

@@ -29,7 +29,7 @@ from service.artifact import read_artifact
 from service.bank import Bank
 from service.engine import Engine
 from service.served import draw_key
-from service.uncertainty import DoubleArray, predictive
+from service.uncertainty import predictive
 
 Pixels = npt.NDArray[np.uint8]
 # Promotions after which memory is taken for settled.
@@ -126,10 +126,8 @@ def _expected(store: Store, model: str, version: str, images_NHWC: Pixels) -> li
     with ThreadPoolExecutor(1) as builders:
         engine = Engine(Bank(artifact, draw_key(version, level.name)), builders)
         logits_SNK = engine.draws(images_NHWC, SAMPLES)
-    means: list[DoubleArray] = [
-        predictive(logits_SNK[:, number], level.calibration.temperature).mean for number in range(len(images_NHWC))
-    ]
-    return [dict(zip(manifest.classes, mean.tolist(), strict=True)) for mean in means]
+    mean_NK = predictive(logits_SNK, level.calibration.temperature).mean
+    return [dict(zip(manifest.classes, mean_K, strict=True)) for mean_K in mean_NK.tolist()]
 
 
 def _difference(answer: dict[str, Any], expected: dict[str, list[dict[str, float]]], number: int) -> float:

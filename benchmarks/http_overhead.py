@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.http_load import CONNECTIONS, Loaded, ask, body, flood, watched
 from benchmarks.overload import Service
-from service.answer import Prediction, prediction
-from service.artifact import FloatArray
+from service.answer import Answering
 from service.catalog import Catalog
 from service.cores import usable_cores
-from service.job import Job, Stop
+from service.job import Job
 from service.plan import Parameters, Plan, plan
 from service.settings import Settings
 
@@ -35,32 +36,53 @@ def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[st
     levels = catalog.level(None, None, None).manifest.levels
     cheapest = min(levels, key=lambda level: level.multiply_adds).name
     with Service(store, *PATIENT) as service:
+        used = partial(_processor_seconds, service.process.pid)
         for level in dict.fromkeys((catalog.level(None, None, None).level.name, cheapest)):
             planned = plan(catalog, Parameters(level=level), 0)
             planned.served.engine(planned.samples)
             for count in (1, MANY):
-                yield _row(service.url, catalog, planned, images_NHWC, count, seconds)
+                yield _row(service.url, used, catalog, planned, images_NHWC, count, seconds)
     catalog.close()
 
 
-def _row(url: str, catalog: Catalog, planned: Plan, images_NHWC: Pixels, count: int, seconds: int) -> dict[str, Any]:
+def _row(
+    url: str,
+    used: Callable[[], float],
+    catalog: Catalog,
+    planned: Plan,
+    images_NHWC: Pixels,
+    count: int,
+    seconds: int,
+) -> dict[str, Any]:
     level = planned.served.level.name
     bodies = [body(images_NHWC[at : at + count]) for at in range(0, len(images_NHWC), count)]
-    alone, loaded, live = list[float](), list[Loaded](), list[float]()
+    alone, served, live = list[Spent](), list[Spent](), list[float]()
+    loaded: list[Loaded] = []
     load = flood if count == 1 else ask
     load(url, f"/predict?level={level}", bodies, 1)  # builds what is not there yet
     for _ in range(ROUNDS):
-        alone.append(InProcess(catalog, planned, images_NHWC, count).run(seconds))
+        inside = InProcess(catalog, planned, images_NHWC, count)
+        before = time.process_time()
+        rate = inside.run(seconds)
+        alone.append(Spent(rate, (time.process_time() - before) / inside.answered))
+        before = used()
         with watched(url) as found:
             loaded.append(load(url, f"/predict?level={level}", bodies, seconds))
+        images = loaded[-1].requests * count
+        served.append(Spent(images / loaded[-1].seconds, (used() - before) / images))
         live += found
-    rates = [each.requests * count / each.seconds for each in loaded]
+    inside_ms, http_ms = (1000 * median(each.processor_seconds for each in some) for some in (alone, served))
+    inside_rate, http_rate = (median(each.per_second for each in some) for some in (alone, served))
     return {
         "level": level,
         "images_a_request": count,
-        "in_process_per_second": median(alone),
-        "http_per_second": median(rates),
-        "share": median(rates) / median(alone),
+        "in_process_per_second": inside_rate,
+        "http_per_second": http_rate,
+        "share": http_rate / inside_rate,
+        # Of one image, which does not depend on what else the machine does.
+        "in_process_processor_ms": inside_ms,
+        "http_processor_ms": http_ms,
+        "processor_share": inside_ms / http_ms,
         "generator_share_of_processors": sum(each.generator_seconds for each in loaded)
         / (sum(each.seconds for each in loaded) * usable_cores()),
         "failed": sum(each.failed for each in loaded),
@@ -68,6 +90,19 @@ def _row(url: str, catalog: Catalog, planned: Plan, images_NHWC: Pixels, count: 
         "ms_p99": median(each.ms_p99 for each in loaded),
         "livez_ms_p99": float(np.quantile(live, 0.99)),
     }
+
+
+class Spent(NamedTuple):
+    """Images a second, and the processor's seconds that one took."""
+
+    per_second: float
+    processor_seconds: float
+
+
+def _processor_seconds(pid: int) -> float:
+    """What all threads of a process took so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class InProcess:
@@ -78,6 +113,8 @@ class InProcess:
 
     def __init__(self, catalog: Catalog, planned: Plan, images_NHWC: Pixels, count: int) -> None:
         self.scheduler, self.planned, self.images_NHWC, self.count = catalog.scheduler, planned, images_NHWC, count
+        manifest, level = planned.served.manifest, planned.served.level
+        self.answering = Answering(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
         self.at = self.answered = 0
         self.end = 0.0
         self._ended = threading.Semaphore(0)
@@ -96,7 +133,7 @@ class InProcess:
         planned, images_NHWC = self.planned, self.images_NHWC[self.at : self.at + self.count]
         self.at = (self.at + self.count) % len(self.images_NHWC)
         job = Job(
-            planned.served.engine(planned.samples), images_NHWC, planned.samples, self._conclude, planned.settlement
+            planned.served.engine(planned.samples), images_NHWC, planned.samples, self.answering, planned.settlement
         )
         job.future.add_done_callback(lambda _: self._done())
         self.scheduler.submit(job)
@@ -108,9 +145,3 @@ class InProcess:
             self._next()
         else:
             self._ended.release()
-
-    def _conclude(self, logits_SK: FloatArray, stop: Stop) -> Prediction:
-        served = self.planned.served
-        return prediction(
-            logits_SK, served.manifest.classes, served.level.calibration, stop, quantile=0.9, top_k=len(logits_SK[0])
-        )

@@ -15,12 +15,15 @@ strangeness   scores of how unlike its training pictures an image is
 settlement    when more draws would change nothing
 answer        what an answer says
 job           one request's images on their way
+niceness      threads that compute step back
 scheduler     which images are computed when, on a few threads
 picture       bytes of a picture to the pixels that a model takes
 body          a request's body, inflated and within its limit
+form          the entries of a multipart form
 payload       the three forms of a request's body
 wish          the level that a request means by what it wishes
 plan          what will be done for a request
+errand        work that takes long, on another thread
 passage       what is done with every request
 admission     a bound on the work that waits, and less work under overload
 memory        a limit on what banks take
@@ -50,6 +53,7 @@ access        who may ask: what routes depend on
 rate          how many images a client may ask about in a time
 guard         hosts, origins, and what browsers are told
 routes        `predict`, `models`, `health`, `metrics`, `status`, `page`; `infer` and `repository` of the protocol
+direct        a short way to the routes that do the work
 app           all of it as one FastAPI application
 protocol      HTTP/1.1, with a limit on headers
 server        the process: its socket, its certificate, its signals, its end

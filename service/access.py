@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from service.errors import ForbiddenError, UnauthorizedError
 from service.keys import Key, Keyring
@@ -19,11 +19,7 @@ HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header", 
 HOW = "send `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 
 
-async def caller(
-    request: Request,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
-    header: Annotated[str | None, Depends(HEADER)],
-) -> Key | None:
+def identify(request: Request) -> Key | None:
     """Whose key a request carries, None where no keys are configured; raise UnauthorizedError without a right one.
 
     `request.state.caller` has the name from here on; until then, and on paths that ask for no key, it is None.
@@ -31,7 +27,9 @@ async def caller(
     keyring: Keyring | None = request.app.state.keyring
     if keyring is None:
         return None
-    given = bearer.credentials if bearer else header
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    given = bearer.strip() if scheme.lower() == "bearer" else ""
+    given = given or request.headers.get("x-api-key", "")
     if not given:
         raise UnauthorizedError(f"this service asks for a key: {HOW}")
     found = keyring.find(given)
@@ -39,6 +37,13 @@ async def caller(
         raise UnauthorizedError("this key is not one of this service's: ask its operator for one", "invalid_token")
     request.state.caller = found.name
     return found
+
+
+async def caller(
+    request: Request, bearer: Annotated[object, Depends(BEARER)], header: Annotated[object, Depends(HEADER)]
+) -> Key | None:
+    """The same as a dependency, which tells clients how to send a key."""
+    return identify(request)
 
 
 Caller = Annotated[Key | None, Depends(caller)]
@@ -59,4 +64,4 @@ Admin = Annotated[Key, Depends(admin)]
 async def scraper(request: Request) -> None:
     """Of `/metrics`: as `caller` where the settings say so, else anybody."""
     if request.app.state.settings.metrics_key:
-        await caller(request, await BEARER(request), await HEADER(request))
+        identify(request)

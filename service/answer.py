@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from model_store.manifest import Calibration, Score, Strangeness
+from model_store.manifest import Calibration, Score
 from service.artifact import FloatArray
 from service.job import Stop
 from service.strangeness import strangeness
@@ -92,12 +96,6 @@ class Prediction(BaseModel):
     strangeness: StrangenessScore | None = Field(None, description="Null where the level was given no such score.")
     monte_carlo: Sampling
 
-    @property
-    def verdict(self) -> Verdict:
-        """What was decided, and how sure that is."""
-        uncertainty, draws = self.uncertainty, self.monte_carlo.draws
-        return Verdict(self.decision, self.reason, draws, self.probability, uncertainty.total, uncertainty.epistemic)
-
 
 class Timing(BaseModel):
     """Milliseconds spent on each part of a request."""
@@ -127,67 +125,105 @@ class Answer(BaseModel):
     timing_ms: Timing
 
 
-def prediction(
-    logits_SK: FloatArray,
-    classes: tuple[str, ...],
-    calibration: Calibration,
-    stop: Stop,
-    *,
-    quantile: float,
-    top_k: int,
-    draws: bool = False,
-) -> Prediction:
-    """What the draws of one image say.
-
-    `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
-    only adds to its coverage. `draws` adds each draw to the classes that are listed.
-    """
-    summary = predictive(logits_SK, calibration.temperature)
-    mean = summary.mean.tolist()
-    order = sorted(range(len(mean)), key=lambda k: -mean[k])
-    shown = [
-        ClassProbability(label=classes[k], probability=mean[k], std=std, low=low, high=high)
-        for k, std, low, high in zip(order, *(each[order].tolist() for each in summary.spread), strict=True)
-    ][:top_k]
-    if draws:
-        for one, each_S in zip(shown, summary.draws.T[order[:top_k]].round(DECIMALS).tolist(), strict=True):
-            one.draws = each_S
-    decided = decide(summary, calibration)
-    return Prediction(
-        label=classes[order[0]],
-        probability=mean[order[0]],
-        probabilities=shown,
-        uncertainty=Uncertainty(total=summary.total, aleatoric=summary.aleatoric, epistemic=summary.epistemic),
-        prediction_set=[classes[k] for rank, k in enumerate(order) if rank == 0 or 1 - mean[k] <= quantile],
-        decision=decided.decision,
-        reason=decided.reason,
-        strangeness=decided.strangeness,
-        monte_carlo=Sampling(draws=len(logits_SK), standard_error=summary.standard_error, stop=stop),
-    )
-
-
 class Decided(NamedTuple):
     """Whether to act on an answer, and if not, why; and how strange the image is, where the level can tell."""
 
     decision: Decision
     reason: Reason | None
-    strangeness: StrangenessScore | None
+    strangeness: float | None
 
 
-def decide(summary: Predictive, calibration: Calibration) -> Decided:
-    """What to do with an answer.
+class Predicted(NamedTuple):
+    """The answer for one image, as `Prediction` describes it, and what was decided."""
+
+    document: dict[str, Any]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Makes answers of draws, for one request.
+
+    `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
+    only adds to its coverage. `draws` adds each draw to the classes that are listed.
+    """
+
+    classes: tuple[str, ...]
+    calibration: Calibration
+    quantile: float
+    top_k: int
+    draws: bool = False
+
+    def __call__(self, logits_SNK: FloatArray, stop: Stop) -> list[Predicted]:
+        """What the draws of some images say."""
+        summary = predictive(logits_SNK, self.calibration.temperature)
+        order_NK = (-summary.mean).argsort(1, kind="stable")
+        in_set_N = (1 - summary.mean <= self.quantile).sum(1).tolist()
+        errors = [None] * len(order_NK) if summary.standard_error is None else summary.standard_error.tolist()
+        columns = zip(
+            self._classes(summary, order_NK),
+            order_NK.tolist(),
+            in_set_N,
+            errors,
+            *(each.tolist() for each in (summary.total, summary.aleatoric, summary.epistemic)),
+            decide(summary, self.calibration),
+            strict=True,
+        )
+        return [
+            Predicted(
+                {
+                    "label": shown[0]["label"],
+                    "probability": shown[0]["probability"],
+                    "probabilities": shown,
+                    "uncertainty": {"total": total, "aleatoric": aleatoric, "epistemic": epistemic},
+                    # Most probable first, so that it is those before the first that is not in it.
+                    "prediction_set": [self.classes[k] for k in order[: max(1, in_set)]],
+                    "decision": decided.decision,
+                    "reason": decided.reason,
+                    "strangeness": self._strangeness(decided),
+                    "monte_carlo": {"draws": len(logits_SNK), "standard_error": error, "stop": stop},
+                },
+                Verdict(decided.decision, decided.reason, len(logits_SNK), shown[0]["probability"], total, epistemic),
+            )
+            for shown, order, in_set, error, total, aleatoric, epistemic, decided in columns
+        ]
+
+    def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
+        """Of each image the classes that are listed."""
+        top_NK = order_NK[:, : self.top_k]
+        figures = (np.take_along_axis(each, top_NK, 1).tolist() for each in (summary.mean, *summary.spread))
+        for number, (ks, *rows) in enumerate(zip(top_NK.tolist(), *figures, strict=True)):
+            shown = [
+                {"label": self.classes[k], "probability": mean, "std": std, "low": low, "high": high}
+                for k, mean, std, low, high in zip(ks, *rows, strict=True)
+            ]
+            if self.draws:
+                for one, each_S in zip(shown, summary.draws[:, number, ks].T.round(DECIMALS).tolist(), strict=True):
+                    one["draws"] = each_S
+            yield shown
+
+    def _strangeness(self, decided: Decided) -> dict[str, Any] | None:
+        rule = self.calibration.out_of_distribution
+        return None if rule is None else {"score": rule.score, "value": decided.strangeness, "above": rule.above}
+
+
+def decide(summary: Predictive, calibration: Calibration) -> list[Decided]:
+    """What to do with answers.
 
     What is out of distribution by its energy is called so, uncertain or not: entropies are of classes that it may not
     belong to. Other scores are themselves of these classes, so that there what is uncertain is called uncertain.
     """
-    strange = _strangeness(summary, calibration.out_of_distribution)
-    uncertain = not summary.total <= calibration.abstain_above  # as is what is not a number
-    if strange is not None and strange.value > strange.above and (strange.score == "energy" or not uncertain):
-        return Decided("abstain", "out_of_distribution", strange)
-    return Decided("abstain", "uncertain", strange) if uncertain else Decided("accept", None, strange)
-
-
-def _strangeness(summary: Predictive, rule: Strangeness | None) -> StrangenessScore | None:
+    rule = calibration.out_of_distribution
+    uncertain_N = (~(summary.total <= calibration.abstain_above)).tolist()  # as is what is not a number
     if rule is None:
-        return None
-    return StrangenessScore(score=rule.score, value=strangeness(summary, rule.score), above=rule.above)
+        return [_decided(uncertain, False, None) for uncertain in uncertain_N]
+    return [
+        _decided(uncertain, value > rule.above and (rule.score == "energy" or not uncertain), value)
+        for uncertain, value in zip(uncertain_N, strangeness(summary, rule.score).tolist(), strict=True)
+    ]
+
+
+def _decided(uncertain: bool, strange: bool, value: float | None) -> Decided:
+    if strange:
+        return Decided("abstain", "out_of_distribution", value)
+    return Decided("abstain", "uncertain", value) if uncertain else Decided("accept", None, value)

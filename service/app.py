@@ -18,6 +18,7 @@ from service import document, guard, problem
 from service.access import caller, scraper
 from service.admission import Admission
 from service.catalog import Catalog
+from service.direct import Direct
 from service.draining import LastAnswers
 from service.errors import StartError
 from service.keys import Keyring
@@ -84,6 +85,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     app.state.computing = anyio.CapacityLimiter(catalog.num_workers)
     app.state.traffic = Traffic()
     app.state.metrics = Metrics(catalog, app.state.admission, app.state.traffic, lambda: app.state.ready)
+    app.add_middleware(Direct, (predict.router, predict.directly), (infer.router, infer.directly))
     guard.install(app, settings)
     problem.install(app)
     document.install(app)

@@ -21,11 +21,11 @@ from rich.table import Table
 
 from model_store.manifest import Calibration, Manifest, Rounding
 from model_store.store import Store
-from service.answer import Prediction, prediction
+from service.answer import Answering, Predicted
 from service.arrangement import arrange
-from service.artifact import Artifact, FloatArray, read_artifact
+from service.artifact import Artifact, read_artifact
 from service.engine import Engine
-from service.job import Job, Stop
+from service.job import Job
 from service.quantization import form
 from service.scheduler import Scheduler
 from service.served import draw_key
@@ -145,14 +145,11 @@ def contest(arch: str, levels: Sequence[Entrant], threads: int, tolerance: float
 def _ask(
     scheduler: Scheduler, engine: Engine, entrant: Entrant, settlement: Settlement | None, image_1HWC: Images
 ) -> int:
-    def conclude(logits_SK: FloatArray, stop: Stop) -> Prediction:
-        return prediction(logits_SK, entrant.classes, entrant.calibration, stop, quantile=0.5, top_k=10)
-
-    job = Job(engine, image_1HWC, entrant.draws, conclude, settlement)
+    answering = Answering(entrant.classes, entrant.calibration, quantile=0.5, top_k=10)
+    job = Job(engine, image_1HWC, entrant.draws, answering, settlement)
     scheduler.submit(job)
-    (answered,) = job.future.result()
-    draws: int = answered.monte_carlo.draws
-    return draws
+    answered: list[Predicted] = job.future.result()
+    return answered[0].verdict.draws
 
 
 def _pass(artifact: Artifact, threads: int) -> Way:

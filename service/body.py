@@ -6,10 +6,11 @@ import gzip
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 
-import anyio.to_thread
 from starlette.requests import Request
 
+from service.errand import done
 from service.errors import MalformedError, MediaTypeError, TooLargeError
 
 # What zlib is told to expect.
@@ -36,7 +37,7 @@ async def read_body(request: Request, limit: int) -> bytes:
         return body
     if encoding not in WINDOWS:
         raise MediaTypeError(f"Content-Encoding {encoding[:80]!r} is not read here: expected gzip or deflate")
-    return await anyio.to_thread.run_sync(inflate, body, encoding, limit, limiter=request.app.state.computing)
+    return await done(request, partial(inflate, body, encoding, limit))
 
 
 async def _received(request: Request, limit: int) -> bytes:

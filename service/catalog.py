@@ -23,6 +23,7 @@ from service.artifact import Artifact
 from service.cores import usable_cores
 from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError, UnwritableError
 from service.memory import Memory, give_back
+from service.niceness import step_back
 from service.scheduler import MOST_IMAGES, Scheduler
 from service.served import ServedLevel
 from service.served_model import ServedModel, ServedVersion
@@ -53,7 +54,7 @@ class Catalog:
         except StoreError as error:
             raise StartError(str(error)) from error
         self._check_start()
-        self.builders = ThreadPoolExecutor(self.num_workers, thread_name_prefix="builder")
+        self.builders = ThreadPoolExecutor(self.num_workers, "builder", step_back)
         self.scheduler = Scheduler(self.num_workers)
 
     def _check_start(self) -> None:

@@ -20,8 +20,9 @@ MOST_AT_ONCE = 16
 # A job counts as come later by so many times the seconds that it already had.
 YIELD = 4.0
 Stop = Literal["samples", "settled", "deadline"]
-# Makes what a job is for out of one image's logits float32 [S, K] and why drawing stopped.
-Conclude = Callable[[FloatArray, Stop], object]
+# Makes what a job is for out of logits float32 [S, N, K] of some of its images, of each one thing, and why drawing
+# stopped.
+Conclude = Callable[[FloatArray, Stop], Sequence[object]]
 
 
 @dataclass(eq=False)
@@ -93,12 +94,17 @@ class Image:
     job: Job
     index: int
     features: Sequence[FloatArray] = ()
-    logits: list[FloatArray] = field(default_factory=list)
+    # float32 [S, K], of the draws so far.
+    logits_SK: FloatArray | None = None
 
     @property
     def drawn(self) -> int:
         """Draws so far."""
-        return len(self.logits)
+        return 0 if self.logits_SK is None else len(self.logits_SK)
+
+    def extend(self, logits_SK: FloatArray) -> None:
+        """Add draws."""
+        self.logits_SK = logits_SK if self.logits_SK is None else np.concatenate((self.logits_SK, logits_SK))
 
     @property
     def until(self) -> int:
@@ -128,6 +134,11 @@ def stops_of(images: Sequence[Image], pace: float) -> dict[Image, Stop]:
         elif job.settlement is not None and drawn in BLOCKS:
             asked.setdefault(job.settlement, []).append(image)
     for settlement, some in asked.items():
-        settled_N = settlement.settled(np.array([image.logits for image in some]).swapaxes(0, 1))
+        settled_N = settlement.settled(logits_of(some))
         stops |= {image: "settled" for image, settled in zip(some, settled_N.tolist(), strict=True) if settled}
     return stops
+
+
+def logits_of(images: Sequence[Image], draws: int | None = None) -> FloatArray:
+    """float32 [S, N, K] of images under equally many draws, the first so many of them."""
+    return np.stack([image.logits_SK[:draws] for image in images if image.logits_SK is not None], 1)

@@ -2,70 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from model_store.manifest import Calibration
-from service.answer import Decision, Reason, StrangenessScore, Verdict, decide
+from service.answer import Verdict, decide
 from service.artifact import FloatArray
 from service.errors import MalformedError
 from service.inference import InferenceRequest, InferenceResponse, ResponseOutput, TensorParameters
 from service.job import Stop
-from service.uncertainty import DoubleArray, Predictive, predictive, softmax
+from service.uncertainty import DoubleArray, Predictive, predictive
 
-Tensor = npt.NDArray[np.floating]
 # Little-endian on every machine.
 DTYPES: dict[str, np.dtype[np.floating]] = {"FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
 
 
-@dataclass(frozen=True)
-class Concluded:
-    """One image: what its draws say, how many there were and why no more, and where asked for their probabilities."""
+class Concluded(NamedTuple):
+    """One image: its outputs by name, each a row of its tensor, what was decided, and why there were no more draws."""
 
-    summary: Predictive
-    decision: Decision
-    reason: Reason | None
-    strangeness: StrangenessScore | None
-    draws: int
+    outputs: dict[str, npt.NDArray[np.floating]]
+    verdict: Verdict
+    strangeness: float | None
     stop: Stop
-    p_SK: DoubleArray | None
-
-    @property
-    def verdict(self) -> Verdict:
-        """What was decided, and how sure that is."""
-        summary = self.summary
-        confidence = float(summary.mean.max())
-        return Verdict(self.decision, self.reason, self.draws, confidence, summary.total, summary.epistemic)
 
 
 @dataclass(frozen=True)
 class Output:
-    """One kind of tensor: its shape for K classes with −1 for what depends on the request, and how it is made."""
+    """One kind of tensor: its shape for K classes with −1 for what depends on the request, and its rows [N, …]."""
 
     datatype: Literal["FP32", "FP64"]
     shape: Callable[[int], list[int]]
-    values: Callable[[Sequence[Concluded]], Tensor]
-
-
-def _draws(images: Sequence[Concluded]) -> Tensor:
-    return np.stack([image.p_SK for image in images if image.p_SK is not None])
-
-
-def _uncertainty(images: Sequence[Concluded]) -> Tensor:
-    summaries = [image.summary for image in images]
-    return np.array([(each.total, each.aleatoric, each.epistemic) for each in summaries])
+    rows: Callable[[Predictive], DoubleArray]
 
 
 OUTPUTS = {
-    "probabilities": Output("FP64", lambda K: [-1, K], lambda images: np.stack([each.summary.mean for each in images])),
-    "std": Output("FP64", lambda K: [-1, K], lambda images: np.stack([each.summary.spread[0] for each in images])),
-    "uncertainty": Output("FP64", lambda K: [-1, 3], _uncertainty),
-    "draws": Output("FP32", lambda K: [-1, -1, K], _draws),
+    "probabilities": Output("FP64", lambda K: [-1, K], lambda summary: summary.mean),
+    "std": Output("FP64", lambda K: [-1, K], lambda summary: summary.spread[0]),
+    "uncertainty": Output(
+        "FP64",
+        lambda K: [-1, 3],
+        lambda summary: np.stack((summary.total, summary.aleatoric, summary.epistemic), 1),
+    ),
+    "draws": Output("FP32", lambda K: [-1, -1, K], lambda summary: summary.draws.swapaxes(0, 1)),
 }
 DEFAULT = ("probabilities", "std", "uncertainty")
 
@@ -86,11 +69,20 @@ def asked(request: InferenceRequest) -> dict[str, bool]:
     return found or dict.fromkeys(DEFAULT, everywhere)
 
 
-def conclude(calibration: Calibration, with_draws: bool, logits_SK: FloatArray, stop: Stop) -> Concluded:
-    """What the draws of one image say."""
-    summary = predictive(logits_SK, calibration.temperature)
-    p_SK = softmax(logits_SK / np.float64(calibration.temperature)) if with_draws else None
-    return Concluded(summary, *decide(summary, calibration), len(logits_SK), stop, p_SK)
+def conclude(calibration: Calibration, names: Collection[str], logits_SNK: FloatArray, stop: Stop) -> list[Concluded]:
+    """What the draws of some images say, in the outputs with these names."""
+    summary, draws = predictive(logits_SNK, calibration.temperature), len(logits_SNK)
+    rows = {name: OUTPUTS[name].rows(summary) for name in names}
+    figures = (each.tolist() for each in (summary.mean.max(1), summary.total, summary.epistemic))
+    return [
+        Concluded(
+            {name: each[number] for name, each in rows.items()},
+            Verdict(decided.decision, decided.reason, draws, *own),
+            decided.strangeness,
+            stop,
+        )
+        for number, (decided, *own) in enumerate(zip(decide(summary, calibration), *figures, strict=True))
+    ]
 
 
 def write_response(
@@ -101,7 +93,7 @@ def write_response(
     buffers: list[bytes] = []
     for name, binary in outputs.items():
         kind = OUTPUTS[name]
-        values = kind.values(images).astype(DTYPES[kind.datatype])
+        values = np.stack([image.outputs[name] for image in images]).astype(DTYPES[kind.datatype], copy=False)
         output = ResponseOutput(name=name, datatype=kind.datatype, shape=list(values.shape))
         if binary:
             buffers.append(values.tobytes())

@@ -7,8 +7,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-import anyio.to_thread
 import numpy as np
 import numpy.typing as npt
 from fastapi import Request
@@ -16,12 +16,15 @@ from starlette.requests import ClientDisconnect
 
 from service.account import account_of
 from service.admission import Admission
-from service.artifact import FloatArray
 from service.engine import Engine
-from service.job import Conclude, Job, Stop
+from service.errand import done
+from service.job import Conclude, Job
 from service.plan import Plan
 from service.rate import RateLimiter, client_of
 from service.scheduler import Scheduler
+
+# Seconds after which it is worth to look whether the client is still there.
+PATIENCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,21 +59,15 @@ async def passage(
             engine = engine or planned.served.engine(planned.samples)
             with account.stage("decode"):
                 images_NHWC = images.decode()
-            return Job(engine, images_NHWC, planned.samples, concluded, planned.settlement, latest)
-
-        def concluded(logits_SK: FloatArray, stop: Stop) -> object:
-            if planned.settlement is not None:
-                planned.served.learn(len(logits_SK))
-            return conclude(logits_SK, stop)
+            return Job(engine, images_NHWC, planned.samples, conclude, planned.settlement, latest)
 
         engine = planned.served.engine_at_once(planned.samples) if images.quick else None
-        if engine is not None:
-            job = prepare(engine)
-        else:
-            # As many at once as there are cores: more would only wait for each other, with their pictures in memory.
-            job = await anyio.to_thread.run_sync(prepare, None, limiter=request.app.state.computing)
+        job = await done(request, partial(prepare, engine), quick=engine is not None)
         await _computed(request.app.state.catalog.scheduler, job, request)
     account.answered(job, [each.verdict for each in job.future.result()])
+    if planned.settlement is not None:
+        for each in account.verdicts:
+            planned.served.learn(each.draws)
     planned.served.latency.record(job.inference)
     return job
 
@@ -78,19 +75,27 @@ async def passage(
 async def _computed(scheduler: Scheduler, job: Job, request: Request) -> None:
     """Return when the job is done; a client who hangs up meanwhile takes it out of the queue."""
     scheduler.submit(job)
+    loop = asyncio.get_running_loop()
+    watch: asyncio.Task[None] | None = None
 
     async def leave_with_client() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         job.future.cancel()
 
-    watch = asyncio.create_task(leave_with_client())
+    def begin() -> None:
+        nonlocal watch
+        watch = loop.create_task(leave_with_client())
+
+    later = loop.call_later(PATIENCE, begin)
     try:
         await asyncio.wrap_future(job.future)
     except asyncio.CancelledError:
         job.future.cancel()
-        if watch.done():
+        if watch is not None and watch.done():
             raise ClientDisconnect from None
         raise
     finally:
-        watch.cancel()
+        later.cancel()
+        if watch is not None:
+            watch.cancel()

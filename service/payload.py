@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import AsyncGenerator
 
 import orjson
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.body import read_body
 from service.errors import MalformedError, MediaTypeError, TooLargeError
+from service.form import read_form
 from service.settings import Settings
 
 FIELD = "images"
@@ -28,7 +26,7 @@ async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
     if not body:
         raise MalformedError(f"the body is empty: expected {_expected(settings)}")
     if media_type == b"multipart/form-data":
-        pictures = await _from_multipart(body, options.get(b"boundary", b""), settings.max_images)
+        pictures = _from_multipart(body, options.get(b"boundary", b""), settings.max_images)
     elif media_type == b"application/json":
         pictures = _from_json(body, settings.max_images)
     elif media_type.startswith(b"image/"):
@@ -40,32 +38,15 @@ async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
     return pictures
 
 
-class _InMemory(MultiPartParser):
-    """The body is in memory already, within its limit: nothing is spooled to a disk that may not be writable."""
-
-    spool_max_size = 2**40
-
-
-async def _from_multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
-
+def _from_multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
     if not boundary:
         raise MalformedError("the Content-Type has no boundary: expected multipart/form-data; boundary=…")
     # Counted before they are parsed: the parts, and the end.
     _check_entries(body.count(b"--" + boundary) - 1, max_images)
-    headers = Headers({"content-type": "multipart/form-data; boundary=" + boundary.decode("latin-1")})
-    parser = _InMemory(headers, stream(), max_files=max_images + MORE_ENTRIES, max_part_size=len(body))
-    try:
-        form = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
-        raise MalformedError("the body is not valid multipart/form-data") from error
-    fields = form.getlist(FIELD)
-    pictures = [await field.read() for field in fields if isinstance(field, UploadFile)]
-    await form.close()
-    if len(pictures) < len(fields) or not pictures:
+    fields = [entry for entry in read_form(body, boundary) if entry.name == FIELD.encode()]
+    if not fields or not all(entry.is_file for entry in fields):
         raise MalformedError(f"the form has no file in the field {FIELD!r}: expected one or more pictures there")
-    return pictures
+    return [entry.content for entry in fields]
 
 
 def _from_json(body: bytes, max_images: int) -> list[bytes]:

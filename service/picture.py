@@ -73,13 +73,19 @@ class Limited(BytesIO):
     def __init__(self, data: bytes, until: float, number: int) -> None:
         super().__init__(data)
         self.until, self.number = until, number
+        self._unchecked = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self.check()
-        return super().read(size)
+        found = super().read(size)
+        # The clock is asked for more than a PNG's many small reads.
+        self._unchecked += len(found)
+        if self._unchecked >= BLOCK:
+            self.check()
+        return found
 
     def check(self) -> None:
         """Raise UndecodableError where the time is up."""
+        self._unchecked = 0
         if time.thread_time() > self.until:
             raise UndecodableError(
                 f"image {self.number} takes too long to decode: expected simpler or fewer pictures", self.number
@@ -101,7 +107,7 @@ def decode_all(pictures: Sequence[bytes], shape: InputShape, settings: Settings)
         decode(data, shape, settings.max_pixels, number, formats=settings.formats, until=until)
         for number, data in enumerate(pictures)
     ]
-    return np.stack(decoded)
+    return np.stack(decoded) if len(decoded) > 1 else decoded[0][None]
 
 
 def decode(
@@ -150,7 +156,7 @@ def decode(
     except DECODING_ERRORS as error:
         raise _undecodable(number) from error
     limited.check()
-    return np.asarray(seen, np.uint8).reshape(shape.height, shape.width, shape.channels)
+    return np.frombuffer(seen.tobytes(), np.uint8).reshape(shape.height, shape.width, shape.channels)
 
 
 def _begins_as(data: bytes, formats: Sequence[str]) -> bool:
@@ -195,6 +201,8 @@ def _match_transparency(picture: Image.Image, data: bytes) -> None:
 
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8; upright where there is none or it is damaged."""
+    if picture.format == "PNG" and not picture.info:
+        return 1
     try:
         return int(picture.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # damaged EXIF raises almost anything
@@ -206,7 +214,8 @@ def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     scale = min(picture.width / size[0], picture.height / size[1])
     width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    part = _plain(picture.crop((left, top, left + width, top + height)))
+    whole = (width, height) == picture.size
+    part = _plain(picture if whole else picture.crop((left, top, left + width, top + height)))
     return part if part.size == size else part.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -237,4 +246,4 @@ def _as_seen(picture: Image.Image, orientation: int, mode: str) -> Image.Image:
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert(mode)
+    return picture if picture.mode == mode else picture.convert(mode)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import QueryParams
 
 from model_store.manifest import Level
 from service.admission import DRAWS, STEPS
 from service.answer import Degraded
 from service.catalog import Catalog
 from service.errors import ParameterError
+from service.problem import in_words
 from service.served import ServedLevel
 from service.settlement import Settlement
 from service.wish import Wish
+
+# Queries that are remembered, of so many bytes at most: most clients always ask for the same.
+QUERIES, SHORT = 256, 256
 
 
 class Wanted(BaseModel):
     """What a request may ask for, whatever its protocol."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     level: str | None = Field(
         None,
@@ -52,6 +58,21 @@ class Parameters(Wanted):
     alpha: float = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
     top_k: int = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
     draws: bool = Field(False, description="List the probability of each class under each draw.")
+
+
+def parameters_of(query: bytes) -> Parameters:
+    """The parameters of a query as it was sent; raise ParameterError for bad ones."""
+    return _remembered(query) if len(query) <= SHORT else _read(query)
+
+
+def _read(query: bytes) -> Parameters:
+    try:
+        return Parameters.model_validate(dict(QueryParams(query)))
+    except ValidationError as error:
+        raise ParameterError(in_words(error.errors(include_url=False))) from error
+
+
+_remembered = lru_cache(maxsize=QUERIES)(_read)
 
 
 @dataclass(frozen=True)

@@ -102,12 +102,12 @@ def install(app: FastAPI) -> None:
 
 def refuse(request: Request, error: RequestError) -> JSONResponse:
     """The answer to a request that gets none."""
+    request.state.refusal = error.kind
     return _respond(request, error.status, str(error), error.headers(), error.image)
 
 
 async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    request.state.refusal = error.kind
     return refuse(request, error)
 
 

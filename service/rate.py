@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Self
 
@@ -91,6 +92,7 @@ def client_of(request: Request) -> str:
     return f"address {_network(request.client.host if request.client else '')}"
 
 
+@lru_cache(maxsize=1024)
 def _network(host: str) -> str:
     try:
         address = ip_address(host)

@@ -26,7 +26,8 @@ import numpy as np
 from service.artifact import FloatArray
 from service.engine import Engine
 from service.errors import DeadlineError
-from service.job import Image, Job, Stop, stops_of
+from service.job import Image, Job, Stop, logits_of, stops_of
+from service.niceness import step_back
 
 Task = Callable[[], None]
 MOST_IMAGES = 16
@@ -138,6 +139,7 @@ class Scheduler:
             thread.join()
 
     def _work(self) -> None:
+        step_back()
         while True:
             with self._wake:
                 while (task := self._next()) is None:
@@ -223,27 +225,33 @@ class Scheduler:
         """Every pack of a batch is there: conclude what is answered, queue the rest again."""
         try:
             logits_NSK = np.stack([draw for pack in batch.packs for draw in batch.parts[pack]], 1)
-            for image, more in zip(batch.images, logits_NSK, strict=True):
-                image.logits.extend(more)
+            for image, more_SK in zip(batch.images, logits_NSK, strict=True):
+                image.extend(more_SK)
             pace = batch.lane.engine.pace * len(batch.images) / self.num_workers
             stops = stops_of(batch.images, pace)
         except Exception as error:  # whatever it is, somebody waits for it
             return self._leave(batch.lane, batch.images, error)
+        done: dict[tuple[Job, Stop], list[Image]] = {}
         for image, stop in stops.items():
-            self._conclude(image, stop)
+            done.setdefault((image.job, stop), []).append(image)
+        for (job, stop), some in done.items():
+            self._conclude(job, stop, some)
         return self._leave(batch.lane, [image for image in batch.images if image not in stops])
 
-    def _conclude(self, image: Image, stop: Stop) -> None:
-        job, result, failure = image.job, None, None
+    def _conclude(self, job: Job, stop: Stop, images: list[Image]) -> None:
+        """Some images of a job need no more draws."""
+        failure: Exception | None = None
+        results: dict[Image, object] = {}
         try:
-            result = None if job.over else job.conclude(np.stack(image.logits[: job.samples]), stop)
+            if not job.over:
+                results = dict(zip(images, job.conclude(logits_of(images, job.samples), stop), strict=True))
         except Exception as error:  # that request's own: the others of its batch are answered
             failure = error
         with self._wake:
-            if failure is None:
-                job.put(image.index, result)
-            else:
+            if failure is not None:
                 job.fail(failure)
+            for image, result in results.items():
+                job.put(image.index, result)
 
     def _leave(self, lane: Lane, images: list[Image], error: Exception | None = None) -> None:
         """A batch is done with; its images fail with `error`, or queue again."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from model_store.manifest import Score
-from service.uncertainty import DoubleArray, Predictive
+from service.uncertainty import DoubleArray, Predictive, mean_of_draws
 
 
 def _mutual_information(p_SNK: DoubleArray, mean_NK: DoubleArray, log_sums_SN: DoubleArray) -> DoubleArray:
@@ -48,7 +48,6 @@ SCORES: Mapping[Score, Callable[[DoubleArray, DoubleArray, DoubleArray], DoubleA
 }
 
 
-def strangeness(summary: Predictive, score: Score) -> float:
-    """The score of one image."""
-    parts_S1 = SCORES[score](summary.draws[:, None], summary.mean[None], summary.log_sums[:, None])
-    return float(np.add.reduce(parts_S1[:, 0])) / len(parts_S1)
+def strangeness(summary: Predictive, score: Score) -> DoubleArray:
+    """The scores [N] of images."""
+    return mean_of_draws(SCORES[score](summary.draws, summary.mean, summary.log_sums))

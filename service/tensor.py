@@ -39,7 +39,7 @@ def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: 
         raise MalformedError("input 'images' is empty: expected one or more images")
     check_count(count, settings.max_images)
     _check_form(tensor, rest)
-    return Undecoded(count, decode)
+    return Undecoded(count, decode, quick=tensor.datatype == "UINT8" and tensor.data is None)
 
 
 def _check_form(tensor: RequestInput, rest: bytes) -> None:

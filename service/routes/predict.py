@@ -5,21 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from service.account import account_of
 from service.admission import Admission
-from service.answer import Answer, Prediction, Timing, prediction
-from service.artifact import FloatArray
-from service.job import Stop
+from service.answer import Answer, Answering
 from service.passage import Undecoded, passage
 from service.payload import FIELD, read_pictures
 from service.picture import FORMATS, decode_all, quick
-from service.plan import Parameters, plan, quantile
+from service.plan import Parameters, parameters_of, plan, quantile
 from service.problem import describe
 from service.rate import RateLimiter, client_of
 from service.routes.models import CatalogOf
-from service.served import ServedLevel
 
 router = APIRouter(tags=["predict"])
 
@@ -94,39 +92,32 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     limiter: RateLimiter = request.app.state.rate_limiter
     planned = plan(catalog, parameters, admission.step())
     account.planned(planned)
-    level_quantile = quantile(parameters.alpha, planned.served.level)
+    manifest, level = planned.served.manifest, planned.served.level
+    answering = Answering(
+        manifest.classes, level.calibration, quantile(parameters.alpha, level), parameters.top_k, parameters.draws
+    )
     # Who is refused anyway costs no reading.
     limiter.check(client, 1)
     admission.check(1, planned.seconds(1), parameters.deadline)
     with planned.served.held():
         with account.stage("read"):
             pictures = await read_pictures(request, catalog.settings)
-        decoding = partial(decode_all, pictures, planned.served.manifest.input, catalog.settings)
-        conclude = partial(_conclude, planned.served, level_quantile, parameters)
+        decoding = partial(decode_all, pictures, manifest.input, catalog.settings)
         images = Undecoded(len(pictures), decoding, quick(pictures))
-        job = await passage(request, planned, images, parameters.deadline, conclude)
-    answer = Answer(
-        request_id=request.state.request_id,
-        model=planned.served.manifest.model,
-        version=planned.served.manifest.version,
-        level=planned.served.level.name,
-        level_reason=planned.reason,
-        degraded=planned.degraded,
-        predictions=job.future.result(),
-        timing_ms=Timing(decode=account.milliseconds("decode"), queue=job.queue, inference=job.inference),
-    )
-    return Response(answer.model_dump_json(), media_type="application/json")
+        job = await passage(request, planned, images, parameters.deadline, answering)
+    answer = {
+        "request_id": request.state.request_id,
+        "model": manifest.model,
+        "version": manifest.version,
+        "level": level.name,
+        "level_reason": planned.reason,
+        "degraded": planned.degraded and planned.degraded.model_dump(),
+        "predictions": [each.document for each in job.future.result()],
+        "timing_ms": {"decode": account.milliseconds("decode"), "queue": job.queue, "inference": job.inference},
+    }
+    return Response(orjson.dumps(answer), media_type="application/json")
 
 
-def _conclude(
-    served: ServedLevel, level_quantile: float, parameters: Parameters, logits_SK: FloatArray, stop: Stop
-) -> Prediction:
-    return prediction(
-        logits_SK,
-        served.manifest.classes,
-        served.level.calibration,
-        stop,
-        quantile=level_quantile,
-        top_k=parameters.top_k,
-        draws=parameters.draws,
-    )
+async def directly(request: Request) -> Response:
+    """The same, with no framework between."""
+    return await predict(request, request.app.state.catalog, parameters_of(request.scope["query_string"]))

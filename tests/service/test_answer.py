@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from model_store.manifest import Calibration, Score, Strangeness
-from service.answer import Decided, StrangenessScore, decide
+from service.answer import Answering, Decided, Prediction, decide
 from service.uncertainty import predictive
 
 # Logits with an entropy of 1.09 nats each, and energies of −1.9 and −8.9.
@@ -21,7 +22,7 @@ def decided(logits: list[float], abstain_above: float, strange: Strangeness | No
     calibration = Calibration(
         temperature=1.0, conformal_quantiles={}, abstain_above=abstain_above, out_of_distribution=strange
     )
-    return decide(predictive(np.array([logits] * 4, np.float32), 1.0), calibration)
+    return decide(predictive(np.array([[logits]] * 4, np.float32), 1.0), calibration)[0]
 
 
 def test_two_thresholds() -> None:
@@ -44,8 +45,8 @@ def test_the_threshold_may_be_reached() -> None:
     """Strange is what is above it."""
     found = decided(FAINT, 1.2).strangeness
     assert found is not None
-    at = Strangeness(score="energy", above=found.value)
-    below = Strangeness(score="energy", above=math.nextafter(found.value, -math.inf))
+    at = Strangeness(score="energy", above=found)
+    below = Strangeness(score="energy", above=math.nextafter(found, -math.inf))
     assert decided(FAINT, 1.2, at)[:2] == ("accept", None)
     assert decided(FAINT, 1.2, below)[:2] == ("abstain", "out_of_distribution")
 
@@ -56,8 +57,7 @@ def test_the_answer_says_how_strange() -> None:
     for abstain_above in (1.2, 1.0):
         found = decided(STRONG, abstain_above).strangeness
         assert found is not None
-        assert found.model_dump() == {"score": "energy", "value": found.value, "above": -5.0}
-        assert math.isclose(found.value, energy, rel_tol=1e-6)
+        assert math.isclose(found, energy, rel_tol=1e-6)
 
 
 def test_levels_without_a_score() -> None:
@@ -70,4 +70,30 @@ def test_a_network_that_overflowed_is_not_accepted() -> None:
     """What is not a number is below no threshold."""
     decision, reason, strange = decided([math.nan] * 3, 1.2)
     assert (decision, reason) == ("abstain", "uncertain")
-    assert isinstance(strange, StrangenessScore)
+    assert strange is not None
+
+
+@pytest.mark.parametrize("draws", [1, 4])
+@pytest.mark.parametrize("strange", [ENERGY, None])
+@pytest.mark.parametrize("with_draws", [True, False])
+def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | None, with_draws: bool) -> None:
+    """The document has all that `Prediction` has, in its order, and nothing else."""
+    calibration = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0, out_of_distribution=strange)
+    logits = np.random.default_rng(0).normal(size=(draws, 5, 3)).astype(np.float32)
+    answering = Answering(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
+    for found in answering(logits, "settled"):
+        described = Prediction.model_validate(found.document).model_dump(mode="json")
+        assert json.dumps(described) == json.dumps(found.document)
+
+
+def test_prediction_sets() -> None:
+    """Every class that is probable enough, and the most probable one in any case."""
+    calibration = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0)
+    logits = np.log([[[0.2, 0.5, 0.3], [0.05, 0.05, 0.9], [0.35, 0.33, 0.32]]]).astype(np.float32)
+
+    def sets(quantile: float) -> list[list[str]]:
+        answering = Answering(("a", "b", "c"), calibration, quantile=quantile, top_k=1)
+        return [each.document["prediction_set"] for each in answering(logits, "samples")]
+
+    assert sets(0.72) == [["b", "c"], ["c"], ["a", "b", "c"]]
+    assert sets(0.0) == [["b"], ["c"], ["a"]]

@@ -51,7 +51,7 @@ def images() -> np.ndarray:
 
 def job(engine: Engine, images: np.ndarray, samples: int, **more: object) -> Job:
     """A job that gives logits and why it stopped."""
-    return Job(engine, images, samples, lambda logits, stop: (logits, stop), **more)  # type: ignore[arg-type]
+    return Job(engine, images, samples, lambda logits, stop: [(each, stop) for each in logits.swapaxes(0, 1)], **more)  # type: ignore[arg-type]
 
 
 class Slow:
@@ -182,7 +182,7 @@ def test_errors_reach_those_who_wait(engine: Engine, images: np.ndarray) -> None
 def test_a_request_that_cannot_be_concluded_fails_alone(engine: Engine, images: np.ndarray) -> None:
     """Others of its batch are answered, and nothing is left of either."""
 
-    def fail(logits: FloatArray, stop: Stop) -> object:
+    def fail(logits: FloatArray, stop: Stop) -> list[object]:
         raise ZeroDivisionError
 
     started = threading.Event()

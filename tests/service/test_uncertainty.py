@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from service.uncertainty import predictive, softmax
+from service.uncertainty import Predictive, predictive, softmax
 
 DRAWS = arrays(
     np.float32,
@@ -19,11 +19,16 @@ DRAWS = arrays(
 )
 
 
+def of_one(logits_SK: np.ndarray, temperature: float) -> Predictive:
+    """Of a single image."""
+    return predictive(logits_SK[:, None], temperature)
+
+
 @given(DRAWS, st.floats(0.1, 10))
 def test_laws(logits: np.ndarray, temperature: float) -> None:
     """Probabilities sum to one, total = aleatoric + epistemic, and no part is below zero or above ln K."""
-    summary = predictive(logits, temperature)
-    std, low, high = summary.spread
+    summary = of_one(logits, temperature)
+    std, low, high = (each[0] for each in summary.spread)
     p = softmax(logits.astype(np.float64) / temperature)
     assert summary.mean.sum() == pytest.approx(1, abs=1e-12)
     assert summary.total == pytest.approx(summary.aleatoric + summary.epistemic, abs=1e-12)
@@ -37,32 +42,43 @@ def test_laws(logits: np.ndarray, temperature: float) -> None:
 def test_standard_error_knows_of_pairs() -> None:
     """What is linear in the noise cancels in antithetic pairs; two draws, or an odd number, are taken as they are."""
     up, down = [2.0, 0.0], [-2.0, 0.0]
-    assert predictive(np.array([up, down, up, down], np.float32), 1.0).standard_error == pytest.approx(0)
+    assert of_one(np.array([up, down, up, down], np.float32), 1.0).standard_error == pytest.approx(0)
     spread = float(np.std(softmax(np.array([up, down]))[:, 0], ddof=1))
-    assert predictive(np.array([up, down], np.float32), 1.0).standard_error == pytest.approx(spread / sqrt(2))
-    assert predictive(np.array([up, down, up], np.float32), 1.0).standard_error == pytest.approx(
+    assert of_one(np.array([up, down], np.float32), 1.0).standard_error == pytest.approx(spread / sqrt(2))
+    assert of_one(np.array([up, down, up], np.float32), 1.0).standard_error == pytest.approx(
         spread * sqrt(2 / 3) / sqrt(3)
     )
-    assert predictive(np.array([up], np.float32), 1.0).standard_error is None
+    assert of_one(np.array([up], np.float32), 1.0).standard_error is None
 
 
 def test_draws_that_agree_have_no_epistemic_uncertainty() -> None:
     """All uncertainty of equal draws is aleatoric."""
-    summary = predictive(np.zeros((5, 4), np.float32), 1.0)
+    summary = of_one(np.zeros((5, 4), np.float32), 1.0)
     assert summary.aleatoric == pytest.approx(log(4))
     assert summary.epistemic == 0
 
 
 def test_sure_draws_that_disagree_have_nothing_else() -> None:
     """Two draws, each sure of another class: one bit, all of it epistemic."""
-    summary = predictive(np.array([[500.0, 0.0], [0.0, 500.0]], np.float32), 1.0)
+    summary = of_one(np.array([[500.0, 0.0], [0.0, 500.0]], np.float32), 1.0)
     assert summary.epistemic == pytest.approx(log(2))
     assert summary.aleatoric == pytest.approx(0, abs=1e-12)
-    assert summary.mean.tolist() == [0.5, 0.5]
+    assert summary.mean.tolist() == [[0.5, 0.5]]
     assert summary.standard_error == pytest.approx(0.5)
 
 
 def test_temperature_divides_logits() -> None:
     """T = 2 on logits is T = 1 on half of them."""
     logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    np.testing.assert_allclose(predictive(logits, 2.0).mean, predictive(logits / 2, 1.0).mean)
+    np.testing.assert_allclose(of_one(logits, 2.0).mean, of_one(logits / 2, 1.0).mean)
+
+
+@given(arrays(np.float32, (16, 5, 3), elements=st.floats(-50, 50, width=32)))
+def test_company_changes_no_bit(logits: np.ndarray) -> None:
+    """Five images together are what each is by itself."""
+    together = predictive(logits, 1.3)
+    for number in range(5):
+        alone = of_one(logits[:, number], 1.3)
+        for name in ("mean", "total", "aleatoric", "epistemic", "standard_error"):
+            np.testing.assert_array_equal(getattr(together, name)[number], getattr(alone, name)[0])
+        np.testing.assert_array_equal(np.array(together.spread)[:, number], np.array(alone.spread)[:, 0])
