@@ -156,37 +156,51 @@ class Answering:
 
     def __call__(self, logits_SNK: FloatArray, stop: Stop) -> list[Predicted]:
         """What the draws of some images say."""
-        summary = predictive(logits_SNK, self.calibration.temperature)
+        summary, draws = predictive(logits_SNK, self.calibration.temperature), len(logits_SNK)
         order_NK = (-summary.mean).argsort(1, kind="stable")
-        in_set_N = (1 - summary.mean <= self.quantile).sum(1).tolist()
-        errors = [None] * len(order_NK) if summary.standard_error is None else summary.standard_error.tolist()
-        columns = zip(
-            self._classes(summary, order_NK),
-            order_NK.tolist(),
-            in_set_N,
-            errors,
-            *(each.tolist() for each in (summary.total, summary.aleatoric, summary.epistemic)),
-            decide(summary, self.calibration),
-            strict=True,
-        )
+        error_N = summary.standard_error
+        errors = [None] * len(order_NK) if error_N is None else error_N.tolist()
         return [
-            Predicted(
-                {
-                    "label": shown[0]["label"],
-                    "probability": shown[0]["probability"],
-                    "probabilities": shown,
-                    "uncertainty": {"total": total, "aleatoric": aleatoric, "epistemic": epistemic},
-                    # Most probable first, so that it is those before the first that is not in it.
-                    "prediction_set": [self.classes[k] for k in order[: max(1, in_set)]],
-                    "decision": decided.decision,
-                    "reason": decided.reason,
-                    "strangeness": self._strangeness(decided),
-                    "monte_carlo": {"draws": len(logits_SNK), "standard_error": error, "stop": stop},
-                },
-                Verdict(decided.decision, decided.reason, len(logits_SNK), shown[0]["probability"], total, epistemic),
+            self._predicted(shown, names, entropies, decided, {"draws": draws, "standard_error": error, "stop": stop})
+            for shown, names, entropies, decided, error in zip(
+                self._classes(summary, order_NK),
+                self._sets(summary, order_NK),
+                np.stack((summary.total, summary.aleatoric, summary.epistemic), 1).tolist(),
+                decide(summary, self.calibration),
+                errors,
+                strict=True,
             )
-            for shown, order, in_set, error, total, aleatoric, epistemic, decided in columns
         ]
+
+    def _predicted(
+        self,
+        shown: list[dict[str, Any]],
+        names: list[str],
+        entropies: list[float],
+        decided: Decided,
+        sampling: dict[str, Any],
+    ) -> Predicted:
+        total, aleatoric, epistemic = entropies
+        decision, reason, _ = decided
+        label, probability = shown[0]["label"], shown[0]["probability"]
+        document = {
+            "label": label,
+            "probability": probability,
+            "probabilities": shown,
+            "uncertainty": {"total": total, "aleatoric": aleatoric, "epistemic": epistemic},
+            "prediction_set": names,
+            "decision": decision,
+            "reason": reason,
+            "strangeness": self._strangeness(decided),
+            "monte_carlo": sampling,
+        }
+        return Predicted(document, Verdict(decision, reason, sampling["draws"], probability, total, epistemic))
+
+    def _sets(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[str]]:
+        """Of each image the prediction set, which is those that are most probable, one at least."""
+        sizes = (1 - summary.mean <= self.quantile).sum(1).tolist()
+        for order, size in zip(order_NK.tolist(), sizes, strict=True):
+            yield [self.classes[k] for k in order[: max(1, size)]]
 
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
         """Of each image the classes that are listed."""
