@@ -18,6 +18,7 @@ job           one request's images on their way
 niceness      threads that compute step back
 scheduler     which images are computed when, on a few threads
 picture       bytes of a picture to the pixels that a model takes
+png           plain PNG files, decoded sooner
 body          a request's body, inflated and within its limit
 form          the entries of a multipart form
 payload       the three forms of a request's body
