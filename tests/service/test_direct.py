@@ -80,10 +80,14 @@ def test_paths(both: tuple[TestClient, TestClient], method: str, path: str) -> N
 
 
 def test_counted_alike(both: tuple[TestClient, TestClient], example: bytes) -> None:
-    """By the same route and reason."""
+    """By the same routes, statuses and reasons."""
+    counted = []
     for client in both:
         client.post("/predict?top_k=none", content=example)
-        text = client.get("/metrics").text
-        assert 'reason="parameter",route="/predict",status="422"' in text or (
-            'route="/predict"' in text and 'reason="parameter"' in text
-        )
+        client.post("/predict", content=example, headers={"Content-Type": "image/png"})
+        client.post(INFER, content=b"{}")
+        lines = client.get("/metrics").text.splitlines()
+        counted.append({line.rpartition(" ")[0] for line in lines if line.startswith("slimbayes_requests_total")})
+    direct, framework = counted
+    assert direct == framework
+    assert all(any(f'route="{route}"' in line for line in direct) for route in ("/predict", "/v2/models/{model}/infer"))

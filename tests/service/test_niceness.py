@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 import pytest
 
@@ -14,7 +15,7 @@ from service.scheduler import Scheduler
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there, threads have no niceness of their own")
 def test_computing_threads_step_back() -> None:
-    """Those of the scheduler, and whoever says so; the thread that started them stays as it is."""
+    """Whoever says so; the thread that started it stays as it is."""
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     found: list[int] = []
 
@@ -26,7 +27,22 @@ def test_computing_threads_step_back() -> None:
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    scheduler = Scheduler(2)
-    scheduler.close()
-    assert found == [min(before + NICENESS, LARGEST)]
+    expected = min(before + NICENESS, LARGEST)
+    assert found == [expected]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there, threads have no niceness of their own")
+def test_the_scheduler_steps_back() -> None:
+    """All its threads, soon after they are there."""
+    expected = min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS, LARGEST)
+    scheduler = Scheduler(2)
+    threads, end = [each.native_id for each in scheduler._threads], time.monotonic() + 10
+
+    def niceness() -> set[int]:
+        return {os.getpriority(os.PRIO_PROCESS, each) for each in threads if each is not None}
+
+    while niceness() != {expected}:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    scheduler.close()
