@@ -29,6 +29,7 @@ STATUSES = {
     401: "no key, or a wrong one",
     403: "a key that may not do this; administration where the service has no keys",
     404: "no such model, version or level",
+    408: "the body took too long to arrive",
     409: "the store cannot be changed from here",
     413: "too many bytes, pixels or images",
     415: "not a type or encoding that is read",

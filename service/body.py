@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
 import zlib
@@ -11,7 +12,7 @@ from functools import partial
 from starlette.requests import Request
 
 from service.errand import done
-from service.errors import MalformedError, MediaTypeError, TooLargeError
+from service.errors import MalformedError, MediaTypeError, SlowClientError, TooLargeError
 
 # What zlib is told to expect.
 WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -29,9 +30,15 @@ REFUSED = re.compile(r";\s*q\s*=\s*0(\.0*)?\s*$")
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body, given up as soon as it is over the limit, as it was sent or inflated.
 
-    Raises TooLargeError, MediaTypeError for an encoding that is not read, and MalformedError where it is damaged.
+    Raises TooLargeError, SlowClientError where it takes too long to arrive, MediaTypeError for an encoding that is not
+    read, and MalformedError where it is damaged.
     """
-    body = await _received(request, limit)
+    seconds: float = request.app.state.settings.receive_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _received(request, limit)
+    except TimeoutError as error:
+        raise SlowClientError(f"the body took longer than {seconds:g} s to arrive: send less, or faster") from error
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity") or not body:
         return body

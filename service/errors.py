@@ -9,6 +9,7 @@
         ├── UnauthorizedError    401   no key, or a wrong one
         ├── ForbiddenError       403   a key that may not do this
         ├── UnknownNameError     404   no such model, version or level
+        ├── SlowClientError      408   a body that took too long to arrive
         ├── UnwritableError      409   a store that cannot be changed from here
         ├── TooLargeError        413   too many bytes, pixels or images
         ├── MediaTypeError       415   not an image type that we read
@@ -96,6 +97,15 @@ class UnknownNameError(RequestError):
     """No such model, version or level."""
 
     status = 404
+
+
+class SlowClientError(RequestError):
+    """A body that took too long to arrive."""
+
+    status = 408
+
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}
 
 
 class UnwritableError(RequestError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
+from functools import partial
 
 import uvicorn
 
@@ -49,7 +50,8 @@ class Server:
         app = create_app(settings)
         config = uvicorn.Config(
             app,
-            http=LimitedProtocol,
+            http=partial(LimitedProtocol, seconds=settings.receive_seconds),  # type: ignore[arg-type]
+            ws="none",
             log_config=None,
             log_level="warning",
             access_log=False,

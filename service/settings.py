@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     max_images: Positive = Field(32, description="Most images in one request.")
     max_pixels: Positive = Field(16_777_216, description="Most pixels of one image that are decoded.")
     max_body_bytes: Positive = Field(32 * 2**20, description="Most bytes of one request's body.")
+    receive_seconds: float = Field(
+        60.0, gt=0.0, description="Longest that a request's headers, and then its body, may take to arrive."
+    )
     max_queue: Positive = Field(65_536, description="Most work that may wait, in images x draws.")
     max_wait_ms: Positive = Field(1_000, description="Longest that an answer may take under load, in milliseconds.")
     overload: Literal["shed", "degrade"] = Field("shed", description="Under overload: refuse, or answer with less.")

@@ -137,7 +137,7 @@ async def card(model: ModelPath, version: VersionPath, catalog: CatalogOf) -> Ma
 @router.post(
     "/{model}/aliases/{alias}",
     summary="Promote a version (role admin)",
-    responses=describe(400, 403, 404, 409, 413, 415, 422),
+    responses=describe(400, 403, 404, 408, 409, 413, 415, 422),
     openapi_extra={"requestBody": PROMOTION_BODY},
 )
 async def promote(

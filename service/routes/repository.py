@@ -102,7 +102,7 @@ async def version_ready(request: Request, model: ModelPath, version: VersionPath
 @router.post(
     "/repository/index",
     summary="All versions of all models",
-    responses=describe_refusals(400, 413, 415),
+    responses=describe_refusals(400, 408, 413, 415),
     openapi_extra={"requestBody": INDEX_BODY},
 )
 async def repository_index(request: Request, catalog: CatalogOf) -> list[IndexEntry]:
