@@ -22,7 +22,7 @@ from model_store.store import Store
 from service.artifact import Artifact
 from service.cores import usable_cores
 from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError, UnwritableError
-from service.memory import Memory, give_back
+from service.memory import Memory
 from service.niceness import step_back
 from service.scheduler import MOST_IMAGES, Scheduler
 from service.served import ServedLevel
@@ -142,11 +142,9 @@ class Catalog:
         """Let go of the networks of versions that requests are no longer meant to reach."""
         kept = now.in_use if now else set()
         released = before.in_use if now and now.loaded else before.versions
-        gone = [before.versions[name] for name in released if name not in kept]
-        for version in gone:
-            version.release()
-        if gone:
-            give_back()
+        for name in released:
+            if name not in kept:
+                before.versions[name].release()
 
     def _found(self, name: str, before: ServedModel | None = None) -> ServedModel | None:
         """The model as the store has it; versions that are known already are as they were, since they never change."""

@@ -7,6 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
+# After the last request that used a bank: its answer is written, and the bank gone.
+SOON_SECONDS = 1.0
+
 
 class Memory:
     """Bytes of the banks of one service, by owner; None is no limit. Safe to use from several threads."""
@@ -15,6 +18,7 @@ class Memory:
         self.limit = limit
         self._held: OrderedDict[object, tuple[int, Callable[[], None]]] = OrderedDict()
         self._lock = threading.Lock()
+        self._giving_back = False
 
     @property
     def used(self) -> int:
@@ -36,12 +40,29 @@ class Memory:
         for drop_other in dropped:
             drop_other()
         if dropped:
-            give_back()
+            self._give_back_soon()
 
     def forget(self, owner: object) -> None:
         """Say that `owner` uses nothing any more."""
         with self._lock:
-            self._held.pop(owner, None)
+            known = self._held.pop(owner, None)
+        if known:
+            self._give_back_soon()
+
+    def _give_back_soon(self) -> None:
+        """Whoever lets go of a bank may be answering from it at this moment."""
+        with self._lock:
+            if self._giving_back:
+                return
+            self._giving_back = True
+        timer = threading.Timer(SOON_SECONDS, self._give_back)
+        timer.daemon = True
+        timer.start()
+
+    def _give_back(self) -> None:
+        with self._lock:
+            self._giving_back = False
+        give_back()
 
 
 def give_back() -> None:

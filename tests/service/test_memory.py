@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
+import weakref
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.memory import Memory
+from service.catalog import Catalog
+from service.engine import Engine
+from service.memory import SOON_SECONDS, Memory
 from service.settings import Settings
+from tests.service.conftest import wait_until
 from tests.service.test_predict import ask
 
 RELOADS = """
@@ -70,6 +76,32 @@ def test_levels_come_back(digits_store: Path, example: bytes) -> None:
         first = [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")]
         assert len(app.state.catalog.memory._held) < 3
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")] == first
+
+
+def test_what_is_let_go_of_is_given_back_after_its_last_request(
+    digits_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is gone, not while somebody still answers from it; several at once are given back together."""
+    for timer in threading.enumerate():
+        if isinstance(timer, threading.Timer):  # of what was let go of before
+            timer.join()
+    given_back, alive = [], list[weakref.ref[Engine]]()
+    monkeypatch.setattr("service.memory.give_back", lambda: given_back.append([each() is None for each in alive]))
+    catalog = Catalog(Settings(store=digits_store))
+    levels = [catalog.level(None, None, name) for name in ("p50", "p90")]
+    try:
+        with levels[0].held(), levels[1].held():
+            alive.extend(weakref.ref(level.engine(4)) for level in levels)
+            for level in levels:
+                level.release()
+            time.sleep(1.5 * SOON_SECONDS)
+            assert given_back == []
+            assert None not in [each() for each in alive]
+        wait_until(lambda: bool(given_back), 10)
+        time.sleep(0.5 * SOON_SECONDS)
+        assert given_back == [[True, True]]
+    finally:
+        catalog.close()
 
 
 @pytest.mark.slow
