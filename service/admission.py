@@ -2,23 +2,24 @@
 
 Work is counted in images × draws, which bounds the queue, and in the seconds that it should take, which bounds the
 wait. Requests take turns, so that a small one waits for a large one no longer than its own work takes. What it really
-took is compared with what it should have, so that both follow the machine.
+took is compared with what it should have, so that both follow the machine. Less is done for a request only where all of
+it would be too much among what waits, and then as little less as there is time for.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from service.errors import OverloadedError
 
 # How fast the estimate follows single requests.
 FOLLOW = 0.1
-# One step down at this share of the longest wait, at most so often; back up below that share, so much later.
-HIGH, LOW = 0.5, 0.1
-SECONDS_DOWN, SECONDS_UP = 0.05, 0.5
+# Less is done for an answer that would take longer than this share of the longest wait; the rest is for what nobody
+# foresaw.
+SHARE = 0.5
 # Most draws of an answer that may stop by itself, by step; at the step after the last a more pruned level answers too.
 DRAWS = (None, 8, 4, 2)
 STEPS = len(DRAWS)
@@ -34,7 +35,7 @@ class Admission:
         self._admitted: list[float] = []
         # Seconds that pass for each second of work ahead.
         self.slowness = 1.0
-        self._step, self._since = 0, now()
+        self._step = 0
 
     @property
     def wait(self) -> float:
@@ -42,7 +43,10 @@ class Admission:
         return sum(self._admitted) * self.slowness
 
     def _expected(self, seconds: float) -> float:
-        """Seconds until so much work more should be done, between turns of others; it is last where it is not known."""
+        """Seconds until so much work more should be done, between turns of others; it is last where it is not known.
+
+        Not what else the machine does: that is in `slowness`.
+        """
         return seconds + sum(min(each, seconds or each) for each in self._admitted)
 
     def check(self, work: int, seconds: float, deadline: float | None = None) -> None:
@@ -51,11 +55,12 @@ class Admission:
         That is after the longest wait, or after a `deadline` in seconds from now. A request is always admitted when
         nothing else waits.
         """
-        latest = self.longest if deadline is None else min(self.longest, deadline)
-        late = self._expected(seconds) * self.slowness > latest
-        if self.waiting and (self.waiting + work > self.limit or late):
+        if self.waiting and not self._fits(work, seconds, _earlier(self.longest, deadline)):
             after = max(1, math.ceil(self.wait))
             raise OverloadedError(f"too much work waits: try again in {after} s", after)
+
+    def _fits(self, work: int, seconds: float, latest: float) -> bool:
+        return self.waiting + work <= self.limit and self._expected(seconds) * self.slowness <= latest
 
     @contextmanager
     def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[None]:
@@ -64,6 +69,7 @@ class Admission:
         Zero seconds are for work of which nobody knows how long it takes; nothing is learned from it.
         """
         self.check(work, seconds, deadline)
+        self._step = self._step if self.waiting else 0
         begun, expected = self.now(), self._expected(seconds)
         self.waiting += work
         self._admitted.append(seconds)
@@ -76,20 +82,25 @@ class Admission:
             self._admitted.remove(seconds)
 
     @property
+    def may_degrade(self) -> bool:
+        """Whether less may be done for a request that comes now."""
+        return self.degrade and self.waiting > 0
+
+    @property
     def degraded(self) -> int:
-        """How far answers are degraded, as of the last `step`."""
+        """How many steps down the latest of what waits was; 0 where nothing does."""
+        return self._step if self.waiting else 0
+
+    def step(self, costs: Sequence[tuple[int, float]], deadline: float | None = None) -> int:
+        """How many steps down a request goes, the first that there is time for, else the last.
+
+        `costs` are its work in images × draws and in seconds, in full and at each step.
+        """
+        latest = _earlier(SHARE * self.longest, deadline)
+        steps = range(len(costs)) if self.may_degrade else range(1)
+        self._step = next((step for step in steps if self._fits(*costs[step], latest)), steps[-1])
         return self._step
 
-    def step(self) -> int:
-        """How far answers are degraded now, from 0, not at all, to `STEPS`; it moves with the wait, not at once."""
-        if not self.degrade:
-            return 0
-        pressure, since = self.wait / self.longest, self.now() - self._since
-        if pressure > HIGH and since >= SECONDS_DOWN:
-            self._move(min(self._step + 1, STEPS))
-        elif pressure < LOW and since >= SECONDS_UP:
-            self._move(max(self._step - int(since / SECONDS_UP), 0))
-        return self._step
 
-    def _move(self, step: int) -> None:
-        self._step, self._since = step, self.now()
+def _earlier(seconds: float, deadline: float | None) -> float:
+    return seconds if deadline is None else min(seconds, deadline)

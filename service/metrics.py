@@ -58,7 +58,11 @@ class Metrics(Collector):
             ("slimbayes_queue_draws", "Work that is waited for, in images x draws.", self.admission.waiting),
             ("slimbayes_queue_capacity_draws", "Most work that may wait, in images x draws.", self.admission.limit),
             ("slimbayes_queue_wait_seconds", "How long a request that comes now should wait.", self.admission.wait),
-            ("slimbayes_degradation_step", "How far answers are degraded; 0 is not at all.", self.admission.degraded),
+            (
+                "slimbayes_degradation_step",
+                "How many steps the latest of what waits is degraded; 0 is not at all.",
+                self.admission.degraded,
+            ),
             ("slimbayes_bank_limit_bytes", "Memory for networks; 0 is no limit.", self.catalog.memory.limit or 0),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,9 +48,8 @@ async def passage(
     admission: Admission = request.app.state.admission
     account = account_of(request)
     account.images = images.count
-    work, seconds = math.ceil(images.count * planned.expected_draws), planned.seconds(images.count)
     limiter: RateLimiter = request.app.state.rate_limiter
-    with admission.admit(work, seconds, deadline):
+    with planned.served.held(), admission.admit(*planned.cost(images.count), deadline):
         limiter.spend(client_of(request), images.count)
         latest = None if deadline is None else time.monotonic() + deadline
 
@@ -65,7 +63,7 @@ async def passage(
         job = await done(request, partial(prepare, engine), quick=engine is not None)
         await _computed(request.app.state.catalog.scheduler, job, request)
     account.answered(job, [each.verdict for each in job.future.result()])
-    if planned.settlement is not None:
+    if planned.settlement is not None and planned.degraded is None:
         for each in account.verdicts:
             planned.served.learn(each.draws)
     planned.served.latency.record(job.inference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
 from model_store.manifest import Level
-from service.admission import DRAWS, STEPS
+from service.admission import DRAWS, STEPS, Admission
 from service.answer import Degraded
 from service.catalog import Catalog
 from service.errors import ParameterError
@@ -90,22 +91,31 @@ class Plan:
         """Draws that an image should take."""
         return self.samples if self.settlement is None else min(self.samples, self.served.usual_draws)
 
-    def seconds(self, images: int) -> float:
-        """Seconds that so many images should take, as far as anyone knows."""
-        return self.served.seconds(images, self.expected_draws, self.samples)
+    def cost(self, images: int) -> tuple[int, float]:
+        """What so many images should take, in images x draws and in seconds, as far as anyone knows."""
+        draws = self.expected_draws
+        return math.ceil(images * draws), self.served.seconds(images, draws, self.samples)
 
 
-def plan(catalog: Catalog, parameters: Parameters, step: int) -> Plan:
-    """The plan for a request while answers are degraded by so many steps.
-
-    What a request names itself, a number of draws or a level, it gets. Raises RequestError where there is none such.
-    """
+def plan(catalog: Catalog, parameters: Parameters) -> Plan:
+    """The plan for a request, if nothing is taken away; raise RequestError where there is none such."""
     served, reason = _level(catalog, parameters)
     most = catalog.settings.max_samples
     if parameters.samples != "auto":
         return Plan(served, _samples(parameters.samples, most), None, reason)
-    made = Plan(served, served.default_samples(most), served.settlement, reason)
-    return _degraded(catalog, made, step, own_level=parameters.level is not None) if step else made
+    return Plan(served, served.default_samples(most), served.settlement, reason)
+
+
+def fitted(catalog: Catalog, full: Plan, images: int, parameters: Parameters, admission: Admission) -> Plan:
+    """The plan for so many images while others wait, with no more taken away than must be.
+
+    What a request names itself, a number of draws or a level, it gets.
+    """
+    if full.settlement is None or not admission.may_degrade:
+        return full
+    own_level = parameters.level is not None
+    plans = [full, *(_degraded(catalog, full, step, own_level=own_level) for step in range(1, STEPS + 1))]
+    return plans[admission.step([each.cost(images) for each in plans], parameters.deadline)]
 
 
 def _level(catalog: Catalog, parameters: Parameters) -> tuple[ServedLevel, str | None]:

@@ -16,7 +16,7 @@ class Load(BaseModel):
 
     queued: int = Field(description="Work that is waited for, in images x draws.")
     capacity: int = Field(description="Most work that may wait, in images x draws.")
-    step: int = Field(description="How far answers are degraded; 0 is not at all.")
+    step: int = Field(description="How many steps the latest of what waits is degraded; 0 is not at all.")
     answered_per_second: float = Field(description="Images answered a second, over the last ten.")
 
 
@@ -52,7 +52,7 @@ def status_of(catalog: Catalog, admission: Admission, traffic: Traffic) -> Statu
     load = Load(
         queued=admission.waiting,
         capacity=admission.limit,
-        step=admission.step(),
+        step=admission.degraded,
         answered_per_second=traffic.rate.per_second,
     )
     return Status(load=load, levels=[_level(served) for served in catalog.served() if served.record.answered])

@@ -18,7 +18,7 @@ from service.errors import ParameterError
 from service.inference import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
 from service.outputs import Concluded, asked, conclude, write_response
 from service.passage import Undecoded, passage
-from service.plan import Parameters, Plan, plan
+from service.plan import Parameters, Plan, fitted, plan
 from service.problem import PROTOCOL, describe_refusals
 from service.rate import RateLimiter, client_of
 from service.routes.models import CatalogOf, ModelPath
@@ -83,17 +83,17 @@ async def _infer(request: Request, catalog: Catalog, model: str, version: str | 
     # Who is refused anyway costs no reading.
     limiter: RateLimiter = request.app.state.rate_limiter
     limiter.check(client_of(request), 1)
-    admission.check(1, 0.0)
+    least = Parameters(model=model, version=served.name)
+    admission.check(*fitted(catalog, plan(catalog, least), 1, least, admission).cost(1))
     document, images = await _read(request, catalog.settings, served.manifest.input)
     outputs = asked(document)
     wanted = Parameters(model=model, version=served.name, **document.wanted.model_dump(exclude={"binary_data_output"}))
-    planned = plan(catalog, wanted, admission.step())
+    planned = fitted(catalog, plan(catalog, wanted), images.count, wanted, admission)
     account.planned(planned)
     if "draws" in outputs and (planned.settlement is not None or wanted.deadline is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
     concluding = partial(conclude, planned.served.level.calibration, outputs)
-    with planned.served.held():
-        job = await passage(request, planned, images, wanted.deadline, concluding)
+    job = await passage(request, planned, images, wanted.deadline, concluding)
     writing = partial(_written, request, document, planned, job.future.result(), outputs)
     values = len(outputs) * images.count * len(served.manifest.classes)
     return await done(request, writing, quick="draws" not in outputs and values <= QUICK_VALUES)

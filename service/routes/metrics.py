@@ -20,7 +20,6 @@ async def metrics(request: Request) -> Response:
     """Counts and times by model, version and level, and the state of queue and memory, in Prometheus's text format."""
     state = request.app.state
     seen: Metrics = state.metrics
-    state.admission.step()  # which moves with the time, too
     # Off the event loop: many levels make a long text.
     text = await anyio.to_thread.run_sync(generate_latest, seen.registry)
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -14,7 +14,7 @@ from service.answer import Answer, Answering
 from service.passage import Undecoded, passage
 from service.payload import FIELD, read_pictures
 from service.picture import FORMATS, decode_all, quick
-from service.plan import Parameters, parameters_of, plan, quantile
+from service.plan import Parameters, fitted, parameters_of, plan, quantile
 from service.problem import describe
 from service.rate import RateLimiter, client_of
 from service.routes.models import CatalogOf
@@ -90,18 +90,20 @@ async def predict(request: Request, catalog: CatalogOf, parameters: Annotated[Pa
     admission: Admission = request.app.state.admission
     account, client = account_of(request), client_of(request)
     limiter: RateLimiter = request.app.state.rate_limiter
-    planned = plan(catalog, parameters, admission.step())
-    account.planned(planned)
-    manifest, level = planned.served.manifest, planned.served.level
-    answering = Answering(
-        manifest.classes, level.calibration, quantile(parameters.alpha, level), parameters.top_k, parameters.draws
-    )
+    full = plan(catalog, parameters)
+    account.planned(full)
+    quantile(parameters.alpha, full.served.level)
     # Who is refused anyway costs no reading.
     limiter.check(client, 1)
-    admission.check(1, planned.seconds(1), parameters.deadline)
-    with planned.served.held():
+    admission.check(*fitted(catalog, full, 1, parameters, admission).cost(1), parameters.deadline)
+    with full.served.held():
         with account.stage("read"):
             pictures = await read_pictures(request, catalog.settings)
+        planned = fitted(catalog, full, len(pictures), parameters, admission)
+        account.planned(planned)
+        manifest, level = planned.served.manifest, planned.served.level
+        level_quantile = quantile(parameters.alpha, level)
+        answering = Answering(manifest.classes, level.calibration, level_quantile, parameters.top_k, parameters.draws)
         decoding = partial(decode_all, pictures, manifest.input, catalog.settings)
         images = Undecoded(len(pictures), decoding, quick(pictures))
         job = await passage(request, planned, images, parameters.deadline, answering)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -89,31 +90,43 @@ def test_the_wait_follows_the_machine(clock: Clock) -> None:
         assert admission.wait == pytest.approx(2.0, rel=0.01)
 
 
-def test_degradation_has_hysteresis(clock: Clock) -> None:
-    """Step by step down while much waits, no flutter in between, and all the way back when nothing does."""
-    admission = Admission(1000, 1.0, degrade=True, now=clock)
-    assert admission.step() == 0
-    clock.time += 10
-    with admission.admit(1, 0.6):
-        steps = []
-        for _ in range(2 * STEPS):
-            steps.append(admission.step())
-            clock.time += 0.06
-        assert steps == [*range(1, STEPS + 1), *[STEPS] * STEPS]
-    with admission.admit(1, 0.3):  # neither much nor little
-        clock.time += 60
-        assert admission.step() == STEPS
-    assert admission.step() < STEPS
-    clock.time += 5
-    assert admission.step() == 0
+# In full and at each step.
+COSTS = [(32, 0.4), (8, 0.2), (4, 0.1), (2, 0.05), (2, 0.02)]
 
 
-def test_who_may_not_degrade_never_does(clock: Clock) -> None:
+def test_no_more_is_taken_away_than_must_be() -> None:
+    """The first step that is done within half of the longest wait, else the last."""
+    admission = Admission(1000, 1.0, degrade=True)
+    steps = []
+    with ExitStack() as waiting:
+        for _ in range(40):
+            steps.append(admission.step(COSTS))
+            waiting.enter_context(admission.admit(*COSTS[steps[-1]]))
+            assert admission.degraded == steps[-1]
+        assert steps[0] == 0
+        assert steps == sorted(steps)
+        assert set(steps) == set(range(STEPS + 1))
+        assert admission.step([(1, 0.001)] * len(COSTS)) == 0  # one that is small enough is done in full
+    assert admission.degraded == 0
+    assert admission.step(COSTS) == 0
+
+
+def test_a_small_request_is_not_cut_for_a_large_one() -> None:
+    """It waits for no more than its turns; whoever has a deadline or a full queue before it is cut to fit."""
+    admission = Admission(100, 1.0, degrade=True)
+    with admission.admit(90, 60.0):
+        small = [(8, 0.1), (4, 0.05), (2, 0.02)]
+        assert admission.step(small) == 0
+        assert admission.step(small, deadline=0.11) == 1
+        assert admission.step([(16, 0.1), *small]) == 1
+        assert admission.step([(16, 0.4), (16, 0.3)]) == 1
+
+
+def test_who_may_not_degrade_never_does() -> None:
     """Whatever waits."""
-    admission = Admission(1000, 1.0, degrade=False, now=clock)
-    clock.time += 10
+    admission = Admission(1000, 1.0, degrade=False)
     with admission.admit(1, 50.0):
-        assert admission.step() == 0
+        assert admission.step(COSTS) == 0
 
 
 @pytest.fixture
@@ -155,16 +168,24 @@ def test_degraded_answers_say_so(digits_store: Path, tmp_path: Path, example: by
     with TestClient(app) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)  # the next level is warm then, too
         assert ask(client, example)["degraded"] is None
-        app.state.admission._step = STEPS - 1
-        app.state.admission._since = float("inf")  # it stays there
-        few = ask(client, example)
-        assert few["degraded"] == {"samples": 2, "instead_of": None}
-        assert few["predictions"][0]["monte_carlo"]["draws"] == 2
-        app.state.admission._step = STEPS
-        other = ask(client, example)
-        assert (other["level"], other["degraded"]) == ("p90", {"samples": 2, "instead_of": "p50"})
-        named = ask(client, example, level="dense")
-        assert (named["level"], named["degraded"]) == ("dense", {"samples": 2, "instead_of": None})
-        exact = ask(client, example, samples=9)
-        assert exact["degraded"] is None
-        assert exact["predictions"][0]["monte_carlo"]["draws"] == 9
+        served = app.state.catalog.level("digits", None, "p50")
+
+        def slow(share: float) -> None:
+            """An answer of two draws takes this share of the time within which nothing is taken away."""
+            app.state.admission.slowness = share * 0.5 / (2 * served.seconds(1, 2.0, 2))
+
+        with app.state.admission.admit(1, 60.0):
+            slow(0.9)
+            few = ask(client, example)
+            assert few["degraded"] == {"samples": 2, "instead_of": None}
+            assert few["predictions"][0]["monte_carlo"]["draws"] == 2
+            assert client.get("/status").json()["load"]["step"] == STEPS - 1
+            slow(1.3)
+            other = ask(client, example)
+            assert (other["level"], other["degraded"]) == ("p90", {"samples": 2, "instead_of": "p50"})
+            named = ask(client, example, level="p50")
+            assert (named["level"], named["degraded"]) == ("p50", {"samples": 2, "instead_of": None})
+            slow(0.4)
+            exact = ask(client, example, samples=9)
+            assert exact["degraded"] is None
+            assert exact["predictions"][0]["monte_carlo"]["draws"] == 9
