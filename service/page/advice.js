@@ -2,7 +2,7 @@
 
 import { html } from "./element.js";
 import { COSTS } from "./measures.js";
-import { points, steps, times } from "./words.js";
+import { percent, points, steps, times } from "./words.js";
 
 const LOSSES = [0, 0.005, 0.01, 0.02, 0.03, 0.05];
 // Times that are nearer to each other than this are alike: they were measured while other things ran.
@@ -12,7 +12,7 @@ export class Advice {
   // `measure` is called to time what has not been timed.
   constructor(root, measure) {
     this.loss = 0.01;
-    const options = LOSSES.map((loss) => html("option", { value: loss, selected: loss === this.loss }, loss ? `${points(loss).replace(".0", "")} ${loss === 0.01 ? "point" : "points"}` : "nothing"));
+    const options = LOSSES.map((loss) => html("option", { value: loss, selected: loss === this.loss }, loss ? `${points(loss).replace(".0", "")} ${loss === 0.01 ? "point" : "points"} of accuracy` : "no accuracy"));
     const change = (event) => {
       this.loss = Number(event.target.value);
       this.show(this.levels, this.alike);
@@ -21,7 +21,7 @@ export class Advice {
     this.words = html("div", { "aria-live": "polite" });
     this.button = html("button", { type: "button", class: "primary", onclick: measure }, "Measure all levels");
     this.doing = html("p", { class: "fine", role: "status" });
-    root.append(html("p", { class: "given" }, html("label", { for: "loss" }, "Of accuracy I can give up "), select), this.words, this.button, this.doing);
+    root.append(html("p", { class: "given" }, html("label", { for: "loss" }, "I can give up "), select), this.words, this.button, this.doing);
   }
 
   // `alike`: whether the levels' milliseconds are those of the same work.
@@ -29,7 +29,7 @@ export class Advice {
     Object.assign(this, { levels, alike });
     const timed = levels.every(({ milliseconds }) => milliseconds !== null) && alike;
     const { chosen, sentences } = advise(levels, this.loss, timed ? COSTS.milliseconds : COSTS.multiply_adds);
-    const untimed = "This goes by multiply-adds only. Measure the levels to know.";
+    const untimed = "This goes by multiply-adds only: measure the levels to know how fast each is here.";
     this.words.replaceChildren(
       html("p", { class: "deploy" }, "Deploy ", html("strong", {}, chosen.name)),
       ...[...sentences, timed ? null : untimed].filter(Boolean).map((words) => html("p", {}, words)),
@@ -53,22 +53,22 @@ export function advise(levels, loss, cost) {
   const chosen = enough.filter((level) => cost.value(level) <= ALIKE * least).reduce((one, other) => (other.bytes < one.bytes ? other : one));
   const cheapest = levels.reduce((one, other) => (cost.value(other) < cost.value(one) ? other : one));
   const smallest = levels.reduce((one, other) => (other.bytes < one.bytes ? other : one));
-  const sentences = [chosen === best ? `It is the most accurate: ${points(best.metrics.accuracy)}%, ${cost.words(cost.value(best))}, ${steps(best.bytes, "B")}.` : against(chosen, best, cost)];
-  if (cost.value(chosen) > ALIKE * cost.value(cheapest)) sentences.push(`If time counts most: ${cheapest.name} is ${faster(cheapest, chosen, cost)} than ${chosen.name}, ${fewer(cheapest, chosen)}.`);
-  if (smallest !== chosen && smallest !== cheapest) sentences.push(`If size counts most: ${smallest.name} takes ${steps(smallest.bytes, "B")} instead of ${steps(chosen.bytes, "B")}, ${fewer(smallest, chosen)}.`);
+  const sentences = [chosen === best ? `It is the most accurate: ${percent(best.metrics.accuracy)} of the test pictures right, ${cost.words(cost.value(best))}, ${steps(best.bytes, "B")}.` : against(chosen, best, cost)];
+  if (cost.value(chosen) > ALIKE * cost.value(cheapest)) sentences.push(`If time counts most: ${cheapest.name} is ${faster(cheapest, chosen, cost)} than ${chosen.name}, ${right(cheapest, chosen)}.`);
+  if (smallest !== chosen && smallest !== cheapest) sentences.push(`If size counts most: ${smallest.name} takes ${steps(smallest.bytes, "B")} instead of ${steps(chosen.bytes, "B")}, ${right(smallest, chosen)}.`);
   return { chosen, sentences };
 }
 
 const faster = (one, other, cost) => `${times(cost.value(other) / cost.value(one))} ${cost === COSTS.milliseconds ? "faster" : "less work"}`;
 
-const fewer = (one, other) => {
-  const lost = other.metrics.accuracy - one.metrics.accuracy;
-  return lost > 0 ? `for ${points(lost)} points of accuracy` : "and no less accurate";
+const right = (one, other) => {
+  const accuracy = percent(one.metrics.accuracy);
+  return one.metrics.accuracy < other.metrics.accuracy ? `but gets ${accuracy} right` : `and gets ${accuracy} right`;
 };
 
 function against(chosen, best, cost) {
   const ratio = cost.value(best) / cost.value(chosen);
   const pace = ratio > ALIKE ? `${faster(chosen, best, cost)} than` : ratio < 1 / ALIKE ? "slower than" : cost === COSTS.milliseconds ? "as fast as" : "as much work as";
   const size = chosen.bytes < best.bytes ? `and ${Math.round(100 * (1 - chosen.bytes / best.bytes))}% smaller` : "and no smaller";
-  return `It is ${pace} ${best.name}, the most accurate, ${size}, ${fewer(chosen, best)}: ${points(chosen.metrics.accuracy)}% of test pictures right.`;
+  return `It is ${pace} ${best.name}, the most accurate level, ${size}, and gets ${percent(chosen.metrics.accuracy)} of the test pictures right instead of ${percent(best.metrics.accuracy)}.`;
 }

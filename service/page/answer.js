@@ -14,7 +14,7 @@ export class AnswerPanel {
   // `change` is called with { alpha }.
   constructor({ verdict, set, facts }, change) {
     Object.assign(this, { verdict, set, facts });
-    this.alpha = new Segmented("alpha", "Right in at least", (alpha) => change({ alpha }));
+    this.alpha = new Segmented("alpha", "It holds the right class in at least", (alpha) => change({ alpha }));
     this.labels = html("ul", { class: "labels", "aria-label": "Prediction set" });
     this.meaning = html("p", { class: "fine" });
     set.append(this.labels, this.alpha.element, this.meaning);
@@ -40,21 +40,25 @@ export class AnswerPanel {
     this.alpha.show(Object.keys(quantiles).map((each) => [each, percent(1 - each, 0)]), alpha);
     const others = prediction.prediction_set.length - 1;
     this.meaning.textContent =
-      `The prediction set at α = ${alpha}: of pictures like those that the level was calibrated on, it holds the right class ` +
-      `in at least ${percent(1 - alpha, 0)}. It has ${others ? counted(others, "class", "classes") : "none"} beside the first.`;
+      `Of pictures like those that the level was calibrated on, the set holds the right class in at least ${percent(1 - alpha, 0)} ` +
+      `(α = ${alpha}). Here it has ${others ? counted(others, "class", "classes") : "no class"} beside the first.`;
   }
 }
 
-const sureness = ({ probability, reason }) =>
-  reason === "out_of_distribution" ? "Not its kind of picture" : probability >= 0.95 ? "Very sure" : probability >= 0.8 ? "Fairly sure" : probability >= 0.5 ? "Unsure" : "It does not know";
-
-function why({ reason, strangeness, uncertainty: { total } }, threshold) {
-  if (reason === "out_of_distribution") return `This does not look like the pictures that it learned from: ${strange(strangeness)} is above the level's threshold of ${scored(strangeness.above)}.`;
-  if (reason === "uncertain") return `Entropy ${nats(total)} nats is above the level's threshold of ${nats(threshold)}: ask a person.`;
-  return `Entropy ${nats(total)} nats is not above the level's threshold of ${nats(threshold)}${strangeness ? `, nor is ${strange(strangeness)} above ${scored(strangeness.above)}` : ""}.`;
+function sureness({ probability, reason }) {
+  if (reason === "out_of_distribution") return "Not its kind of picture";
+  if (reason === "uncertain") return probability >= 0.5 ? "Not sure enough" : "It does not know";
+  return probability >= 0.95 ? "Very sure" : probability >= 0.8 ? "Fairly sure" : "Sure enough";
 }
 
-const strange = ({ score, value }) => `its strangeness (${named(score)} ${scored(value)})`;
+function why({ reason, strangeness, uncertainty: { total } }, threshold) {
+  if (reason === "out_of_distribution") return `Ask a person: this does not look like the pictures that it learned from. ${strange(strangeness)} is above ${scored(strangeness.above)}, where this level begins to abstain.`;
+  const unsure = `its uncertainty, an entropy of ${nats(total)} nats, is`;
+  if (reason === "uncertain") return `Ask a person: ${unsure} above ${nats(threshold)}, where this level begins to abstain.`;
+  return `It is sure enough: ${unsure} not above ${nats(threshold)}, where this level begins to abstain.${strangeness ? ` ${strange(strangeness)} is not above ${scored(strangeness.above)} either.` : ""}`;
+}
+
+const strange = ({ score, value }) => `The picture's strangeness (${named(score)} ${scored(value)})`;
 
 function spread({ monte_carlo: { draws }, probabilities: [first] }) {
   if (draws === 1) return "A single draw cannot show how far draws lie apart: ask for more.";
@@ -66,8 +70,8 @@ function source({ reason, probabilities: [first, second], uncertainty: { total, 
   if (reason === "out_of_distribution") return "Class and probability mean little then: whatever it is shown, it takes it for one of its classes.";
   if (reason !== "uncertain" || !second) return "";
   const share = percent(epistemic / total, 0);
-  if (epistemic / total > 0.25) return `${share} of what it does not know is epistemic: its draws disagree, as they do on pictures unlike those it learned from.`;
-  return `Most of what it does not know is aleatoric: each draw by itself wavers, above all between ${first.label} and ${second.label}.`;
+  if (epistemic / total > 0.25) return `The draws disagree, as they do on pictures unlike those that it learned from: ${share} of the doubt is epistemic, it lies in the network.`;
+  return `Each draw by itself wavers, above all between ${first.label} and ${second.label}: most of the doubt is aleatoric, it lies in the picture.`;
 }
 
 function mistake({ decision, label }, example) {

@@ -5,6 +5,7 @@ import { AnswerPanel } from "./answer.js";
 import { Api, Problem } from "./api.js";
 import { Comparison } from "./comparison.js";
 import { DrawsPlot } from "./draws.js";
+import { html } from "./element.js";
 import { EntropyBar } from "./entropy.js";
 import { KeyDialog } from "./key.js";
 import { LevelsPlot } from "./levels.js";
@@ -12,10 +13,13 @@ import { PicturePanel } from "./picture.js";
 import { SettingsPanel } from "./settings.js";
 import { StatusPanel } from "./status.js";
 import { ModelsTable } from "./table.js";
+import { sentence } from "./words.js";
 
 const SHOWN = 5;
 // What levels are timed by: the same work for each, little enough to be in nobody's way.
 const TIMED = { draws: "8", rounds: 9 };
+// What the service says of the question itself will be said again.
+const LASTING = [400, 413, 415, 422];
 const at = (id) => document.getElementById(id);
 
 class Page {
@@ -52,8 +56,8 @@ class Page {
 
   // The models, and the version that is chosen or answers by default.
   async load() {
-    this.examples ??= await this.api.examples();
-    this.models = (await this.api.models()).models;
+    const [examples, { models }] = await Promise.all([this.examples ?? this.api.examples(), this.api.models()]);
+    Object.assign(this, { examples, models });
     if (!this.usable.length) throw new Problem(0, "there is no model that can answer yet");
     this.chosen.model ??= this.usable[0].name;
     this.detail = await this.api.version(this.chosen.model, this.chosen.version);
@@ -116,6 +120,8 @@ class Page {
     this.open?.abort();
     const open = (this.open = new AbortController());
     at("progress").hidden = false;
+    at("empty").textContent = "Looking at the picture…";
+    at("empty").hidden = !at("answered").hidden;
     await this.trying(
       async () => {
         const asked = { alpha: this.chosen.alpha, example: this.current.example };
@@ -183,12 +189,13 @@ class Page {
           milliseconds.push(timing.inference);
           times.set(name, median(milliseconds));
         }
+        if (round === 1) this.levels.show({ cost: "milliseconds" });
         this.showModels();
       }
       await this.refresh();
       this.advice.showProgress(null);
     } catch (problem) {
-      this.advice.showProgress(null, `${problem.message}.`);
+      this.advice.showProgress(null, sentence(problem.message));
     }
   }
 
@@ -207,14 +214,19 @@ class Page {
       await action();
     } catch (problem) {
       if (problem.name === "AbortError") return;
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = "Try again";
-      button.addEventListener("click", again);
-      at("notice").replaceChildren(`No answer: ${problem.message}.`, button);
+      const button = html("button", { type: "button", onclick: again }, "Try again");
+      at("notice").replaceChildren(html("p", {}, this.failure(problem)), LASTING.includes(problem.status) ? "" : button);
       at("notice").hidden = false;
+      at("empty").hidden = true;
       at("answer").classList.add("stale");
     }
+  }
+
+  // In the service's words, of one picture; and what is still there to be seen.
+  failure({ message }) {
+    const words = sentence(`No answer: ${message.replace(/^image 0\b/, "this")}`);
+    if (at("answered").hidden) return words;
+    return `${words} Below is still the answer ${this.latest ? "from before" : "to the picture before"}.`;
   }
 
   about() {

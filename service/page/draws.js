@@ -2,7 +2,7 @@
 
 import { fitted, scale } from "./axis.js";
 import { html, svg, text } from "./element.js";
-import { percent } from "./words.js";
+import { brief, percent } from "./words.js";
 
 const ROW = 46;
 const TOP = 6;
@@ -30,7 +30,7 @@ export class DrawsPlot {
     if (!this.prediction) return;
     const classes = this.prediction.probabilities;
     const held = new Set(this.prediction.prediction_set);
-    const [left, right] = width < 480 ? [84, 64] : [120, 132];
+    const [left, right] = width < 480 ? [84, 72] : [120, 132];
     const x = scale([0, 1], [left, width - right]);
     const height = TOP + classes.length * ROW + AXIS;
     this.plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -60,7 +60,7 @@ export class DrawsPlot {
       text(0, y + 5, { class: "name" }, short(one.label, wide ? 15 : 11)),
       svg("rect", { class: "interval", x: low - 2, y: y - 13, width: high - low + 4, height: 26, rx: 5 }),
       svg("line", { class: "mean", x1: x(one.probability), x2: x(one.probability), y1: y - 15, y2: y + 15 }),
-      text(width, y + 5, { class: "value", "text-anchor": "end" }, percent(one.probability), wide && svg("tspan", { class: "spread" }, ` ± ${percent(one.std)}`)),
+      text(width, y + 5, { class: "value", "text-anchor": "end" }, brief(one.probability), wide && svg("tspan", { class: "spread" }, ` ± ${brief(one.std)}`)),
     );
   }
 

@@ -15,7 +15,7 @@ export class LevelsPlot {
   // `choose` is called with the level that was pressed.
   constructor(root, choose) {
     this.choose = choose;
-    [this.cost, this.quality] = ["milliseconds", "accuracy"];
+    [this.cost, this.quality] = ["multiply_adds", "accuracy"];
     const of = (measures) => Object.entries(measures).map(([value, { name }]) => [value, name]);
     this.costs = new Segmented("cost", "Across", (cost) => this.show({ cost }));
     this.qualities = new Segmented("quality", "Up", (quality) => this.show({ quality }));

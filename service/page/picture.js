@@ -10,11 +10,11 @@ export class PicturePanel {
     Object.assign(this, { pick, pickExample });
     this.input = html("input", { type: "file", accept: TYPES, class: "hidden", id: "file", onchange: () => this.choose() });
     // A file that is no picture has nothing to show; a tiny picture is shown as the pixels that it is.
-    const failed = () => this.figure.classList.remove("filled");
+    const failed = () => this.figure.classList.replace("filled", "unknown");
     const loaded = () => this.image.classList.toggle("tiny", this.image.naturalWidth < 64);
     this.image = html("img", { alt: "", onerror: failed, onload: loaded });
     this.seen = html("canvas", { role: "img" });
-    this.figure = html("div", { class: "preview" }, this.image);
+    this.figure = html("div", { class: "preview" }, this.image, html("p", { class: "fine" }, "The browser cannot show this file."));
     this.inset = html("figure", { class: "seen", hidden: true }, this.seen, html("figcaption"));
     this.caption = html("p", { class: "caption" });
     const label = html("label", { for: "file", class: "button primary" }, "Choose a picture");
@@ -72,7 +72,7 @@ export class PicturePanel {
     URL.revokeObjectURL(this.image.src);
     this.image.src = URL.createObjectURL(picture.file);
     this.image.alt = picture.example?.about ?? `your picture ${picture.name}`;
-    this.figure.classList.add("filled");
+    this.figure.className = "preview filled";
     this.shown = picture;
     const bitmap = await createImageBitmap(picture.file).catch(() => null);
     if (this.shown === picture) this.showSeen(bitmap, input);

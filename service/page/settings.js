@@ -2,6 +2,7 @@
 
 import { html } from "./element.js";
 import { Segmented } from "./segmented.js";
+import { percent } from "./words.js";
 
 const DRAWS = [["auto", "auto"], ["1", "1"], ["4", "4"], ["16", "16"], ["64", "64"]];
 const PAUSE = 400;
@@ -17,8 +18,8 @@ export class SettingsPanel {
     this.number = html("input", { type: "number", min: 1, step: 1, inputmode: "numeric", placeholder: "other", "aria-label": "Number of draws", oninput: () => this.count() });
     this.samples.show(DRAWS, "auto");
     this.samples.choices.append(this.number);
-    const hint = html("p", { class: "fine" }, "Auto: as many draws as it takes, until more would change neither class nor decision.");
-    root.append(this.model.field, this.version.field, this.level.element, this.samples.element, hint);
+    this.hint = html("p", { class: "fine" });
+    root.append(this.model.field, this.version.field, this.level.element, this.samples.element, this.hint);
   }
 
   select(name, change) {
@@ -40,6 +41,9 @@ export class SettingsPanel {
     this.level.show(detail.manifest.levels.map(({ name }) => [name, name]), chosen.level);
     this.samples.show(DRAWS, chosen.samples);
     const other = !DRAWS.some(([value]) => value === chosen.samples);
+    const level = detail.manifest.levels.find(({ name }) => name === chosen.level);
+    const draws = chosen.samples === "auto" ? " Draws, auto: as many as it takes, until more would change neither class nor decision." : "";
+    this.hint.textContent = `Level ${level.name}: ${pruned(level)}.${draws}`;
     if (document.activeElement !== this.number) this.number.value = other ? chosen.samples : "";
     this.number.classList.toggle("chosen", other);
   }
@@ -49,4 +53,9 @@ export class SettingsPanel {
     field.hidden = options.length < 2;
     select.replaceChildren(...options.map(([each, words]) => html("option", { value: each, selected: each === value }, words)));
   }
+}
+
+function pruned({ sparsity, granularity }) {
+  if (sparsity === 0) return "the whole network";
+  return `${percent(sparsity, 0)} of the weights are pruned away${granularity === "channel" ? ", in whole channels" : ""}`;
 }

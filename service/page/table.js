@@ -42,7 +42,8 @@ export class ModelsTable {
       if (column !== this.sorted.column) head.removeAttribute("aria-sort");
       else head.setAttribute("aria-sort", this.sorted.descending ? "descending" : "ascending");
     });
-    this.body.replaceChildren(...this.ordered(rows).map((row) => line(row)));
+    const ordered = this.ordered(rows);
+    this.body.replaceChildren(...ordered.map((row, number) => line({ ...row, again: same(row, ordered[number - 1]) })));
     this.refused.replaceChildren(...versions.filter(({ ready }) => !ready).map(({ model, version, refusal }) => html("li", {}, `${model} ${version} is not served: ${refusal}`)));
   }
 
@@ -59,11 +60,14 @@ export class ModelsTable {
   }
 }
 
-const named = ({ model, version, aliases }) => [
+// One version's rows that follow each other need its name once, for who sees them.
+const same = (row, before) => row.version === before?.version && row.model === before.model;
+
+const named = ({ model, version, aliases, again }) => (again ? html("span", { class: "hidden" }, `${model} ${version}`) : [
   html("b", {}, model),
   aliases.map((alias) => html("span", { class: "mark" }, alias)),
   html("span", { class: "version" }, version),
-];
+]);
 
 const timed = ({ p50, count }) => (count ? `${milliseconds(p50)} ms` : "not yet");
 

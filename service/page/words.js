@@ -7,6 +7,9 @@ export const percent = (share, digits = 1) => {
   return `${(100 * share).toFixed(digits)}%`;
 };
 
+// The same where there is little room.
+export const brief = (share, digits) => percent(share, digits).replace("under ", "<").replace("over ", ">");
+
 export const points = (share) => (share > 0 && share < 0.0005 ? "under 0.1" : (100 * share).toFixed(1));
 
 export const nats = (value) => (value > 0 && value < 0.005 ? "under 0.01" : value.toFixed(2));
@@ -26,5 +29,7 @@ export const steps = (value, unit) => {
 };
 
 export const times = (factor) => `${factor < 10 ? factor.toFixed(1) : factor.toFixed(0)} times`;
+
+export const sentence = (words) => (/[.!?]$/.test(words) ? words : `${words}.`);
 
 export const counted = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;

@@ -63,10 +63,12 @@ def test_the_first_visit_shows_an_answer(open_page: Open, zoo: str) -> None:
     verdict = page.locator("#verdict")
     expect(verdict.locator(".class")).to_contain_text(said["label"])
     expect(verdict).to_contain_text("Very sure")
-    expect(verdict).to_contain_text(f"is not above the level's threshold of {threshold(zoo, 'p80'):.2f}")
+    expect(verdict).to_contain_text(
+        f"nats, is not above {threshold(zoo, 'p80'):.2f}, where this level begins to abstain."
+    )
     strange = said["strangeness"]
     expect(verdict).to_contain_text(
-        f"nor is its strangeness (energy {shown(strange['value'])}) above {shown(strange['above'])}."
+        f"strangeness (energy {shown(strange['value'])}) is not above {shown(strange['above'])} either."
     )
     expect(page.locator("#about")).to_contain_text("trained on cifar10")
 
@@ -78,8 +80,11 @@ def test_why_it_abstains(open_page: Open, zoo: str) -> None:
     (said,) = truth(zoo, SILHOUETTE.read_bytes())["predictions"]
     assert said["decision"] == "abstain"
     parts = said["uncertainty"]
-    words = f"Entropy {parts['total']:.2f} nats is above the level's threshold of {threshold(zoo, 'p80'):.2f}"
+    words = (
+        f"Ask a person: its uncertainty, an entropy of {parts['total']:.2f} nats, is above {threshold(zoo, 'p80'):.2f}"
+    )
     expect(page.locator("#verdict .decision")).to_have_text(re.compile(f"^It abstains{re.escape(words)}"))
+    expect(page.locator("#verdict .sureness")).to_have_text("Not sure enough")
     expect(page.locator("#entropy .parts .aleatoric b")).to_have_text(f"{parts['aleatoric']:.2f} nats")
     expect(page.locator("#entropy .parts .epistemic b")).to_have_text(f"{parts['epistemic']:.2f} nats")
 
@@ -99,8 +104,9 @@ def test_what_is_strange_to_it(open_page: Open, zoo: str, picture: str) -> None:
     assert said["reason"] == "out_of_distribution"
     energy, above = said["strangeness"]["value"], said["strangeness"]["above"]
     words = (
-        "This does not look like the pictures that it learned from: "
-        f"its strangeness (energy {shown(energy)}) is above the level's threshold of {shown(above)}."
+        "Ask a person: this does not look like the pictures that it learned from. "
+        f"The picture's strangeness (energy {shown(energy)}) is above {shown(above)}, "
+        "where this level begins to abstain."
     )
     expect(page.locator("#verdict .decision")).to_have_text(f"It abstains{words}")
     expect(page.locator("#verdict .sureness")).to_have_text("Not its kind of picture")
@@ -136,6 +142,9 @@ def test_level_and_draws_can_be_switched(open_page: Open, zoo: str) -> None:
     expect(page.locator("#facts")).to_contain_text("Level p80")
     option(page, "Level", "x4").check()
     expect(page.locator("#facts")).to_contain_text("Level x4")
+    expect(page.locator("#settings .fine")).to_contain_text(
+        "Level x4: 77% of the weights are pruned away, in whole channels."
+    )
     (said,) = truth(zoo, SILHOUETTE.read_bytes(), level="x4")["predictions"]
     expect(page.locator("#verdict .class span")).to_have_text(f"{said['probability']:.1%}")
     expect(page.locator("#verdict .before")).to_have_text(re.compile(r"Before: p80, \d+ draws: horse .* abstained"))
@@ -155,7 +164,7 @@ def test_the_prediction_set_follows_alpha(open_page: Open, zoo: str) -> None:
     choose(page, "silhouette.png")
     sizes = []
     for alpha, words in (("0.1", "90%"), ("0.05", "95%"), ("0.01", "99%")):
-        option(page, "Right in at least", words).check()
+        option(page, "It holds the right class in at least", words).check()
         (said,) = truth(zoo, SILHOUETTE.read_bytes(), alpha=alpha)["predictions"]
         expect(page.locator("#set li")).to_have_text(said["prediction_set"])
         expect(page.locator("#set .fine")).to_contain_text(f"α = {alpha}")
@@ -206,13 +215,17 @@ def test_an_error_is_said_and_loses_nothing(open_page: Open, zoo: str, tmp_path:
     before = page.locator("#verdict").inner_text()
     pick(page, "cat.png", b"I am a cat")
     notice = page.get_by_role("alert")
-    expect(notice).to_contain_text("image 0 is not a picture of a type read here: PNG, JPEG")
+    expect(notice).to_contain_text("No answer: this is not a picture of a type read here: PNG, JPEG")
+    expect(notice).to_contain_text("Below is still the answer to the picture before.")
+    expect(notice.get_by_role("button")).to_have_count(0)
+    expect(page.locator("#picture .preview")).to_have_text("The browser cannot show this file.")
     assert page.locator("#verdict").inner_text() == before
     expect(option(page, "Level", "x4")).to_be_checked()
     choose(page, "boat.png")
     expect(notice).to_be_hidden()
     page.get_by_label("Number of draws").fill("9999")
     expect(notice).to_contain_text("samples must be a whole number from 1 to 256")
+    expect(notice).to_contain_text("Below is still the answer from before.")
     expect(page.get_by_label("Number of draws")).to_have_value("9999")
     option(page, "Draws", "4").check()
     expect(notice).to_be_hidden()

@@ -39,7 +39,9 @@ def test_levels_can_be_measured(open_page: Open, zoo: str) -> None:
     choose(page, "silhouette.png")
     expect(page.locator("#advice")).to_contain_text("This goes by multiply-adds only")
     counts = {level["name"]: level["latency_ms"]["count"] for level in listed(zoo)}
+    expect(option(page, "Across", "multiply-adds")).to_be_checked()
     measure(page)
+    expect(option(page, "Across", "time")).to_be_checked()
     assert all(level["latency_ms"]["count"] >= counts[level["name"]] + 9 for level in listed(zoo))
     expect(page.locator("#advice .deploy")).to_have_text(re.compile("^Deploy (dense|p80)$"))
     expect(page.locator("#advice")).not_to_contain_text("multiply-adds only")
@@ -122,9 +124,10 @@ def test_advice(open_page: Open, zoo: str) -> None:
     assert advised(0)[0] == "a"
     name, words = advised(0.01)
     assert name == "b"
-    assert "as fast as a, the most accurate, and 44% smaller, for 0.5 points of accuracy: 89.5%" in words
-    assert "c is 2.6 times faster than b, for 1.5 points" in words
-    assert "d takes 100 B instead of 500 B, for 9.5 points" in words
+    assert "as fast as a, the most accurate level, and 44% smaller" in words
+    assert "gets 89.5% of the test pictures right instead of 90.0%." in words
+    assert "c is 2.6 times faster than b, but gets 88.0% right" in words
+    assert "d takes 100 B instead of 500 B, but gets 80.0% right" in words
     assert advised(0.02)[0] == "c"
     assert "2.5 times faster than a" in advised(0.02)[1]
     assert advised(0.2)[0] == "d"

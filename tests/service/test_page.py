@@ -46,6 +46,12 @@ def test_every_file_that_the_page_names_is_there(client: TestClient) -> None:
     assert {name.removeprefix("page/") for name in named} >= assets().keys() - {"index.html", "examples/examples.json"}
 
 
+def test_a_browser_is_told_at_once_of_every_script(client: TestClient) -> None:
+    """It would ask for each only once it had read another that names it."""
+    told = re.findall(r'<link rel="modulepreload" href="page/([^"]+)">', client.get("/").text)
+    assert sorted([*told, "app.js"]) == sorted(path.name for path in ROOT.glob("*.js"))
+
+
 def test_a_browser_that_has_a_file_is_told_so(client: TestClient) -> None:
     """It asks each time, and gets the file again only where that has changed."""
     first = client.get("/page/app.js")
