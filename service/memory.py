@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 
-# After the last request that used a bank: its answer is written, and the bank gone.
+# All of an engine is gone by then, and others that go at the same time are, too.
 SOON_SECONDS = 1.0
 
 
@@ -39,29 +40,27 @@ class Memory:
                 dropped.append(drop_other)
         for drop_other in dropped:
             drop_other()
-        if dropped:
-            self._give_back_soon()
 
     def forget(self, owner: object) -> None:
         """Say that `owner` uses nothing any more."""
         with self._lock:
-            known = self._held.pop(owner, None)
-        if known:
-            self._give_back_soon()
+            self._held.pop(owner, None)
+
+    def watch(self, engine: object) -> None:
+        """Return its memory to the system soon after it is gone, whoever let go of it last."""
+        weakref.finalize(engine, self._give_back_soon).atexit = False
 
     def _give_back_soon(self) -> None:
-        """Whoever lets go of a bank may be answering from it at this moment."""
-        with self._lock:
-            if self._giving_back:
-                return
-            self._giving_back = True
+        # Without the lock: who holds that may be the one to let go.
+        if self._giving_back:
+            return
+        self._giving_back = True
         timer = threading.Timer(SOON_SECONDS, self._give_back)
         timer.daemon = True
         timer.start()
 
     def _give_back(self) -> None:
-        with self._lock:
-            self._giving_back = False
+        self._giving_back = False
         give_back()
 
 

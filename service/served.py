@@ -68,6 +68,7 @@ class ServedLevel:
                     log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
                     what = f"level {self.level.name} of {self.manifest.model} {self.manifest.version}"
                     raise refused(what, str(error)) from error
+                self._catalog.memory.watch(engine)
                 engine.batches = self.record.batches
                 self._engine = engine
                 seconds = perf_counter() - begun

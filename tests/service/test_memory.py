@@ -78,30 +78,27 @@ def test_levels_come_back(digits_store: Path, example: bytes) -> None:
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")] == first
 
 
-def test_what_is_let_go_of_is_given_back_after_its_last_request(
-    digits_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once it is gone, not while somebody still answers from it; several at once are given back together."""
+def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while somebody still answers from one that was let go of; of several at once, once."""
     for timer in threading.enumerate():
         if isinstance(timer, threading.Timer):  # of what was let go of before
             timer.join()
-    given_back, alive = [], list[weakref.ref[Engine]]()
-    monkeypatch.setattr("service.memory.give_back", lambda: given_back.append([each() is None for each in alive]))
+    given_back, gone = [], list[weakref.ref[Engine]]()
+    monkeypatch.setattr("service.memory.give_back", lambda: given_back.append([each() is None for each in gone]))
     catalog = Catalog(Settings(store=digits_store))
     levels = [catalog.level(None, None, name) for name in ("p50", "p90")]
-    try:
-        with levels[0].held(), levels[1].held():
-            alive.extend(weakref.ref(level.engine(4)) for level in levels)
-            for level in levels:
-                level.release()
-            time.sleep(1.5 * SOON_SECONDS)
-            assert given_back == []
-            assert None not in [each() for each in alive]
-        wait_until(lambda: bool(given_back), 10)
-        time.sleep(0.5 * SOON_SECONDS)
-        assert given_back == [[True, True]]
-    finally:
-        catalog.close()
+    answering = [level.engine(4) for level in levels]
+    gone.extend(map(weakref.ref, answering))
+    for level in levels:
+        level.release()
+    assert catalog.memory.used == 0
+    time.sleep(1.5 * SOON_SECONDS)
+    assert given_back == []
+    answering.clear()
+    wait_until(lambda: bool(given_back), 10)
+    time.sleep(0.5 * SOON_SECONDS)
+    assert given_back == [[True, True]]
+    catalog.close()
 
 
 @pytest.mark.slow
