@@ -38,7 +38,7 @@ def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[st
     with Service(store, *PATIENT) as service:
         used = partial(_processor_seconds, service.process.pid)
         for level in dict.fromkeys((catalog.level(None, None, None).level.name, cheapest)):
-            planned = plan(catalog, Parameters(level=level), 0)
+            planned = plan(catalog, Parameters(level=level))
             planned.served.engine(planned.samples)
             for count in (1, MANY):
                 yield _row(service.url, used, catalog, planned, images_NHWC, count, seconds)

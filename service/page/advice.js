@@ -70,5 +70,5 @@ function against(chosen, best, cost) {
   const ratio = cost.value(best) / cost.value(chosen);
   const pace = ratio > ALIKE ? `${faster(chosen, best, cost)} than` : ratio < 1 / ALIKE ? "slower than" : cost === COSTS.milliseconds ? "as fast as" : "as much work as";
   const size = chosen.bytes < best.bytes ? `and ${Math.round(100 * (1 - chosen.bytes / best.bytes))}% smaller` : "and no smaller";
-  return `It is ${pace} ${best.name}, the most accurate level, ${size}, and gets ${percent(chosen.metrics.accuracy)} of the test pictures right instead of ${percent(best.metrics.accuracy)}.`;
+  return `It is ${pace} ${best.name}, the most accurate level, ${size}: it gets ${percent(chosen.metrics.accuracy)} of the test pictures right, ${best.name} ${percent(best.metrics.accuracy)}.`;
 }

@@ -52,13 +52,13 @@ function sureness({ probability, reason }) {
 }
 
 function why({ reason, strangeness, uncertainty: { total } }, threshold) {
-  if (reason === "out_of_distribution") return `Ask a person: this does not look like the pictures that it learned from. ${strange(strangeness)} is above ${scored(strangeness.above)}, where this level begins to abstain.`;
+  if (reason === "out_of_distribution") return `Ask a person: this does not look like the pictures that it learned from (${strange(strangeness)}).`;
   const unsure = `its uncertainty, an entropy of ${nats(total)} nats, is`;
-  if (reason === "uncertain") return `Ask a person: ${unsure} above ${nats(threshold)}, where this level begins to abstain.`;
-  return `It is sure enough: ${unsure} not above ${nats(threshold)}, where this level begins to abstain.${strangeness ? ` ${strange(strangeness)} is not above ${scored(strangeness.above)} either.` : ""}`;
+  if (reason === "uncertain") return `Ask a person: ${unsure} above the ${nats(threshold)} at which this level begins to abstain.`;
+  return `It is sure enough: ${unsure} below the ${nats(threshold)} at which this level begins to abstain.${strangeness ? ` Nor is the picture strange to it (${strange(strangeness)}).` : ""}`;
 }
 
-const strange = ({ score, value }) => `The picture's strangeness (${named(score)} ${scored(value)})`;
+const strange = ({ score, value, above }) => `${named(score)} ${scored(value)}, strange above ${scored(above)}`;
 
 function spread({ monte_carlo: { draws }, probabilities: [first] }) {
   if (draws === 1) return "A single draw cannot show how far draws lie apart: ask for more.";

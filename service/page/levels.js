@@ -77,7 +77,7 @@ export class LevelsPlot {
     const words = (value) => (this.quality === "nll" ? String(value) : `${(100 * value).toFixed(digits)}%`);
     return [
       ...ys.flatMap((value) => [svg("line", { class: "grid", x1: EDGE.left, x2: right, y1: y(value), y2: y(value) }), text(EDGE.left - 8, y(value) + 4, { class: "tick", "text-anchor": "end" }, words(value))]),
-      ...xs.map((value) => text(x(value), bottom + 18, { class: "tick", "text-anchor": "middle" }, this.cost === "milliseconds" ? String(value) : steps(value, ""))),
+      ...xs.map((value) => text(x(value), bottom + 18, { class: "tick", "text-anchor": "middle" }, this.cost === "milliseconds" ? String(value) : steps(value, "").replace(/\.0+ /, " "))),
       svg("line", { class: "base", x1: EDGE.left, x2: right, y1: bottom, y2: bottom }),
       text(right, HEIGHT - 6, { class: "axis", "text-anchor": "end" }, cost.unit),
       text(0, 12, { class: "axis" }, quality.unit),

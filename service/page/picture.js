@@ -14,11 +14,11 @@ export class PicturePanel {
     const loaded = () => this.image.classList.toggle("tiny", this.image.naturalWidth < 64);
     this.image = html("img", { alt: "", onerror: failed, onload: loaded });
     this.seen = html("canvas", { role: "img" });
-    this.figure = html("div", { class: "preview" }, this.image, html("p", { class: "fine" }, "The browser cannot show this file."));
+    this.figure = html("div", { class: "preview" }, this.image, html("p", { class: "fine" }, "Cannot be shown."));
     this.inset = html("figure", { class: "seen", hidden: true }, this.seen, html("figcaption"));
     this.caption = html("p", { class: "caption" });
     const label = html("label", { for: "file", class: "button primary" }, "Choose a picture");
-    const hint = html("p", { class: "fine hint" }, "or drop one here, or paste one");
+    const hint = html("p", { class: "fine hint" }, "or drop or paste one");
     this.zone = html("div", { class: "drop" }, this.figure, html("div", { class: "pick" }, this.input, label, hint, this.inset));
     this.examples = html("div", { class: "examples", role: "group", "aria-label": "Examples" });
     root.append(this.zone, this.caption, this.examples);

@@ -124,8 +124,8 @@ def test_advice(open_page: Open, zoo: str) -> None:
     assert advised(0)[0] == "a"
     name, words = advised(0.01)
     assert name == "b"
-    assert "as fast as a, the most accurate level, and 44% smaller" in words
-    assert "gets 89.5% of the test pictures right instead of 90.0%." in words
+    assert "as fast as a, the most accurate level, and 44% smaller:" in words
+    assert "it gets 89.5% of the test pictures right, a 90.0%." in words
     assert "c is 2.6 times faster than b, but gets 88.0% right" in words
     assert "d takes 100 B instead of 500 B, but gets 80.0% right" in words
     assert advised(0.02)[0] == "c"
