@@ -56,7 +56,7 @@ guard         hosts, origins, and what browsers are told
 routes        `predict`, `models`, `health`, `metrics`, `status`, `page`; `infer` and `repository` of the protocol
 direct        a short way to the routes that do the work
 app           all of it as one FastAPI application
-protocol      HTTP/1.1, with a limit on headers
+protocol      HTTP/1.1, with limits on headers and on slow clients
 server        the process: its socket, its certificate, its signals, its end
 client        the same, from the other side: one that waits and one for asyncio
 files         pictures on disk: names, folders, patterns

@@ -87,7 +87,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def end(self) -> None:
         """Close the connection, once the request that was answered has come whole, or is late."""
-        if not self.cycle.more_body:
+        if not self.cycle.more_body or self.transport.is_closing():
             return self.transport.close()
         self._ending = True
         return self.transport.write_eof() if self.transport.can_write_eof() else None
