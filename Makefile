@@ -10,15 +10,30 @@ CLIENTS_READY := $(CLIENTS)/.ready
 DEPLOY := .venv-deploy
 DEPLOY_READY := $(DEPLOY)/.ready
 IMAGE ?= slimbayes:latest
-BASE_IMAGE ?= docker.io/library/python:3.11-slim
+TRAIN_IMAGE ?= slimbayes-train:latest
+BASE_IMAGE ?= docker.io/library/python:3.11-slim-bookworm
 # docker, podman or buildah, whichever is there (docker only where its engine answers).
 BUILDER ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v buildah || command -v podman)
 BUILD_FLAGS ?=
 # The OCI format, which podman and buildah write unless told otherwise, has no HEALTHCHECK.
 FORMAT = $(if $(filter docker,$(notdir $(BUILDER))),,--format docker)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# One commit, one image: its time is the commit's. Builders that can say so in the image are told.
+REVISION ?= $(shell git describe --match= --always --abbrev=40 --dirty 2>/dev/null || echo unknown)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+CREATED = $(shell $(PYTHON) -c 'import datetime as d; print(d.datetime.fromtimestamp($(SOURCE_DATE_EPOCH), d.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))')
+EPOCH = $(if $(shell $(BUILDER) build --help 2>/dev/null | grep -e --source-date-epoch),--source-date-epoch $(SOURCE_DATE_EPOCH))
+label = --label org.opencontainers.image.$(1)=$(2)
+LABELS = $(call label,version,$(VERSION)) $(call label,revision,$(REVISION)) $(call label,created,$(CREATED)) \
+	$(call label,base.name,$(BASE_IMAGE))
+build = $(BUILDER) build $(FORMAT) $(EPOCH) $(1) --build-arg BASE_IMAGE=$(BASE_IMAGE) --file Dockerfile
+# An image, and beside it, in dist/bills, what is in it. The second build has all it needs from the first.
+define image
+	$(call build,$(BUILD_FLAGS)) $(LABELS) --target $(1) --tag $(2) .
+	$(call build,$(filter-out --no-cache,$(BUILD_FLAGS))) --target $(1)-bills --output type=local,dest=dist/bills/$(1) .
+endef
 
-.PHONY: install demo test check manifests image clean
+.PHONY: install demo test check audit lock manifests image image-train builder clean
 
 install: $(READY)
 
@@ -50,16 +65,29 @@ test: $(READY) $(CLIENTS_READY) $(DEPLOY_READY)
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service model_store training pruning benchmarks docs
+	$(BIN)/mypy service model_store training pruning benchmarks docs docker/requirements
 	$(BIN)/lint-imports
 
 # The plain manifests, from the chart.
 manifests: $(DEPLOY_READY)
 	$(DEPLOY)/bin/python docker/helm/render.py
 
-image:
+image: builder
+	$(call image,serve,$(IMAGE))
+
+image-train: builder
+	$(call image,train,$(TRAIN_IMAGE))
+
+builder:
 	@test -n "$(BUILDER)" || { echo "make image needs docker, podman or buildah"; exit 1; }
-	$(BUILDER) build $(FORMAT) $(BUILD_FLAGS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(VERSION) --tag $(IMAGE) --file Dockerfile .
+
+# Writes docker/requirements anew, after a change of pyproject.toml or constraints.txt.
+lock: $(READY)
+	UV=$(BIN)/uv docker/requirements/lock
+
+# Known vulnerabilities of what the images install.
+audit: $(READY)
+	$(BIN)/python docker/requirements/audit.py
 
 clean:
 	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) build dist .mypy_cache .ruff_cache .pytest_cache

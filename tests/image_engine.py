@@ -20,6 +20,7 @@ RUN_ROOT = Path("/run/slimbayes-image-test")
 # Gives containers networks of their own, where it is installed.
 NETAVARK = Path("/usr/lib/podman/netavark")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+WHEELS = "/wheels"
 
 _STORAGE_CONF = """\
 [storage]
@@ -91,20 +92,26 @@ class Engine:
         done = self._run(["podman", "logs", container], timeout=60)
         return done.stdout + done.stderr
 
-    def build(self, project: Path, image: str) -> None:
-        """Build the project's image as a user does, with `make image`, on a Debian base of our own."""
+    def build(self, project: Path, image: str, target: str = "image", *more: str) -> None:
+        """Build one of the project's images as a user does, with `make`, on a Debian base of our own."""
         self._ensure_base()
-        flags = ["--isolation", "chroot", "--format", "docker", "--layers"]
+        flags = ["--isolation", "chroot", "--layers", *more]
         if bundle := os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE"):
             flags += ["--volume", f"{Path(bundle).resolve()}:{CA_BUNDLE}:ro", "--build-arg", f"PIP_CERT={CA_BUNDLE}"]
-        settings = {"BUILDER": "buildah", "BASE_IMAGE": BASE_IMAGE, "BUILD_FLAGS": " ".join(flags), "IMAGE": image}
-        command = ["make", "--directory", str(project), "image", *(f"{key}={value}" for key, value in settings.items())]
+        wheels = os.environ.get("PIP_FIND_LINKS", "")
+        if os.path.isdir(wheels):
+            # Torch may lie there, and then its own index need not be asked.
+            flags += ["--volume", f"{wheels}:{WHEELS}:ro", "--build-arg", f"PIP_FIND_LINKS={WHEELS}"]
+            flags += ["--build-arg", "TORCH_INDEX_URL="]
+        settings = {"BUILDER": "buildah", "BASE_IMAGE": BASE_IMAGE, "BUILD_FLAGS": " ".join(flags)}
+        settings |= {"IMAGE": image, "TRAIN_IMAGE": image}
+        command = ["make", "--directory", str(project), target, *(f"{key}={value}" for key, value in settings.items())]
         try:
-            self._run(command, timeout=600)
+            self._run(command, timeout=900)
         except EngineError as error:
             # Buildah itself, or a registry, may fail once; what is wrong with the Dockerfile fails again.
             print(f"building again after:\n{error}")
-            self._run(command, timeout=600)
+            self._run(command, timeout=900)
 
     def remove_containers(self) -> None:
         """Stop and remove every container of this storage, and what a failed build left."""
