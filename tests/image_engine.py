@@ -85,7 +85,8 @@ class Engine:
 
     def inspect(self, kind: str, name: str) -> dict[str, Any]:
         """What podman knows of an image or a container."""
-        return json.loads(self.podman("inspect", "--type", kind, name))[0]
+        found: list[dict[str, Any]] = json.loads(self.podman("inspect", "--type", kind, name))
+        return found[0]
 
     def logs(self, container: str) -> str:
         """What the container has printed, both streams."""

@@ -45,7 +45,8 @@ class Container:
 
     @property
     def state(self) -> dict[str, Any]:
-        return self.engine.inspect("container", self.name)["State"]
+        state: dict[str, Any] = self.engine.inspect("container", self.name)["State"]
+        return state
 
     def wait_until_ready(self) -> None:
         started = time.monotonic()
@@ -118,4 +119,5 @@ def serving(
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port

@@ -112,8 +112,11 @@ def test_built_again_it_is_the_same(engine: Engine, image: str) -> None:
 def test_without_a_store_it_answers_with_the_zoo(engine: Engine, image: str) -> None:
     """The one command of the README: at once, on one core and in the memory that is documented."""
     with serving(engine, image, "slimbayes-zoo") as container:
-        print(f"image: ready after {container.seconds_to_ready:.2f} s")
-        assert container.seconds_to_ready < MOST_SECONDS
+        used, waited = container.processor_seconds(), container.seconds_to_ready
+        print(f"image: ready after {waited:.2f} s, {used:.2f} s of one core")
+        assert used < MOST_SECONDS
+        # Where others want the cores too, the clock counts what they took.
+        assert waited < MOST_SECONDS or os.getloadavg()[0] > len(os.sched_getaffinity(0))
         answer = container.post("/predict", photograph()).json()
         assert answer["model"] == "cifar10-resnet20"
         engine.podman("healthcheck", "run", container.name)

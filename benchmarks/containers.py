@@ -1,0 +1,117 @@
+"""The image in containers of several sizes: when it is ready, what a processor second computes, what memory it holds.
+
+    python -m benchmarks.containers slimbayes:latest --json docs/results/containers.json
+
+Needs podman and `wrk`, and runs on one host with its load, whose share of the processors is in the table. The pictures
+are squares of photographs, the image's own zoo answers. A processor second is one that the container's control group
+counts, so that it does not matter who else had the processors meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import numpy as np
+import typer
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from benchmarks.http_load import body, flood
+from tests.image_engine import Engine
+from tests.images.containers import Container, serving
+
+SIZES = (0.5, 1.0, 2.0)
+LEVELS = ("dense", "p80", "p90", "p95", "x4")
+A_REQUEST, BODIES = 32, 8
+
+
+def main(
+    image: Annotated[str, typer.Argument(help="Image that serves.")],
+    storage: Annotated[Path, typer.Option(help="Folder of the storage that the image is in.")],
+    seconds: Annotated[int, typer.Option(help="How long each load lasts.")] = 10,
+    rounds: Annotated[int, typer.Option(help="Containers of each size, in turn; medians are shown.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+) -> None:
+    """Measure, and print the tables."""
+    engine = Engine(storage)
+    figures: dict[str, list[dict[str, Any]]] = {
+        "sizes": [_median([_sized(engine, image, cpus, seconds) for _ in range(rounds)]) for cpus in SIZES],
+        "levels": list(_levels(engine, image, seconds)),
+    }
+    table = "\n\n".join(_table(name, rows) for name, rows in figures.items())
+    print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+        json_file.with_suffix(".md").write_text(table + "\n")
+
+
+def _sized(engine: Engine, image: str, cpus: float, seconds: int) -> dict[str, float]:
+    """One container of so many processors at the default level, as busy as it can be."""
+    with serving(engine, image, "slimbayes-sized", cpus=cpus) as container:
+        ready, found = container.seconds_to_ready, _busy(container, "", seconds)
+        return {"cpus": cpus, "seconds_to_ready": ready, **found, "most_mib": container.most_bytes() / 2**20}
+
+
+def _levels(engine: Engine, image: str, seconds: int) -> Iterator[dict[str, Any]]:
+    """Each level on one processor, in a container of its own."""
+    for level in LEVELS:
+        with serving(engine, image, "slimbayes-level") as container:
+            before = _networks(container)
+            found = _busy(container, level, seconds)
+            yield {"level": level, **found, "bank_mib": (_networks(container) or before) / 2**20}
+
+
+def _busy(container: Container, level: str, seconds: int) -> dict[str, float]:
+    """Eight connections, 32 pictures a request."""
+    path = f"/predict?level={level}" if level else "/predict"
+    bodies = [body(_pictures(seed)) for seed in range(BODIES)]
+    flood(container.url, path, bodies, 2)
+    begun = container.processor_seconds()
+    loaded = flood(container.url, path, bodies, seconds)
+    used = container.processor_seconds() - begun
+    images = loaded.requests * A_REQUEST
+    return {
+        "images_per_second": images / loaded.seconds,
+        "images_per_processor_second": images / used,
+        "processors_used": used / loaded.seconds,
+        "generator_processors": loaded.generator_seconds / loaded.seconds,
+        "failed": float(loaded.failed),
+    }
+
+
+def _networks(container: Container) -> float:
+    """Bytes that its networks take, by its own count."""
+    lines = httpx.get(container.url + "/metrics", trust_env=False).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("slimbayes_bank_bytes{"))
+
+
+def _pictures(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Squares of photographs, 32 pixels wide."""
+    random, found = np.random.default_rng(seed), []
+    for photograph in (load_sample_images().images * A_REQUEST)[:A_REQUEST]:
+        top, left = (int(random.integers(0, side - 128)) for side in photograph.shape[:2])
+        square = Image.fromarray(photograph[top : top + 128, left : left + 128])
+        found.append(np.asarray(square.resize((32, 32))))
+    return np.stack(found)
+
+
+def _median(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> str:
+    lines = [f"**{title}**", "", "| " + " | ".join(key.replace("_", " ") for key in rows[0]) + " |"]
+    lines.append("|" + "--:|" * len(rows[0]))
+    return "\n".join([*lines, *("| " + " | ".join(map(_cell, row.values())) + " |" for row in rows)])
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    typer.run(main)
