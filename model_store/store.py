@@ -75,6 +75,13 @@ class Store:
         """Names of all models that have at least one version, sorted."""
         return [name for name in self.names() if self.contents(name).versions]
 
+    def named(self, model: str | None) -> str:
+        """That name, or that of the only model there is; raise NotInStoreError where there are none or several."""
+        names = [model] if model is not None else self.models()
+        if len(names) != 1:
+            raise NotInStoreError(f"name a model with --model: there is {_listing(names)}")
+        return names[0]
+
     def contents(self, model: str) -> Contents:
         """What one listing tells of a model, which may have nothing."""
         with _saying(f"model {check_model_name(model)} cannot be read"):

@@ -62,12 +62,14 @@ client        the same, from the other side: one that waits and one for asyncio
 files         pictures on disk: names, folders, patterns
 asking        many pictures, several requests at a time
 report        what came of them: a table, JSON, CSV
+scoring       many images to files of Parquet, here or on a Ray cluster
 demo          the whole line, once, before your eyes
 bench         what an answer costs beside one deterministic pass
 console       `slimbayes`, and the commands of all packages
 flags         the settings as flags of a command
 cli           `slimbayes serve` and `slimbayes demo`
 predict_cli   `slimbayes predict`
+score_cli     `slimbayes score`
 keys_cli      `slimbayes keys`
 bench_cli     `slimbayes bench`
 """

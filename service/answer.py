@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -144,8 +144,7 @@ class Predicted(NamedTuple):
 class Answering:
     """Makes answers of draws, for one request.
 
-    `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
-    only adds to its coverage. `draws` adds each draw to the classes that are listed.
+    `quantile` is as in `conformal_sets`; `draws` adds each draw to the classes that are listed.
     """
 
     classes: tuple[str, ...]
@@ -157,14 +156,14 @@ class Answering:
     def __call__(self, logits_SNK: FloatArray, stop: Stop) -> list[Predicted]:
         """What the draws of some images say."""
         summary, draws = predictive(logits_SNK, self.calibration.temperature), len(logits_SNK)
-        order_NK = (-summary.mean).argsort(1, kind="stable")
+        order_NK = ranking(summary)
         error_N = summary.standard_error
         errors = [None] * len(order_NK) if error_N is None else error_N.tolist()
         return [
             self._predicted(shown, names, entropies, decided, {"draws": draws, "standard_error": error, "stop": stop})
             for shown, names, entropies, decided, error in zip(
                 self._classes(summary, order_NK),
-                self._sets(summary, order_NK),
+                conformal_sets(summary, order_NK, self.classes, self.quantile),
                 np.stack((summary.total, summary.aleatoric, summary.epistemic), 1).tolist(),
                 decide(summary, self.calibration),
                 errors,
@@ -196,12 +195,6 @@ class Answering:
         }
         return Predicted(document, Verdict(decision, reason, sampling["draws"], probability, total, epistemic))
 
-    def _sets(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[str]]:
-        """Of each image the prediction set, which is those that are most probable, one at least."""
-        sizes = (1 - summary.mean <= self.quantile).sum(1).tolist()
-        for order, size in zip(order_NK.tolist(), sizes, strict=True):
-            yield [self.classes[k] for k in order[: max(1, size)]]
-
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
         """Of each image the classes that are listed."""
         top_NK = order_NK[:, : self.top_k]
@@ -219,6 +212,24 @@ class Answering:
     def _strangeness(self, decided: Decided) -> dict[str, Any] | None:
         rule = self.calibration.out_of_distribution
         return None if rule is None else {"score": rule.score, "value": decided.strangeness, "above": rule.above}
+
+
+def ranking(summary: Predictive) -> npt.NDArray[np.intp]:
+    """The classes of each image [N, K], most probable first."""
+    return (-summary.mean).argsort(1, kind="stable")
+
+
+def conformal_sets(
+    summary: Predictive, order_NK: npt.NDArray[np.intp], classes: Sequence[str], quantile: float
+) -> Iterator[list[str]]:
+    """The prediction set of each image, most probable first.
+
+    `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
+    only adds to its coverage.
+    """
+    sizes = (1 - summary.mean <= quantile).sum(1).tolist()
+    for order, size in zip(order_NK.tolist(), sizes, strict=True):
+        yield [classes[k] for k in order[: max(1, size)]]
 
 
 def decide(summary: Predictive, calibration: Calibration) -> list[Decided]:

@@ -21,6 +21,8 @@ from model_store.operators import DRAWN
 from service.errors import ArtifactError
 
 FloatArray = npt.NDArray[np.float32]
+# Each level as it was published, in eight bits or not; or all in float32.
+Precision = Literal["published", "float32"]
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,7 @@ def engine(
 
     try:
         opened = Store.open(store or default_location())
-        names = opened.models()
-        if model is None and len(names) != 1:
-            raise StoreError(f"name a model with --model: there is {', '.join(names) or 'none'}")
-        name = model or names[0]
+        name = opened.named(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         shape = manifest.input
         most = Settings.model_fields["max_pixels"].default

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from model_store.errors import InvalidNameError, StoreError
-from model_store.level_file import check_agreement, read_level_file
 from model_store.manifest import Level, Manifest
 from model_store.signature import TrustedKeys
 from model_store.store import Store
@@ -24,8 +23,8 @@ from service.cores import usable_cores
 from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError, UnwritableError
 from service.memory import Memory
 from service.niceness import step_back
-from service.scheduler import MOST_IMAGES, Scheduler
-from service.served import ServedLevel
+from service.scheduler import Scheduler
+from service.served import ServedLevel, verified_artifact
 from service.served_model import ServedModel, ServedVersion
 from service.settings import Settings
 from service.wish import Wish
@@ -190,12 +189,8 @@ class Catalog:
 
     def artifact(self, manifest: Manifest, level: Level) -> Artifact:
         """A level's verified file; raise StoreError or ArtifactError where it is not what the manifest says."""
-        most = self.settings.max_level_mb * 2**20
-        if level.bytes > most:  # which nobody needs to read
-            raise ArtifactError(f"the file of level {level.name} has more than the {most:,} bytes that are allowed")
-        file = read_level_file(self.store.read_level(manifest, level.name), most, MOST_IMAGES)
-        check_agreement(file, manifest, level)
-        return Artifact.of(file, level.roundings if self.settings.precision == "published" else None)
+        settings = self.settings
+        return verified_artifact(self.store, manifest, level, settings.precision, settings.max_level_mb * 2**20)
 
     def warm(self) -> bool:
         """Build the banks that a request without parameters needs; whether any model can answer one then."""

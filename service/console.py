@@ -13,8 +13,9 @@ from typer.core import TyperGroup
 from service.errors import ServiceError
 
 GROUP = "slimbayes.commands"
-# Modules that only the `train` extra brings.
-TRAINING_MODULES = {"torch", "sklearn", "scipy", "safetensors", "matplotlib", "tensorboardX"}
+# Modules that only an extra brings, and which.
+EXTRAS = dict.fromkeys(("torch", "sklearn", "scipy", "safetensors", "matplotlib", "tensorboardX"), "train")
+EXTRAS |= {"pyarrow": "score", "obstore": "score", "ray": "ray"}
 
 
 class Commands(TyperGroup):
@@ -33,7 +34,7 @@ class Commands(TyperGroup):
 
 
 def _points() -> list[EntryPoint]:
-    order = ("demo", "train", "report", "prune", "models", "serve", "predict", "keys", "bench")
+    order = ("demo", "train", "report", "prune", "models", "serve", "predict", "score", "keys", "bench")
     found = {point.name: point for point in entry_points(group=GROUP)}
     return [found[name] for name in order if name in found] + [found[n] for n in sorted(found.keys() - set(order))]
 
@@ -77,6 +78,7 @@ def main() -> None:
     try:
         app(prog_name="slimbayes")
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
             raise
-        raise SystemExit("This command needs the training extra: pip install 'slimbayes[train]'") from error
+        raise SystemExit(f"This command needs the {extra} extra: pip install 'slimbayes[{extra}]'") from error

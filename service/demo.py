@@ -44,9 +44,7 @@ class Demo:
     def run(self, *, serve_on: bool) -> None:
         """Every stage in turn; then serve until Ctrl-C, or end."""
         if find_spec("torch") is None:
-            raise ServiceError(
-                "the demonstration trains, so it needs the training extra: pip install 'slimbayes[train]'"
-            )
+            raise ServiceError("the demonstration trains, so it needs the train extra: pip install 'slimbayes[train]'")
         settings = Settings.read(store=self.store, port=self.port, default_model=MODEL, max_images=32)
         bound = bind(settings)  # a port in use is better known now than after the training
         self._stage("Train a Bayesian convolutional network on scikit-learn's digits")

@@ -4,6 +4,8 @@
     ├── StartError                     the service cannot start: its settings, store or port
     ├── ArtifactError                  a level's file that must not be run
     ├── AnswerError                    what a client got instead of an answer
+    ├── ScoringError                   what scoring cannot go on with
+    │   └── UnreadableError            a single file that cannot be read, and will not be
     └── RequestError                   a request that gets no answer
         ├── MalformedError       400   not in the form that it claims to be
         ├── UnauthorizedError    401   no key, or a wrong one
@@ -49,6 +51,14 @@ class AnswerError(ServiceError):
     def __init__(self, message: str, status: int | None = None, image: int | None = None) -> None:
         super().__init__(message)
         self.status, self.image = status, image
+
+
+class ScoringError(ServiceError):
+    """What scoring cannot go on with; what it wrote stays, and it goes on from there when run again."""
+
+
+class UnreadableError(ScoringError):
+    """A single file that is not there or may not be read, however often one tries."""
 
 
 class RequestError(ServiceError):

@@ -104,14 +104,26 @@ def quick(pictures: Sequence[bytes]) -> bool:
 def decode_all(pictures: Sequence[bytes], shape: InputShape, settings: Settings) -> npt.NDArray[np.uint8]:
     """Pixels uint8 [N, H, W, C] of a request's pictures, which share one time; raise as `decode` does."""
     until = time.thread_time() + settings.decode_ms / 1000
-    may_be_plain = "png" in settings.formats and shape.height * shape.width <= settings.max_pixels
-    decoded = []
-    for number, data in enumerate(pictures):
-        pixels = png.plain(data, shape) if may_be_plain and time.thread_time() < until else None
-        if pixels is None:
-            pixels = decode(data, shape, settings.max_pixels, number, formats=settings.formats, until=until)
-        decoded.append(pixels)
+    decoded = [
+        decode_quickly(data, shape, settings.max_pixels, number, formats=settings.formats, until=until)
+        for number, data in enumerate(pictures)
+    ]
     return np.stack(decoded) if len(decoded) > 1 else decoded[0][None]
+
+
+def decode_quickly(
+    data: bytes,
+    shape: InputShape,
+    max_pixels: int,
+    number: int = 0,
+    *,
+    formats: Sequence[str] = FORMATS,
+    until: float = math.inf,
+) -> npt.NDArray[np.uint8]:
+    """As `decode`, and in half the time for a plain PNG of the model's own size."""
+    may_be_plain = "png" in formats and shape.height * shape.width <= max_pixels
+    pixels = png.plain(data, shape) if may_be_plain and time.thread_time() < until else None
+    return decode(data, shape, max_pixels, number, formats=formats, until=until) if pixels is None else pixels
 
 
 def decode(

@@ -102,6 +102,7 @@ def plan(catalog: Catalog, parameters: Parameters) -> Plan:
     served, reason = _level(catalog, parameters)
     most = catalog.settings.max_samples
     if parameters.samples != "auto":
+<<<<<<< HEAD
         return Plan(served, _samples(parameters.samples, most), None, reason)
     return Plan(served, served.default_samples(most), served.settlement, reason)
 
@@ -116,6 +117,11 @@ def fitted(catalog: Catalog, full: Plan, images: int, parameters: Parameters, ad
     own_level = parameters.level is not None
     plans = [full, *(_degraded(catalog, full, step, own_level=own_level) for step in range(1, STEPS + 1))]
     return plans[admission.step([each.cost(images) for each in plans], parameters.deadline)]
+=======
+        return Plan(served, fixed_samples(parameters.samples, most), None, reason)
+    made = Plan(served, served.default_samples(most), served.settlement, reason)
+    return _degraded(catalog, made, step, own_level=parameters.level is not None) if step else made
+>>>>>>> ea99852 (slimbayes score: folders and Parquet of images to Parquet of predictions, each image once; here or on Ray)
 
 
 def _level(catalog: Catalog, parameters: Parameters) -> tuple[ServedLevel, str | None]:
@@ -140,7 +146,8 @@ def _degraded(catalog: Catalog, full: Plan, step: int, *, own_level: bool) -> Pl
     return Plan(served, samples, served.settlement, full.reason, Degraded(samples=samples, instead_of=instead_of))
 
 
-def _samples(text: str, most: int) -> int:
+def fixed_samples(text: str, most: int) -> int:
+    """A number of draws that is asked for; raise ParameterError where it is none from 1 to `most`."""
     if re.fullmatch(r"[0-9]{1,9}", text) is None or not 1 <= int(text) <= most:
         raise ParameterError(f"samples must be a whole number from 1 to {most}, or auto, got {text[:20]!r}")
     return int(text)

@@ -11,13 +11,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from model_store.errors import StoreError
+from model_store.level_file import check_agreement, read_level_file
 from model_store.manifest import Level, Manifest
+from model_store.store import Store
 from service.arrangement import arrange
+from service.artifact import Artifact, Precision
 from service.bank import Bank
 from service.engine import Engine
 from service.errors import ArtifactError, UnknownNameError
 from service.latency import Latency
 from service.record import Record
+from service.scheduler import MOST_IMAGES
 from service.settlement import BLOCKS, Settlement
 from service.wish import Candidate
 
@@ -154,6 +158,15 @@ class ServedLevel:
 
     def _drop(self) -> None:
         self._engine = None
+
+
+def verified_artifact(store: Store, manifest: Manifest, level: Level, precision: Precision, most: int) -> Artifact:
+    """A level's verified file, of `most` bytes; raise StoreError or ArtifactError where it is not as its manifest."""
+    if level.bytes > most:  # which nobody needs to read
+        raise ArtifactError(f"the file of level {level.name} has more than the {most:,} bytes that are allowed")
+    file = read_level_file(store.read_level(manifest, level.name), most, MOST_IMAGES)
+    check_agreement(file, manifest, level)
+    return Artifact.of(file, level.roundings if precision == "published" else None)
 
 
 def draw_key(version: str, level: str) -> str:

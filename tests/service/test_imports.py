@@ -23,7 +23,7 @@ def test_commands_say_what_is_missing() -> None:
         program += f"sys.argv = ['slimbayes', *{command!r}]\nfrom service.console import main; main()"
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert result.returncode == 1
-        assert result.stderr.strip().endswith("needs the training extra: pip install 'slimbayes[train]'")
+        assert result.stderr.strip().endswith("needs the train extra: pip install 'slimbayes[train]'")
         assert "Traceback" not in result.stderr
 
 

@@ -1,0 +1,188 @@
+"""`slimbayes score`: many images to predictions, as files of Parquet."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from model_store.location import default_location
+from model_store.manifest import Manifest
+from model_store.options import reporting as reporting_store
+from model_store.store import Store
+from service.artifact import Precision
+from service.console import reporting
+from service.cores import usable_cores
+from service.errors import UnknownNameError
+from service.plan import fixed_samples, quantile
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.scoring.inventory import Inventory
+    from service.scoring.line import Progress as Told
+    from service.scoring.plan import ScoringPlan
+    from service.scoring.source import Shard
+    from service.scoring.task import Task
+
+app = typer.Typer(add_completion=False)
+DEFAULTS = Settings.model_fields
+# Some images have an error in their row; everything else is done.
+ERRORS = 4
+# Seconds between two lines where nobody looks at a terminal.
+PERIOD = 10.0
+
+
+@app.command("score")
+def score(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="Pictures or Parquet: a file, a folder with all below, or a URL.")
+    ],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL to write Parquet to.")],
+    store: Annotated[
+        str | None,
+        typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model; may be left out where there is one.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version or alias; by default production, else newest.")] = None,
+    level: Annotated[str | None, typer.Option(help="Pruning level; by default the version's.")] = None,
+    samples: Annotated[str, typer.Option(help="Draws: a number, or auto: until an answer is settled.")] = "auto",
+    alpha: Annotated[float, typer.Option(help="Error rate of the prediction sets.")] = 0.1,
+    tolerance: Annotated[
+        float, typer.Option(min=1e-6, max=1, help="Standard error at which an answer settles.")
+    ] = DEFAULTS["tolerance"].default,
+    precision: Annotated[
+        Precision, typer.Option(help="Compute the level as it was published, or in float32.")
+    ] = DEFAULTS["precision"].default,
+    column: Annotated[
+        str | None, typer.Option(help="Column with the images of Parquet; by default `image`, or the only one.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="Column that names images; by default FILE#ROW does.")
+    ] = None,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Most pixels of one image that are decoded.")] = DEFAULTS[
+        "max_pixels"
+    ].default,
+    shard_size: Annotated[int, typer.Option(min=1, help="Images in a file of the output.")] = 10_000,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Images that are decoded together.")] = 64,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads to compute on; by default what the CPU quota allows, one a Ray worker."),
+    ] = None,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Here, or on a Ray cluster (RAY_ADDRESS).")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Most Ray workers; by default what the cluster has processors for.")
+    ] = None,
+) -> None:
+    """Score folders of pictures or Parquet, and write predictions with their uncertainty as Parquet.
+
+    What was written before is kept: run again, it goes on. The exit status is 4 where images could not be decoded;
+    their rows say why.
+    """
+    from service.scoring.inventory import take_stock
+    from service.scoring.output import Output, in_turn
+    from service.scoring.task import Task
+
+    with reporting(), reporting_store():
+        opened = Store.open(store or default_location())
+        name = opened.named(model)
+        manifest = opened.manifest(name, opened.resolve(name, version))
+        found, inventory = take_stock(_absolute(source), manifest.input, column, id_column)
+        plan = _plan(
+            manifest,
+            inventory,
+            level,
+            samples,
+            source=source,
+            column=column,
+            id_column=id_column,
+            shard_size=shard_size,
+            alpha=alpha,
+            tolerance=tolerance,
+            precision=precision,
+            max_pixels=max_pixels,
+        )
+        target = Output(_absolute(output))
+        continued, shards = target.begin(plan), inventory.shards(shard_size)
+        missing = in_turn(sorted(set(range(len(shards))) - target.done()), continued)
+        default = 1 if engine == "ray" else usable_cores()
+        task = Task(plan, _absolute(opened.url), found, target.location, batch, threads or default)
+        if missing:
+            with _shown(sum(shards[number].rows for number in missing)) as told:
+                _run(task, [shards[number] for number in missing], engine, workers, told)
+        summary = target.finish(plan)
+    typer.echo(f"{output}: {summary}")
+    raise typer.Exit(ERRORS if summary.errors else 0)
+
+
+def _plan(manifest: Manifest, inventory: Inventory, level: str | None, samples: str, **others: Any) -> ScoringPlan:
+    """The plan for a version; raise ServiceError for a level, a number of draws or an error rate that it has not."""
+    from service.scoring.plan import ScoringPlan
+
+    name = level or manifest.default_level
+    found = manifest.level(name)
+    if found is None:
+        raise UnknownNameError(f"no level {name!r}: there is {', '.join(each.name for each in manifest.levels)}")
+    quantile(others["alpha"], found)
+    adaptive = samples == "auto"
+    most: int = DEFAULTS["max_samples"].default
+    return ScoringPlan(
+        engine=version_of("slimbayes"),
+        kind=inventory.kind,
+        images=inventory.rows,
+        digest=inventory.digest,
+        model=manifest.model,
+        version=manifest.version,
+        level=name,
+        samples=min(found.monte_carlo.draws, most) if adaptive else fixed_samples(samples, most),
+        adaptive=adaptive,
+        **others,
+    )
+
+
+def _run(task: Task, shards: Sequence[Shard], engine: str, workers: int | None, told: Told) -> None:
+    if engine == "local":
+        task.run(shards, told)
+    else:
+        from service.scoring import cluster
+
+        cluster.run(task, shards, workers, told)
+
+
+def _absolute(location: str) -> str:
+    """A path that means the same to a worker elsewhere; a URL is one already."""
+    return location if "://" in location else os.path.abspath(location)
+
+
+@contextmanager
+def _shown(images: int) -> Iterator[Told]:
+    """Show how far it is: a bar on a terminal, else a line now and then."""
+    console = Console(stderr=True)
+    columns = (TextColumn("Scoring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    begun = said = time.monotonic()
+    done = rows = 0
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=images, rate="")
+
+        def tell(more: int, more_rows: int) -> None:
+            nonlocal done, rows, said
+            done, rows, now = done + more, rows + more_rows, time.monotonic()
+            rate = _rate(rows, now - begun)
+            progress.update(bar, completed=done, rate=rate)
+            if not console.is_terminal and now - said >= PERIOD:
+                said = now
+                typer.echo(f"{done:,} of {images:,} images, {rate}", err=True)
+
+        yield tell
+    if rows:
+        typer.echo(f"{rows:,} images with the model's building: {_rate(rows, time.monotonic() - begun)}", err=True)
+
+
+def _rate(images: int, seconds: float) -> str:
+    return f"{images / max(seconds, 1e-9):,.0f} images/s"

@@ -1,0 +1,73 @@
+"""The same on a Ray cluster: Ray Data gives each shard to one of many workers, which writes its part by itself.
+
+So files, and what may be killed, are the same as in one process. Workers must reach the input, the output and the store
+by the same names as here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from model_store.errors import StoreError
+from service.errors import ScoringError, ServiceError
+from service.scoring.line import Progress
+from service.scoring.source import Shard
+from service.scoring.task import Task
+
+
+class Worker:
+    """Scores shards in a process of its own."""
+
+    def __init__(self, task: Task, shards: Sequence[Shard]) -> None:
+        self.task, self.shards = task, {shard.number: shard for shard in shards}
+        self.scorer = task.scorer()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        """Score the shards of a batch; says how many images are done, and how many of them got a row."""
+        done = [0, 0]
+
+        def count(images: int, rows: int) -> None:
+            done[0], done[1] = done[0] + images, done[1] + rows
+
+        self.task.line(self.scorer, count).run([self.shards[number] for number in batch["shard"].tolist()])
+        return {"images": [done[0]], "rows": [done[1]]}
+
+
+def run(task: Task, shards: Sequence[Shard], workers: int | None, progress: Progress) -> None:
+    """Score shards on the cluster that this process is connected to, else the one that RAY_ADDRESS names, else here.
+
+    By default there are as many workers as the cluster has processors for. Raises ScoringError as they do.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+    import ray as module
+
+    ray: Any = module
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for done in _results(ray, task, shards, workers or int(ray.cluster_resources()["CPU"]) // task.threads):
+        progress(int(done["images"]), int(done["rows"]))
+
+
+def _results(ray: Any, task: Task, shards: Sequence[Shard], workers: int) -> Iterable[dict[str, Any]]:
+    numbers = [{"shard": shard.number} for shard in shards]
+    scored = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
+        Worker,
+        fn_constructor_args=(task, shards),
+        batch_size=1,
+        num_cpus=task.threads,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(workers, len(shards)))),
+    )
+    try:
+        yield from scored.iter_rows()
+    except ray.exceptions.RayError as error:
+        raise _cause(error) or ScoringError(f"Ray gave up: {str(error).partition(chr(10))[0]}") from error
+
+
+def _cause(error: BaseException | None) -> ServiceError | StoreError | None:
+    """The error of ours that a worker ended with."""
+    while error is not None and not isinstance(error, (ServiceError, StoreError)):
+        error = getattr(error, "cause", None) or error.__cause__
+    return error

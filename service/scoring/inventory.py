@@ -1,0 +1,88 @@
+"""What there is to score: files with so many rows each, in a fixed order, cut into shards of equally many rows.
+
+Row numbers count through all files, so that a shard, and what is written of it, is the same whenever and wherever it is
+made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from model_store.manifest import InputShape
+from service.errors import ScoringError
+from service.files import SUFFIXES
+from service.scoring.parquet import Parquet
+from service.scoring.pictures import Pictures
+from service.scoring.place import File, place_at
+from service.scoring.source import Kind, Shard, Source, Span
+
+# In folders, names that begin so are of somebody's own: `_SUCCESS` and `_plan.json` of an output, for one.
+HIDDEN = (".", "_")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Files, in order of their names, and the number of rows of each."""
+
+    kind: Kind
+    files: tuple[tuple[File, int], ...]
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(rows for _, rows in self.files)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names, sizes and marks: another wherever anything was added, taken away or written anew."""
+        digest = hashlib.sha256()
+        for file, rows in self.files:
+            digest.update(f"{file.name}\0{file.size}\0{file.mark}\0{rows}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def shards(self, size: int) -> list[Shard]:
+        """Shards of `size` rows, the last of the rest."""
+        found: list[Shard] = []
+        spans: list[Span] = []
+        room = size
+        for file, rows in self.files:
+            start = 0
+            while start < rows:
+                stop = min(rows, start + room)
+                spans.append(Span(file.name, start, stop))
+                room -= stop - start
+                start = stop
+                if not room:
+                    found.append(Shard(len(found), len(found) * size, tuple(spans)))
+                    spans, room = [], size
+        return [*found, Shard(len(found), len(found) * size, tuple(spans))] if spans else found
+
+
+def take_stock(location: str, shape: InputShape, column: str | None, id_column: str | None) -> tuple[Source, Inventory]:
+    """What lies at a path or URL, all pictures or all Parquet; raise ScoringError where there is neither, or both."""
+    place = place_at(location)
+    found = sorted(place.files(), key=lambda file: file.name)
+    pictures = [file for file in found if _is_one(file, SUFFIXES, len(found) == 1)]
+    tables = [file for file in found if _is_one(file, {".parquet"}, len(found) == 1)]
+    if pictures and tables:
+        raise ScoringError(f"{location} has pictures and Parquet: name a folder that has one of them")
+    if not pictures and not tables:
+        raise ScoringError(f"{location} has nothing to score: expected pictures or files of Parquet")
+    kind: Kind = "parquet" if tables else "pictures"
+    if kind == "pictures" and (column or id_column):
+        raise ScoringError(f"{location} has pictures: columns are of Parquet")
+    source: Source = Parquet(place, shape, column, id_column) if tables else Pictures(place)
+    files = tables or pictures
+    inventory = Inventory(kind, tuple(zip(files, source.count(files), strict=True)))
+    if not inventory.rows:
+        raise ScoringError(f"{location} has nothing to score: its files have no rows")
+    return source, inventory
+
+
+def _is_one(file: File, suffixes: Iterable[str], alone: bool) -> bool:
+    path = PurePosixPath(file.name)
+    hidden = not alone and any(part.startswith(HIDDEN) for part in path.parts)
+    return path.suffix.lower() in suffixes and not hidden

@@ -1,0 +1,166 @@
+"""Where images are: a file or folder, or the URL of an object or of what lies below it in a bucket.
+
+Credentials and addresses of buckets come from the environment, as obstore reads it (AWS_…, AZURE_…, GOOGLE_…).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from service.errors import ScoringError, UnreadableError
+
+
+@dataclass(frozen=True)
+class File:
+    """A file below a place: its size in bytes, and a `mark` that is another once it was written anew."""
+
+    name: str
+    size: int
+    mark: str
+
+
+class Place(Protocol):
+    """Every method raises ScoringError, saying why; UnreadableError where it is one file's own fault, for good."""
+
+    def files(self) -> Iterator[File]:
+        """Every file below, in no order; of a place that is itself a file, that one."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The file's bytes."""
+        ...
+
+    def open(self, name: str) -> IO[bytes]:
+        """The file, to read from anywhere in it."""
+        ...
+
+
+def place_at(location: str) -> Place:
+    """What a path or URL means; nothing is read yet. Raises ScoringError for a kind of URL that is not known."""
+    scheme, separator, rest = location.partition("://")
+    if not separator or scheme == "file":
+        return Folder(Path(rest if separator else location))
+    return Bucket(location)
+
+
+class Folder:
+    """Files below a folder. Links to files are followed, links to folders are not."""
+
+    def __init__(self, path: Path) -> None:
+        self.alone = path.name if path.is_file() else None
+        self.root = path.parent if self.alone else path
+
+    def files(self) -> Iterator[File]:
+        if self.alone:
+            yield self._file(self.root / self.alone)
+            return
+        if not self.root.is_dir():
+            raise ScoringError(f"cannot read {self.root}: there is no such file or folder")
+        for folder, _, names in os.walk(self.root, onerror=_fail):
+            yield from (self._file(Path(folder, name)) for name in names)
+
+    def read(self, name: str) -> bytes:
+        with _saying_of_a_file():
+            return (self.root / name).read_bytes()
+
+    def open(self, name: str) -> IO[bytes]:
+        with _saying_of_a_file():
+            return (self.root / name).open("rb")
+
+    def _file(self, path: Path) -> File:
+        name = str(path.relative_to(self.root))
+        try:
+            found = path.stat()
+        except OSError:  # to read it will say why
+            return File(name, 0, "")
+        return File(name, found.st_size, str(found.st_mtime_ns))
+
+
+class Bucket:
+    """Objects whose names begin with what the URL says, up to a `/`; or the one object of that name."""
+
+    def __init__(self, url: str) -> None:
+        from obstore.store import from_url
+
+        self.url = url
+        with _saying_of_a_bucket(f"{url} cannot be read"):
+            self.store: Any = from_url(url)
+
+    def __reduce__(self) -> tuple[type[Bucket], tuple[str]]:
+        return Bucket, (self.url,)  # where it is unpickled, that environment counts
+
+    def files(self) -> Iterator[File]:
+        with _saying_of_a_bucket(f"cannot list {self.url}"):
+            yield from (_file_of(each) for page in self.store.list() for each in page)
+
+    def read(self, name: str) -> bytes:
+        with _saying_of_a_bucket("it cannot be read"):
+            return bytes(self.store.get(name).bytes())
+
+    def open(self, name: str) -> IO[bytes]:
+        with _saying_of_a_bucket("it cannot be read"):
+            return io.BufferedReader(Ranges(self.store, name, self.store.head(name)["size"]))
+
+
+class Ranges(io.RawIOBase):
+    """An object of which only what is asked for is fetched."""
+
+    def __init__(self, store: Any, name: str, size: int) -> None:
+        self.store, self.name, self.size, self.at = store, name, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        length = max(0, min(len(buffer), self.size - self.at))
+        if length:
+            with _saying_of_a_bucket("it cannot be read"):
+                buffer[:length] = bytes(self.store.get_range(self.name, start=self.at, length=length))
+        self.at += length
+        return length
+
+
+def _file_of(found: Any) -> File:
+    return File(found["path"], found["size"], found["e_tag"] or found["last_modified"].isoformat())
+
+
+def _fail(error: OSError) -> None:
+    raise ScoringError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def _saying_of_a_file() -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise UnreadableError(f"it cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise ScoringError(f"it cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def _saying_of_a_bucket(what: str) -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UnreadableError(f"{what}: there is no such object") from error
+    except (BaseError, OSError) as error:  # of which those below a request have pages of details
+        raise ScoringError(f"{what}: {str(error).partition(chr(10))[0]}") from error

@@ -1,0 +1,128 @@
+"""What is said of one image, and rows as Parquet.
+
+The numbers are those of `POST /predict`; entropies are in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from model_store.manifest import Calibration
+from service.answer import Decision, Reason, conformal_set, decide, ranking
+from service.artifact import FloatArray
+from service.job import Stop
+from service.scoring.plan import ScoringPlan
+from service.scoring.summary import Summary
+from service.uncertainty import predictive
+
+PLAN, SUMMARY = b"slimbayes.plan", b"slimbayes.summary"
+SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        ("label", pa.string()),
+        ("probability", pa.float64()),
+        ("probabilities", pa.list_(pa.float64())),
+        ("std", pa.float64()),
+        ("total", pa.float64()),
+        ("aleatoric", pa.float64()),
+        ("epistemic", pa.float64()),
+        ("strangeness", pa.float64()),
+        ("prediction_set", pa.list_(pa.string())),
+        ("decision", pa.string()),
+        ("reason", pa.string()),
+        ("draws", pa.int32()),
+        ("standard_error", pa.float64()),
+        ("stop", pa.string()),
+        ("error", pa.string()),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("level", pa.string(), nullable=False),
+    ]
+)
+
+
+class Scored(NamedTuple):
+    """What the draws of an image say, as columns: probabilities in the order of the model's classes."""
+
+    label: str
+    probability: float
+    probabilities: list[float]
+    std: float
+    total: float
+    aleatoric: float
+    epistemic: float
+    strangeness: float | None
+    prediction_set: list[str]
+    decision: Decision
+    reason: Reason | None
+    draws: int
+    standard_error: float | None
+    stop: Stop
+
+
+class Row(NamedTuple):
+    """One image's row: what was scored, or why nothing was."""
+
+    row: int
+    id: str
+    scored: Scored | None
+    error: str | None = None
+
+
+def scored(
+    logits_SK: FloatArray, classes: Sequence[str], calibration: Calibration, stop: Stop, quantile: float
+) -> Scored:
+    """What `service.answer.prediction` says of the same draws, as a row."""
+    summary = predictive(logits_SK, calibration.temperature)
+    mean = summary.mean.tolist()
+    order = ranking(mean)
+    decided = decide(summary, calibration)
+    return Scored(
+        label=classes[order[0]],
+        probability=mean[order[0]],
+        probabilities=mean,
+        std=float(summary.spread[0][order[0]]),
+        total=summary.total,
+        aleatoric=summary.aleatoric,
+        epistemic=summary.epistemic,
+        strangeness=None if decided.strangeness is None else decided.strangeness.value,
+        prediction_set=[classes[k] for k in conformal_set(mean, order, quantile)],
+        decision=decided.decision,
+        reason=decided.reason,
+        draws=len(logits_SK),
+        standard_error=summary.standard_error,
+        stop=stop,
+    )
+
+
+def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -> bytes:
+    """A file of rows; its metadata have the plan, the classes and how many rows of each kind there are."""
+    columns: dict[str, list[Any]] = {name: [getattr(each.scored, name, None) for each in rows] for name in SCHEMA.names}
+    columns |= {name: [getattr(each, name) for each in rows] for name in ("row", "id", "error")}
+    columns |= {name: [getattr(plan, name)] * len(rows) for name in ("model", "version", "level")}
+    summary = Summary.of((each.scored.decision, each.scored.reason) if each.scored else None for each in rows)
+    metadata = {
+        PLAN: plan.to_json(),
+        SUMMARY: summary.to_json(),
+        b"slimbayes.classes": "\n".join(classes).encode(),
+        **{f"slimbayes.{name}".encode(): str(getattr(plan, name)).encode() for name in NAMED},
+    }
+    table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+    buffer = BytesIO()
+    parquet.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+# What the metadata say by a key of its own.
+NAMED = ("model", "version", "level", "engine")
+
+
+def summary_in(file: Any) -> Summary:
+    """How many rows of each kind there are in an open file of rows."""
+    return Summary.from_json(parquet.ParquetFile(file).schema_arrow.metadata[SUMMARY])

@@ -1,0 +1,107 @@
+"""One level, made ready: images to rows.
+
+It is the engine, the scheduler and the decoder of the service, without its requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from model_store.manifest import Level, Manifest
+from model_store.store import Store
+from service.arrangement import arrange
+from service.artifact import FloatArray, verified_artifact
+from service.errors import MediaTypeError, TooLargeError, UndecodableError, UnreadableError
+from service.job import Job, Stop
+from service.picture import decode
+from service.plan import quantile
+from service.scheduler import Scheduler
+from service.scoring.plan import ScoringPlan
+from service.scoring.row import Row, Scored, scored
+from service.scoring.source import Item, Pixels
+from service.served import draw_key
+from service.settings import Settings
+from service.settlement import Settlement
+
+# Processor seconds for one picture.
+DECODE_SECONDS = Settings.model_fields["decode_ms"].default / 1000
+# What is wrong with one image, and not with the next.
+OWN_ERRORS = (UnreadableError, MediaTypeError, TooLargeError, UndecodableError)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on their way: what is wrong with those that have no pixels, and the job of those that have."""
+
+    items: Sequence[Item]
+    errors: dict[int, str]
+    job: Job | None
+
+
+class Scorer:
+    """Answers images by a plan, on so many threads; use it in a `with` block. Safe to use from several threads.
+
+    Raises StoreError or ArtifactError where the level cannot be run.
+    """
+
+    def __init__(self, plan: ScoringPlan, store: Store, threads: int) -> None:
+        self.plan, self.threads = plan, threads
+        self.manifest: Manifest = store.manifest(plan.model, plan.version)
+        level = self.manifest.level(plan.level)
+        assert level is not None
+        self.level: Level = level
+        artifact = verified_artifact(store, self.manifest, level, plan.precision)
+        with ThreadPoolExecutor(threads, thread_name_prefix="builder") as builders:
+            self.engine = arrange(artifact, draw_key(plan.version, plan.level), builders, threads)
+            self.engine.prepare(plan.samples)
+        self.settlement = Settlement.of(level.calibration, plan.tolerance) if plan.adaptive else None
+        self.quantile = quantile(plan.alpha, level)
+        self.scheduler = Scheduler(threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.scheduler.close()
+
+    def begin(self, items: Sequence[Item]) -> Batch:
+        """Read and decode images on this thread, and have them computed; raise ScoringError where reading fails."""
+        errors: dict[int, str] = {}
+        pixels: list[Pixels] = []
+        for item in items:
+            try:
+                pixels.append(self._pixels(item))
+            except OWN_ERRORS as error:
+                errors[item.row] = str(error)
+        if not pixels:
+            return Batch(items, errors, None)
+        job = Job(self.engine, np.stack(pixels), self.plan.samples, self._conclude, self.settlement)
+        self.scheduler.submit(job)
+        return Batch(items, errors, job)
+
+    def finish(self, batch: Batch) -> list[Row]:
+        """The rows of images, once they are computed, in order."""
+        answers = iter(batch.job.future.result() if batch.job else ())
+        return [
+            Row(item.row, item.id, None, batch.errors[item.row])
+            if item.row in batch.errors
+            else Row(item.row, item.id, next(answers))
+            for item in batch.items
+        ]
+
+    def _pixels(self, item: Item) -> Pixels:
+        found = item.load()
+        if not isinstance(found, bytes):
+            return found
+        until = time.thread_time() + DECODE_SECONDS
+        return decode(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
+
+    def _conclude(self, logits_SK: FloatArray, stop: Stop) -> Scored:
+        return scored(logits_SK, self.manifest.classes, self.level.calibration, stop, self.quantile)
