@@ -181,7 +181,8 @@ def _shown(images: int) -> Iterator[Told]:
 
         yield tell
     if rows:
-        typer.echo(f"{rows:,} images with the model's building: {_rate(rows, time.monotonic() - begun)}", err=True)
+        seconds = time.monotonic() - begun
+        typer.echo(f"{rows:,} images in {seconds:.1f} s: {_rate(rows, seconds)}", err=True)
 
 
 def _rate(images: int, seconds: float) -> str:
