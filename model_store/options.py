@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +49,7 @@ TrustedOption = Annotated[
 DEFAULT_STORE = "store"
 
 
-def trusted_keys(given: list[str] | None) -> TrustedKeys | None:
+def trusted_keys(given: Iterable[str] | None) -> TrustedKeys | None:
     """The keys of `--trusted-key`, or None where there are none; several may stand between commas."""
     paths = [Path(part.strip()) for each in given or () for part in each.split(",") if part.strip()]
     return TrustedKeys.read(paths) if paths else None

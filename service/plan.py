@@ -102,8 +102,7 @@ def plan(catalog: Catalog, parameters: Parameters) -> Plan:
     served, reason = _level(catalog, parameters)
     most = catalog.settings.max_samples
     if parameters.samples != "auto":
-<<<<<<< HEAD
-        return Plan(served, _samples(parameters.samples, most), None, reason)
+        return Plan(served, fixed_samples(parameters.samples, most), None, reason)
     return Plan(served, served.default_samples(most), served.settlement, reason)
 
 
@@ -117,11 +116,6 @@ def fitted(catalog: Catalog, full: Plan, images: int, parameters: Parameters, ad
     own_level = parameters.level is not None
     plans = [full, *(_degraded(catalog, full, step, own_level=own_level) for step in range(1, STEPS + 1))]
     return plans[admission.step([each.cost(images) for each in plans], parameters.deadline)]
-=======
-        return Plan(served, fixed_samples(parameters.samples, most), None, reason)
-    made = Plan(served, served.default_samples(most), served.settlement, reason)
-    return _degraded(catalog, made, step, own_level=parameters.level is not None) if step else made
->>>>>>> ea99852 (slimbayes score: folders and Parquet of images to Parquet of predictions, each image once; here or on Ray)
 
 
 def _level(catalog: Catalog, parameters: Parameters) -> tuple[ServedLevel, str | None]:

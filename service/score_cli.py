@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_store.location import default_location
 from model_store.manifest import Manifest
+from model_store.options import TrustedOption, trusted_keys
 from model_store.options import reporting as reporting_store
 from model_store.store import Store
 from service.artifact import Precision
@@ -49,6 +50,7 @@ def score(
         str | None,
         typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo."),
     ] = None,
+    trusted: TrustedOption = None,
     model: Annotated[str | None, typer.Option(help="Model; may be left out where there is one.")] = None,
     version: Annotated[str | None, typer.Option(help="Version or alias; by default production, else newest.")] = None,
     level: Annotated[str | None, typer.Option(help="Pruning level; by default the version's.")] = None,
@@ -90,7 +92,8 @@ def score(
     from service.scoring.task import Task
 
     with reporting(), reporting_store():
-        opened = Store.open(store or default_location())
+        keys = tuple(os.path.abspath(key.strip()) for given in trusted or () for key in given.split(",") if key.strip())
+        opened = Store.open(store or default_location(), trusted_keys(keys))
         name = opened.named(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = take_stock(_absolute(source), manifest.input, column, id_column)
@@ -112,7 +115,7 @@ def score(
         continued, shards = target.begin(plan), inventory.shards(shard_size)
         missing = in_turn(sorted(set(range(len(shards))) - target.done()), continued)
         default = 1 if engine == "ray" else usable_cores()
-        task = Task(plan, _absolute(opened.url), found, target.location, batch, threads or default)
+        task = Task(plan, _absolute(opened.url), found, target.location, batch, threads or default, keys)
         if missing:
             with _shown(sum(shards[number].rows for number in missing)) as told:
                 _run(task, [shards[number] for number in missing], engine, workers, told)

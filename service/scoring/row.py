@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from model_store.manifest import Calibration
-from service.answer import Decision, Reason, conformal_set, decide, ranking
+from service.answer import Decision, Reason, conformal_sets, decide, ranking
 from service.artifact import FloatArray
 from service.job import Stop
 from service.scoring.plan import ScoringPlan
@@ -76,29 +77,33 @@ class Row(NamedTuple):
 
 
 def scored(
-    logits_SK: FloatArray, classes: Sequence[str], calibration: Calibration, stop: Stop, quantile: float
-) -> Scored:
-    """What `service.answer.prediction` says of the same draws, as a row."""
-    summary = predictive(logits_SK, calibration.temperature)
-    mean = summary.mean.tolist()
-    order = ranking(mean)
-    decided = decide(summary, calibration)
-    return Scored(
-        label=classes[order[0]],
-        probability=mean[order[0]],
-        probabilities=mean,
-        std=float(summary.spread[0][order[0]]),
-        total=summary.total,
-        aleatoric=summary.aleatoric,
-        epistemic=summary.epistemic,
-        strangeness=None if decided.strangeness is None else decided.strangeness.value,
-        prediction_set=[classes[k] for k in conformal_set(mean, order, quantile)],
-        decision=decided.decision,
-        reason=decided.reason,
-        draws=len(logits_SK),
-        standard_error=summary.standard_error,
-        stop=stop,
-    )
+    logits_SNK: FloatArray, classes: Sequence[str], calibration: Calibration, stop: Stop, quantile: float
+) -> list[Scored]:
+    """What `service.answer.Answering` says of the same draws of images, as rows."""
+    summary, draws = predictive(logits_SNK, calibration.temperature), len(logits_SNK)
+    order_NK, images = ranking(summary), np.arange(len(summary.mean))
+    top_N, errors_N = order_NK[:, 0], summary.standard_error
+    return [
+        Scored._make(
+            (classes[top], *figures, decided.strangeness, names, decided.decision, decided.reason, draws, error, stop)
+        )
+        for top, figures, decided, names, error in zip(
+            top_N.tolist(),
+            zip(
+                summary.mean[images, top_N].tolist(),
+                summary.mean.tolist(),
+                summary.spread[0][images, top_N].tolist(),
+                summary.total.tolist(),
+                summary.aleatoric.tolist(),
+                summary.epistemic.tolist(),
+                strict=True,
+            ),
+            decide(summary, calibration),
+            conformal_sets(summary, order_NK, classes, quantile),
+            [None] * len(images) if errors_N is None else errors_N.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -> bytes:

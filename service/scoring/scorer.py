@@ -17,21 +17,22 @@ import numpy as np
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.arrangement import arrange
-from service.artifact import FloatArray, verified_artifact
+from service.artifact import FloatArray
 from service.errors import MediaTypeError, TooLargeError, UndecodableError, UnreadableError
 from service.job import Job, Stop
-from service.picture import decode
+from service.picture import decode_quickly
 from service.plan import quantile
 from service.scheduler import Scheduler
 from service.scoring.plan import ScoringPlan
 from service.scoring.row import Row, Scored, scored
 from service.scoring.source import Item, Pixels
-from service.served import draw_key
+from service.served import draw_key, verified_artifact
 from service.settings import Settings
 from service.settlement import Settlement
 
 # Processor seconds for one picture.
 DECODE_SECONDS = Settings.model_fields["decode_ms"].default / 1000
+MOST_LEVEL_BYTES = Settings.model_fields["max_level_mb"].default * 2**20
 # What is wrong with one image, and not with the next.
 OWN_ERRORS = (UnreadableError, MediaTypeError, TooLargeError, UndecodableError)
 
@@ -57,8 +58,8 @@ class Scorer:
         level = self.manifest.level(plan.level)
         assert level is not None
         self.level: Level = level
-        artifact = verified_artifact(store, self.manifest, level, plan.precision)
-        with ThreadPoolExecutor(threads, thread_name_prefix="builder") as builders:
+        artifact = verified_artifact(store, self.manifest, level, plan.precision, MOST_LEVEL_BYTES)
+        with ThreadPoolExecutor(threads, "builder") as builders:
             self.engine = arrange(artifact, draw_key(plan.version, plan.level), builders, threads)
             self.engine.prepare(plan.samples)
         self.settlement = Settlement.of(level.calibration, plan.tolerance) if plan.adaptive else None
@@ -101,7 +102,7 @@ class Scorer:
         if not isinstance(found, bytes):
             return found
         until = time.thread_time() + DECODE_SECONDS
-        return decode(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
+        return decode_quickly(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
 
-    def _conclude(self, logits_SK: FloatArray, stop: Stop) -> Scored:
-        return scored(logits_SK, self.manifest.classes, self.level.calibration, stop, self.quantile)
+    def _conclude(self, logits_SNK: FloatArray, stop: Stop) -> list[Scored]:
+        return scored(logits_SNK, self.manifest.classes, self.level.calibration, stop, self.quantile)

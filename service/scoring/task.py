@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from model_store.options import trusted_keys
 from model_store.store import Store
 from service.scoring.line import Line, Progress
 from service.scoring.output import Output
@@ -15,7 +16,10 @@ from service.scoring.source import Shard, Source
 
 @dataclass(frozen=True)
 class Task:
-    """By which plan, from where, to where, and on how many threads; `store` and `output` are paths or URLs."""
+    """By which plan, from where, to where, and on how many threads; `store` and `output` are paths or URLs.
+
+    `trusted` are files of keys, of which one must have signed the version where there are any.
+    """
 
     plan: ScoringPlan
     store: str
@@ -23,10 +27,11 @@ class Task:
     output: str
     batch: int
     threads: int
+    trusted: tuple[str, ...] = ()
 
     def scorer(self) -> Scorer:
         """The level, made ready; raise StoreError or ArtifactError where it cannot be run."""
-        return Scorer(self.plan, Store.open(self.store), self.threads)
+        return Scorer(self.plan, Store.open(self.store, trusted_keys(self.trusted)), self.threads)
 
     def line(self, scorer: Scorer, progress: Progress) -> Line:
         """What scores shards with it."""
