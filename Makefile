@@ -9,6 +9,9 @@ CLIENTS_READY := $(CLIENTS)/.ready
 # What checks the deployment, for the same reason.
 DEPLOY := .venv-deploy
 DEPLOY_READY := $(DEPLOY)/.ready
+# So does the S3 server that the tests of the store start.
+SWIFT := .venv-swift
+SWIFT_READY := $(SWIFT)/.ready
 IMAGE ?= slimbayes:latest
 TRAIN_IMAGE ?= slimbayes-train:latest
 BASE_IMAGE ?= docker.io/library/python:3.11-slim-bookworm
@@ -56,10 +59,16 @@ $(DEPLOY_READY): pyproject.toml constraints-deploy.txt
 	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints-deploy.txt --group deploy
 	@touch $@
 
+$(SWIFT_READY): pyproject.toml constraints-swift.txt
+	$(PYTHON) -m venv $(SWIFT)
+	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-swift.txt pip
+	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-swift.txt --group swift || { echo "Tests of object stores will be skipped: Swift could not be installed."; rm -rf $(SWIFT); mkdir $(SWIFT); }
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/slimbayes demo $(DEMO_FLAGS)
 
-test: $(READY) $(CLIENTS_READY) $(DEPLOY_READY)
+test: $(READY) $(CLIENTS_READY) $(DEPLOY_READY) $(SWIFT_READY)
 	$(BIN)/python -m pytest $(TEST_FLAGS)
 
 check: $(READY)
@@ -90,4 +99,4 @@ audit: $(READY)
 	$(BIN)/python docker/requirements/audit.py
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(SWIFT) build dist .mypy_cache .ruff_cache .pytest_cache

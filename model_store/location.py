@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from model_store.bucket import SCHEMES as BUCKETS
+from model_store.bucket import Bucket
 from model_store.errors import StoreNotFoundError
 from model_store.folder import Folder
 from model_store.objects import Objects
@@ -24,7 +26,11 @@ def objects_at(location: str | os.PathLike[str]) -> Objects:
         return Folder(Path(text))
     if scheme == "file":
         return Folder(Path(rest))
-    raise StoreNotFoundError(f"{text} is no store: expected a folder or file://")
+    if scheme in BUCKETS:
+        return Bucket(text)
+    raise StoreNotFoundError(
+        f"{scheme}:// is no store: expected a folder, or the URL of one with s3://, gs:// or az://"
+    )
 
 
 def default_location(here: str = "store") -> str:

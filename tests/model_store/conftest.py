@@ -33,13 +33,18 @@ class Filled:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """An empty store."""
+    """An empty store in a folder."""
     return Store.create(tmp_path / "store")
 
 
 @pytest.fixture
 def filled(store: Store) -> Filled:
-    """A store with three versions of two models and no alias."""
+    """A store in a folder with three versions of two models and no alias."""
+    return fill(store)
+
+
+def fill(store: Store) -> Filled:
+    """Three versions of two models, without an alias, in an empty store."""
     old, old_files = build_version(b"first")
     new, new_files = build_version(b"second", created=NOON + timedelta(minutes=1))
     letters, letters_files = build_version(b"third", model="letters")

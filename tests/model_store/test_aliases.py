@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.aliases import Change, meanings, next_change, read_change
-from model_store.errors import NotInStoreError, StoreError
+from model_store.errors import StoreError
 from tests.model_store.conftest import Filled
 
 VERSIONS = [f"2026010{day}-000000-abcdef" for day in range(1, 6)]
@@ -63,18 +63,6 @@ def test_a_clock_that_is_behind_loses_no_promotion(filled: Filled) -> None:
     filled.store.objects.write(f"digits/{ahead.name}", ahead.to_json())
     filled.store.set_alias("digits", "production", filled.new)
     assert filled.store.aliases("digits") == {"production": filled.new}
-
-
-def test_history(filled: Filled) -> None:
-    store = filled.store
-    store.set_alias("digits", "production", filled.old, by="ann")
-    store.set_alias("digits", "production", filled.new, by="bob")
-    store.remove_alias("digits", "production", by="eve")
-    assert store.aliases("digits") == {}
-    told = [(change.before, change.version, change.by) for change in store.history("digits")]
-    assert told == [(None, filled.old, "ann"), (filled.old, filled.new, "bob"), (filled.new, None, "eve")]
-    with pytest.raises(NotInStoreError, match=r"no alias 'production'.*none"):
-        store.remove_alias("digits", "production")
 
 
 def test_an_alias_of_a_version_that_went_means_what_it_meant_before(filled: Filled) -> None:

@@ -1,0 +1,175 @@
+"""A store in a bucket: `s3://bucket/folder`, `gs://` and `az://` the same, through obstore.
+
+Endpoint and credentials come from the variables that the services' own tools read: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and so on, else from the machine's role. What fails for a
+moment is tried again, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from model_store.bucket_errors import object_error
+from model_store.errors import (
+    ObjectError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreAwayError,
+    StoreNotFoundError,
+)
+from model_store.objects import Object
+
+if TYPE_CHECKING:
+    from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
+
+SCHEMES = ("s3", "gs", "az")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
+# Where an endpoint of one's own can be named. Only one that says http:// is asked without TLS.
+ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+CONNECT = timedelta(seconds=5)
+# Longest that nothing comes of what is read, and that anything takes at all.
+SILENCE = timedelta(seconds=10)
+LONGEST = timedelta(minutes=10)
+RETRY: RetryConfig = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(seconds=30),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
+}
+CHUNK = 2**20
+
+
+class Bucket:
+    """The objects of a bucket whose keys begin with the URL's path."""
+
+    def __init__(self, url: str) -> None:
+        self.scheme, _, rest = url.partition("://")
+        self.bucket, _, prefix = rest.partition("/")
+        self.prefix = prefix.strip("/")
+        if self.scheme not in SCHEMES or NAME.fullmatch(self.bucket) is None or {"?", "#"} & set(prefix):
+            # Without what was given: it may be a key that somebody wrote before an @.
+            raise StoreNotFoundError(f"expected {self.scheme}://BUCKET/FOLDER; credentials come from the environment")
+        self.endpoint = next(filter(None, map(os.environ.get, ENDPOINTS[self.scheme])), None)
+        parts = urlsplit(self.endpoint or "https://default")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise StoreNotFoundError(f"the endpoint of {self.scheme}:// must be a URL such as https://s3.example.org")
+
+    @property
+    def url(self) -> str:
+        return "/".join(filter(None, (f"{self.scheme}://{self.bucket}", self.prefix)))
+
+    def check(self, *, writable: bool = False) -> None:
+        """Whether it can be written as well is only known once something is."""
+        try:
+            self.folders()
+        except StoreAwayError as error:
+            raise StoreAwayError(f"the store at {self.url} cannot be reached: {error}") from error
+        except ObjectError as error:
+            raise StoreNotFoundError(f"the store at {self.url} cannot be read: {error}") from error
+
+    def folders(self) -> list[str]:
+        with _as_object_errors():
+            return sorted(self._reading.list_with_delimiter()["common_prefixes"])
+
+    def walk(self, prefix: str) -> Iterator[Object]:
+        with _as_object_errors():
+            found = [
+                Object(meta["path"], meta["size"], meta["last_modified"])
+                for listed in self._reading.list(prefix.rstrip("/"), chunk_size=1000)
+                for meta in listed
+            ]
+        yield from sorted(found, key=lambda each: each.name)
+
+    def read(self, name: str, limit: int) -> bytes:
+        with _as_object_errors():
+            result = self._reading.get(name)
+            size, data = min(limit, result.meta["size"]), bytearray()
+            for chunk in result.stream(CHUNK):
+                data += chunk
+                if len(data) >= size:
+                    break
+        if len(data) < size:
+            raise StoreAwayError("it came incomplete")
+        return bytes(data[:size])
+
+    def write(self, name: str, data: bytes, *, new: bool = False) -> None:
+        try:
+            self._put(name, data, "create" if new else "overwrite")
+        except ObjectExistsError:
+            # It may have been written by this very call, whose first answer was lost.
+            if self.read(name, len(data) + 1) != data:
+                raise
+
+    def copy(self, source: str, target: str) -> bool:
+        try:
+            with _as_object_errors():
+                size = self._writing.head(source)["size"]
+                self._writing.copy(source, target)
+                return self._writing.head(target)["size"] == size
+        except ObjectNotFoundError:
+            return False
+
+    def delete(self, name: str) -> None:
+        try:
+            with _as_object_errors():
+                self._writing.delete(name)
+        except ObjectNotFoundError:
+            return
+
+    def _put(self, name: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
+        with _as_object_errors():
+            try:
+                self._writing.put(name, data, mode=mode, use_multipart=False)
+            except NotImplementedError:  # AWS_CONDITIONAL_PUT=disabled, for stores that know no such thing
+                self._put_unless_seen(name, data)
+
+    def _put_unless_seen(self, name: str, data: bytes) -> None:
+        try:
+            self._writing.head(name)
+        except FileNotFoundError:
+            self._writing.put(name, data, use_multipart=False)
+            return
+        raise ObjectExistsError("it is there already")
+
+    @cached_property
+    def _reading(self) -> S3Store | GCSStore | AzureStore:
+        return self._connect({"connect_timeout": CONNECT, "read_timeout": SILENCE, "timeout": LONGEST})
+
+    @cached_property
+    def _writing(self) -> S3Store | GCSStore | AzureStore:
+        """Without a limit on silence: a store says nothing while it is being written to."""
+        return self._connect({"connect_timeout": CONNECT, "timeout": LONGEST})
+
+    def _connect(self, client: ClientConfig) -> S3Store | GCSStore | AzureStore:
+        from obstore.exceptions import BaseError
+        from obstore.store import AzureStore, GCSStore, S3Store
+
+        client["allow_http"] = (self.endpoint or "").startswith("http://")
+        options: Any = {"prefix": self.prefix or None, "client_options": client, "retry_config": RETRY}
+        try:
+            if self.scheme == "s3":
+                # One at a time is what every store knows.
+                return S3Store(self.bucket, disable_bulk_delete=True, **options)
+            return (GCSStore if self.scheme == "gs" else AzureStore)(self.bucket, **options)
+        except (BaseError, ValueError) as error:
+            raise ObjectError(f"its settings are wrong: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _as_object_errors() -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        raise object_error(error) from error
