@@ -5,7 +5,11 @@
     version       names of versions: UTC time and content digest
     objects       what a store lies on: named bytes, written whole or not at all
     folder        a store in a folder
+    bucket        a store in a bucket: S3, GCS, Azure
+    bucket_errors what a bucket's refusals mean
     location      where a store is: a path or a URL
+    cache         files on this machine by digest, bounded in bytes
+    cached        a store's objects through a cache, and from it while the store is away
     contents      what one listing tells of a model
     aliases       aliases as a log of changes
     store         models, versions and aliases; publishing, manifest last

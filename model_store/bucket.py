@@ -37,13 +37,13 @@ ENDPOINTS = {
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-CONNECT = timedelta(seconds=5)
+CONNECT = timedelta(seconds=3)
 # Longest that nothing comes of what is read, and that anything takes at all.
-SILENCE = timedelta(seconds=10)
+SILENCE = timedelta(seconds=6)
 LONGEST = timedelta(minutes=10)
 RETRY: RetryConfig = {
     "max_retries": 3,
-    "retry_timeout": timedelta(seconds=30),
+    "retry_timeout": timedelta(seconds=15),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
 CHUNK = 2**20

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from model_store.aliases import Change, next_change, whoami
+from model_store.cache import Cache
+from model_store.cached import Cached
 from model_store.contents import MANIFEST, Contents
 from model_store.errors import (
     ManifestError,
@@ -43,12 +45,15 @@ class Store:
         self.objects, self.trusted = objects, trusted
 
     @classmethod
-    def open(cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None) -> Store:
+    def open(
+        cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None, cache: Cache | None = None
+    ) -> Store:
         """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read.
 
-        With `trusted` keys only versions that one of them signed can be read.
+        With `trusted` keys only versions that one of them signed can be read. With a cache it opens, and can be read as
+        it was, while it is away.
         """
-        objects = objects_at(location)
+        objects = Cached(objects_at(location), cache)
         objects.check()
         return cls(objects, trusted)
 
@@ -63,6 +68,11 @@ class Store:
     def url(self) -> str:
         """Where the store is."""
         return self.objects.url
+
+    @property
+    def away(self) -> str | None:
+        """Why the store did not answer when it was read last; None where it did."""
+        return self.objects.away if isinstance(self.objects, Cached) else None
 
     # Reading
 

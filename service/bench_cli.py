@@ -23,8 +23,8 @@ def engine(
         list[Path] | None, typer.Argument(help="Pictures to answer; by default noise, which is harder than most.")
     ] = None,
     store: Annotated[
-        Path | None,
-        typer.Option(envvar="SLIMBAYES_STORE", help="Folder of the store; by default `store`, else the zoo."),
+        str | None,
+        typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model; may be left out where there is one.")] = None,
     version: Annotated[str | None, typer.Option(help="Version or alias.")] = None,

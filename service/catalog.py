@@ -14,24 +14,28 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from model_store.errors import InvalidNameError, StoreError
+from model_store.contents import Contents
+from model_store.errors import InvalidNameError, StoreAwayError, StoreError
 from model_store.manifest import Level, Manifest
 from model_store.signature import TrustedKeys
 from model_store.store import Store
 from service.artifact import Artifact
+from service.cache import cache_of
 from service.cores import usable_cores
-from service.errors import ArtifactError, ParameterError, StartError, UnknownNameError, UnwritableError
+from service.errors import ArtifactError, FetchingError, ParameterError, StartError, UnknownNameError, UnwritableError
 from service.memory import Memory
 from service.niceness import step_back
 from service.scheduler import Scheduler
 from service.served import ServedLevel, verified_artifact
-from service.served_model import ServedModel, ServedVersion
+from service.served_model import PRODUCTION, ServedModel, ServedVersion
 from service.settings import Settings
 from service.wish import Wish
 
 log = logging.getLogger("slimbayes.service")
 # A version that was refused may have been half copied by somebody.
 RETRY_SECONDS = 30.0
+# Levels that are read at once because requests ask for them.
+FETCHERS = 4
 
 
 class Catalog:
@@ -43,16 +47,23 @@ class Catalog:
         self.memory = Memory(settings.memory_mb and settings.memory_mb * 2**20)
         self.models: Mapping[str, ServedModel] = {}
         self._changing = threading.Lock()
+        # Whether a level could not be built because the store was away.
+        self._cold = False
+        # Why the store could not be read when it was looked at last; None where it could.
+        self.away: str | None = None
         # What was last complained of, by whom it is about: the store is looked at often, the log is for people.
         self._complaints: dict[str, str] = {}
         try:
             trusted = TrustedKeys.read(settings.trusted_keys) if settings.trusted_keys else None
-            self.store = Store.open(settings.store, trusted)
+            self.store = Store.open(settings.store, trusted, cache_of(settings))
             found = ((name, self._found(name)) for name in self.store.names())
             self.models = {name: model for name, model in found if model is not None}
         except StoreError as error:
             raise StartError(str(error)) from error
+        self._notice()
         self._check_start()
+        # Who waits for the store waits beside those who compute.
+        self.fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetcher")
         self.builders = ThreadPoolExecutor(self.num_workers, "builder", step_back)
         self.scheduler = Scheduler(self.num_workers)
 
@@ -74,13 +85,26 @@ class Catalog:
             try:
                 names = self.store.names()
             except StoreError as error:
-                self._complain("the store", f"cannot be read, going on with what there is: {error}")
+                self._notice(str(error))
                 return self._answering(self.models)
             there = {name for name in names if self._refresh(name)}
             before, self.models = self.models, {name: self.models[name] for name in sorted(there & self.models.keys())}
             for name in before.keys() - there:
                 self._release(before[name], None)
+            if self._cold:
+                self._warm_all()
+            self._notice(self.store.away)
             return self._answering(self.models)
+
+    def _notice(self, away: str | None = None) -> None:
+        """Whether the store answers."""
+        away = away or self.store.away
+        if away is not None:
+            self._complain("the store", f"cannot be read, going on with what there is: {away}")
+        elif self.away is not None:
+            self._complaints.pop("the store", None)
+            log.info("the store can be read again")
+        self.away = away
 
     def promote(self, model: str, alias: str, version: str, by: str) -> str:
         """Point an alias at a version, or what another alias names, in the store and here; returns the version's name.
@@ -114,12 +138,12 @@ class Catalog:
         before = self.models.get(name)
         try:
             found = self._found(name, before)
-        except StoreError as error:
+            if found is None or found == before:
+                return found is not None
+            found = self._warmed(found, before)
+        except (StoreError, FetchingError) as error:
             self._complain(f"model {name}", f"stays as it is: {error}")
             return True
-        if found is None or found == before:
-            return found is not None
-        found = self._warmed(found, before)
         self.models = {**self.models, name: found}
         log.info("model %s: %d versions, answers with %s", name, len(found.versions), found.default)
         if before is not None:
@@ -155,7 +179,14 @@ class Catalog:
         for version in contents.versions:
             served = known.get(version)
             retry = served is not None and not served.manifest and time.monotonic() - served.read > RETRY_SECONDS
-            versions[version] = self._read(name, version) if served is None or retry else served
+            try:
+                versions[version] = self._read(name, version) if served is None or retry else served
+            except StoreAwayError as error:  # no fault of the version's
+                if served is not None:
+                    versions[version] = served
+                elif before is None and version in _needed(contents):
+                    raise
+                self._complain(f"version {version} of {name}", f"is not read yet: {error}")
         loaded = before.loaded if before else True
         return ServedModel(name, versions, self._aliases(name, contents.aliases, versions, before), loaded)
 
@@ -181,6 +212,8 @@ class Catalog:
             manifest = self.store.manifest(model, name)
             for level in manifest.levels:
                 self.artifact(manifest, level)
+        except StoreAwayError:
+            raise
         except (StoreError, ArtifactError) as error:
             self._complain(f"version {name} of {model}", f"is refused: {error}")
             return ServedVersion(name, refusal=str(error), read=time.monotonic())
@@ -194,10 +227,18 @@ class Catalog:
 
     def warm(self) -> bool:
         """Build the banks that a request without parameters needs; whether any model can answer one then."""
+        self._warm_all()
+        return self._answering(self.models)
+
+    def _warm_all(self) -> None:
+        self._cold = False
         for model in list(self.models.values()):
             for name in model.in_use:
-                self._warm(model.versions[name])
-        return self._answering(self.models)
+                try:
+                    self._warm(model.versions[name])
+                except FetchingError as error:
+                    self._complain(f"version {name} of {model.name}", f"cannot answer yet: {error}")
+                    self._cold = True
 
     def _warm(self, version: ServedVersion) -> str | None:
         """Build the networks of a version that requests will need; why that cannot be, or None."""
@@ -278,4 +319,11 @@ class Catalog:
     def close(self) -> None:
         """Let go of the threads once their work is done."""
         self.scheduler.close()
+        self.fetchers.shutdown(cancel_futures=True)
         self.builders.shutdown()
+
+
+def _needed(contents: Contents) -> set[str]:
+    """Versions that requests are meant to reach."""
+    newest = [] if PRODUCTION in contents.aliases else contents.versions[-1:]
+    return {*contents.aliases.values(), *newest}

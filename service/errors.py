@@ -20,7 +20,8 @@
         ├── ParameterError       422   a parameter out of its range
         ├── RetryError                 not now, but later
         │   ├── RateLimitError   429   more images than the client's rate
-        │   └── OverloadedError  503   too much work waits already
+        │   ├── OverloadedError  503   too much work waits already
+        │   └── FetchingError    503   a level's file is on its way from the store
         ├── NotReadyError        503   not ready to answer
         └── DeadlineError        504   the deadline passed before there was an answer
 
@@ -173,6 +174,12 @@ class RateLimitError(RetryError):
 
 class OverloadedError(RetryError):
     """Too much work waits."""
+
+    status = 503
+
+
+class FetchingError(RetryError):
+    """A level's file is still on its way from the store."""
 
     status = 503
 

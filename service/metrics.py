@@ -55,6 +55,11 @@ class Metrics(Collector):
         yield InfoMetricFamily("slimbayes_build", "What runs here.", value={"version": version("slimbayes")})
         for name, help_text, value in (
             ("slimbayes_ready", "1 where a model can answer.", self.ready()),
+            (
+                "slimbayes_store_reachable",
+                "1 where the store answered when it was looked at last.",
+                not self.catalog.away,
+            ),
             ("slimbayes_queue_draws", "Work that is waited for, in images x draws.", self.admission.waiting),
             ("slimbayes_queue_capacity_draws", "Most work that may wait, in images x draws.", self.admission.limit),
             ("slimbayes_queue_wait_seconds", "How long a request that comes now should wait.", self.admission.wait),

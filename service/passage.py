@@ -60,6 +60,8 @@ async def passage(
             return Job(engine, images_NHWC, planned.samples, conclude, planned.settlement, latest)
 
         engine = planned.served.engine_at_once(planned.samples) if images.quick else None
+        if engine is None:
+            await planned.served.fetched(deadline)
         job = await done(request, partial(prepare, engine), quick=engine is not None)
         await _computed(request.app.state.catalog.scheduler, job, request)
     account.answered(job, [each.verdict for each in job.future.result()])

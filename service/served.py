@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from model_store.errors import StoreError
+from model_store.errors import StoreAwayError, StoreError
 from model_store.level_file import check_agreement, read_level_file
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
@@ -18,7 +20,7 @@ from service.arrangement import arrange
 from service.artifact import Artifact, Precision
 from service.bank import Bank
 from service.engine import Engine
-from service.errors import ArtifactError, UnknownNameError
+from service.errors import ArtifactError, DeadlineError, FetchingError, RequestError, UnknownNameError
 from service.latency import Latency
 from service.record import Record
 from service.scheduler import MOST_IMAGES
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("slimbayes.service")
 # How fast the usual number of draws follows what requests need.
 FOLLOW = 0.02
+# Seconds that a request without a deadline waits for a file from the store, and after which one may ask again.
+LONGEST_FETCH, RETRY_AFTER = 10.0, 5
 
 
 class ServedLevel:
@@ -47,6 +51,9 @@ class ServedLevel:
         # Building takes long, and nothing that the event loop does waits for it.
         self._catalog, self._lock, self._building = catalog, threading.Lock(), threading.Lock()
         self._engine: Engine | None = None
+        # The level's file where it was read for a request that waits for it, and who reads it.
+        self._artifact: Artifact | None = None
+        self._fetching: Future[RequestError | None] | None = None
         # Requests on their way, and whether the networks go with the last of them.
         self._requests, self._leaving = 0, False
 
@@ -57,7 +64,8 @@ class ServedLevel:
     def engine(self, draws: int) -> Engine:
         """The level's engine, ready for so many draws; it takes a while where there is none yet.
 
-        Raises UnknownNameError where the level's file was altered since, or cannot be run.
+        Raises UnknownNameError where the level's file was altered since, or cannot be run, FetchingError where it must
+        come from the store, which does not answer.
         """
         seconds = 0.0
         with self._building:
@@ -65,20 +73,56 @@ class ServedLevel:
             if engine is None:
                 begun = perf_counter()
                 try:
-                    artifact = self._catalog.artifact(self.manifest, self.level)
+                    artifact = self._artifact or self._catalog.artifact(self.manifest, self.level)
                     key = draw_key(self.manifest.version, self.level.name)
                     engine = arrange(artifact, key, self._catalog.builders, self._catalog.num_workers)
                 except (StoreError, ArtifactError) as error:
-                    log.warning("refusing level %s of %s: %s", self.level.name, self.manifest.version, error)
-                    what = f"level {self.level.name} of {self.manifest.model} {self.manifest.version}"
-                    raise refused(what, str(error)) from error
+                    raise self._failure(error) from error
                 self._catalog.memory.watch(engine)
                 engine.batches = self.record.batches
-                self._engine = engine
+                self._engine, self._artifact = engine, None
                 seconds = perf_counter() - begun
         self._built(seconds + engine.prepare(draws))
         self._catalog.memory.use(self, engine.bank.nbytes, self._drop)
         return engine
+
+    async def fetched(self, deadline: float | None) -> None:
+        """Return once nothing has to be read from the store to answer, `deadline` seconds from now at the latest.
+
+        Raises what `engine` does, DeadlineError, and FetchingError where there is no deadline and it takes too long.
+        """
+        if self._engine is not None or self._artifact is not None:
+            return
+        with self._lock:
+            if self._fetching is None or self._fetching.done():
+                self._fetching = self._catalog.fetchers.submit(self._fetch)
+            fetching = asyncio.wrap_future(self._fetching)
+        # It goes on for others, whoever leaves.
+        done, _ = await asyncio.wait([fetching], timeout=LONGEST_FETCH if deadline is None else deadline)
+        if not done and deadline is not None:
+            raise DeadlineError(f"the deadline passed while the file of {self} came from the store")
+        if not done:
+            raise FetchingError(f"the file of {self} is still on its way from the store", RETRY_AFTER)
+        failure = fetching.result()
+        if failure is not None:
+            raise failure
+
+    def _fetch(self) -> RequestError | None:
+        """Read and verify the level's file; why that could not be."""
+        try:
+            self._artifact = self._catalog.artifact(self.manifest, self.level)
+        except (StoreError, ArtifactError) as error:
+            return self._failure(error)
+        return None
+
+    def _failure(self, error: StoreError | ArtifactError) -> RequestError:
+        log.warning("level %s of %s cannot answer: %s", self.level.name, self.manifest.version, error)
+        if isinstance(error, StoreAwayError):
+            return FetchingError(f"the store does not answer that has the file of {self}", RETRY_AFTER)
+        return refused(str(self), str(error))
+
+    def __str__(self) -> str:
+        return f"level {self.level.name} of {self.manifest.model} {self.manifest.version}"
 
     @property
     def nbytes(self) -> int:
@@ -157,7 +201,7 @@ class ServedLevel:
                 self.builds, self.build_seconds = self.builds + 1, self.build_seconds + seconds
 
     def _drop(self) -> None:
-        self._engine = None
+        self._engine = self._artifact = None
 
 
 def verified_artifact(store: Store, manifest: Manifest, level: Level, precision: Precision, most: int) -> Artifact:

@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     trusted_keys: Keys = Field(
         (), description="Public keys in PEM; with any, only versions that one of them signed are served."
     )
+    cache: Path | None = Field(
+        None, description="Folder for files of the store; by default in the user's cache, for a store by URL."
+    )
+    cache_bytes: Positive = Field(2 * 2**30, description="Most bytes in that folder.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     default_model: str | None = Field(None, description="Model of a request that names none, where there are several.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from service.admission import Admission
@@ -44,6 +46,7 @@ class Status(BaseModel):
     """The service as it is now."""
 
     load: Load
+    store: Literal["here", "away"] = Field(description="Whether the store answered when it was looked at last.")
     levels: list[LevelStatus]
 
 
@@ -55,7 +58,10 @@ def status_of(catalog: Catalog, admission: Admission, traffic: Traffic) -> Statu
         step=admission.degraded,
         answered_per_second=traffic.rate.per_second,
     )
-    return Status(load=load, levels=[_level(served) for served in catalog.served() if served.record.answered])
+    store: Literal["here", "away"] = "away" if catalog.away else "here"
+    return Status(
+        load=load, store=store, levels=[_level(served) for served in catalog.served() if served.record.answered]
+    )
 
 
 def _level(served: ServedLevel) -> LevelStatus:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 router = APIRouter(tags=["health"])
 
@@ -16,17 +16,28 @@ class Health(BaseModel):
     status: Literal["alive", "ready", "starting", "draining"]
 
 
+class Readiness(Health):
+    """How the service is, and where it has its models from."""
+
+    store: Literal["here", "away"] = Field(
+        description="Whether the store answered when it was looked at last; without it what is here is served on."
+    )
+
+
 @router.get("/livez", summary="Whether the process is alive")
 async def live() -> Health:
     """Always 200 while the process can answer at all."""
     return Health(status="alive")
 
 
-@router.get("/readyz", summary="Whether a model can answer", responses={503: {"model": Health}})
-async def ready(request: Request, response: Response) -> Health:
-    """200 once the networks of default levels are built, 503 before, and from SIGTERM on."""
-    draining = request.app.state.draining
+@router.get("/readyz", summary="Whether a model can answer", responses={503: {"model": Readiness}})
+async def ready(request: Request, response: Response) -> Readiness:
+    """200 once the networks of default levels are built, 503 before, and from SIGTERM on.
+
+    A store that is away is no reason to take the service out of its load balancer.
+    """
+    draining, store = request.app.state.draining, "away" if request.app.state.catalog.away else "here"
     if request.app.state.ready and not draining:
-        return Health(status="ready")
+        return Readiness(status="ready", store=store)
     response.status_code = 503
-    return Health(status="draining" if draining else "starting")
+    return Readiness(status="draining" if draining else "starting", store=store)

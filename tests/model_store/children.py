@@ -29,17 +29,17 @@ from tests.model_store.versions import NOON, build_version
 STEPS = {"open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir"}
 
 
-def main(mode: str, store: Store) -> None:
+def main(mode: str, location: str) -> None:
     """Run one of the modes until standard input ends."""
     if mode == "nursery":
         for line in sys.stdin:
-            answer(_raise_and_kill(store, json.loads(line)))
+            answer(_raise_and_kill(location, json.loads(line)))
     elif mode == "stall":
         manifest, files = build_version(b"stalled")
-        store.publish(manifest, Stalling(files))
+        Store.open(location).publish(manifest, Stalling(files))
         answer(manifest.version)
     elif mode == "read":
-        answer(_read(store))
+        answer(_read(Store.open(location)))
 
 
 def answer(document: Any) -> None:
@@ -47,11 +47,12 @@ def answer(document: Any) -> None:
     print(json.dumps(document), flush=True)
 
 
-def _raise_and_kill(store: Store, wanted: dict[str, Any]) -> dict[str, Any]:
+def _raise_and_kill(location: str, wanted: dict[str, Any]) -> dict[str, Any]:
     """Fork a publisher and see it die: at step `step` of one publication, or `delay` seconds after its first began."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        store = Store.open(location)  # here, since the threads of a store's client do not come along
         if "step" in wanted:
             _publish_until_step(store, writing, wanted["number"], wanted["step"])
         _publish_forever(store, writing, wanted["number"])
@@ -139,4 +140,4 @@ class Stalling(Mapping[str, bytes]):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Store.open(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2])

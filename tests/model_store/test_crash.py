@@ -1,64 +1,21 @@
-"""Publishers that die: whatever the moment, the store is as it was or has the whole version."""
+"""Publishers to a folder that die before any of their steps: the store is as it was or has the whole version."""
 
 from __future__ import annotations
 
-import json
-import random
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from model_store.collection import collect
 from model_store.objects import UNFINISHED
 from model_store.store import Store
+from tests.model_store.child import child
 from tests.model_store.versions import build_version
 
-PROJECT = Path(__file__).resolve().parents[2]
-KILLS = 60
 FILES = ("manifest.json", "dense/model.onnx", "p80/model.onnx")
-LONGEST_LIFE = 0.03  # seconds; a publication takes a few milliseconds
-# Numbers of versions are times too; each publisher has this many seconds of its own.
-LIFETIME_NUMBERS = 1000
-
-
-class Child:
-    """A process of `children.py` that is asked and answers in lines of JSON."""
-
-    def __init__(self, mode: str, store: Store) -> None:
-        command = [sys.executable, "-m", "tests.model_store.children", mode, store.url]
-        self.process = subprocess.Popen(
-            command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-
-    def say(self, document: Any) -> None:
-        """Send one line."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(document) + "\n")
-
-    def hear(self) -> Any:
-        """Wait for one line."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f"the child ended with status {self.process.wait(10)}"
-        return json.loads(line)
-
-
-@contextmanager
-def child(mode: str, store: Store) -> Iterator[Child]:
-    """A child that does not outlive the block."""
-    started = Child(mode, store)
-    with started.process:
-        try:
-            yield started
-        finally:
-            started.process.kill()
+NOW = timedelta(seconds=-1)
 
 
 def everything(store: Store) -> set[Path]:
@@ -72,49 +29,17 @@ def assert_whole(store: Store, versions: set[str]) -> None:
         assert len([file for file in files if not file.name.startswith(UNFINISHED)]) == 1 + len(manifest.levels)
 
 
-def collect_all(store: Store) -> list[str]:
-    """Collect as if nobody had been at work for an hour."""
-    return collect(store, older_than=timedelta(seconds=-1))
-
-
 def assert_collected_exactly(store: Store, versions: list[str]) -> list[str]:
     """Collection removes what was left behind, all of it, and nothing else."""
     aliases = store.aliases("digits")
-    removed = collect_all(store)
+    removed = collect(store, older_than=NOW)
     assert (store.versions("digits") if versions else []) == versions
     assert store.aliases("digits") == aliases
     files = {path for path in everything(store) if path.is_file()}
     known = {Path(store.url, "digits", version, name) for version in versions for name in FILES}
     assert {file for file in files if "aliases" not in file.parts} == known
-    assert collect_all(store) == []
+    assert collect(store, older_than=NOW) == []
     return removed
-
-
-@pytest.mark.slow
-def test_kills_at_random_moments(store: Store) -> None:
-    chance = random.Random(2026)
-    visible: set[str] = set()
-    with child("nursery", store) as nursery, child("read", store) as reader:
-        for kill in range(KILLS):
-            nursery.say({"number": kill * LIFETIME_NUMBERS, "delay": chance.uniform(0, LONGEST_LIFE)})
-            diary = nursery.hear()
-            assert diary["killed"]
-            now = set(store.versions("digits")) if store.models() else set()
-            # What was there is there, what was reported done is there, and nothing that nobody began.
-            assert visible | set(diary["done"]) <= now <= visible | set(diary["started"])
-            assert len(diary["started"]) - len(diary["done"]) <= 1
-            assert_whole(store, now - visible)
-            assert set(store.aliases("digits").values()) <= now
-            visible = now
-        reader.say("enough")
-        report = reader.hear()
-    assert report["problems"] == []
-    assert report["reads"] > KILLS
-    assert report["versions"] > 1
-    assert len(visible) > 1
-    removed = assert_collected_exactly(store, sorted(visible))
-    assert removed, "no kill hit a publication: the test is too slow to show anything"
-    assert_whole(store, visible)
 
 
 @pytest.mark.slow
@@ -122,7 +47,7 @@ def test_a_kill_before_every_step(store: Store) -> None:
     """One publication and promotion after the other, each killed one step later, until one comes through."""
     outcomes = set()
     collected = list[str]()
-    with child("nursery", store) as nursery:
+    with child("nursery", store.url) as nursery:
         for step in count():
             before = store.versions("digits") if store.models() else []
             production = store.aliases("digits").get("production")
@@ -147,7 +72,7 @@ def test_a_kill_before_every_step(store: Store) -> None:
 
 
 def test_collection_spares_a_living_publisher(store: Store) -> None:
-    with child("stall", store) as publisher:
+    with child("stall", store.url) as publisher:
         assert publisher.hear() == "stalled"
         written = everything(store)
         assert [path.name for path in written if path.is_file()] == ["model.onnx"]
@@ -163,7 +88,7 @@ def test_collection_spares_a_living_publisher(store: Store) -> None:
 
 def test_what_a_dead_publisher_left_is_used_by_the_next(store: Store) -> None:
     """Published again, a version is completed; the level that is there is not written a second time."""
-    with child("stall", store) as dying:
+    with child("stall", store.url) as dying:
         assert dying.hear() == "stalled"
         dying.process.kill()
         dying.process.wait(10)

@@ -39,7 +39,7 @@ def wait_until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 @contextmanager
-def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def running_service(store: Path | str, *flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`slimbayes serve` in a process of its own, on a free port of 127.0.0.1."""
     # Nobody reads its log meanwhile, so that it must not be long.
     command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", "--log-level", "warning", *flags]
@@ -61,7 +61,7 @@ def running_service(store: Path, *flags: str) -> Iterator[tuple[str, subprocess.
 class Warm(TestClient):
     """A service of its own in this process, ready once entered."""
 
-    def __init__(self, store: Path, tracing: Tracing | None = None, **settings: Any) -> None:
+    def __init__(self, store: Path | str, tracing: Tracing | None = None, **settings: Any) -> None:
         super().__init__(create_app(Settings(store=store, **settings), tracing), raise_server_exceptions=False)
 
     def __enter__(self) -> Warm:
