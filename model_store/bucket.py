@@ -38,7 +38,7 @@ ENDPOINTS = {
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
 CONNECT = timedelta(seconds=3)
-# Longest that nothing comes of what is read, and that anything takes at all.
+# Longest that a store says nothing, and that anything takes at all.
 SILENCE = timedelta(seconds=6)
 LONGEST = timedelta(minutes=10)
 RETRY: RetryConfig = {
@@ -46,6 +46,7 @@ RETRY: RetryConfig = {
     "retry_timeout": timedelta(seconds=15),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
+# Bytes that are read at a time, and most that a store has written before it could be thought to be away.
 CHUNK = 2**20
 
 
@@ -79,20 +80,20 @@ class Bucket:
 
     def folders(self) -> list[str]:
         with _as_object_errors():
-            return sorted(self._reading.list_with_delimiter()["common_prefixes"])
+            return sorted(self._quick.list_with_delimiter()["common_prefixes"])
 
     def walk(self, prefix: str) -> Iterator[Object]:
         with _as_object_errors():
             found = [
                 Object(meta["path"], meta["size"], meta["last_modified"])
-                for listed in self._reading.list(prefix.rstrip("/"), chunk_size=1000)
+                for listed in self._quick.list(prefix.rstrip("/"), chunk_size=1000)
                 for meta in listed
             ]
         yield from sorted(found, key=lambda each: each.name)
 
     def read(self, name: str, limit: int) -> bytes:
         with _as_object_errors():
-            result = self._reading.get(name)
+            result = self._quick.get(name)
             size, data = min(limit, result.meta["size"]), bytearray()
             for chunk in result.stream(CHUNK):
                 data += chunk
@@ -113,41 +114,43 @@ class Bucket:
     def copy(self, source: str, target: str) -> bool:
         try:
             with _as_object_errors():
-                size = self._writing.head(source)["size"]
-                self._writing.copy(source, target)
-                return self._writing.head(target)["size"] == size
+                size = self._quick.head(source)["size"]
+                self._patient.copy(source, target)
+                return self._quick.head(target)["size"] == size
         except ObjectNotFoundError:
             return False
 
     def delete(self, name: str) -> None:
         try:
             with _as_object_errors():
-                self._writing.delete(name)
+                self._quick.delete(name)
         except ObjectNotFoundError:
             return
 
     def _put(self, name: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
+        client = self._quick if len(data) <= CHUNK else self._patient
         with _as_object_errors():
             try:
-                self._writing.put(name, data, mode=mode, use_multipart=False)
-            except NotImplementedError:  # AWS_CONDITIONAL_PUT=disabled, for stores that know no such thing
-                self._put_unless_seen(name, data)
+                client.put(name, data, mode=mode, use_multipart=False)
+            except NotImplementedError:  # AWS_CONDITIONAL_PUT=disabled, for servers that refuse such writes
+                if self._is_there(name):
+                    raise ObjectExistsError("it is there already") from None
+                client.put(name, data, use_multipart=False)
 
-    def _put_unless_seen(self, name: str, data: bytes) -> None:
+    def _is_there(self, name: str) -> bool:
         try:
-            self._writing.head(name)
+            self._quick.head(name)
         except FileNotFoundError:
-            self._writing.put(name, data, use_multipart=False)
-            return
-        raise ObjectExistsError("it is there already")
+            return False
+        return True
 
     @cached_property
-    def _reading(self) -> S3Store | GCSStore | AzureStore:
+    def _quick(self) -> S3Store | GCSStore | AzureStore:
         return self._connect({"connect_timeout": CONNECT, "read_timeout": SILENCE, "timeout": LONGEST})
 
     @cached_property
-    def _writing(self) -> S3Store | GCSStore | AzureStore:
-        """Without a limit on silence: a store says nothing while it is being written to."""
+    def _patient(self) -> S3Store | GCSStore | AzureStore:
+        """For copies and long writes, during which a store says nothing."""
         return self._connect({"connect_timeout": CONNECT, "timeout": LONGEST})
 
     def _connect(self, client: ClientConfig) -> S3Store | GCSStore | AzureStore:

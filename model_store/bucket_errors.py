@@ -36,6 +36,7 @@ REASONS = {
     "RequestTimeTooSkewed": CLOCK,
     "AuthorizationHeaderMalformed": REGION,
     "PermanentRedirect": REGION,
+    "NotImplemented": "the server has no such request; if it was a conditional write, set AWS_CONDITIONAL_PUT=disabled",
 }
 
 

@@ -35,6 +35,8 @@ class Cache:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
+        # What was last complained of: the cache is used often, the log is for people.
+        self._complaint = ""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / LOCK).touch(mode=0o600)
@@ -131,7 +133,18 @@ class Cache:
         (self.folder / name).unlink(missing_ok=True)
 
     def _complain(self, error: OSError) -> None:
-        log.warning("the cache cannot be used: %s", error.strerror)
+        complaint = error.strerror or type(error).__name__
+        if complaint != self._complaint:
+            self._complaint = complaint
+            log.warning("the cache cannot be used: %s", complaint)
+
+
+def user_cache() -> Path:
+    """Where this user's programs keep what they can do without; raise StoreError where there is no such place."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slimbayes"
+    except RuntimeError as error:
+        raise StoreError("no cache can be kept: this user has no home") from error
 
 
 def _document(name: str) -> str:

@@ -72,7 +72,7 @@ class Cached:
 
     def _known(self, name: str) -> Object | None:
         """The object as it was listed last."""
-        return next((listed[name] for listed in self._listed.values() if name in listed), None)
+        return next((listed[name] for listed in tuple(self._listed.values()) if name in listed), None)
 
     def _told_last(self, what: str, ask: Callable[[], Any]) -> Any:
         """What the store answers, of JSON's kinds; what it answered last where it does not."""

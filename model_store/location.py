@@ -33,11 +33,6 @@ def objects_at(location: str | os.PathLike[str]) -> Objects:
     )
 
 
-def user_cache() -> Path:
-    """Where this user's programs keep what they can do without."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slimbayes"
-
-
 def default_location(here: str = "store") -> str:
     """Where to read when nobody said: the store in the working directory, else the zoo."""
     return here if os.path.exists(here) else str(ZOO)

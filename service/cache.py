@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from model_store.cache import Cache
+from model_store.cache import Cache, user_cache
 from model_store.errors import StoreError
-from model_store.location import user_cache
 from service.settings import Settings
 
 log = logging.getLogger("slimbayes.service")

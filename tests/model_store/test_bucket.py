@@ -139,7 +139,7 @@ def test_a_store_that_is_overloaded(bucket: Place, proxy: Proxy, answer: bytes) 
     proxy.answers, before = [answer] * 100, proxy.connections
     with pytest.raises(StoreAwayError, match=r"model digits cannot be read: it answers 50[03]"):
         store.publish(other, other_files)
-    assert proxy.connections - before == 4
+    assert 2 <= proxy.connections - before <= 4
     proxy.answers = []
     assert store.versions("digits") == [manifest.version]
 

@@ -43,9 +43,9 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, digi
 
 @pytest.fixture
 def store(bucket: Place) -> Store:
-    """That store, by no proxy: it connects here, to read and to write."""
+    """That store, by no proxy: it connects here, for short and for long requests."""
     opened = Store.open(bucket.url)
-    opened.objects.delete("digits/none")
+    opened.objects.write("digits/notes", b"x" * 2**21)
     return opened
 
 
