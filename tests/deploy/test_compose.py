@@ -19,8 +19,9 @@ from tests.deploy import composition
 from tests.deploy.composition import FILE, SERVICES, Composition
 from tests.deploy.helm import PROJECT
 from tests.image_engine import Engine, EngineError, open_engine
-from tests.test_image import IMAGE
+from tests.images.conftest import IMAGES
 
+IMAGE = IMAGES["image"]
 COMPOSITION = yaml.safe_load(FILE.read_text())
 # Grafana cannot be had where nothing but package registries can: it is looked at by its files only.
 RUN = ("slimbayes", "prometheus")
