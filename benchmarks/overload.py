@@ -143,15 +143,14 @@ async def flood(client: httpx.AsyncClient, requests: list[dict[str, Any]], rate:
 
 async def compare(client: httpx.AsyncClient, requests: list[dict[str, Any]], seen: Seen) -> float:
     """The largest difference of a probability from what the unloaded service says to the same, at most 200 answers."""
-    worst = 0.0
+    worst, calm = 0.0, dict[tuple[int, str, int], Answer]()
     for number, answer in seen.answers[:: max(1, len(seen.answers) // 200)]:
-        by_draws: dict[int, Answer] = {}
         for place, prediction in enumerate(answer["predictions"]):
-            draws = prediction["monte_carlo"]["draws"]
-            if draws not in by_draws:
-                query = {"level": answer["level"], "samples": draws}
-                by_draws[draws] = (await client.post("/predict", params=query, **requests[number])).json()
-            other = {one["label"]: one["probability"] for one in by_draws[draws]["predictions"][place]["probabilities"]}
+            asked = number, answer["level"], prediction["monte_carlo"]["draws"]
+            if asked not in calm:
+                query = {"level": asked[1], "samples": asked[2]}
+                calm[asked] = (await client.post("/predict", params=query, **requests[number])).json()
+            other = {one["label"]: one["probability"] for one in calm[asked]["predictions"][place]["probabilities"]}
             worst = max(worst, *(abs(one["probability"] - other[one["label"]]) for one in prediction["probabilities"]))
     return worst
 
