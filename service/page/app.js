@@ -121,7 +121,6 @@ class Page {
     const open = (this.open = new AbortController());
     at("progress").hidden = false;
     at("empty").textContent = "Looking at the picture…";
-    at("empty").hidden = !at("answered").hidden;
     await this.trying(
       async () => {
         const asked = { alpha: this.chosen.alpha, example: this.current.example };
@@ -209,6 +208,7 @@ class Page {
   // Do it; what goes wrong is said in words, with a way to try again, and nothing that was chosen or shown is lost.
   async trying(action, again) {
     at("notice").hidden = true;
+    at("empty").hidden = !at("answered").hidden;
     at("answer").classList.remove("stale");
     try {
       await action();
