@@ -97,7 +97,7 @@ def score(
         name = opened.named(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = take_stock(_absolute(source), manifest.input, column, id_column)
-        plan = _plan(
+        plan = plan_for(
             manifest,
             inventory,
             level,
@@ -124,7 +124,7 @@ def score(
     raise typer.Exit(ERRORS if summary.errors else 0)
 
 
-def _plan(manifest: Manifest, inventory: Inventory, level: str | None, samples: str, **others: Any) -> ScoringPlan:
+def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, samples: str, **others: Any) -> ScoringPlan:
     """The plan for a version; raise ServiceError for a level, a number of draws or an error rate that it has not."""
     from service.scoring.plan import ScoringPlan
 

@@ -1,0 +1,207 @@
+"""What `slimbayes score` reaches of the engine's own rate: reading, decoding and writing are done meanwhile.
+
+    python -m benchmarks.score --data-dir data --json docs/results/score.json
+
+The same images, the same engine and threads, in turn: from memory through the scheduler (with nothing but logits, and
+up to the answers that the service would write), and as files by `slimbayes score`: Parquet of pixels, Parquet of PNG,
+PNG files.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import typer
+from PIL import Image
+from pyarrow import parquet
+
+from model_store.location import default_location
+from model_store.store import Store
+from service.answer import Answering
+from service.cores import usable_cores
+from service.job import Conclude, Job
+from service.score_cli import plan_for
+from service.scoring.inventory import take_stock
+from service.scoring.line import ON_THEIR_WAY
+from service.scoring.output import Output
+from service.scoring.scorer import Scorer
+from service.scoring.task import Task
+from training.data import load_dataset
+
+ENGINE, ANSWERS = "engine: logits", "engine: answers"
+WARM_UP = 256
+Pixels = npt.NDArray[np.uint8]
+Way = Callable[[Pixels, Path], float]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What all ways have in common."""
+
+    scorer: Scorer
+    store: str
+    batch: int
+
+    def engine(self, conclude: Conclude) -> Way:
+        """Pixels in memory, as many jobs on their way as scoring has."""
+
+        def run(images_NHWC: Pixels, folder: Path) -> float:
+            scorer, waiting = self.scorer, deque[Job]()
+            begun = time.perf_counter()
+            for at in range(0, len(images_NHWC), self.batch):
+                part = images_NHWC[at : at + self.batch]
+                waiting.append(Job(scorer.engine, part, scorer.plan.samples, conclude, scorer.settlement))
+                scorer.scheduler.submit(waiting[-1])
+                if len(waiting) > scorer.threads + ON_THEIR_WAY:
+                    waiting.popleft().future.result()
+            for job in waiting:
+                job.future.result()
+            return time.perf_counter() - begun
+
+        return run
+
+    def files(self, write: Callable[[Pixels, Path], None]) -> Way:
+        """`slimbayes score` of files, but for building the model, which is there already."""
+
+        def run(images_NHWC: Pixels, folder: Path) -> float:
+            write(images_NHWC, folder / "in")
+            begun = time.perf_counter()
+            manifest, asked = self.scorer.manifest, self.scorer.plan
+            source, inventory = take_stock(str(folder / "in"), manifest.input, None, None)
+            plan = plan_for(manifest, inventory, asked.level, "auto", **asked.model_dump(include=CHOSEN))
+            output = Output(str(folder / "out"))
+            output.begin(plan)
+            task = Task(plan, self.store, source, output.location, self.batch, self.scorer.threads)
+            task.line(self.scorer, lambda images, rows: None).run(inventory.shards(plan.shard_size))
+            assert output.finish(plan).total() == len(images_NHWC)
+            return time.perf_counter() - begun
+
+        return run
+
+
+CHOSEN = {"source", "alpha", "tolerance", "precision", "max_pixels", "shard_size"}
+
+
+def as_pixels(images_NHWC: Pixels, folder: Path) -> None:
+    """Parquet of tensors."""
+    folder.mkdir()
+    images = pa.FixedShapeTensorArray.from_numpy_ndarray(images_NHWC)
+    parquet.write_table(pa.table({"image": images}), folder / "0.parquet", row_group_size=1000)
+
+
+def as_png(images_NHWC: Pixels, folder: Path) -> None:
+    """Parquet of pictures."""
+    folder.mkdir()
+    parquet.write_table(pa.table({"image": list(_png(images_NHWC))}), folder / "0.parquet", row_group_size=1000)
+
+
+def as_files(images_NHWC: Pixels, folder: Path) -> None:
+    """One file a picture."""
+    folder.mkdir()
+    for number, data in enumerate(_png(images_NHWC)):
+        (folder / f"{number:06d}.png").write_bytes(data)
+
+
+def _png(images_NHWC: Pixels) -> Iterator[bytes]:
+    for image_HWC in images_NHWC:
+        buffer = BytesIO()
+        Image.fromarray(image_HWC.squeeze()).save(buffer, "PNG")
+        yield buffer.getvalue()
+
+
+WRITERS = {"score: Parquet of pixels": as_pixels, "score: Parquet of PNG": as_png, "score: PNG files": as_files}
+
+
+def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, Any]]:
+    """A row for each way; each round has other images, and every way the same."""
+    scorer = subject.scorer
+    classes, calibration = scorer.manifest.classes, scorer.level.calibration
+    answering = Answering(classes, calibration, scorer.quantile, len(classes))
+    ways: dict[str, Way] = {
+        ENGINE: subject.engine(lambda logits_SNK, stop: list(logits_SNK.swapaxes(0, 1))),
+        ANSWERS: subject.engine(answering),
+        **{name: subject.files(write) for name, write in WRITERS.items()},
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    ways[ENGINE](rounds[0][:WARM_UP], Path())
+    for images_NHWC in rounds:
+        for name, way in ways.items():
+            with tempfile.TemporaryDirectory() as folder:
+                seconds[name].append(way(images_NHWC, Path(folder)))
+    for name, own in seconds.items():
+        yield {
+            "way": name,
+            "images": sum(map(len, rounds)),
+            "images_per_second": sum(map(len, rounds)) / sum(own),
+            **{
+                share: median(of / mine for of, mine in zip(seconds[whole], own, strict=True))
+                for share, whole in (("of_logits", ENGINE), ("of_answers", ANSWERS))
+            },
+        }
+
+
+def main(
+    store: Annotated[str | None, typer.Option(help="Store; by default the zoo.")] = None,
+    level: Annotated[str | None, typer.Option(help="Level; by default the version's.")] = None,
+    data: Annotated[str, typer.Option(help="Data set whose images to train on are scored.")] = "cifar10",
+    data_dir: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most images.")] = None,
+    rounds: Annotated[
+        int, typer.Option(help="Parts of the images, after each of which the next way has its turn.")
+    ] = 5,
+    batch: Annotated[int, typer.Option(help="Images together.")] = 64,
+    threads: Annotated[int | None, typer.Option(help="Threads.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
+) -> None:
+    """Measure, and print the table."""
+    found = load_dataset(data, data_dir or Path("data"), seed=0, quiet=True)
+    images_NHWC = np.concatenate([each.pixels.numpy() for each in (found.train, found.calibration)])[:limit]
+    opened = Store.open(store or default_location())
+    name = opened.named(None)
+    manifest = opened.manifest(name, opened.resolve(name))
+    with tempfile.TemporaryDirectory() as folder:
+        as_pixels(images_NHWC[:1], Path(folder) / "in")
+        _, inventory = take_stock(str(Path(folder) / "in"), manifest.input, None, None)
+    plan = plan_for(manifest, inventory, level, "auto", source=data, alpha=0.1, tolerance=0.02, precision="published",
+                    max_pixels=2**24, shard_size=10_000)  # fmt: skip
+    begun = time.perf_counter()
+    with Scorer(plan, opened, threads or usable_cores()) as scorer:
+        ready = time.perf_counter() - begun
+        rows = list(measure(Subject(scorer, opened.url, batch), np.array_split(images_NHWC, rounds)))
+    figures = {"level": plan.level, "threads": scorer.threads, "batch": batch, "ready_seconds": ready, "rows": rows}
+    table = as_markdown(figures)
+    print(table)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+        json_file.with_suffix(".md").write_text(table + "\n")
+
+
+def as_markdown(figures: dict[str, Any]) -> str:
+    """The table, and what was measured."""
+    lines = [
+        f"Level {figures['level']}, {figures['threads']} threads, {figures['batch']} images together; building the model"
+        f" took {figures['ready_seconds']:.1f} s, once.",
+        "",
+        "| way | images | images/s | of the engine's logits | of its answers |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in figures["rows"]:
+        shares = f"{row['of_logits']:.2f} | {row['of_answers']:.2f}"
+        lines.append(f"| {row['way']} | {row['images']:,} | {row['images_per_second']:,.0f} | {shares} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    typer.run(main)
