@@ -62,12 +62,13 @@ def test_it_comes_up_and_answers(running: Composition) -> None:
     for name in UP:
         health = containers[name]["State"].get("Health") or containers[name]["State"]["Healthcheck"]
         assert health["Status"] == "healthy", name
-    assert containers["folders"]["State"]["ExitCode"] == 0
+    assert [containers[name]["State"]["ExitCode"] for name in ("folders", "seed")] == [0, 0]
     url = f"http://127.0.0.1:{running.ports['slimbayes']}"
     answer = httpx.post(f"{url}/predict", content=picture(), headers={"Content-Type": "image/png"}, trust_env=False)
     assert answer.status_code == 200, answer.text
     (prediction,) = answer.json()["predictions"]
     assert prediction["monte_carlo"]["draws"] >= 1
+    assert httpx.get(f"{url}/status", trust_env=False).json()["store"] == "here", "the bucket"
 
 
 @pytest.mark.image
@@ -131,7 +132,7 @@ def test_every_service_is_hardened(name: str) -> None:
     assert re.fullmatch(r"(slimbayes(-train)?|docker\.io/\S+):(\$\{\w+:-latest\}|v?\d[\w.]+)", service["image"])
     for port in service.get("ports", []):
         assert port.startswith("127.0.0.1:")
-    once = name in {"folders", "train"}
+    once = name in {"folders", "seed", "train"}
     assert service["healthcheck"].get("disable", False) is once
     root = service["user"].split(":")[0] == "0"
     assert (root, service.get("cap_add", [])) == ((name == "folders"), ["CHOWN"] if name == "folders" else [])
