@@ -13,6 +13,9 @@ from service.engine import Engine
 from tests.service.test_infer import INFER, refused, tensor
 from tests.service.test_predict import PNG, refusal
 
+# What is no JSON, by the end of its path.
+OTHER = {"metrics": "text/plain", "card": "text/markdown"}
+
 
 def test_unforeseen_errors(client: TestClient, example: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Status 500 with the id that is in the log, and nothing of what went wrong inside."""
@@ -42,7 +45,7 @@ def test_every_reference_of_the_document_resolves(client: TestClient) -> None:
             for status, answer in operation["responses"].items():
                 refused = int(status) >= 400 and path != "/readyz"
                 own = refused and not path.startswith("/v2")
-                usual = "text/plain" if path == "/metrics" else "application/json"
+                usual = OTHER.get(path.rsplit("/", 1)[-1], "application/json")
                 kinds = ["application/problem+json" if own else usual]
                 binary = ["application/octet-stream"] if path.endswith("/infer") and not refused else []
                 assert sorted(answer["content"]) == kinds + binary
