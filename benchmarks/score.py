@@ -191,8 +191,8 @@ def main(
 def as_markdown(figures: dict[str, Any]) -> str:
     """The table, and what was measured."""
     lines = [
-        f"Level {figures['level']}, {figures['threads']} threads, {figures['batch']} images together; building the "
-        f"model took {figures['ready_seconds']:.1f} s, once.",
+        f"Level {figures['level']}, {figures['threads']} threads, {figures['batch']} images together."
+        f" Building the model took {figures['ready_seconds']:.1f} s, once.",
         "",
         "| way | images | images/s | of the engine's logits | of its answers |",
         "|---|--:|--:|--:|--:|",
