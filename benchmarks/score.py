@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,22 @@ from training.data import load_dataset
 ENGINE, ANSWERS = "engine: logits", "engine: answers"
 WARM_UP = 256
 Pixels = npt.NDArray[np.uint8]
-Way = Callable[[Pixels, Path], float]
+
+
+class Spent(NamedTuple):
+    """Seconds, and those of all processors together."""
+
+    seconds: float
+    processors: float
+
+    @classmethod
+    def since(cls, begun: Spent | None = None) -> Spent:
+        """What was spent since then, or since anything."""
+        now = cls(time.perf_counter(), time.process_time())
+        return now if begun is None else cls(now.seconds - begun.seconds, now.processors - begun.processors)
+
+
+Way = Callable[[Pixels, Path], Spent]
 
 
 @dataclass(frozen=True)
@@ -57,9 +72,9 @@ class Subject:
     def engine(self, conclude: Conclude) -> Way:
         """Pixels in memory, as many jobs on their way as scoring has."""
 
-        def run(images_NHWC: Pixels, folder: Path) -> float:
+        def run(images_NHWC: Pixels, folder: Path) -> Spent:
             scorer, waiting = self.scorer, deque[Job]()
-            begun = time.perf_counter()
+            begun = Spent.since()
             for at in range(0, len(images_NHWC), self.batch):
                 part = images_NHWC[at : at + self.batch]
                 waiting.append(Job(scorer.engine, part, scorer.plan.samples, conclude, scorer.settlement))
@@ -68,16 +83,16 @@ class Subject:
                     waiting.popleft().future.result()
             for job in waiting:
                 job.future.result()
-            return time.perf_counter() - begun
+            return Spent.since(begun)
 
         return run
 
     def files(self, write: Callable[[Pixels, Path], None]) -> Way:
         """`slimbayes score` of files, but for building the model, which is there already."""
 
-        def run(images_NHWC: Pixels, folder: Path) -> float:
+        def run(images_NHWC: Pixels, folder: Path) -> Spent:
             write(images_NHWC, folder / "in")
-            begun = time.perf_counter()
+            begun = Spent.since()
             manifest, asked = self.scorer.manifest, self.scorer.plan
             source, inventory = take_stock(str(folder / "in"), manifest.input, None, None)
             plan = plan_for(manifest, inventory, asked.level, "auto", **asked.model_dump(include=CHOSEN))
@@ -86,7 +101,7 @@ class Subject:
             task = Task(plan, self.store, source, output.location, self.batch, self.scorer.threads)
             task.line(self.scorer, lambda images, rows: None).run(inventory.shards(plan.shard_size))
             assert output.finish(plan).total() == len(images_NHWC)
-            return time.perf_counter() - begun
+            return Spent.since(begun)
 
         return run
 
@@ -134,19 +149,21 @@ def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, An
         ANSWERS: subject.engine(answering),
         **{name: subject.files(write) for name, write in WRITERS.items()},
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    spent: dict[str, list[Spent]] = {name: [] for name in ways}
     ways[ENGINE](rounds[0][:WARM_UP], Path())
     for images_NHWC in rounds:
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
-                seconds[name].append(way(images_NHWC, Path(folder)))
-    for name, own in seconds.items():
+                spent[name].append(way(images_NHWC, Path(folder)))
+    count = sum(map(len, rounds))
+    for name, own in spent.items():
         yield {
             "way": name,
-            "images": sum(map(len, rounds)),
-            "images_per_second": sum(map(len, rounds)) / sum(own),
+            "images": count,
+            "images_per_second": count / sum(each.seconds for each in own),
+            "processor_ms": 1000 * sum(each.processors for each in own) / count,
             **{
-                share: median(of / mine for of, mine in zip(seconds[whole], own, strict=True))
+                share: median(of.seconds / mine.seconds for of, mine in zip(spent[whole], own, strict=True))
                 for share, whole in (("of_logits", ENGINE), ("of_answers", ANSWERS))
             },
         }
@@ -194,11 +211,11 @@ def as_markdown(figures: dict[str, Any]) -> str:
         f"Level {figures['level']}, {figures['threads']} threads, {figures['batch']} images together."
         f" Building the model took {figures['ready_seconds']:.1f} s, once.",
         "",
-        "| way | images | images/s | of the engine's logits | of its answers |",
-        "|---|--:|--:|--:|--:|",
+        "| way | images | images/s | of the engine's logits | of its answers | processor ms an image |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for row in figures["rows"]:
-        shares = f"{row['of_logits']:.2f} | {row['of_answers']:.2f}"
+        shares = f"{row['of_logits']:.2f} | {row['of_answers']:.2f} | {row['processor_ms']:.3f}"
         lines.append(f"| {row['way']} | {row['images']:,} | {row['images_per_second']:,.0f} | {shares} |")
     return "\n".join(lines)
 

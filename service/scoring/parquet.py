@@ -20,8 +20,8 @@ from service.errors import ScoringError, UnreadableError
 from service.scoring.place import File, Place
 from service.scoring.source import Item, Pixels, Shard, Span
 
-# Rows that are in memory at once, beside those that others work on.
-ROWS = 256
+# Rows that are read together: pictures may be large.
+ROWS = 64
 USUAL = "image"
 
 
@@ -113,7 +113,7 @@ class Parquet:
         try:
             with self.place.open(name) as file, parquet.ParquetFile(file) as opened:
                 yield opened
-        except (pa.ArrowException, UnreadableError) as error:
+        except pa.ArrowException as error:
             raise ScoringError(f"{name} cannot be read as Parquet: {_first_line(error)}") from error
 
 

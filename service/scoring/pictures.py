@@ -20,4 +20,9 @@ class Pictures:
 
     def read(self, shard: Shard) -> Iterator[Item]:
         for row, span in enumerate(shard.spans, shard.first):
-            yield Item(row, span.name, partial(self.place.read, span.name))
+            yield Item(row, _in_unicode(span.name), partial(self.place.read, span.name))
+
+
+def _in_unicode(name: str) -> str:
+    """A name as text, whatever bytes a file system took for one."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

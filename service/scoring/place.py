@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from service.errors import ScoringError, UnreadableError
+from service.files import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ class Folder:
             yield from (self._file(Path(folder, name)) for name in names)
 
     def read(self, name: str) -> bytes:
-        with _saying_of_a_file():
+        with _saying_of_a_file(name):
             return (self.root / name).read_bytes()
 
     def open(self, name: str) -> IO[bytes]:
-        with _saying_of_a_file():
+        with _saying_of_a_file(name):
             return (self.root / name).open("rb")
 
     def _file(self, path: Path) -> File:
@@ -83,28 +84,31 @@ class Folder:
 
 
 class Bucket:
-    """Objects whose names begin with what the URL says, up to a `/`; or the one object of that name."""
+    """Objects whose names begin with what the URL says, up to a `/`; or the one that it names, if it ends as such."""
 
     def __init__(self, url: str) -> None:
         from obstore.store import from_url
 
-        self.url = url
+        folder, _, last = url.rpartition("/")
+        self.url, self.alone = url, last if PurePosixPath(last).suffix.lower() in (*SUFFIXES, ".parquet") else None
         with _saying_of_a_bucket(f"{url} cannot be read"):
-            self.store: Any = from_url(url)
+            # Without TLS only where an operator names an endpoint that begins so.
+            self.store: Any = from_url(folder if self.alone else url, client_options={"allow_http": True})
 
     def __reduce__(self) -> tuple[type[Bucket], tuple[str]]:
         return Bucket, (self.url,)  # where it is unpickled, that environment counts
 
     def files(self) -> Iterator[File]:
         with _saying_of_a_bucket(f"cannot list {self.url}"):
-            yield from (_file_of(each) for page in self.store.list() for each in page)
+            pages = [[self.store.head(self.alone)]] if self.alone else self.store.list()
+            yield from (_file_of(each) for page in pages for each in page)
 
     def read(self, name: str) -> bytes:
-        with _saying_of_a_bucket("it cannot be read"):
+        with _saying_of_a_bucket(f"{name} cannot be read"):
             return bytes(self.store.get(name).bytes())
 
     def open(self, name: str) -> IO[bytes]:
-        with _saying_of_a_bucket("it cannot be read"):
+        with _saying_of_a_bucket(f"{name} cannot be read"):
             return io.BufferedReader(Ranges(self.store, name, self.store.head(name)["size"]))
 
 
@@ -130,7 +134,7 @@ class Ranges(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         length = max(0, min(len(buffer), self.size - self.at))
         if length:
-            with _saying_of_a_bucket("it cannot be read"):
+            with _saying_of_a_bucket(f"{self.name} cannot be read"):
                 buffer[:length] = bytes(self.store.get_range(self.name, start=self.at, length=length))
         self.at += length
         return length
@@ -145,13 +149,13 @@ def _fail(error: OSError) -> None:
 
 
 @contextmanager
-def _saying_of_a_file() -> Iterator[None]:
+def _saying_of_a_file(name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise UnreadableError(f"it cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"{name} cannot be read: {error.strerror}") from error
     except OSError as error:
-        raise ScoringError(f"it cannot be read: {error.strerror}") from error
+        raise ScoringError(f"{name} cannot be read: {error.strerror}") from error
 
 
 @contextmanager

@@ -108,7 +108,9 @@ def scored(
 
 def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -> bytes:
     """A file of rows; its metadata have the plan, the classes and how many rows of each kind there are."""
-    columns: dict[str, list[Any]] = {name: [getattr(each.scored, name, None) for each in rows] for name in SCHEMA.names}
+    columns: dict[str, list[Any]] = {
+        name: [getattr(each.scored, name, None) for each in rows] for name in Scored._fields
+    }
     columns |= {name: [getattr(each, name) for each in rows] for name in ("row", "id", "error")}
     columns |= {name: [getattr(plan, name)] * len(rows) for name in ("model", "version", "level")}
     summary = Summary.of((each.scored.decision, each.scored.reason) if each.scored else None for each in rows)

@@ -62,10 +62,20 @@ def test_parquet_in_a_bucket(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_its_own_fault(place: Place) -> None:
-    with pytest.raises(UnreadableError, match="it cannot be read"):
+    with pytest.raises(UnreadableError, match="none cannot be read"):
         place.read("none")
     with pytest.raises(UnreadableError):
         place.open("none")
+
+
+def test_one_object(tmp_path: Path) -> None:
+    """A URL that ends as files do is one."""
+    for name in ("one.parquet", "two.parquet"):
+        (tmp_path / name).write_bytes(DATA)
+    bucket = Bucket(f"file://{tmp_path}/one.parquet")
+    assert [file.name for file in bucket.files()] == ["one.parquet"]
+    assert bucket.read("one.parquet") == DATA
+    assert sorted(file.name for file in Bucket(f"file://{tmp_path}").files()) == ["one.parquet", "two.parquet"]
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:

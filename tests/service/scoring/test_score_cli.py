@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi.testclient import TestClient
 from pyarrow import parquet
 
@@ -190,6 +193,24 @@ def test_bad_input(
     assert (result.exit_code, result.stdout) == (1, "")
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_no_text(score: Score, tmp_path: Path) -> None:
+    """File systems take any bytes."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / os.fsdecode(b"\xff.png")).write_bytes(png(np.zeros((8, 8), np.uint8)))
+    assert score(tmp_path / "in", tmp_path / "out").exit_code == 0
+    assert [row["id"] for row in rows_in(tmp_path / "out")] == ["\ufffd.png"]
+
+
+def test_only_what_is_trusted_is_scored(score: Score, pictures: Path, tmp_path: Path) -> None:
+    """Where keys are given, a version that none of them signed is refused."""
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "key.pem").write_bytes(public.public_bytes(*form))
+    result = score(pictures, tmp_path / "out", "--trusted-key", tmp_path / "key.pem")
+    assert (result.exit_code, "not signed" in result.stderr) == (1, True), result.stderr
     assert not (tmp_path / "out").exists()
 
 
