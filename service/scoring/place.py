@@ -59,28 +59,39 @@ class Folder:
 
     def files(self) -> Iterator[File]:
         if self.alone:
-            yield self._file(self.root / self.alone)
+            yield _file(self.alone, self.root / self.alone)
             return
         if not self.root.is_dir():
             raise ScoringError(f"cannot read {self.root}: there is no such file or folder")
-        for folder, _, names in os.walk(self.root, onerror=_fail):
-            yield from (self._file(Path(folder, name)) for name in names)
+        yield from self._below("")
 
     def read(self, name: str) -> bytes:
-        with _saying_of_a_file(name):
-            return (self.root / name).read_bytes()
+        with _saying_of_a_file(name), open(os.path.join(self.root, name), "rb") as file:
+            return file.read()
 
     def open(self, name: str) -> IO[bytes]:
         with _saying_of_a_file(name):
-            return (self.root / name).open("rb")
+            return open(os.path.join(self.root, name), "rb")
 
-    def _file(self, path: Path) -> File:
-        name = str(path.relative_to(self.root))
+    def _below(self, folder: str) -> Iterator[File]:
         try:
-            found = path.stat()
-        except OSError:  # to read it will say why
-            return File(name, 0, "")
-        return File(name, found.st_size, str(found.st_mtime_ns))
+            entries = list(os.scandir(self.root / folder))
+        except OSError as error:
+            raise ScoringError(f"cannot read {error.filename}: {error.strerror}") from error
+        for entry in entries:
+            name = f"{folder}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._below(f"{name}/")
+            elif not entry.is_dir():
+                yield _file(name, entry)
+
+
+def _file(name: str, found: Path | os.DirEntry[str]) -> File:
+    try:
+        status = found.stat()
+    except OSError:  # to read it will say why
+        return File(name, 0, "")
+    return File(name, status.st_size, str(status.st_mtime_ns))
 
 
 class Bucket:
@@ -142,10 +153,6 @@ class Ranges(io.RawIOBase):
 
 def _file_of(found: Any) -> File:
     return File(found["path"], found["size"], found["e_tag"] or found["last_modified"].isoformat())
-
-
-def _fail(error: OSError) -> None:
-    raise ScoringError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def flat(kind: pa.DataType) -> pa.Array:
         flat(pa.large_list(pa.uint8())),
         flat(pa.list_(pa.uint8(), 24)),
         pa.FixedShapeTensorArray.from_numpy_ndarray(PIXELS),
+        pa.array([image.tobytes() for image in PIXELS], pa.binary(24)),
     ],
     ids=lambda images: str(images.type)[:20],
 )
@@ -73,6 +74,15 @@ def test_missing_and_wrong(tmp_path: Path) -> None:
     for item, says in zip(bad, ("no image", "2 values: expected the pixels of [4, 2, 3]", "null"), strict=True):
         with pytest.raises(UnreadableError, match=says.replace("[", r"\[")):
             item.load()
+
+
+def test_pixels_that_are_missing(tmp_path: Path) -> None:
+    images = pa.array([PIXELS[0].tobytes(), None], pa.binary(24))
+    parquet.write_table(pa.table({"image": images}), tmp_path / "0.parquet")
+    good, missing = items(tmp_path)
+    np.testing.assert_array_equal(good.load(), PIXELS[0])
+    with pytest.raises(UnreadableError, match="no image"):
+        missing.load()
 
 
 @pytest.mark.parametrize("shard_size", [1, 3, 7, 10, 11, 100])
