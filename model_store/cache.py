@@ -74,7 +74,8 @@ class Cache:
     @property
     def used(self) -> int:
         """Bytes that are kept now."""
-        return sum(size for _, _, size in self._entries())
+        with self._alone():
+            return sum(size for _, _, size in self._entries())
 
     def _read(self, name: str) -> bytes | None:
         path = self.folder / name

@@ -46,7 +46,7 @@ class Store:
 
     @classmethod
     def open(
-        cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None, cache: Cache | None = None
+        cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None, *, cache: Cache | None = None
     ) -> Store:
         """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read.
 

@@ -55,7 +55,7 @@ class Catalog:
         self._complaints = Complaints()
         try:
             trusted = TrustedKeys.read(settings.trusted_keys) if settings.trusted_keys else None
-            self.store = Store.open(settings.store, trusted, cache_of(settings))
+            self.store = Store.open(settings.store, trusted, cache=cache_of(settings))
             found = ((name, self._found(name)) for name in self.store.names())
             self.models = {name: model for name, model in found if model is not None}
         except StoreError as error:

@@ -29,12 +29,20 @@ devices = {folder}/devices
 mount_check = false
 disable_fallocate = true
 """
+# On a busy machine Swift would sooner be out of date than wait: nobody here brings its listings up to date later.
+PATIENCE = """
+conn_timeout = 10
+node_timeout = 60
+recoverable_node_timeout = 60
+container_update_timeout = 60
+"""
 BACKEND = """
 [pipeline:main]
 pipeline = {kind}-server
 
 [app:{kind}-server]
 use = egg:swift#{kind}
+{patience}
 """
 PROXY = """
 [pipeline:main]
@@ -43,6 +51,7 @@ pipeline = memory s3api tempauth bulk slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+{patience}
 
 [filter:memory]
 paste.filter_factory = swift_server:with_memory
@@ -97,7 +106,8 @@ def serve(folder: Path) -> None:
         write_ring(folder / f"{kind}.ring.gz", listeners[kind].getsockname()[1])
     for kind, listener in listeners.items():
         path = folder / f"{kind}.conf"
-        path.write_text((COMMON + (BACKEND if kind in BACKENDS else PROXY)).format(folder=folder, kind=kind))
+        written = COMMON + (BACKEND if kind in BACKENDS else PROXY)
+        path.write_text(written.format(folder=folder, kind=kind, patience=PATIENCE))
         eventlet.spawn(wsgi.server, listener, loadapp(str(path)), utils.NullLogger(), log_output=False)
     host, port = listeners["proxy"].getsockname()
     print(f"http://{host}:{port}", flush=True)

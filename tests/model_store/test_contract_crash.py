@@ -147,7 +147,7 @@ def test_connections_cut_at_random_moments(place: Place, monkeypatch: pytest.Mon
         with ThreadPoolExecutor(PUBLISHERS) as threads:
             publishers = [threads.submit(lambda number=number: list(publish(number))) for number in range(PUBLISHERS)]
             for _ in range(KILLS):
-                time.sleep(chance.uniform(0, 0.2))
+                time.sleep(chance.uniform(0, 0.3))
                 if chance.random() < 0.2:  # longer than clients try again
                     proxy.down()
                     time.sleep(1)
@@ -156,7 +156,7 @@ def test_connections_cut_at_random_moments(place: Place, monkeypatch: pytest.Mon
             done.set()
             published = sorted(version for publisher in publishers for version in publisher.result())
         assert failures, "no cut was noticed"
-        assert len(published) > PUBLISHERS
+        assert len(published) >= PUBLISHERS
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)
     store = Store.open(place.url)

@@ -240,6 +240,7 @@ def test_a_level_that_does_not_come_in_time(
         proxy.rate = None
         query = {"level": slow.name}
         wait_until(lambda: client.post("/predict", params=query, content=example, headers=PNG).status_code == 200)
+        monkeypatch.setattr("service.served.LONGEST_FETCH", 30.0)
         proxy.down()
         response = client.post("/predict", params={"level": away.name}, content=example, headers=PNG)
         assert "the store does not answer" in refusal(response, FetchingError.status)
