@@ -37,6 +37,9 @@ from model_store.version import check_alias, check_model_name, is_model_name
 # One more than there may be, so that a longer one is told.
 MOST_MANIFEST_BYTES = MOST_BYTES + 1
 
+# Less is sent sooner than it is found out whether it is there already.
+WORTH_COPYING = 2**16
+
 
 class Store:
     """The store on `objects`; `Store.open` wants it to exist, `Store.create` makes it where that can be."""
@@ -188,8 +191,9 @@ class Store:
         if manifest.version in contents.versions:
             raise _exists(manifest)
         with _saying(f"cannot publish {manifest.model}"):
+            others = dict[str, tuple[Level, ...]]()
             for level in manifest.levels:
-                self._put_level(manifest, level, files[level.name], contents)
+                self._put_level(manifest, level, files[level.name], contents, others)
             if signature is not None:
                 self.objects.write(_signature_name(manifest), signature)
             try:
@@ -252,9 +256,11 @@ class Store:
         with _saying(f"cannot set alias {alias} of {model}"):
             self.objects.write(f"{model}/{change.name}", change.to_json())
 
-    def _put_level(self, manifest: Manifest, level: Level, data: bytes, contents: Contents) -> None:
+    def _put_level(
+        self, manifest: Manifest, level: Level, data: bytes, contents: Contents, others: dict[str, tuple[Level, ...]]
+    ) -> None:
         name = _level_name(manifest, level)
-        twin = self._twin(manifest, level, contents)
+        twin = self._twin(manifest, level, contents, others) if level.bytes >= WORTH_COPYING else None
         try:
             if twin is None or not self.objects.copy(twin, name):
                 self.objects.write(name, data, new=True)
@@ -262,15 +268,22 @@ class Store:
             if self.objects.read(name, level.bytes + 1) != data:
                 raise _exists(manifest) from error
 
-    def _twin(self, manifest: Manifest, level: Level, contents: Contents) -> str | None:
-        """The object of another version of the model that has the same bytes, by its manifest; newest first."""
+    def _twin(
+        self, manifest: Manifest, level: Level, contents: Contents, others: dict[str, tuple[Level, ...]]
+    ) -> str | None:
+        """The object of another version of the model that has the same bytes, by its manifest; newest first.
+
+        `others` are the levels of versions that were looked at already.
+        """
         if f"{manifest.version}/{level.file}" in contents.objects:
             return None
         for version in reversed(contents.versions):
             candidates = contents.of_version(version)
             if not any(found.size == level.bytes for found in candidates):
                 continue
-            for other in self._readable_levels(manifest.model, version):
+            if version not in others:
+                others[version] = self._readable_levels(manifest.model, version)
+            for other in others[version]:
                 if other.sha256 == level.sha256 and any(found.name.endswith(f"/{other.file}") for found in candidates):
                     return f"{manifest.model}/{version}/{other.file}"
         return None

@@ -102,7 +102,9 @@ def _read(store: Store) -> dict[str, Any]:
     """Verify the newest version, some others and the aliases, again and again."""
     problems: list[str] = []
     reads, seen = 0, set[str]()
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    enough = False
+    while not enough:
+        enough = bool(select.select([sys.stdin], [], [], 0)[0])  # and one look more
         try:
             for model in store.models():
                 versions = store.versions(model)

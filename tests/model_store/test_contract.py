@@ -24,7 +24,7 @@ from model_store.errors import (
 )
 from model_store.manifest import Manifest
 from model_store.objects import UNFINISHED
-from model_store.store import Store
+from model_store.store import WORTH_COPYING, Store
 from model_store.transfer import transfer
 from tests.model_store.backends import Place
 from tests.model_store.conftest import Filled, fill
@@ -277,7 +277,7 @@ def test_a_publication_goes_on_where_it_broke_off(store: Store) -> None:
 
 def test_a_version_with_a_level_that_another_has(store: Store) -> None:
     """By copy where the backend can, else by sending it: it is there twice, and outlives the other."""
-    first, files = build_version(b"weights")
+    first, files = build_version(b"weights" * WORTH_COPYING)
     store.publish(first, files)
     second = first.model_copy(update={"version": "20300101-000000-abcdef"})
     store.publish(second, files)

@@ -1,6 +1,6 @@
 """What a store keeps of its word when publishers race, die or lose their connection, wherever it lies.
 
-STORE_KILLS=200 in the environment kills and cuts so often on each backend.
+STORE_KILLS=200 in the environment kills and cuts so often on a server too.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def test_kills_at_random_moments(place: Place) -> None:
     with ExitStack() as stack:
         nurseries = [stack.enter_context(child("nursery", place.url)) for _ in range(PUBLISHERS)]
         reader = stack.enter_context(child("read", place.url))
-        for kill in range(0, KILLS, PUBLISHERS):
+        for kill in range(0, KILLS if place.server else max(200, KILLS), PUBLISHERS):
             for number, nursery in enumerate(nurseries, start=kill):
                 nursery.say({"number": number * LIFETIME_NUMBERS, "delay": chance.uniform(0, longest)})
             diaries = [nursery.hear() for nursery in nurseries]
@@ -105,7 +105,7 @@ def test_kills_at_random_moments(place: Place) -> None:
         reader.say("enough")
         report = reader.hear()
     assert report["problems"] == []
-    assert report["reads"] > 1
+    assert report["reads"] > 0
     assert len(visible) > 1
     assert assert_nothing_else(store, sorted(visible)), "no kill hit a publication: too slow to show anything"
     for version in visible:
