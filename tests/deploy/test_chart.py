@@ -14,7 +14,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from model_store.store import ZOO
+from model_store.location import ZOO
 from service.app import create_app
 from service.errors import StartError
 from service.settings import Settings

@@ -17,7 +17,8 @@ from service.settings import Settings
 PROJECT = Path(__file__).resolve().parents[2]
 PATH = PROJECT / "docs" / "deploy.md"
 TEXT = PATH.read_text()
-LINES = [line[2:] for block in re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+BLOCKS = re.findall(r"```console\n(.*?)```", TEXT.replace("\\\n", ""), re.DOTALL)
+LINES = [line[2:] for block in BLOCKS for line in block.splitlines()]
 COMMANDS = [shlex.split(part, comments=True) for line in LINES for part in re.split(r" && | > ", line)]
 UNIT = PROJECT / "docker" / "systemd" / "slimbayes.service"
 
