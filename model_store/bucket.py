@@ -69,6 +69,11 @@ class Bucket:
     def url(self) -> str:
         return "/".join(filter(None, (f"{self.scheme}://{self.bucket}", self.prefix)))
 
+    @property
+    def client(self) -> S3Store | GCSStore | AzureStore:
+        """For who reads parts of large objects, or lists what no store has; raise as obstore does."""
+        return self._patient
+
     def check(self, *, writable: bool = False) -> None:
         """Whether it can be written as well is only known once something is."""
         try:

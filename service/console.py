@@ -15,7 +15,7 @@ from service.errors import ServiceError
 GROUP = "slimbayes.commands"
 # Modules that only an extra brings, and which.
 EXTRAS = dict.fromkeys(("torch", "sklearn", "scipy", "safetensors", "matplotlib", "tensorboardX"), "train")
-EXTRAS |= {"pyarrow": "score", "obstore": "score", "ray": "ray"}
+EXTRAS |= {"pyarrow": "score", "ray": "ray"}
 
 
 class Commands(TyperGroup):

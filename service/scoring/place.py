@@ -1,6 +1,6 @@
 """Where images are: a file or folder, or the URL of an object or of what lies below it in a bucket.
 
-Credentials and addresses of buckets come from the environment, as obstore reads it (AWS_…, AZURE_…, GOOGLE_…).
+Buckets are reached as those of stores are (`model_store.bucket`), with credentials from the environment.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
+from model_store import bucket
+from model_store.bucket_errors import object_error
+from model_store.errors import StoreError
 from service.errors import ScoringError, UnreadableError
 from service.files import SUFFIXES
 
@@ -47,6 +50,9 @@ def place_at(location: str) -> Place:
     scheme, separator, rest = location.partition("://")
     if not separator or scheme == "file":
         return Folder(Path(rest if separator else location))
+    if scheme not in bucket.SCHEMES:
+        known = ", ".join(f"{each}://" for each in bucket.SCHEMES)
+        raise ScoringError(f"{scheme}:// cannot be read: expected a file, a folder, or the URL of one with {known}")
     return Bucket(location)
 
 
@@ -98,36 +104,33 @@ class Bucket:
     """Objects whose names begin with what the URL says, up to a `/`; or the one that it names, if it ends as such."""
 
     def __init__(self, url: str) -> None:
-        from obstore.store import from_url
-
         folder, _, last = url.rpartition("/")
         self.url, self.alone = url, last if PurePosixPath(last).suffix.lower() in (*SUFFIXES, ".parquet") else None
-        with _saying_of_a_bucket(f"{url} cannot be read"):
-            # Without TLS only where an operator names an endpoint that begins so.
-            self.store: Any = from_url(folder if self.alone else url, client_options={"allow_http": True})
+        with _saying_of_a_bucket(url):
+            self.client: Any = bucket.Bucket(folder if self.alone else url).client
 
     def __reduce__(self) -> tuple[type[Bucket], tuple[str]]:
         return Bucket, (self.url,)  # where it is unpickled, that environment counts
 
     def files(self) -> Iterator[File]:
-        with _saying_of_a_bucket(f"cannot list {self.url}"):
-            pages = [[self.store.head(self.alone)]] if self.alone else self.store.list()
+        with _saying_of_a_bucket(self.url):
+            pages = [[self.client.head(self.alone)]] if self.alone else self.client.list()
             yield from (_file_of(each) for page in pages for each in page)
 
     def read(self, name: str) -> bytes:
-        with _saying_of_a_bucket(f"{name} cannot be read"):
-            return bytes(self.store.get(name).bytes())
+        with _saying_of_a_bucket(name):
+            return bytes(self.client.get(name).bytes())
 
     def open(self, name: str) -> IO[bytes]:
-        with _saying_of_a_bucket(f"{name} cannot be read"):
-            return io.BufferedReader(Ranges(self.store, name, self.store.head(name)["size"]))
+        with _saying_of_a_bucket(name):
+            return io.BufferedReader(Ranges(self.client, name, self.client.head(name)["size"]))
 
 
 class Ranges(io.RawIOBase):
     """An object of which only what is asked for is fetched."""
 
-    def __init__(self, store: Any, name: str, size: int) -> None:
-        self.store, self.name, self.size, self.at = store, name, size, 0
+    def __init__(self, client: Any, name: str, size: int) -> None:
+        self.client, self.name, self.size, self.at = client, name, size, 0
 
     def readable(self) -> bool:
         return True
@@ -145,8 +148,8 @@ class Ranges(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         length = max(0, min(len(buffer), self.size - self.at))
         if length:
-            with _saying_of_a_bucket(f"{self.name} cannot be read"):
-                buffer[:length] = bytes(self.store.get_range(self.name, start=self.at, length=length))
+            with _saying_of_a_bucket(self.name):
+                buffer[:length] = bytes(self.client.get_range(self.name, start=self.at, length=length))
         self.at += length
         return length
 
@@ -166,12 +169,14 @@ def _saying_of_a_file(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _saying_of_a_bucket(what: str) -> Iterator[None]:
+def _saying_of_a_bucket(name: str) -> Iterator[None]:
     from obstore.exceptions import BaseError
 
     try:
         yield
     except FileNotFoundError as error:
-        raise UnreadableError(f"{what}: there is no such object") from error
-    except (BaseError, OSError) as error:  # of which those below a request have pages of details
-        raise ScoringError(f"{what}: {str(error).partition(chr(10))[0]}") from error
+        raise UnreadableError(f"{name} cannot be read: there is no such object") from error
+    except (BaseError, OSError) as error:
+        raise ScoringError(f"{name} cannot be read: {object_error(error)}") from error
+    except StoreError as error:
+        raise ScoringError(f"{name} cannot be read: {error}") from error

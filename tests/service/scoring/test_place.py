@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import os
 import pickle
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from model_store.bucket import RETRY
 from service.errors import ScoringError, UnreadableError
 from service.scoring.place import Bucket, Folder, Place, place_at
+from tests.model_store.backends import BUCKET, s3_environment
 
 DATA = bytes(range(256)) * 300
 FILES = {"a/one.bin": DATA, "b.bin": b"two", "empty": b""}
 
 
+@pytest.fixture
+def bucket(swift: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty folder of a bucket on a real server."""
+    for name, value in s3_environment(swift).items():
+        monkeypatch.setenv(name, value)
+    return Bucket(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+
+
 @pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A folder, or a bucket in memory, with the files."""
+def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A folder, or a bucket, with the files."""
     if request.param == "folder":
         for name, data in FILES.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_bytes(data)
         return place_at(str(tmp_path))
-    bucket = Bucket("memory:///")
+    bucket: Bucket = request.getfixturevalue("bucket")
     for name, data in FILES.items():
-        bucket.store.put(name, data)
+        bucket.client.put(name, data)
     return bucket
 
 
-def test_files(place: Place) -> None:
-    found = sorted(place.files(), key=lambda file: file.name)
+def test_files(somewhere: Place) -> None:
+    found = sorted(somewhere.files(), key=lambda file: file.name)
     assert [(file.name, file.size) for file in found] == [(name, len(data)) for name, data in FILES.items()]
     assert all(file.mark for file in found)
     for name, data in FILES.items():
-        assert place.read(name) == data
+        assert somewhere.read(name) == data
 
 
-def test_from_anywhere(place: Place) -> None:
+def test_from_anywhere(somewhere: Place) -> None:
     """As Parquet's readers do."""
-    with place.open("a/one.bin") as file:
+    with somewhere.open("a/one.bin") as file:
         assert file.seek(-10, os.SEEK_END) == len(DATA) - 10
         assert file.read(5) == DATA[-10:-5]
         assert file.read() == DATA[-5:]
@@ -51,47 +62,46 @@ def test_from_anywhere(place: Place) -> None:
         assert (file.tell(), file.read(3)) == (1024, DATA[1024:1027])
 
 
-def test_parquet_in_a_bucket(tmp_path: Path) -> None:
+def test_parquet_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
     """Read where it lies."""
     table = pa.table({"image": [b"x" * 5000] * 300})
     parquet.write_table(table, tmp_path / "0.parquet", row_group_size=100)
-    bucket = Bucket("memory:///")
-    bucket.store.put("0.parquet", (tmp_path / "0.parquet").read_bytes())
+    bucket.client.put("0.parquet", (tmp_path / "0.parquet").read_bytes())
     with bucket.open("0.parquet") as file:
         assert parquet.ParquetFile(file).read_row_group(2).equals(table.slice(200))
 
 
-def test_a_missing_file_is_its_own_fault(place: Place) -> None:
+def test_a_missing_file_is_its_own_fault(somewhere: Place) -> None:
     with pytest.raises(UnreadableError, match="none cannot be read"):
-        place.read("none")
+        somewhere.read("none")
     with pytest.raises(UnreadableError):
-        place.open("none")
+        somewhere.open("none")
 
 
-def test_one_object(tmp_path: Path) -> None:
-    """A URL that ends as files do is one."""
+def test_one_object(bucket: Bucket) -> None:
+    """A URL that ends as files do is one; it means the same where it is unpickled."""
     for name in ("one.parquet", "two.parquet"):
-        (tmp_path / name).write_bytes(DATA)
-    bucket = Bucket(f"file://{tmp_path}/one.parquet")
-    assert [file.name for file in bucket.files()] == ["one.parquet"]
-    assert bucket.read("one.parquet") == DATA
-    assert sorted(file.name for file in Bucket(f"file://{tmp_path}").files()) == ["one.parquet", "two.parquet"]
+        bucket.client.put(name, DATA)
+    one = pickle.loads(pickle.dumps(place_at(f"{bucket.url}/one.parquet")))
+    assert [file.name for file in one.files()] == ["one.parquet"]
+    assert one.read("one.parquet") == DATA
+    assert sorted(file.name for file in bucket.files()) == ["one.parquet", "two.parquet"]
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ScoringError, match="no such file or folder"):
         list(place_at(str(tmp_path / "none")).files())
-    with pytest.raises(ScoringError, match=r"nowhere://x cannot be read: .*nowhere"):
+    with pytest.raises(ScoringError, match="nowhere:// cannot be read: expected a file, a folder"):
         place_at("nowhere://x")
 
 
 def test_what_does_not_answer_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no row says for good what may pass."""
-    for name, value in {"AWS_ENDPOINT": "http://127.0.0.1:9", "AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "a",
-                        "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "c"}.items():  # fmt: skip
+    environment = s3_environment("http://127.0.0.1:9")
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    bucket = pickle.loads(pickle.dumps(place_at("s3://bucket/images")))
-    bucket.store = type(bucket.store)("bucket", retry_config={"max_retries": 0})
+    monkeypatch.setitem(RETRY, "max_retries", 0)
+    bucket = Bucket("s3://bucket/images")
     for ask in (lambda: list(bucket.files()), lambda: bucket.read("x"), lambda: bucket.open("x")):
         with pytest.raises(ScoringError) as found:
             ask()
