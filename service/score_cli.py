@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -91,6 +92,7 @@ def score(
     from service.scoring.output import Output, in_turn
     from service.scoring.task import Task
 
+    run = _on_ray(workers) if engine == "ray" else Task.run
     with reporting(), reporting_store():
         keys = tuple(os.path.abspath(key.strip()) for given in trusted or () for key in given.split(",") if key.strip())
         opened = Store.open(store or default_location(), trusted_keys(keys))
@@ -118,7 +120,7 @@ def score(
         task = Task(plan, _absolute(opened.url), found, target.location, batch, threads or default, keys)
         if missing:
             with _shown(sum(shards[number].rows for number in missing)) as told:
-                _run(task, [shards[number] for number in missing], engine, workers, told)
+                run(task, [shards[number] for number in missing], told)
         summary = target.finish(plan)
     typer.echo(f"{output}: {summary}")
     raise typer.Exit(ERRORS if summary.errors else 0)
@@ -149,13 +151,11 @@ def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, sample
     )
 
 
-def _run(task: Task, shards: Sequence[Shard], engine: str, workers: int | None, told: Told) -> None:
-    if engine == "local":
-        task.run(shards, told)
-    else:
-        from service.scoring import cluster
+def _on_ray(workers: int | None) -> Callable[[Task, Sequence[Shard], Told], None]:
+    """What has shards scored by so many workers; what is missing for it is said before anything is done."""
+    from service.scoring import cluster
 
-        cluster.run(task, shards, workers, told)
+    return partial(cluster.run, workers)
 
 
 def _absolute(location: str) -> str:

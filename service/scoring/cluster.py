@@ -7,8 +7,11 @@ by the same names as here.
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import ray as ray_module
 
 from model_store.errors import StoreError
 from service.errors import ScoringError, ServiceError
@@ -16,13 +19,14 @@ from service.scoring.line import Progress
 from service.scoring.source import Shard
 from service.scoring.task import Task
 
+ray: Any = ray_module  # which has no types of its own
+
 
 class Worker:
     """Scores shards in a process of its own."""
 
-    def __init__(self, task: Task, shards: Sequence[Shard]) -> None:
-        self.task, self.shards = task, {shard.number: shard for shard in shards}
-        self.scorer = task.scorer()
+    def __init__(self, task: Task) -> None:
+        self.task, self.scorer = task, task.scorer()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
         """Score the shards of a batch; says how many images are done, and how many of them got a row."""
@@ -31,31 +35,28 @@ class Worker:
         def count(images: int, rows: int) -> None:
             done[0], done[1] = done[0] + images, done[1] + rows
 
-        self.task.line(self.scorer, count).run([self.shards[number] for number in batch["shard"].tolist()])
+        self.task.line(self.scorer, count).run(map(pickle.loads, batch["shard"].tolist()))
         return {"images": [done[0]], "rows": [done[1]]}
 
 
-def run(task: Task, shards: Sequence[Shard], workers: int | None, progress: Progress) -> None:
+def run(workers: int | None, task: Task, shards: Sequence[Shard], progress: Progress) -> None:
     """Score shards on the cluster that this process is connected to, else the one that RAY_ADDRESS names, else here.
 
     By default there are as many workers as the cluster has processors for. Raises ScoringError as they do.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
-    import ray as module
-
-    ray: Any = module
     if not ray.is_initialized():
         ray.init(include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    for done in _results(ray, task, shards, workers or int(ray.cluster_resources()["CPU"]) // task.threads):
+    for done in _results(task, shards, workers or int(ray.cluster_resources()["CPU"]) // task.threads):
         progress(int(done["images"]), int(done["rows"]))
 
 
-def _results(ray: Any, task: Task, shards: Sequence[Shard], workers: int) -> Iterable[dict[str, Any]]:
-    numbers = [{"shard": shard.number} for shard in shards]
-    scored = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
+def _results(task: Task, shards: Sequence[Shard], workers: int) -> Iterable[dict[str, Any]]:
+    each = [{"shard": pickle.dumps(shard)} for shard in shards]
+    scored = ray.data.from_items(each, override_num_blocks=len(each)).map_batches(
         Worker,
-        fn_constructor_args=(task, shards),
+        fn_constructor_args=(task,),
         batch_size=1,
         num_cpus=task.threads,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(workers, len(shards)))),

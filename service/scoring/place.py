@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 
 from model_store import bucket
 from model_store.bucket_errors import object_error
-from model_store.errors import StoreError
+from model_store.errors import ObjectNotFoundError, StoreError
 from service.errors import ScoringError, UnreadableError
 from service.files import SUFFIXES
 
@@ -174,9 +174,9 @@ def _saying_of_a_bucket(name: str) -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError as error:
-        raise UnreadableError(f"{name} cannot be read: there is no such object") from error
     except (BaseError, OSError) as error:
-        raise ScoringError(f"{name} cannot be read: {object_error(error)}") from error
+        found = object_error(error)
+        kind = UnreadableError if isinstance(found, ObjectNotFoundError) else ScoringError
+        raise kind(f"{name} cannot be read: {found}") from error
     except StoreError as error:
         raise ScoringError(f"{name} cannot be read: {error}") from error
