@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from service.errors import ScoringError
 from service.scoring.output import Output
 from service.scoring.row import Row, as_parquet
 from service.scoring.scorer import Batch, Scorer
@@ -27,7 +28,7 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Piece:
-    """Some images of a shard, in order; none where the shard is there already."""
+    """Some images of a shard, in order."""
 
     shard: Shard
     items: Sequence[Item]
@@ -73,7 +74,9 @@ class Line:
                 continue
             items, left = self.source.read(shard), shard.rows
             while left:
-                some = list(islice(items, self.batch))
+                some = list(islice(items, min(self.batch, left)))
+                if not some:
+                    raise ScoringError(f"the input has fewer images than it had: {left:,} of a part are missing")
                 left -= len(some)
                 yield Piece(shard, some, last=not left)
 

@@ -19,6 +19,8 @@ from fastapi.testclient import TestClient
 from pyarrow import parquet
 
 from model_store.store import Store
+from service.scoring.output import Output
+from service.scoring.plan import ScoringPlan
 from tests.service.conftest import png
 from tests.service.scoring.conftest import DAMAGED, Score, check_complete, rows_in
 
@@ -194,6 +196,21 @@ def test_bad_input(
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_input_that_shrinks_meanwhile(score: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends the run, and no part of it is written."""
+    parquet.write_table(pa.table({"image": [png(np.zeros((8, 8), np.uint8))] * 9}), tmp_path / "in.parquet")
+    begin = Output.begin
+
+    def begin_and_shrink(output: Output, plan: ScoringPlan) -> bool:
+        parquet.write_table(pa.table({"image": [b""] * 3}), tmp_path / "in.parquet")
+        return begin(output, plan)
+
+    monkeypatch.setattr(Output, "begin", begin_and_shrink)
+    result = score(tmp_path / "in.parquet", tmp_path / "out")
+    assert (result.exit_code, "fewer images than it had: 6" in result.stderr) == (1, True), result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_plan.json"]
 
 
 def test_names_that_are_no_text(score: Score, tmp_path: Path) -> None:
