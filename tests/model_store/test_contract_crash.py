@@ -28,7 +28,7 @@ from tests.model_store.versions import NOON, build_version
 
 RACES = 30
 PUBLISHERS = 4
-KILLS = int(os.environ.get("STORE_KILLS", "48"))
+KILLS = int(os.environ.get("STORE_KILLS", "24"))
 # Seconds in which a publisher comes through some publications.
 LONGEST_LIFE, LONGEST_LIFE_REMOTE = 0.03, 1.2
 # Numbers of versions are times too; each publisher has this many seconds of its own.
