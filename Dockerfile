@@ -42,7 +42,7 @@ COPY pruning pruning
 RUN /opt/build/bin/hatchling build --target wheel --directory dist \
     && /opt/build/bin/pip --python /opt/slimbayes/bin/python install --quiet --no-compile --no-deps --no-index --prefix /package/opt/slimbayes dist/*.whl \
     && /opt/slimbayes/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /package -p / /package/opt \
-    && ln -s "$(cd /package/opt/slimbayes && echo lib/python3*/site-packages/model_store/zoo)" /package/opt/slimbayes/zoo \
+    && ln -s "$(find /package/opt/slimbayes/lib -type d -path '*/model_store/zoo' -printf 'lib/%P')" /package/opt/slimbayes/zoo \
     && settle /package
 
 # The same in both images but for the dependencies. Layers that change seldom come first.

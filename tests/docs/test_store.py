@@ -18,6 +18,8 @@ from tests.model_store.versions import NOON, build_version
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "store.md").read_text()
 VERSION = "20261123-075100-3f9ca1"
+# Places that the test has in a folder of its own.
+ELSEWHERE = {"/mnt/backup": "backup", "s3://models/vision": "vision"}
 
 
 def commands() -> list[list[str]]:
@@ -42,7 +44,7 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         subprocess.run(shlex.split(line, comments=True), check=True, capture_output=True)
     ran = set()
     for words in commands():
-        words = [str(tmp_path / "backup") if word == "/mnt/backup" else word for word in words]
+        words = [str(tmp_path / ELSEWHERE[word]) if word in ELSEWHERE else word for word in words]
         extra = ["--yes"] if words[0] == "delete" else []
         result = CliRunner().invoke(app, [*words, *extra])
         assert result.exit_code == 0, (words, result.output)
