@@ -12,6 +12,8 @@ DEPLOY_READY := $(DEPLOY)/.ready
 # So does the S3 server that the tests of the store start.
 SWIFT := .venv-swift
 SWIFT_READY := $(SWIFT)/.ready
+# A file of tests is one process's; two do well on two cores.
+TEST_PROCESSES ?= 2
 IMAGE ?= slimbayes:latest
 TRAIN_IMAGE ?= slimbayes-train:latest
 BASE_IMAGE ?= docker.io/library/python:3.11-slim-bookworm
@@ -69,7 +71,7 @@ demo: $(READY)
 	$(BIN)/slimbayes demo $(DEMO_FLAGS)
 
 test: $(READY) $(CLIENTS_READY) $(DEPLOY_READY) $(SWIFT_READY)
-	$(BIN)/python -m pytest $(TEST_FLAGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TEST_FLAGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
