@@ -7,6 +7,12 @@
     folder        a store in a folder
     bucket        a store in a bucket: S3, GCS, Azure
     bucket_errors what a bucket's refusals mean
+    registry      a store in an OCI registry
+    registry_repository  the objects of one model there
+    registry_artifact    a version as an artifact, and what else lies there
+    registry_client      the OCI distribution API, as far as it is needed
+    registry_session     requests: tried again, redirected, let in, refused
+    registry_access      credentials and tokens
     location      where a store is: a path or a URL
     cache         files on this machine by digest, bounded in bytes
     cached        a store's objects through a cache, and from it while the store is away

@@ -11,6 +11,7 @@ from model_store.errors import StoreNotFoundError
 from model_store.folder import Folder
 from model_store.objects import Objects
 
+REGISTRIES = ("oci", "oci+http")
 # Comes with the distribution, so that there is something to serve and to compare before anything was trained.
 ZOO = Path(__file__).parent / "zoo"
 
@@ -28,8 +29,12 @@ def objects_at(location: str | os.PathLike[str]) -> Objects:
         return Folder(Path(rest))
     if scheme in BUCKETS:
         return Bucket(text)
+    if scheme in REGISTRIES:
+        from model_store.registry import Registry  # late: it brings HTTP along
+
+        return Registry(text)
     raise StoreNotFoundError(
-        f"{scheme}:// is no store: expected a folder, or the URL of one with s3://, gs:// or az://"
+        f"{scheme}:// is no store: expected a folder, or the URL of one with s3://, gs://, az:// or oci://"
     )
 
 

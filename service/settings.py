@@ -12,12 +12,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_store.location import default_location
+from model_store.registry_access import VARIABLES as REGISTRY_VARIABLES
 from model_store.signature import PASSWORD
 from service.errors import StartError
 from service.rate import Rate
 
-# Variables that belong to the client, and to who signs.
-OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD}
+# Variables that belong to the client, to who signs, and to the store's registry.
+OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD, *REGISTRY_VARIABLES}
 
 
 def _split(given: object) -> object:

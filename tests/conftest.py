@@ -9,10 +9,10 @@ import torch
 from typer.testing import CliRunner
 
 from pruning.cli import app as prune_app
-from tests.model_store.backends import place, swift
+from tests.model_store.backends import place, registry, swift
 from training.cli import app as train_app
 
-__all__ = ["digits_run", "digits_store", "place", "swift"]
+__all__ = ["digits_run", "digits_store", "place", "registry", "swift"]
 
 # Threads that share two cores with other processes wait for each other more than they compute.
 torch.set_num_threads(1)

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.model_store.registry_server import registry_server
+
 ROOT = Path(__file__).parents[2]
 SWIFT = ROOT / ".venv-swift" / "bin" / "python"
 BUCKET = "store"
@@ -22,11 +24,15 @@ BUCKET = "store"
 
 @dataclass(frozen=True)
 class Place:
-    """An empty place for a store: its URL, the environment it needs, and `host:port` of its server, if it has one."""
+    """An empty place for a store: its URL, the environment it needs, and `host:port` of its server, if it has one.
+
+    `litter` says whether a publisher that dies may leave something that can be seen.
+    """
 
     url: str
     environment: Mapping[str, str] = field(default_factory=dict)
     server: str = ""
+    litter: bool = True
 
     def through(self, address: str) -> Place:
         """The same place by way of a proxy that listens at `host:port`."""
@@ -57,6 +63,13 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.communicate()
 
 
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of an OCI registry that lets anybody do anything."""
+    with registry_server(tmp_path_factory.mktemp("registry"), in_memory=True) as address:
+        yield address
+
+
 def in_folder(request: pytest.FixtureRequest) -> Place:
     """A folder that is not there yet."""
     folder: Path = request.getfixturevalue("tmp_path")
@@ -69,6 +82,12 @@ def in_bucket(request: pytest.FixtureRequest) -> Place:
     return Place(f"s3://{BUCKET}/{uuid.uuid4().hex}", s3_environment(url), url.removeprefix("http://"))
 
 
+def in_registry(request: pytest.FixtureRequest) -> Place:
+    """A repository that is not there yet."""
+    address: str = request.getfixturevalue("registry")
+    return Place(f"oci://{address}/{uuid.uuid4().hex}/models", server=address, litter=False)
+
+
 def s3_environment(url: str, user: str = "tester", key: str = "testing") -> dict[str, str]:
     """How to reach the S3 server at a URL."""
     return {
@@ -79,7 +98,11 @@ def s3_environment(url: str, user: str = "tester", key: str = "testing") -> dict
     }
 
 
-BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {"folder": in_folder, "s3": in_bucket}
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
+    "folder": in_folder,
+    "s3": in_bucket,
+    "oci": in_registry,
+}
 
 
 @pytest.fixture(params=BACKENDS)
