@@ -19,7 +19,7 @@ from tests.model_store.versions import NOON, build_version
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "store.md").read_text()
 VERSION = "20261123-075100-3f9ca1"
 # Places that the test has in a folder of its own.
-ELSEWHERE = {"/mnt/backup": "backup", "s3://models/vision": "vision"}
+ELSEWHERE = {"/mnt/backup": "backup", "s3://models/vision": "vision", "oci://registry.example.org/vision": "registry"}
 
 
 def commands() -> list[list[str]]:
