@@ -278,6 +278,6 @@ def test_a_documented_value_is_one(name: str) -> None:
         schema = schema["properties"][part]
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\b(docker/[\w/-]+(?:\.yaml)?)", DOCUMENT))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\b(docker/[\w/-]+(?:\.\w+)?)", DOCUMENT))))
 def test_a_documented_file_is_there(path: str) -> None:
     assert (PROJECT / path).exists()
