@@ -136,7 +136,7 @@ def find_credentials(place: str) -> Credentials | None:
 def _files() -> Iterator[Path]:
     if named := os.environ.get("REGISTRY_AUTH_FILE"):
         yield Path(named)
-    yield Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    yield Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")) / "config.json"
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         yield Path(runtime) / "containers" / "auth.json"
 

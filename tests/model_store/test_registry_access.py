@@ -13,6 +13,7 @@ import pytest
 
 from model_store.errors import ObjectError, StoreAwayError, StoreError, StoreNotFoundError
 from model_store.registry_access import PASSWORD, USERNAME, Access, Credentials, Request, find_credentials
+from model_store.registry_artifact import digest_of
 from model_store.store import Store
 from tests.model_store.registry_front import Answered, Asked, Front
 from tests.model_store.registry_server import registry_server
@@ -155,11 +156,11 @@ def test_credentials_go_to_the_registry_alone(guarded: str, monkeypatch: pytest.
     with Front() as elsewhere, Front(host) as front:
 
         def blob(asked: Asked) -> Answered | None:
-            found = next((data for data in files.values() if asked.path.endswith(digest(data))), None)
+            found = next((data for data in files.values() if asked.path.endswith(digest_of(data))), None)
             return Answered(200, {}, found) if found else Answered(404, {})
 
         def redirect(asked: Asked) -> Answered | None:
-            if asked.method != "GET" or not any(asked.path.endswith(digest(data)) for data in files.values()):
+            if asked.method != "GET" or not any(asked.path.endswith(digest_of(data)) for data in files.values()):
                 return None
             return Answered(307, {"Location": f"http://{elsewhere.address}/bucket/{asked.path.split('/')[-1]}"})
 
@@ -173,12 +174,6 @@ def test_credentials_go_to_the_registry_alone(guarded: str, monkeypatch: pytest.
         with pytest.raises(StoreError, match="sends one from place to place"):
             store.verify("digits", manifest.version)
         assert len(elsewhere.asked) < 20
-
-
-def digest(data: bytes) -> str:
-    from model_store.registry_artifact import digest_of
-
-    return digest_of(data)
 
 
 # Tokens

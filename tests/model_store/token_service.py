@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from tests.model_store.registry_front import Answered, Asked
 
 SERVICE, ISSUER = "registry of these tests", "these tests"
-# Name to password and what it may do; "" is anybody.
+# Name to password and what it may do.
 USERS = {
     "writer": ("writing", ["pull", "push", "delete"]),
     "reader": ("reading", ["pull"]),

@@ -45,6 +45,12 @@ def test_misspelt_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings.read()
 
 
+@pytest.mark.parametrize("name", ["SLIMBAYES_REGISTRY_USERNAME", "SLIMBAYES_SIGN_PASSWORD", "SLIMBAYES_URL"])
+def test_variables_that_are_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "given")
+    Settings.read()
+
+
 def test_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings.read().port = 1  # type: ignore[misc]
