@@ -149,7 +149,7 @@ def test_under_the_heaviest_load_memory_is_enough_and_sigterm_loses_nothing(engi
     requests += [("/predict", photograph(seed=n), "image/png") for n in range(10)]
     requests += [("/predict", *together([largest()] * 4, "image/jpeg"))]
     # What is asked here is more than one core computes in the time that callers usually have.
-    options = ("--env", "SLIMBAYES_MAX_WAIT_MS=60000", "--env", "SLIMBAYES_DRAIN_SECONDS=1")
+    options = ("--env", "SLIMBAYES_MAX_WAIT_MS=600000", "--env", "SLIMBAYES_DRAIN_SECONDS=1")
     with serving(engine, image, "slimbayes-load", *options) as container:
         with Load(container.url, requests, clients=8).running() as load:
             load.wait_for(3 * len(requests), seconds=120)
