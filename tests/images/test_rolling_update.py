@@ -34,7 +34,8 @@ global
 defaults
   mode http
   retries 0
-  timeout connect 1s
+  timeout connect 5s
+  timeout check 5s
   timeout client 60s
   timeout server 60s
 frontend all
@@ -83,7 +84,7 @@ def _next_version(engine: Engine, image: str) -> None:
 @contextmanager
 def _replica(engine: Engine, image: str, number: int, port: int) -> Iterator[Container]:
     """One that says that it leaves for longer than the proxy takes to see it."""
-    drain = ("--env", "SLIMBAYES_DRAIN_SECONDS=1")
+    drain = ("--env", "SLIMBAYES_DRAIN_SECONDS=3", "--env", "SLIMBAYES_MAX_WAIT_MS=60000")
     with serving(engine, image, f"slimbayes-replica-{number}", *drain, port=port) as container:
         yield container
 
