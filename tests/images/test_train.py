@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ import pytest
 from tests.image_engine import Engine
 from tests.images.containers import LOCKED_DOWN
 
-pytestmark = [pytest.mark.image, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.image,
+    pytest.mark.slow,
+    pytest.mark.skipif("IMAGE_ALL" not in os.environ, reason="fetches torch for minutes: asked for by IMAGE_ALL"),
+]
 
 LIMITS = ("run", "--rm", "--pull", "never", *LOCKED_DOWN, "--memory", "2g", "--cpus", "2")
 
