@@ -38,7 +38,7 @@ define image
 	$(call build,$(filter-out --no-cache,$(BUILD_FLAGS))) --target $(1)-bills --output type=local,dest=dist/bills/$(1) .
 endef
 
-.PHONY: install demo test check audit lock manifests image image-train builder clean
+.PHONY: install demo environments test check audit lock manifests image image-train builder clean
 
 install: $(READY)
 
@@ -70,7 +70,10 @@ $(SWIFT_READY): pyproject.toml constraints-swift.txt
 demo: $(READY)
 	$(BIN)/slimbayes demo $(DEMO_FLAGS)
 
-test: $(READY) $(CLIENTS_READY) $(DEPLOY_READY) $(SWIFT_READY)
+# All that tests need, which `make --jobs` installs side by side.
+environments: $(READY) $(CLIENTS_READY) $(DEPLOY_READY) $(SWIFT_READY)
+
+test: environments
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TEST_FLAGS)
 
 check: $(READY)
