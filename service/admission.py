@@ -17,6 +17,8 @@ from service.errors import OverloadedError
 
 # How fast the estimate follows single requests.
 FOLLOW = 0.1
+# Seconds, by the clock's steps.
+SHORTEST = 1e-6
 # Less is done for an answer that would take longer than this share of the longest wait; the rest is for what nobody
 # foresaw.
 SHARE = 0.5
@@ -75,8 +77,9 @@ class Admission:
         self._admitted.append(seconds)
         try:
             yield
-            if seconds > 0:
-                self.slowness += FOLLOW * ((self.now() - begun) / expected - self.slowness)
+            if seconds > 0:  # by the logarithm: one that took a hundred times as long is seldom the rule
+                ratio = max(self.now() - begun, SHORTEST) / expected
+                self.slowness *= (ratio / self.slowness) ** FOLLOW
         finally:
             self.waiting -= work
             self._admitted.remove(seconds)

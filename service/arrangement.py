@@ -59,6 +59,8 @@ def _packed(
     for size in SIZES[1:]:
         if block[size] < WORTH * block[best]:
             best = size
+    # The first passes of a network are its slowest.
+    engines[best].pace = pack[best] / best
     return engines[best]
 
 

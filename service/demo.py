@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -81,7 +82,10 @@ class Demo:
 
     def _command(self, package: str, *arguments: str) -> None:
         self.console.print(f"$ python -m {package} {' '.join(arguments)}", style="dim", soft_wrap=True, highlight=False)
-        if subprocess.run([sys.executable, "-m", package, *arguments], check=False).returncode != 0:
+        # Threads wait for each other longer than they compute for images of 8 x 8.
+        environment = {"OMP_NUM_THREADS": "1"} | os.environ
+        command = [sys.executable, "-m", package, *arguments]
+        if subprocess.run(command, env=environment, check=False).returncode != 0:
             raise ServiceError(f"the demonstration ends here: python -m {package} failed, see above")
 
     def _ask(self, url: str) -> None:

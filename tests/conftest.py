@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from pruning.cli import app as prune_app
@@ -14,25 +17,55 @@ from training.cli import app as train_app
 
 __all__ = ["digits_run", "digits_store", "place", "registry", "swift"]
 
-# Threads that share two cores with other processes wait for each other more than they compute.
+# Threads that share two cores with other processes wait for each other more than they compute; so it is in theirs.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests begin first, so that no process is left with one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes a folder that all processes of the tests share, whichever needs it first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make_once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        with FileLock(shared / f"{name}.lock"):
+            if not made.exists():
+                make(folder)
+                made.touch()
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def digits_run(once: Once) -> Path:
     """A finished run on digits, short of its best but real."""
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    arguments = ["--data", "digits", "--estimator", "reparam", "--epochs", "8", "--warmup-epochs", "2"]
-    result = CliRunner().invoke(train_app, [*arguments, "--out", str(folder)])
-    assert result.exit_code == 0, result.output
-    return folder
+
+    def train(folder: Path) -> None:
+        arguments = ["--data", "digits", "--estimator", "reparam", "--epochs", "8", "--warmup-epochs", "2"]
+        result = CliRunner().invoke(train_app, [*arguments, "--out", str(folder)])
+        assert result.exit_code == 0, result.output
+
+    return once("digits-run", train)
 
 
 @pytest.fixture(scope="session")
-def digits_store(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits_store(once: Once, digits_run: Path) -> Path:
     """A store with one version of the model `digits`, at dense, p50 and p90."""
-    store = tmp_path_factory.mktemp("stores") / "store"
-    arguments = ["--levels", "p50,p90", "--epochs", "2", "--model", "digits", "--store", str(store)]
-    result = CliRunner().invoke(prune_app, [str(digits_run), *arguments])
-    assert result.exit_code == 0, result.output
-    return store
+
+    def prune(store: Path) -> None:
+        arguments = ["--levels", "p50,p90", "--epochs", "2", "--model", "digits", "--store", str(store)]
+        result = CliRunner().invoke(prune_app, [str(digits_run), *arguments])
+        assert result.exit_code == 0, result.output
+
+    return once("digits-store", prune)

@@ -90,6 +90,14 @@ def test_the_wait_follows_the_machine(clock: Clock) -> None:
         assert admission.wait == pytest.approx(2.0, rel=0.01)
 
 
+def test_one_that_took_very_long_is_not_the_rule(clock: Clock) -> None:
+    """A small request that waited until networks were built says little of how long a large one takes."""
+    admission = Admission(1000, 4.0, degrade=False, now=clock)
+    with admission.admit(1, 0.01):
+        clock.time += 10.0
+    assert 1 < admission.slowness < 2.5
+
+
 # In full and at each step.
 COSTS = [(32, 0.4), (8, 0.2), (4, 0.1), (2, 0.05), (2, 0.02)]
 

@@ -51,6 +51,7 @@ def test_service_agrees_with_the_bare_file(digits_store: Path, example: bytes) -
     assert level is not None
     data = store.read_level(manifest, "p50")
     assert read_artifact(data).weights
+    onnxruntime.set_seed(0)
     session = onnxruntime.InferenceSession(data)
     images = decode(example, manifest.input, 10**6)[None]
     runs = np.stack([session.run(None, {"images": images})[0][0] for _ in range(2000)])
@@ -60,7 +61,8 @@ def test_service_agrees_with_the_bare_file(digits_store: Path, example: bytes) -
         answer = httpx.post(f"{url}/predict", params=query, content=example, headers=PNG).json()
     served = {one["label"]: one for one in answer["predictions"][0]["probabilities"]}
     for k, label in enumerate(manifest.classes):
-        error = np.sqrt(p[:, k].var() / len(p) + served[label]["std"] ** 2 / 256)
+        # Both errors from the larger sample: of a rare class, 256 draws may have seen none that is sure of it.
+        error = p[:, k].std() * np.sqrt(1 / len(p) + 1 / 256)
         assert abs(p[:, k].mean() - served[label]["probability"]) < 5 * error + 1e-4
 
 

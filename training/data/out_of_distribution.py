@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from training.data.images import Pixels
+from training.data.wheel import published
 from training.errors import DataError
 from training.randomness import seed_for
 
 COUNT = 500
 CROP_SIDE = 96
+PHOTOGRAPHS = ("china", "flower")
 SUFFIX = "-ood.npz"
 MOST_OF_FILE = 10_000
 # Parts of every data set, beside which sets of strangers are listed.
@@ -75,7 +76,7 @@ def _blank(pixels: Pixels) -> Tensor:
 
 def _crops(pixels: Pixels) -> Tensor:
     generator = np.random.default_rng(seed_for(0, "crops"))
-    photographs = [Image.fromarray(image) for image in load_sample_images().images]
+    photographs = [Image.open(published(f"images/{name}.jpg")) for name in PHOTOGRAPHS]
     crops = []
     for number in range(COUNT):
         photograph = photographs[number % len(photographs)]
