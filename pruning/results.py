@@ -14,15 +14,25 @@ from training.plots.style import png
 QUALITIES = {"accuracy": "Accuracy", "nll": "NLL, nats", "ece": "ECE, 15 bins"}
 
 
-def write_results(found: Mapping[Cell, Found], folder: Path) -> list[Path]:
-    """Write the tables and plots of the cells so far; returns their paths."""
+def write_tables(found: Mapping[Cell, Found], folder: Path) -> list[Path]:
+    """Write the tables of the cells so far; returns their paths."""
     table = rows(found)
     files = {"table.json": as_json(table), "table.csv": as_csv(table), "table.md": as_markdown(table)}
-    contents = {name: text.encode() for name, text in files.items()}
+    return _written({name: text.encode() for name, text in files.items()}, folder)
+
+
+def write_plots(found: Mapping[Cell, Found], folder: Path) -> list[Path]:
+    """Plot each figure of quality of two or more cells, which takes seconds; returns the paths."""
+    table = rows(found)
+    if len(table) < 2:
+        return []
     strangers = [key for key in table[0] if key.startswith("ood_auroc_")]
     drawn = QUALITIES | {key: f"AUROC against {key.removeprefix('ood_auroc_')}" for key in strangers}
-    if len(table) > 1:
-        contents |= {f"{quality}.png": png(figure(table, quality, called)) for quality, called in drawn.items()}
+    plots = {f"{quality}.png": png(figure(table, quality, called)) for quality, called in drawn.items()}
+    return _written(plots, folder)
+
+
+def _written(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
     for name, content in contents.items():
         write_atomically(folder / name, content)
     return [folder / name for name in contents]

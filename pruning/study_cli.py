@@ -41,7 +41,7 @@ def study_command(
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
     from pruning.pruner import automatic
-    from pruning.results import write_results
+    from pruning.results import write_plots, write_tables
     from pruning.study import Plan, Study
     from pruning.subject import Subject
     from training.errors import TrainingError
@@ -65,7 +65,8 @@ def study_command(
                 f"{'' if made else ' (known)'}"
             )
             if made or number == len(plan.cells):
-                written = write_results(found, out)
+                written = write_tables(found, out)
+        written += write_plots(found, out)
     except (PruningError, TrainingError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error

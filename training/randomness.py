@@ -23,5 +23,9 @@ def generator_for(seed: int, purpose: str, *counters: int) -> torch.Generator:
 
 
 def reseed(seed: int, purpose: str, *counters: int) -> None:
-    """Seed torch's own generators on every device, which layers draw their noise from."""
-    torch.manual_seed(seed_for(seed, purpose, *counters))
+    """Seed torch's own generators, of the CPU and of GPUs in use, which layers draw their noise from."""
+    own = seed_for(seed, purpose, *counters)
+    torch.default_generator.manual_seed(own)
+    # `torch.manual_seed` would keep the call, and where it came from, for a GPU that nobody has begun to use.
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(own)
