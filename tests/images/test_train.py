@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.network import ADDRESSES, CABLE, Host, NetworkError, two_hosts
 from tests.image_engine import Engine
+from tests.images.conftest import PROJECT
 from tests.images.containers import LOCKED_DOWN
+from training.run import Run
 
 pytestmark = [
     pytest.mark.image,
@@ -17,7 +24,8 @@ pytestmark = [
     pytest.mark.skipif("IMAGE_ALL" not in os.environ, reason="fetches torch for minutes: asked for by IMAGE_ALL"),
 ]
 
-LIMITS = ("run", "--rm", "--pull", "never", *LOCKED_DOWN, "--memory", "2g", "--cpus", "2")
+CONTAINER = ("run", "--pull", "never", *LOCKED_DOWN, "--memory", "2g")
+LIMITS = (*CONTAINER, "--rm", "--cpus", "2")
 
 
 def test_it_trains_and_prunes_digits(engine: Engine, train_image: str, tmp_path: Path) -> None:
@@ -60,3 +68,42 @@ def test_its_torch_needs_no_gpu_and_its_bill_names_it(engine: Engine, train_imag
     assert cuda is None
     assert components["torch"] == version
     assert not any(name.startswith(("nvidia", "pip", "hatchling")) for name in components)
+
+
+@pytest.mark.netns
+def test_two_hosts_train_in_it_and_outlive_a_worker(engine: Engine, train_image: str, tmp_path: Path) -> None:
+    """The documented command with elastic restart, a container on each of two hosts that share one cable."""
+    text = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
+    documented = re.search(r"^\$ torchrun (--nnodes 2 .*--max-restarts .*)$", text, re.MULTILINE)
+    assert documented
+    command = [*shlex.split(documented[1]), "--limit", "200", "--epochs", "20", "--device", "cpu"]
+    tmp_path.chmod(0o755)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    runs.chmod(0o777)
+    try:
+        with two_hosts(tmp_path) as hosts:
+            _train_on(hosts, engine, train_image, command, runs)
+    except NetworkError as error:
+        pytest.skip(str(error))
+
+
+def _train_on(hosts: list[Host], engine: Engine, image: str, command: list[str], runs: Path) -> None:
+    names = [word for name, address in ADDRESSES.items() for word in ("--add-host", f"{name}:{address}")]
+    settings = ("--env", f"GLOO_SOCKET_IFNAME={CABLE}", "--env", "PET_MONITOR_INTERVAL=0.1")
+    for host in hosts:
+        place = ("--network", f"ns:/run/netns/{host.namespace}", "--hostname", host.name, "--cpus", "1")
+        options = (*CONTAINER, *place, *names, *settings, "--volume", f"{runs}:/runs", "--entrypoint", "torchrun")
+        engine.podman(*options, "--detach", "--name", host.name, image, *command)
+    run = Run(runs / Path(command[command.index("--out") + 1]).name)
+    deadline = time.monotonic() + 120
+    while not run.checkpoint.exists():
+        assert time.monotonic() < deadline, engine.logs(hosts[0].name)
+        time.sleep(0.05)
+    os.kill(hosts[1].worker(), signal.SIGKILL)
+    for host in hosts:
+        assert engine.podman("wait", host.name, timeout=180) == "0", engine.logs(host.name)
+    assert "exitcode: -9" in engine.logs(hosts[1].name)
+    assert run.finished
+    assert run.facts()["world_size"] == 2
+    assert all(host.traffic()["tx"] > 2**20 for host in hosts)
