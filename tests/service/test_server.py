@@ -186,7 +186,7 @@ def test_tls(digits_store: Path, tmp_path: Path) -> None:
 
 
 Question = Callable[[bytes, int], tuple[str, dict[str, Any]]]
-LONG = {"samples": "2048", "level": "dense"}
+LONG = {"samples": "512", "level": "dense"}
 
 
 def predicting(example: bytes, images: int) -> tuple[str, dict[str, Any]]:
@@ -204,7 +204,7 @@ def inferring(example: bytes, images: int) -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize("question", [predicting, inferring])
 def test_who_hangs_up_leaves_the_queue(digits_store: Path, example: bytes, question: Question) -> None:
     """A client that goes away while its answer is computed leaves little work behind."""
-    with running_service(digits_store, "--max-samples", "2048", "--threads", "1") as (url, _):
+    with running_service(digits_store, "--max-samples", "512", "--threads", "1") as (url, _):
 
         def ask(asking: Question, images: int, timeout: float) -> Any:
             path, options = asking(example, images)
