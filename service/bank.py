@@ -45,8 +45,23 @@ class Bank:
     @property
     def nbytes(self) -> int:
         """About what the sessions take in memory: weights, the same laid out anew, and the rest of a session."""
-        drawn = len(self.packs) * (2 * self._drawn_bytes * self.size + SESSION_BYTES)
-        return drawn + (1 if self.wide is None else 2) * (2 * self._shared_bytes + SESSION_BYTES)
+        return len(self.packs) * self._pack_bytes + self._fixed_bytes
+
+    def bytes_of(self, draws: int) -> int:
+        """What `nbytes` is with so many draws."""
+        return -(-draws // self.size) * self._pack_bytes + self._fixed_bytes
+
+    def draws_in(self, nbytes: int) -> int:
+        """As many draws as fit into so many bytes."""
+        return max(0, (nbytes - self._fixed_bytes) // self._pack_bytes) * self.size
+
+    @property
+    def _pack_bytes(self) -> int:
+        return 2 * self._drawn_bytes * self.size + SESSION_BYTES
+
+    @property
+    def _fixed_bytes(self) -> int:
+        return (1 if self.wide is None else 2) * (2 * self._shared_bytes + SESSION_BYTES)
 
     def weights(self, draw: int) -> dict[str, FloatArray]:
         """The weights of one draw, by name."""

@@ -20,7 +20,14 @@ from service.arrangement import arrange
 from service.artifact import Artifact, Precision
 from service.bank import Bank
 from service.engine import Engine
-from service.errors import ArtifactError, DeadlineError, FetchingError, RequestError, UnknownNameError
+from service.errors import (
+    ArtifactError,
+    DeadlineError,
+    FetchingError,
+    ParameterError,
+    RequestError,
+    UnknownNameError,
+)
 from service.latency import Latency
 from service.record import Record
 from service.scheduler import MOST_IMAGES
@@ -65,7 +72,7 @@ class ServedLevel:
         """The level's engine, ready for so many draws; it takes a while where there is none yet.
 
         Raises UnknownNameError where the level's file was altered since, or cannot be run, FetchingError where it must
-        come from the store, which does not answer.
+        come from the store, which does not answer, and ParameterError for draws that there is no memory for.
         """
         seconds = 0.0
         with self._building:
@@ -82,9 +89,20 @@ class ServedLevel:
                 engine.batches = self.record.batches
                 self._engine, self._artifact = engine, None
                 seconds = perf_counter() - begun
+        self._check_memory(engine.bank, draws)
         self._built(seconds + engine.prepare(draws))
         self._catalog.memory.use(self, engine.bank.nbytes, self._drop)
         return engine
+
+    def _check_memory(self, bank: Bank, draws: int) -> None:
+        """Refuse more draws than there is memory for; those that the level was published with are always made."""
+        limit, own = self._catalog.memory.limit, self.default_samples(self._catalog.settings.max_samples)
+        if limit is None or draws <= own or bank.bytes_of(draws) <= limit:
+            return
+        raise ParameterError(
+            f"{draws:,} draws of {self} take {bank.bytes_of(draws) / 2**20:,.0f} MiB, more than the"
+            f" {limit / 2**20:,.0f} MiB for networks here: ask for at most {max(own, bank.draws_in(limit)):,}"
+        )
 
     async def fetched(self, deadline: float | None) -> None:
         """Return once nothing has to be read from the store to answer, `deadline` seconds from now at the latest.

@@ -106,7 +106,10 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         0.0, ge=0.0, description="After SIGTERM, how long requests are still taken while /readyz says no."
     )
-    memory_mb: Positive | None = Field(None, description="Memory for networks, in MiB; by default there is no limit.")
+    memory_mb: Positive | None = Field(
+        None,
+        description="Memory for networks, in MiB, and so for the draws of a request; by default there is no limit.",
+    )
     max_level_mb: Positive = Field(
         1_024, description="Most MiB of tensors that a level may declare, or need for a batch; others are refused."
     )

@@ -84,7 +84,7 @@ def test_the_image_says_how_it_is_run(engine: Engine, image: str) -> None:
     assert {
         "SLIMBAYES_HOST=0.0.0.0",
         "SLIMBAYES_PORT=8000",
-        "SLIMBAYES_MAX_SAMPLES=64",
+        "SLIMBAYES_MEMORY_MB=224",
         "ORT_DISABLE_TELEMETRY=1",
     } <= set(config["Env"])
     assert "/livez" in " ".join(settings.get("Healthcheck", {}).get("Test", []))
@@ -154,8 +154,9 @@ def test_under_the_heaviest_load_memory_is_enough_and_sigterm_loses_nothing(engi
     with serving(engine, image, "slimbayes-load", *options) as container:
         with Load(container.url, requests, clients=8).running() as load:
             load.wait_for(3 * len(requests), seconds=120)
-            refused = container.post("/predict?samples=65", photograph())
+            refused = container.post("/predict?level=dense&samples=256", photograph())
             assert refused.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+            assert "more than the 224 MiB for networks here: ask for at most" in refused.text
             held = container.most_bytes()
             engine.podman("kill", "--signal", "TERM", container.name)
             load.stop_when(lambda: container.get("/readyz").status_code != httpx.codes.OK, seconds=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -17,8 +18,8 @@ from service.catalog import Catalog
 from service.engine import Engine
 from service.memory import SOON_SECONDS, Memory
 from service.settings import Settings
-from tests.service.conftest import wait_until
-from tests.service.test_predict import ask
+from tests.service.conftest import Warm, wait_until
+from tests.service.test_predict import PNG, ask
 
 RELOADS = """
 import sys
@@ -76,6 +77,19 @@ def test_levels_come_back(digits_store: Path, example: bytes) -> None:
         first = [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")]
         assert len(app.state.catalog.memory._held) < 3
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")] == first
+
+
+def test_draws_that_there_is_no_memory_for(digits_store: Path, example: bytes) -> None:
+    """They are refused, with how many there is memory for; those that the level was published with are made anyway."""
+    with Warm(digits_store, memory_mb=1) as client:
+        assert ask(client, example, level="dense")["predictions"]
+        refused = client.post("/predict", params={"level": "dense", "samples": 256}, content=example, headers=PNG)
+        assert refused.status_code == 422
+        said = re.search(r"256 draws of level dense .* for networks here: ask for at most (\d+)", refused.text)
+        assert said, refused.text
+        most = int(said[1])
+        assert len(ask(client, example, level="dense", samples=most, draws=True)["predictions"]) == 1
+        assert client.app.state.catalog.level(None, None, "dense").nbytes <= 2**20 or most == 32
 
 
 def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
