@@ -18,7 +18,8 @@
     cached        a store's objects through a cache, and from it while the store is away
     contents      what one listing tells of a model
     aliases       aliases as a log of changes
-    store         models, versions and aliases; publishing, manifest last
+    store         models, versions and aliases
+    publication   a version on its way into the store, manifest last
     verification  checksums of every file before anyone uses them
     signature     who vouches for a version, and whom a reader trusts
     collection    removing what a crash left behind
@@ -40,7 +41,7 @@
     sign_cli      sign
     transfer_cli  push, pull, export, import
 
-Layout, written by `store` alone:
+Layout, written by `store` and `publication` alone:
 
     STORE/MODEL/VERSION/LEVEL/model.onnx
     STORE/MODEL/VERSION/signature.json           where it is signed

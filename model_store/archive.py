@@ -17,11 +17,11 @@ from pathlib import Path
 
 from model_store.contents import MANIFEST
 from model_store.errors import StoreError, VerificationError
-from model_store.manifest import Manifest, read_manifest
+from model_store.manifest import MOST_MANIFEST_BYTES, Manifest, read_manifest
 from model_store.objects import UNFINISHED
 from model_store.signature import MOST_BYTES as MOST_SIGNATURE_BYTES
 from model_store.signature import SIGNATURE
-from model_store.store import MOST_MANIFEST_BYTES, Store
+from model_store.store import Store
 from model_store.verification import check_bytes
 
 

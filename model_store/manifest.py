@@ -32,6 +32,8 @@ SCHEMA_VERSION: Final = 3
 # Of a manifest; one of a thousand classes and ten levels has about a tenth. A fault in each of more keys would take
 # hundreds of megabytes to tell.
 MOST_BYTES, MOST_KEYS = 2**20, 50_000
+# What is read of one: a byte more than there may be, so that a longer one is told.
+MOST_MANIFEST_BYTES = MOST_BYTES + 1
 
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 LevelName = Annotated[str, StringConstraints(pattern=ALIAS_OR_LEVEL)]

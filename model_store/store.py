@@ -1,7 +1,7 @@
 """Models, versions and aliases, on whatever keeps objects.
 
-A version's levels are written first and its manifest last, so it is there whole or not at all. Nothing is written over:
-the name of a version tells its content, and an alias is a log of changes (`model_store.aliases`).
+A version is there whole or not at all (`model_store.publication`). Nothing is written over: the name of a version tells
+its content, and an alias is a log of changes (`model_store.aliases`).
 """
 
 from __future__ import annotations
@@ -18,27 +18,20 @@ from model_store.errors import (
     ManifestError,
     NotInStoreError,
     ObjectError,
-    ObjectExistsError,
     ObjectNotFoundError,
     SignatureError,
     StoreAwayError,
     StoreError,
     VerificationError,
-    VersionExistsError,
 )
 from model_store.location import objects_at
-from model_store.manifest import MOST_BYTES, Level, Manifest, read_manifest
+from model_store.manifest import MOST_MANIFEST_BYTES, Manifest, read_manifest
 from model_store.objects import Objects
+from model_store.publication import Publication
 from model_store.signature import MOST_BYTES as MOST_SIGNATURE_BYTES
 from model_store.signature import SIGNATURE, TrustedKeys, digests_of, signed_digests
 from model_store.verification import check_bytes
 from model_store.version import check_alias, check_model_name, is_model_name
-
-# One more than there may be, so that a longer one is told.
-MOST_MANIFEST_BYTES = MOST_BYTES + 1
-
-# Less is sent sooner than it is found out whether it is there already.
-WORTH_COPYING = 2**16
 
 
 class Store:
@@ -109,9 +102,7 @@ class Store:
 
         Raises SignatureError where there are trusted keys and none of them signed it.
         """
-        versions = self.versions(model)
-        if version not in versions:
-            raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(versions)}")
+        _check_version(model, version, self._known(model))
         try:
             data = self.objects.read(f"{model}/{version}/{MANIFEST}", MOST_MANIFEST_BYTES)
         except StoreAwayError:
@@ -143,7 +134,7 @@ class Store:
                 f"version {manifest.version} of {manifest.model} has no level {level!r}: it has {known}"
             )
         try:
-            data = self.objects.read(_level_name(manifest, entry), entry.bytes + 1)
+            data = self.objects.read(f"{manifest.model}/{manifest.version}/{entry.file}", entry.bytes + 1)
         except StoreAwayError:
             raise
         except ObjectError as error:
@@ -187,19 +178,9 @@ class Store:
             check_bytes(level, files[level.name])
         if signature is not None:
             _check_signed(manifest, signature)
-        contents = self.contents(manifest.model)
-        if manifest.version in contents.versions:
-            raise _exists(manifest)
+        publication = Publication(self.objects, manifest, self.contents(manifest.model))
         with _saying(f"cannot publish {manifest.model}"):
-            others = dict[str, tuple[Level, ...]]()
-            for level in manifest.levels:
-                self._put_level(manifest, level, files[level.name], contents, others)
-            if signature is not None:
-                self.objects.write(_signature_name(manifest), signature)
-            try:
-                self.objects.write(_manifest_name(manifest), manifest.to_json(), new=True)
-            except ObjectExistsError as error:
-                raise _exists(manifest) from error
+            publication.write(files, signature)
 
     def attach(self, manifest: Manifest, signature: bytes) -> None:
         """Sign a version that is there already, in place of an earlier signature.
@@ -208,7 +189,7 @@ class Store:
         """
         _check_signed(manifest, signature)
         with _saying(f"cannot sign {manifest.model} {manifest.version}"):
-            self.objects.write(_signature_name(manifest), signature)
+            self.objects.write(f"{manifest.model}/{manifest.version}/{SIGNATURE}", signature)
 
     def set_alias(self, model: str, alias: str, name: str, by: str | None = None) -> str:
         """Point `alias` at the version that `name` (a version or another alias) means now, and return that version.
@@ -232,8 +213,7 @@ class Store:
     def deletable(self, model: str, version: str) -> str:
         """The version, if it is one, and no alias means it; raise StoreError otherwise."""
         contents = self._known(model)
-        if version not in contents.versions:
-            raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(contents.versions)}")
+        _check_version(model, version, contents)
         if named := [alias for alias, target in contents.aliases.items() if target == version]:
             raise StoreError(f"{model} {version} is {_listing(named)}: promote another version first")
         return version
@@ -256,44 +236,6 @@ class Store:
         with _saying(f"cannot set alias {alias} of {model}"):
             self.objects.write(f"{model}/{change.name}", change.to_json())
 
-    def _put_level(
-        self, manifest: Manifest, level: Level, data: bytes, contents: Contents, others: dict[str, tuple[Level, ...]]
-    ) -> None:
-        name = _level_name(manifest, level)
-        twin = self._twin(manifest, level, contents, others) if level.bytes >= WORTH_COPYING else None
-        try:
-            if twin is None or not self.objects.copy(twin, name):
-                self.objects.write(name, data, new=True)
-        except ObjectExistsError as error:  # an earlier attempt came as far as this
-            if self.objects.read(name, level.bytes + 1) != data:
-                raise _exists(manifest) from error
-
-    def _twin(
-        self, manifest: Manifest, level: Level, contents: Contents, others: dict[str, tuple[Level, ...]]
-    ) -> str | None:
-        """The object of another version of the model that has the same bytes, by its manifest; newest first.
-
-        `others` are the levels of versions that were looked at already.
-        """
-        if f"{manifest.version}/{level.file}" in contents.objects:
-            return None
-        for version in reversed(contents.versions):
-            candidates = contents.of_version(version)
-            if not any(found.size == level.bytes for found in candidates):
-                continue
-            if version not in others:
-                others[version] = self._readable_levels(manifest.model, version)
-            for other in others[version]:
-                if other.sha256 == level.sha256 and any(found.name.endswith(f"/{other.file}") for found in candidates):
-                    return f"{manifest.model}/{version}/{other.file}"
-        return None
-
-    def _readable_levels(self, model: str, version: str) -> tuple[Level, ...]:
-        try:
-            return read_manifest(self.objects.read(f"{model}/{version}/{MANIFEST}", MOST_MANIFEST_BYTES)).levels
-        except (ManifestError, ObjectNotFoundError):
-            return ()
-
     def _told(self, model: str, change: Change) -> Change:
         return change.told(self.objects.read(f"{model}/{change.name}", MOST_MANIFEST_BYTES))
 
@@ -302,6 +244,11 @@ class Store:
         if not contents.versions:
             raise NotInStoreError(f"no model {model!r} in the store: it has {_listing(self.models())}")
         return contents
+
+
+def _check_version(model: str, version: str, contents: Contents) -> None:
+    if version not in contents.versions:
+        raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(contents.versions)}")
 
 
 def _resolve(model: str, contents: Contents, name: str | None) -> str:
@@ -315,26 +262,10 @@ def _resolve(model: str, contents: Contents, name: str | None) -> str:
     return version
 
 
-def _manifest_name(manifest: Manifest) -> str:
-    return f"{manifest.model}/{manifest.version}/{MANIFEST}"
-
-
-def _signature_name(manifest: Manifest) -> str:
-    return f"{manifest.model}/{manifest.version}/{SIGNATURE}"
-
-
 def _check_signed(manifest: Manifest, signature: bytes) -> None:
     subject = f"{manifest.model} {manifest.version}"
     if signed_digests(signature, subject) != digests_of(manifest, manifest.to_json()):
         raise SignatureError(f"the signature of {subject} is of other files")
-
-
-def _level_name(manifest: Manifest, level: Level) -> str:
-    return f"{manifest.model}/{manifest.version}/{level.file}"
-
-
-def _exists(manifest: Manifest) -> VersionExistsError:
-    return VersionExistsError(f"{manifest.model} {manifest.version} is in the store already")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The store in a folder: what test_contract.py does not ask of every backend."""
+"""The store in a folder: what the folder `contract` does not ask of every backend."""
 
 from __future__ import annotations
 

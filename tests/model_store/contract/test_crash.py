@@ -1,4 +1,4 @@
-"""What a store keeps of its word when publishers race, die or lose their connection, wherever it lies.
+"""What a store keeps of its word when publishers race, die or lose their connection.
 
 STORE_KILLS=200 in the environment kills and cuts so often on a server too.
 """
