@@ -37,6 +37,7 @@ traffic       what was seen of all requests
 served        a level that is served
 cache         where files of a store are kept on this machine
 complaints    warnings, each once
+reader        models as the store has them, each version verified or refused
 catalog       the models of a store, ready to answer
 listing       what `GET /models` says
 inference     requests and answers of the Open Inference Protocol

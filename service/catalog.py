@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from model_store.contents import Contents
-from model_store.errors import InvalidNameError, StoreAwayError, StoreError
+from model_store.errors import InvalidNameError, StoreError
 from model_store.manifest import Level, Manifest
 from model_store.signature import TrustedKeys
 from model_store.store import Store
@@ -23,18 +22,17 @@ from service.artifact import Artifact
 from service.cache import cache_of
 from service.complaints import Complaints
 from service.cores import usable_cores
-from service.errors import ArtifactError, FetchingError, ParameterError, StartError, UnknownNameError, UnwritableError
+from service.errors import FetchingError, ParameterError, StartError, UnknownNameError, UnwritableError
 from service.memory import Memory
 from service.niceness import step_back
+from service.reader import Reader
 from service.scheduler import Scheduler
 from service.served import ServedLevel, verified_artifact
-from service.served_model import PRODUCTION, ServedModel, ServedVersion
+from service.served_model import ServedModel, ServedVersion
 from service.settings import Settings
 from service.wish import Wish
 
 log = logging.getLogger("slimbayes.service")
-# A version that was refused may have been half copied by somebody.
-RETRY_SECONDS = 30.0
 # Levels that are read at once because requests ask for them.
 FETCHERS = 4
 
@@ -53,10 +51,11 @@ class Catalog:
         # Why the store could not be read when it was looked at last; None where it could.
         self.away: str | None = None
         self._complaints = Complaints()
+        self._reader = Reader(self, self._complaints)
         try:
             trusted = TrustedKeys.read(settings.trusted_keys) if settings.trusted_keys else None
             self.store = Store.open(settings.store, trusted, cache=cache_of(settings))
-            found = ((name, self._found(name)) for name in self.store.names())
+            found = ((name, self._reader.model(name)) for name in self.store.names())
             self.models = {name: model for name, model in found if model is not None}
         except StoreError as error:
             raise StartError(str(error)) from error
@@ -86,13 +85,13 @@ class Catalog:
                 names = self.store.names()
             except StoreError as error:
                 self._notice(str(error))
-                return self._answering(self.models)
+                return self._answering()
             there = {name for name in names if self._refresh(name)}
             before, self.models = self.models, {name: self.models[name] for name in sorted(there & self.models.keys())}
             for name in before.keys() - there:
                 self._release(before[name], None)
             self._notice(self.store.away)
-            return self.warm() if self._cold else self._answering(self.models)
+            return self.warm() if self._cold else self._answering()
 
     def _notice(self, away: str | None) -> None:
         """Whether the store answers."""
@@ -133,7 +132,7 @@ class Catalog:
         """Offer the model as the store has it; whether it is there."""
         before = self.models.get(name)
         try:
-            found = self._found(name, before)
+            found = self._reader.model(name, before)
             if found is None or found == before:
                 return found is not None
             found = self._warmed(found, before)
@@ -153,7 +152,7 @@ class Catalog:
             refusal = self._warm(served)
             if refusal is not None:
                 versions = {**found.versions, version: ServedVersion(version, refusal=refusal, read=time.monotonic())}
-                aliases = self._aliases(found.name, found.aliases, versions, before)
+                aliases = self._reader.aliases(found.name, found.aliases, versions, before)
                 return self._warmed(ServedModel(found.name, versions, aliases, found.loaded), before)
         return found
 
@@ -164,57 +163,6 @@ class Catalog:
         for name in released:
             if name not in kept:
                 before.versions[name].release()
-
-    def _found(self, name: str, before: ServedModel | None = None) -> ServedModel | None:
-        """The model as the store has it; versions that are known already are as they were, since they never change."""
-        known = before.versions if before else {}
-        versions = {}
-        contents = self.store.contents(name)
-        if not contents.versions:
-            return None
-        for version in contents.versions:
-            served = known.get(version)
-            retry = served is not None and not served.manifest and time.monotonic() - served.read > RETRY_SECONDS
-            try:
-                versions[version] = self._read(name, version) if served is None or retry else served
-            except StoreAwayError as error:  # no fault of the version's
-                if served is not None:
-                    versions[version] = served
-                elif before is None and version in _needed(contents):
-                    raise
-                self._complaints.about(f"version {version} of {name}", f"is not read yet: {error}")
-        loaded = before.loaded if before else True
-        return ServedModel(name, versions, self._aliases(name, contents.aliases, versions, before), loaded)
-
-    def _aliases(
-        self, model: str, aliases: Mapping[str, str], versions: Mapping[str, ServedVersion], before: ServedModel | None
-    ) -> Mapping[str, str]:
-        """The model's aliases; what was served before goes on where an alias now names what cannot be."""
-        if before is None:
-            return aliases
-        old, kept = before.aliases, dict[str, str]()
-        for alias, target in aliases.items():
-            served = versions.get(target)
-            found = target if served is not None and served.manifest else old.get(alias)
-            if found is not None and found in versions:
-                kept[alias] = found
-            if found != target:
-                self._complaints.about(f"alias {alias} of {model}", f"stays as it was: {target} cannot be served")
-        return kept
-
-    def _read(self, model: str, name: str) -> ServedVersion:
-        """Verify one version, every file of it."""
-        try:
-            manifest = self.store.manifest(model, name)
-            for level in manifest.levels:
-                self.artifact(manifest, level)
-        except StoreAwayError:
-            raise
-        except (StoreError, ArtifactError) as error:
-            self._complaints.about(f"version {name} of {model}", f"is refused: {error}")
-            return ServedVersion(name, refusal=str(error), read=time.monotonic())
-        levels = {level.name: ServedLevel(manifest, level, self) for level in manifest.levels}
-        return ServedVersion(name, manifest, levels)
 
     def artifact(self, manifest: Manifest, level: Level) -> Artifact:
         """A level's verified file; raise StoreError or ArtifactError where it is not what the manifest says."""
@@ -231,7 +179,7 @@ class Catalog:
                 except FetchingError as error:
                     self._complaints.about(f"version {name} of {model.name}", f"cannot answer yet: {error}")
                     self._cold = True
-        return self._answering(self.models)
+        return self._answering()
 
     def _warm(self, version: ServedVersion) -> str | None:
         """Build the networks of a version that requests will need; why that cannot be, or None."""
@@ -248,9 +196,9 @@ class Catalog:
             return str(error)
         return None
 
-    def _answering(self, models: Mapping[str, ServedModel]) -> bool:
+    def _answering(self) -> bool:
         """Whether a request that names no version has an answer, from some model."""
-        for model in models.values():
+        for model in self.models.values():
             served = model.versions.get(model.default or "")
             if model.loaded and served is not None and served.default is not None and served.default.bank is not None:
                 return True
@@ -309,9 +257,3 @@ class Catalog:
         self.scheduler.close()
         self.fetchers.shutdown(cancel_futures=True)
         self.builders.shutdown()
-
-
-def _needed(contents: Contents) -> set[str]:
-    """Versions that requests are meant to reach."""
-    newest = [] if PRODUCTION in contents.aliases else contents.versions[-1:]
-    return {*contents.aliases.values(), *newest}
