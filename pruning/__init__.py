@@ -15,7 +15,10 @@ mask          which weights are left, and the posterior under it
 narrowing     which channels are left, and the posterior cut to them
 fine_tuning   training on while pruning
 determinism   layers that need no randomness lose their scales
+rounding      what eight bits make of a number
+quantization  eight-bit arithmetic for a network
 pruner        a dense posterior to that of a level
+finishing     what is done to levels once they are pruned
 folding       normalisation folded into the convolution before it
 compaction    removing what is dead, exactly
 calibration   temperature, conformal sets, thresholds
@@ -25,10 +28,14 @@ export        the graph as an ONNX file that draws
 publication   levels to a version in the store
 choice        finished cells of a study as levels to publish
 bprune        the baseline's own rule
-study         every criterion, granularity and level of a run; cell: one of them
-table         a study's rows as JSON, CSV and Markdown; plot: as pictures; results: both, written
+cell          one cell of a study: a level under a criterion and a granularity
+study         every criterion, granularity and level of a run
+table         a study's rows as JSON, CSV and Markdown
+plot          a study as pictures
+results       what a study leaves: table and plots, written
 options       what both commands share
-cli           `slimbayes prune`; study_cli: `slimbayes study`
+cli           `slimbayes prune`
+study_cli     `slimbayes study`
 """
 
 import training  # noqa: F401  what it sets must be set before torch is imported

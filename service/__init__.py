@@ -6,7 +6,9 @@ cores         how many cores this process may use
 artifact      a level's ONNX file, checked before ONNX Runtime sees it
 split         a graph in two: what all draws share, and the rest
 noise         the noise of a draw, in antithetic pairs
+processor     what the processor does with products of eight-bit numbers
 session       an ONNX graph made ready to run
+quantization  a level's convolutions in eight bits
 bank          the draws of a level, as ready networks
 engine        `draws(images, samples) -> logits`
 arrangement   how many draws a graph holds, tried out at load
@@ -35,6 +37,7 @@ record        what was seen of one level
 account       what happened to one request
 traffic       what was seen of all requests
 served        a level that is served
+served_model  a model as it is offered at one moment
 cache         where files of a store are kept on this machine
 complaints    warnings, each once
 reader        models as the store has them, each version verified or refused
@@ -61,6 +64,7 @@ direct        a short way to the routes that do the work
 app           all of it as one FastAPI application
 protocol      HTTP/1.1, with limits on headers and on slow clients
 server        the process: its socket, its certificate, its signals, its end
+draining      the end of a process that has clients
 client        the same, from the other side: one that waits and one for asyncio
 files         pictures on disk: names, folders, patterns
 asking        many pictures, several requests at a time

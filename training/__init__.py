@@ -11,6 +11,7 @@ approximation   what the loop trains, whatever the estimator
 variational     the approximation that Bayesian layers make
 initialisation  the network that training starts at, fresh or trained already
 objective       the evidence lower bound, its warm-up and its data term
+distillation    what a trained posterior predicts, as the target of another network
 randomness      every random number as a function of seed, step and rank
 precision       float32 or bfloat16
 memory          what was freed is kept for the next step
@@ -30,7 +31,9 @@ progress        what a person sees while it runs
 run             the folder of a run
 trainer         a whole run
 report          plots of a run
-cli             `slimbayes train`; report_cli: `slimbayes report`
+page            the page that shows them
+cli             `slimbayes train`
+report_cli      `slimbayes report`
 """
 
 import os

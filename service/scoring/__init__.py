@@ -10,6 +10,7 @@ row        what is said of one image, and rows as Parquet
 output     the files that are written, each whole and once
 scorer     one level, made ready: images to rows
 line       reading, decoding, computing and writing, at the same time
+task       all that somebody needs to know to score shards, here or elsewhere
 cluster    the same on the machines of a Ray cluster
 summary    what came of it
 
