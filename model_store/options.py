@@ -49,9 +49,14 @@ TrustedOption = Annotated[
 DEFAULT_STORE = "store"
 
 
+def key_files(given: Iterable[str] | None) -> list[Path]:
+    """The files of `--trusted-key`; several may stand between commas."""
+    return [Path(part.strip()) for each in given or () for part in each.split(",") if part.strip()]
+
+
 def trusted_keys(given: Iterable[str] | None) -> TrustedKeys | None:
-    """The keys of `--trusted-key`, or None where there are none; several may stand between commas."""
-    paths = [Path(part.strip()) for each in given or () for part in each.split(",") if part.strip()]
+    """The keys of `--trusted-key`, or None where there are none."""
+    paths = key_files(given)
     return TrustedKeys.read(paths) if paths else None
 
 

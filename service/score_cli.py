@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_store.location import default_location
 from model_store.manifest import Manifest
-from model_store.options import TrustedOption, trusted_keys
+from model_store.options import ReadOption, TrustedOption, key_files, trusted_keys
 from model_store.options import reporting as reporting_store
 from model_store.store import Store
 from service.artifact import Precision
@@ -29,6 +29,7 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from service.scoring.inventory import Inventory
     from service.scoring.line import Progress as Told
+    from service.scoring.output import Output
     from service.scoring.plan import ScoringPlan
     from service.scoring.source import Shard
     from service.scoring.task import Task
@@ -47,10 +48,7 @@ def score(
         str, typer.Argument(metavar="INPUT", help="Pictures or Parquet: a file, a folder with all below, or a URL.")
     ],
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or URL to write Parquet to.")],
-    store: Annotated[
-        str | None,
-        typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo."),
-    ] = None,
+    store: ReadOption = None,
     trusted: TrustedOption = None,
     model: Annotated[str | None, typer.Option(help="Model; may be left out where there is one.")] = None,
     version: Annotated[str | None, typer.Option(help="Version or alias; by default production, else newest.")] = None,
@@ -89,13 +87,13 @@ def score(
     their rows say why.
     """
     from service.scoring.inventory import take_stock
-    from service.scoring.output import Output, in_turn
+    from service.scoring.output import Output
     from service.scoring.task import Task
 
     run = _on_ray(workers) if engine == "ray" else Task.run
     with reporting(), reporting_store():
-        keys = tuple(os.path.abspath(key.strip()) for given in trusted or () for key in given.split(",") if key.strip())
-        opened = Store.open(store or default_location(), trusted_keys(keys))
+        keys = tuple(path.absolute() for path in key_files(trusted))
+        opened = Store.open(store or default_location(), trusted_keys(trusted))
         name = opened.named(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = take_stock(_absolute(source), manifest.input, column, id_column)
@@ -114,13 +112,12 @@ def score(
             max_pixels=max_pixels,
         )
         target = Output(_absolute(output))
-        continued, shards = target.begin(plan), inventory.shards(shard_size)
-        missing = in_turn(sorted(set(range(len(shards))) - target.done()), continued)
-        default = 1 if engine == "ray" else usable_cores()
-        task = Task(plan, _absolute(opened.url), found, target.location, batch, threads or default, keys)
+        missing = _missing(target, plan, inventory)
+        threads = threads or (1 if engine == "ray" else usable_cores())
+        task = Task(plan, _absolute(opened.url), found, target.location, batch, threads, keys)
         if missing:
-            with _shown(sum(shards[number].rows for number in missing)) as told:
-                run(task, [shards[number] for number in missing], told)
+            with _shown(sum(shard.rows for shard in missing)) as told:
+                run(task, missing, told)
         summary = target.finish(plan)
     typer.echo(f"{output}: {summary}")
     raise typer.Exit(ERRORS if summary.errors else 0)
@@ -149,6 +146,14 @@ def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, sample
         adaptive=adaptive,
         **others,
     )
+
+
+def _missing(output: Output, plan: ScoringPlan, inventory: Inventory) -> list[Shard]:
+    """What is not written yet, in the order to write it, once the output has the plan."""
+    from service.scoring.output import in_turn
+
+    continued, shards = output.begin(plan), inventory.shards(plan.shard_size)
+    return [shards[number] for number in in_turn(output.missing(plan), continued)]
 
 
 def _on_ray(workers: int | None) -> Callable[[Task, Sequence[Shard], Told], None]:

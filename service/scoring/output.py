@@ -62,6 +62,10 @@ class Output:
                 return set()
         return {int(match.group(1)) for name in names if (match := PART.fullmatch(name))}
 
+    def missing(self, plan: ScoringPlan) -> list[int]:
+        """Numbers of the parts that are not there yet, in their order."""
+        return sorted(set(range(plan.parts)) - self.done())
+
     def has(self, number: int) -> bool:
         """Whether a part is there."""
         with self._saying("cannot be read"):
@@ -82,7 +86,7 @@ class Output:
 
     def finish(self, plan: ScoringPlan) -> Summary:
         """Mark the output as complete and return what came of it; raise ScoringError where a part is missing."""
-        missing = set(range(plan.parts)) - self.done()
+        missing = self.missing(plan)
         if missing:
             raise ScoringError(f"{len(missing)} of {plan.parts} parts are missing: run it again")
         summary = Summary()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from model_store.options import trusted_keys
+from model_store.signature import TrustedKeys
 from model_store.store import Store
 from service.scoring.line import Line, Progress
 from service.scoring.output import Output
@@ -27,11 +28,12 @@ class Task:
     output: str
     batch: int
     threads: int
-    trusted: tuple[str, ...] = ()
+    trusted: tuple[Path, ...] = ()
 
     def scorer(self) -> Scorer:
         """The level, made ready; raise StoreError or ArtifactError where it cannot be run."""
-        return Scorer(self.plan, Store.open(self.store, trusted_keys(self.trusted)), self.threads)
+        trusted = TrustedKeys.read(self.trusted) if self.trusted else None
+        return Scorer(self.plan, Store.open(self.store, trusted), self.threads)
 
     def line(self, scorer: Scorer, progress: Progress) -> Line:
         """What scores shards with it."""

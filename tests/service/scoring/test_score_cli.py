@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi.testclient import TestClient
 from pyarrow import parquet
+from typer.testing import CliRunner
 
+from model_store.signature import SigningKey
 from model_store.store import Store
+from service.score_cli import app
 from service.scoring.output import Output
 from service.scoring.plan import ScoringPlan
+from tests.model_store.keys import make_pair
 from tests.service.conftest import png
 from tests.service.scoring.conftest import DAMAGED, Score, check_complete, rows_in
 
@@ -221,14 +223,23 @@ def test_names_that_are_no_text(score: Score, tmp_path: Path) -> None:
     assert [row["id"] for row in rows_in(tmp_path / "out")] == ["\ufffd.png"]
 
 
-def test_only_what_is_trusted_is_scored(score: Score, pictures: Path, tmp_path: Path) -> None:
-    """Where keys are given, a version that none of them signed is refused."""
-    public = ec.generate_private_key(ec.SECP256R1()).public_key()
-    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    (tmp_path / "key.pem").write_bytes(public.public_bytes(*form))
-    result = score(pictures, tmp_path / "out", "--trusted-key", tmp_path / "key.pem")
+def test_only_what_is_trusted_is_scored(
+    score: Score, digits_store: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where keys are given, in whatever folder, a version that none of them signed is refused."""
+    (tmp_path / "keys, mine").mkdir()
+    monkeypatch.chdir(tmp_path / "keys, mine")
+    pair = make_pair(Path(), "key")
+    result = score(pictures, tmp_path / "out", "--trusted-key", pair.public)
     assert (result.exit_code, "not signed" in result.stderr) == (1, True), result.stderr
     assert not (tmp_path / "out").exists()
+    store = Store.open(shutil.copytree(digits_store, tmp_path / "store"))
+    manifest = store.manifest("digits", store.resolve("digits"))
+    store.attach(manifest, SigningKey.read(pair.private).sign(manifest))
+    arguments = [pictures, tmp_path / "out", "--trusted-key", pair.public, "--store", store.url, "--threads", 1]
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 4, result.output
+    check_complete(tmp_path / "out", IMAGES, IMAGES)
 
 
 def test_an_output_that_cannot_be_written(score: Score, pictures: Path, tmp_path: Path) -> None:
