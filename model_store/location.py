@@ -38,6 +38,6 @@ def objects_at(location: str | os.PathLike[str]) -> Objects:
     )
 
 
-def default_location(here: str = "store") -> str:
+def default_location() -> str:
     """Where to read when nobody said: the store in the working directory, else the zoo."""
-    return here if os.path.exists(here) else str(ZOO)
+    return "store" if os.path.exists("store") else str(ZOO)

@@ -38,7 +38,7 @@ ORIENTATION_TAG = 0x0112
 PNG_DEPTH = 24  # where a PNG has its bits a sample
 # How every PNG begins, up to its width and height; one with at most so many bytes and pixels is decoded quickly.
 PNG_BEGIN = struct.Struct(">16sII")
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PNG_SIGNATURE = png.SIGNATURE + b"\0\0\0\rIHDR"
 QUICK_BYTES, QUICK_PIXELS = 4096, 4096
 SIDEWAYS = (5, 6, 7, 8)
 TURNS = {

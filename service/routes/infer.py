@@ -21,9 +21,8 @@ from service.passage import Undecoded, passage
 from service.plan import Parameters, Plan, fitted, plan
 from service.problem import PROTOCOL, describe_refusals
 from service.rate import RateLimiter, client_of
-from service.routes.models import CatalogOf, ModelPath
+from service.routes.models import CatalogOf, ModelPath, VersionPath
 from service.routes.predict import PICTURE
-from service.routes.repository import VersionPath
 from service.settings import Settings
 from service.tensor import read_images
 

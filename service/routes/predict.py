@@ -21,7 +21,6 @@ from service.routes.models import CatalogOf
 
 router = APIRouter(tags=["predict"])
 
-
 # Eight times eight pixels as PNG, in base64.
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAF0lEQVR42mNgQAL//zMwMDDBeMQw4AAAdjsCCa0quowAAAAASUVORK5CYII="
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
+from typing import Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from service.access import Admin
@@ -23,13 +23,12 @@ from service.repository import (
     index,
     read_index_request,
 )
-from service.routes.models import CatalogOf, ModelPath
+from service.routes.models import CatalogOf, ModelPath, VersionPath
 
 log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 # Asked by machines that have no key.
 health = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
-VersionPath = Annotated[str, Path(description="A version or an alias.", examples=["production"])]
 INDEX_BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}
 }
