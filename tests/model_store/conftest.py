@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from model_store.store import Store
+from tests.model_store.backends import Place, in_registry
+from tests.model_store.registry_front import Front
 from tests.model_store.versions import NOON, build_version
 
 NOBODY = 65534
@@ -25,6 +27,10 @@ class Filled:
     old: str
     new: str
     letters: str
+
+    def damage(self) -> None:
+        """Alter one byte of one file of the newest version."""
+        self.level_file(self.new).write_bytes(b"p80:secund")
 
     def level_file(self, version: str, level: str = "p80") -> Path:
         """Where a level's file of `digits` lies."""
@@ -53,6 +59,19 @@ def fill(store: Store) -> Filled:
     store.publish(old, old_files)
     store.publish(letters, letters_files)
     return Filled(store, old.version, new.version, letters.version)
+
+
+@pytest.fixture
+def repository(request: pytest.FixtureRequest) -> Place:
+    """A repository of an OCI registry that is not there yet."""
+    return in_registry(request)
+
+
+@pytest.fixture
+def front(repository: Place) -> Iterator[Front]:
+    """A server that stands before the registry."""
+    with Front(repository.server) as front:
+        yield front
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from model_store.location import objects_at
 from model_store.registry_access import Request
 from model_store.registry_session import RETRIES, Session
 from model_store.store import Store
-from tests.model_store.backends import Place, in_registry
+from tests.model_store.backends import Place
 from tests.model_store.proxy import Proxy
 from tests.model_store.registry_front import Answered, Asked, Front
 from tests.model_store.registry_server import registry_server
@@ -33,22 +33,9 @@ Alter = Callable[[Answered], Answered]
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> Place:
-    """A repository that is not there yet."""
-    return in_registry(request)
-
-
-@pytest.fixture
-def front(place: Place) -> Iterator[Front]:
-    """A server that stands before the registry."""
-    with Front(place.server) as front:
-        yield front
-
-
-@pytest.fixture
-def proxy(place: Place) -> Iterator[Proxy]:
+def proxy(repository: Place) -> Iterator[Proxy]:
     """A proxy through which the registry is reached."""
-    with Proxy(place.server) as proxy:
+    with Proxy(repository.server) as proxy:
         yield proxy
 
 
@@ -62,10 +49,10 @@ def failing(answer: Answered, times: int) -> Callable[[Asked], Answered | None]:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_registry_that_is_overloaded(place: Place, front: Front, status: int) -> None:
+def test_a_registry_that_is_overloaded(repository: Place, front: Front, status: int) -> None:
     """Tried again a bounded number of times; then it is away, and nothing of what was to be published is there."""
     manifest, files = build_version()
-    store = Store.create(place.through(front.address).url)
+    store = Store.create(repository.through(front.address).url)
     front.rule = failing(Answered(status, {}), 2)
     store.publish(manifest, files)
     front.rule = lambda asked: Answered(status, {})
@@ -73,11 +60,11 @@ def test_a_registry_that_is_overloaded(place: Place, front: Front, status: int) 
     with pytest.raises(StoreAwayError, match=f"model digits cannot be read: it answers {status}"):
         store.publish(*build_version(b"other"))
     assert len(front.asked) == RETRIES + 1
-    assert Store.open(place.url).versions("digits") == [manifest.version]
+    assert Store.open(repository.url).versions("digits") == [manifest.version]
 
 
-def test_it_is_asked_again_when_it_says(place: Place, front: Front) -> None:
-    store = Store.create(place.through(front.address).url)
+def test_it_is_asked_again_when_it_says(repository: Place, front: Front) -> None:
+    store = Store.create(repository.through(front.address).url)
     begun = time.monotonic()
     for soon in ("1", "nonsense", formatdate(0, usegmt=True)):
         front.rule = failing(Answered(429, {"Retry-After": soon}), 1)
@@ -91,39 +78,39 @@ def test_it_is_asked_again_when_it_says(place: Place, front: Front) -> None:
     assert len(front.asked) == 3
 
 
-def test_a_registry_that_nobody_answers_for(place: Place, proxy: Proxy) -> None:
-    Store.create(place.url)
-    there = place.through(proxy.address).url
+def test_a_registry_that_nobody_answers_for(repository: Place, proxy: Proxy) -> None:
+    Store.create(repository.url)
+    there = repository.through(proxy.address).url
     proxy.down()
     with pytest.raises(StoreAwayError, match=f"the store at {there} cannot be reached: it does not answer"):
         Store.open(there)
 
 
-def test_a_registry_that_says_nothing(place: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_says_nothing(repository: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model_store.registry_session.SILENCE", 0.2)
     proxy.silent = True
     begun = time.monotonic()
     with pytest.raises(StoreAwayError, match="does not answer"):
-        Store.open(place.through(proxy.address).url)
+        Store.open(repository.through(proxy.address).url)
     assert time.monotonic() - begun < 10
     proxy.silent = False
 
 
-def test_a_registry_that_trickles(place: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_trickles(repository: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytes(200_000)
-    Store.create(place.url).objects.write("digits/object", data)
-    objects = objects_at(place.through(proxy.address).url)
+    Store.create(repository.url).objects.write("digits/object", data)
+    objects = objects_at(repository.through(proxy.address).url)
     monkeypatch.setattr("model_store.registry_session.LONGEST", 0.3)
     proxy.rate = 60_000
     with pytest.raises(StoreAwayError, match="it takes too long"):
         objects.read("digits/object", len(data) + 1)
 
 
-def test_an_object_that_comes_incomplete(place: Place, proxy: Proxy) -> None:
+def test_an_object_that_comes_incomplete(repository: Place, proxy: Proxy) -> None:
     """Read again where the connection was cut; where that happens every time the store is away, the object not bad."""
     data = bytes(range(256)) * 4000
-    Store.create(place.url).objects.write("digits/object", data)
-    objects = objects_at(place.through(proxy.address).url)
+    Store.create(repository.url).objects.write("digits/object", data)
+    objects = objects_at(repository.through(proxy.address).url)
     proxy.cut_after, proxy.cuts = 300_000, 1
     assert objects.read("digits/object", len(data) + 1) == data
     assert proxy.cuts == 0
@@ -133,10 +120,10 @@ def test_an_object_that_comes_incomplete(place: Place, proxy: Proxy) -> None:
         objects.read("digits/object", len(data) + 1)
 
 
-def test_what_was_sent_and_lost_is_sent_again(place: Place, front: Front) -> None:
+def test_what_was_sent_and_lost_is_sent_again(repository: Place, front: Front) -> None:
     """An upload that the registry has forgotten, or lost when it was whole, begins anew."""
     manifest, files = build_version()
-    store = Store.create(place.through(front.address).url)
+    store = Store.create(repository.through(front.address).url)
     lost = [Answered(404, {}), Answered(500, {})]
 
     def lose(asked: Asked, answered: Answered) -> Answered:
@@ -145,7 +132,7 @@ def test_what_was_sent_and_lost_is_sent_again(place: Place, front: Front) -> Non
     front.change = lose
     store.publish(manifest, files)
     assert lost == []
-    assert Store.open(place.url).verify("digits", manifest.version) == manifest
+    assert Store.open(repository.url).verify("digits", manifest.version) == manifest
 
 
 # What is wrong
@@ -165,10 +152,10 @@ def of_level(asked: Asked) -> bool:
     ],
     ids=["other", "short", "empty", "long"],
 )
-def test_bytes_that_are_not_those_that_were_published(place: Place, front: Front, alter: Alter) -> None:
+def test_bytes_that_are_not_those_that_were_published(repository: Place, front: Front, alter: Alter) -> None:
     manifest, files = build_version()
-    Store.create(place.url).publish(manifest, files)
-    store = Store.open(place.through(front.address).url)
+    Store.create(repository.url).publish(manifest, files)
+    store = Store.open(repository.through(front.address).url)
     front.change = lambda asked, found: alter(found) if of_level(asked) and found.body == files["p80"] else found
     if alter(Answered(200, {}, b"12")).body[:2] == b"12":  # no more is read than there should be
         store.verify("digits", manifest.version)
@@ -179,10 +166,10 @@ def test_bytes_that_are_not_those_that_were_published(place: Place, front: Front
         store.verify("digits", manifest.version)
 
 
-def test_a_manifest_that_is_not_what_its_digest_says(place: Place, front: Front) -> None:
+def test_a_manifest_that_is_not_what_its_digest_says(repository: Place, front: Front) -> None:
     manifest, files = build_version()
-    Store.create(place.url).publish(manifest, files)
-    store = Store.open(place.through(front.address).url)
+    Store.create(repository.url).publish(manifest, files)
+    store = Store.open(repository.through(front.address).url)
 
     def alter(asked: Asked, found: Answered) -> Answered:
         altered = found.body.replace(b"p80/model.onnx", b"p90/model.onnx")
@@ -207,8 +194,8 @@ def test_a_manifest_that_is_not_what_its_digest_says(place: Place, front: Front)
         (Answered(302, {}), "sends one from place to place"),
     ],
 )
-def test_answers_that_are_none(place: Place, front: Front, answer: Answered, message: str) -> None:
-    store = Store.create(place.through(front.address).url)
+def test_answers_that_are_none(repository: Place, front: Front, answer: Answered, message: str) -> None:
+    store = Store.create(repository.through(front.address).url)
     front.rule = lambda asked: answer
     with pytest.raises(ObjectError, match=f"the store cannot be read: .*{message}") as caught:
         store.models()
@@ -219,8 +206,8 @@ def test_answers_that_are_none(place: Place, front: Front, answer: Answered, mes
     ("location", "message"),
     [("http://[::nonsense", "an address that is none"), ("file:///etc/passwd", "not asked over TLS")],
 )
-def test_uploads_that_lead_nowhere(place: Place, front: Front, location: str, message: str) -> None:
-    store = Store.create(place.through(front.address).url)
+def test_uploads_that_lead_nowhere(repository: Place, front: Front, location: str, message: str) -> None:
+    store = Store.create(repository.through(front.address).url)
     begun = Answered(202, {"Location": location})
     front.change = lambda asked, found: begun if asked.method == "POST" else found
     with pytest.raises(ObjectError, match=f"cannot publish digits: .*{message}"):
