@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from model_store.location import ZOO
 from model_store.manifest import Manifest
 from model_store.store import Store
 from service.settings import Settings
-from tests.service.hostile import crafted, mutated
+from tests.service.hostile_bytes import bombs, mutated
 from tests.service.hostile_manifests import MANIFESTS
+from tests.service.hostile_models import crafted
 from tests.service.versions import replaced
 
 LEVEL, MUTATIONS, SEED = "p90", 100, 20261123
@@ -70,7 +72,7 @@ def test_crafted_files_are_refused(version: tuple[Manifest, bytes], tmp_path: Pa
     manifest, data = version
     write(tmp_path / "- honest", manifest, data)
     says = {}
-    for name, changed, what in crafted(data):
+    for name, changed, what in chain(crafted(data), bombs(data)):
         write(tmp_path / name, manifest, changed)
         says[name] = what
     found = serve(tmp_path)
