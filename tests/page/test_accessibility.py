@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.page.actions import choose, needs_a_key, pick
 from tests.page.chromium import DESKTOP, PHONE
 from tests.page.conftest import Open
-from tests.page.test_answer import choose, needs_a_key, pick
 from tests.page.test_levels import measure, with_status
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

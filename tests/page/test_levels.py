@@ -9,8 +9,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.page.actions import choose, option
 from tests.page.conftest import Open, Watch
-from tests.page.test_answer import choose, option
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ADVISE = """async ([levels, loss, cost]) => {
