@@ -10,6 +10,8 @@ import pytest
 import torch
 from filelock import FileLock
 from typer.testing import CliRunner
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from pruning.cli import app as prune_app
 from tests.model_store.backends import place, registry, swift
@@ -24,10 +26,27 @@ os.environ["OMP_NUM_THREADS"] = "1"
 Once = Callable[[str, Callable[[Path], None]], Path]
 
 
+# Only one process at a time may have the container engine: these are one's, after each other.
+CONTAINERS = ("tests/images/", "tests/deploy/test_compose.py")
+
+
+class Files(LoadFileScheduling):
+    """A file of tests is one process's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "containers" if file.startswith(CONTAINERS) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Files:
+    return Files(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with long tests begin first, so that no process is left with one at the end."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(key=lambda item: (not item.nodeid.startswith(CONTAINERS), item.path not in long))
 
 
 @pytest.fixture(scope="session")
