@@ -8,6 +8,7 @@ that spares the calls of `size` graphs, and gives the same bits as one graph for
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor
 from time import perf_counter
 
@@ -70,18 +71,31 @@ class Bank:
             for number, weight in enumerate(self.artifact.weights)
         }
 
-    def fill(self, draws: int, workers: Executor) -> float:
+    @property
+    def draws(self) -> int:
+        """As many as there are."""
+        return len(self.packs) * self.size
+
+    def fill(self, draws: int, workers: Executor, enough: Callable[[int], bool] | None = None) -> float:
         """Build what the first `draws` draws lack, on `workers`; returns the seconds that it took, zero for nothing.
 
-        Nobody who needs no new pack waits for those that do.
+        Nobody who needs no new pack waits for those that do. With one pack or more it ends as soon as so many draws are
+        `enough`, which is asked after each.
         """
         count = -(-draws // self.size)
         if len(self.packs) >= count:
             return 0.0
         with self.lock:
             missing, begun = range(len(self.packs), count), perf_counter()
-            for pack in workers.map(self.build, missing):
-                self.packs.append(pack)
+            building = [workers.submit(self.build, number) for number in missing]
+            try:
+                for pack in building:
+                    if self.packs and enough is not None and enough(self.draws):
+                        break
+                    self.packs.append(pack.result())
+            finally:
+                for pack in building:
+                    pack.cancel()
             return perf_counter() - begun if missing else 0.0
 
     def build(self, number: int) -> Session:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -34,13 +34,13 @@ class Engine:
         # Images in its passes, as the scheduler makes them.
         self.batches = Histogram(IMAGES)
 
-    def prepare(self, draws: int) -> float:
-        """Build the networks that so many draws need, where they are not there yet; returns the seconds it took."""
-        return self.bank.fill(draws, self.builders)
+    def prepare(self, draws: int, enough: Callable[[int], bool] | None = None) -> float:
+        """Build the networks that so many draws need, or `enough`, where they are not there; returns the seconds."""
+        return self.bank.fill(draws, self.builders, enough)
 
     def prepared(self, draws: int) -> bool:
         """Whether the networks for so many draws are there."""
-        return len(self.bank.packs) * self.bank.size >= draws
+        return self.bank.draws >= draws
 
     def shared(self, images_NHWC: npt.NDArray[np.uint8], *, alone: bool = False) -> list[FloatArray]:
         """What every draw has in common, from images uint8 [N, H, W, C]: arrays [N, …].

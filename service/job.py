@@ -29,6 +29,7 @@ Conclude = Callable[[FloatArray, Stop], Sequence[object]]
 class Job:
     """Images uint8 [N, H, W, C] for one engine: at most `samples` draws each, fewer where `settlement` says so.
 
+    Fewer, too, where there was no time to make so many: `draws` is how many the engine had when the job came.
     `deadline` is in seconds of `time.monotonic`. The future's result is what `conclude` made of each image, in order.
     """
 
@@ -48,6 +49,7 @@ class Job:
     def __post_init__(self) -> None:
         self._results: list[object] = [None] * len(self.images_NHWC)
         self._left = len(self.images_NHWC)
+        self.draws = min(self.samples, self.engine.bank.draws)
 
     @property
     def turn(self) -> float:
@@ -109,7 +111,7 @@ class Image:
     @property
     def until(self) -> int:
         """Draws after which it is looked at again."""
-        most = self.job.samples
+        most = self.job.draws
         if self.job.settlement is None:
             return min(most, self.drawn + MOST_AT_ONCE)
         return next((block for block in BLOCKS if self.drawn < block < most), most)
@@ -127,8 +129,8 @@ def stops_of(images: Sequence[Image], pace: float) -> dict[Image, Stop]:
     asked: dict[Settlement, list[Image]] = {}
     for image in images:
         job, drawn = image.job, image.drawn
-        if drawn >= job.samples:
-            stops[image] = "samples"
+        if drawn >= job.draws:
+            stops[image] = "samples" if job.draws == job.samples else "deadline"
         elif job.late(pace * (image.until - drawn)):
             stops[image] = "deadline"
         elif job.settlement is not None and drawn in BLOCKS:

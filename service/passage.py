@@ -54,7 +54,7 @@ async def passage(
         latest = None if deadline is None else time.monotonic() + deadline
 
         def prepare(engine: Engine | None) -> Job:
-            engine = engine or planned.served.engine(planned.samples)
+            engine = engine or planned.served.engine(planned.samples, images.count, latest)
             with account.stage("decode"):
                 images_NHWC = images.decode()
             return Job(engine, images_NHWC, planned.samples, conclude, planned.settlement, latest)

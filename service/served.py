@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from model_store.errors import StoreAwayError, StoreError
@@ -68,8 +68,11 @@ class ServedLevel:
         """Most draws of a request that asks for no number."""
         return min(self.level.monte_carlo.draws, most)
 
-    def engine(self, draws: int) -> Engine:
+    def engine(self, draws: int, images: int = 1, latest: float | None = None) -> Engine:
         """The level's engine, ready for so many draws; it takes a while where there is none yet.
+
+        Where so many images must be answered before `latest`, by `time.monotonic`, no more draws are made than are
+        computed by then.
 
         Raises UnknownNameError where the level's file was altered since, or cannot be run, FetchingError where it must
         come from the store, which does not answer, and ParameterError for draws that there is no memory for.
@@ -90,7 +93,11 @@ class ServedLevel:
                 self._engine, self._artifact = engine, None
                 seconds = perf_counter() - begun
         self._check_memory(engine.bank, draws)
-        self._built(seconds + engine.prepare(draws))
+
+        def enough(made: int) -> bool:
+            return latest is not None and monotonic() + self.seconds(images, made, made) > latest
+
+        self._built(seconds + engine.prepare(draws, enough))
         self._catalog.memory.use(self, engine.bank.nbytes, self._drop)
         return engine
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
+
 from service.catalog import Catalog
+from service.job import Job
 from service.settings import Settings
 from tests.service.conftest import wait_until
 
@@ -40,4 +44,26 @@ def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
         assert served.engine_at_once(4096) is None
         served.release()
         assert served.engine_at_once(4) is None
+    catalog.close()
+
+
+def test_no_more_draws_are_made_than_there_is_time_for(digits_store: Path) -> None:
+    """What is made by the deadline answers, and is the first of what is made later."""
+    catalog = Catalog(Settings(store=digits_store))
+    served = catalog.level(None, None, "p50")
+    engine = served.engine(4096, latest=time.monotonic() + 1)
+    made = engine.bank.draws
+    assert 0 < made < 4096
+    image_1HWC = np.zeros((1, 8, 8, 1), np.uint8)
+    job = Job(engine, image_1HWC, 4096, lambda logits_SNK, stop: [(len(logits_SNK), stop)], deadline=None)
+    catalog.scheduler.submit(job)
+    assert job.future.result(60) == [(made, "deadline")]
+    assert served.engine(made + 2 * engine.bank.size).bank.draws == made + 2 * engine.bank.size
+    catalog.close()
+
+
+def test_a_deadline_that_has_passed_leaves_one_pack(digits_store: Path) -> None:
+    catalog = Catalog(Settings(store=digits_store))
+    engine = catalog.level(None, None, "p50").engine(64, latest=time.monotonic())
+    assert engine.bank.draws == engine.bank.size
     catalog.close()

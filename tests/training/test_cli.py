@@ -164,7 +164,19 @@ def test_a_posterior_starts_at_a_trained_network(tmp_path: Path, estimator: str)
 def test_a_compiled_network_learns_too(tmp_path: Path, finish: Callable[[list[str]], str]) -> None:
     """In a process of its own: the compiler warns of its own parts."""
     run = Run(tmp_path / "run")
-    arguments = ["--estimator", "ivon", "--limit", "400", "--epochs", "6", "--compile", "--out", str(run.folder)]
+    arguments = [
+        "--estimator",
+        "ivon",
+        "--limit",
+        "400",
+        "--batch-size",
+        "8",
+        "--epochs",
+        "3",
+        "--compile",
+        "--out",
+        str(run.folder),
+    ]
     finish([sys.executable, "-m", "training", *arguments])
     first, *_, last = run.lines("log.jsonl")
     assert last["data"] < 0.5 * first["data"]
