@@ -42,18 +42,17 @@ endef
 
 install: $(READY)
 
-# What is imported is compiled then; all of it would take a minute.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Slimbayes needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[train,tracing,score,ray]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,tracing,score,ray]' --group dev
 	@touch $@
 
 $(CLIENTS_READY): pyproject.toml constraints-clients.txt
 	$(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-clients.txt pip
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints-clients.txt --group clients
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-clients.txt --group clients
 	@touch $@
 
 $(DEPLOY_READY): pyproject.toml constraints-deploy.txt
@@ -65,7 +64,7 @@ $(DEPLOY_READY): pyproject.toml constraints-deploy.txt
 $(SWIFT_READY): pyproject.toml constraints-swift.txt
 	$(PYTHON) -m venv $(SWIFT)
 	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-swift.txt pip
-	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints-swift.txt --group swift || { echo "Tests of object stores will be skipped: Swift could not be installed."; rm -rf $(SWIFT); mkdir $(SWIFT); }
+	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-swift.txt --group swift || { echo "Tests of object stores will be skipped: Swift could not be installed."; rm -rf $(SWIFT); mkdir $(SWIFT); }
 	@touch $@
 
 demo: $(READY)

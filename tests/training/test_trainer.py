@@ -199,8 +199,11 @@ def uninterrupted(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", ["reparam", "ivon"])
-@pytest.mark.parametrize("program", [["-m", "training"], ["-c", EAGER]], ids=["checkpoint an epoch", "each step"])
+@pytest.mark.parametrize(
+    ("program", "estimator"),
+    [(["-m", "training"], "reparam"), (["-c", EAGER], "ivon")],
+    ids=["checkpoint an epoch", "each step"],
+)
 def test_a_run_killed_at_a_random_moment_and_resumed_equals_one_that_was_not(
     program: list[str],
     estimator: str,
