@@ -101,10 +101,8 @@ FROM base AS serve
 COPY --from=serve-dependencies /tree /
 COPY --from=package /package /
 COPY --from=serve-bill /bill /
-# What 512 MiB have for networks: all of the zoo's levels at 64 draws.
 ENV SLIMBAYES_HOST=0.0.0.0 \
-    SLIMBAYES_PORT=8000 \
-    SLIMBAYES_MEMORY_MB=224
+    SLIMBAYES_PORT=8000
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-IS", "-c", "import http.client, os, ssl, sys; at = {'host': '127.0.0.1', 'port': int(os.environ['SLIMBAYES_PORT']), 'timeout': 2}; c = http.client.HTTPSConnection(**at, context=ssl._create_unverified_context()) if os.environ.get('SLIMBAYES_TLS_CERT') else http.client.HTTPConnection(**at); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]

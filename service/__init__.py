@@ -2,6 +2,7 @@
 
 errors        the tree of everything that can go wrong here, with its HTTP status
 settings      what an operator can set, frozen
+cgroup        where a container's limits stand
 cores         how many cores this process may use
 artifact      a level's ONNX file, checked before ONNX Runtime sees it
 split         a graph in two: what all draws share, and the rest

@@ -23,7 +23,7 @@ from service.cache import cache_of
 from service.complaints import Complaints
 from service.cores import usable_cores
 from service.errors import FetchingError, ParameterError, StartError, UnknownNameError, UnwritableError
-from service.memory import Memory
+from service.memory import Memory, room
 from service.niceness import step_back
 from service.reader import Reader
 from service.scheduler import Scheduler
@@ -43,7 +43,7 @@ class Catalog:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.num_workers = settings.threads or usable_cores()
-        self.memory = Memory(settings.memory_mb and settings.memory_mb * 2**20)
+        self.memory = Memory(settings.memory_mb * 2**20 if settings.memory_mb else room())
         self.models: Mapping[str, ServedModel] = {}
         self._changing = threading.Lock()
         # Whether a level could not be built because the store was away.

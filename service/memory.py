@@ -7,7 +7,16 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
+from service.cgroup import CGROUP, OWN, own_groups
+
+# What a process takes beside its networks: itself, and pictures on their way.
+BESIDE = 288 * 2**20
+# Networks are allowed so much however small the container is.
+LEAST = 64 * 2**20
+# Files with the limit, in the second version of control groups and in the first, where a number above `NONE` is none.
+LIMITS, NONE = ("memory.max", "memory.limit_in_bytes"), 2**60
 # All of an engine is gone by then, and others that go at the same time are, too.
 SOON_SECONDS = 1.0
 
@@ -62,6 +71,21 @@ class Memory:
     def _give_back(self) -> None:
         self._giving_back = False
         give_back()
+
+
+def room(cgroup: Path = CGROUP, own: Path = OWN) -> int | None:
+    """Bytes that the container has for networks, by the tightest limit of its control groups; None without one."""
+    files = (folder / name for folder in own_groups("memory", cgroup, own) for name in LIMITS)
+    limits = [limit for file in files if (limit := _limit(file)) is not None]
+    return max(LEAST, min(limits) - BESIDE) if limits else None
+
+
+def _limit(file: Path) -> int | None:
+    try:
+        limit = int(file.read_text())
+    except (OSError, ValueError):  # there is none, or it says `max`
+        return None
+    return limit if limit < NONE else None
 
 
 def give_back() -> None:

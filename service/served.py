@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("slimbayes.service")
 # How fast the usual number of draws follows what requests need.
 FOLLOW = 0.02
+# The share of the time until a deadline in which no more networks are built.
+COMPUTING = 0.2
 # Seconds that a request without a deadline waits for a file from the store, and after which one may ask again.
 LONGEST_FETCH, RETRY_AFTER = 10.0, 5
 
@@ -71,13 +73,13 @@ class ServedLevel:
     def engine(self, draws: int, images: int = 1, latest: float | None = None) -> Engine:
         """The level's engine, ready for so many draws; it takes a while where there is none yet.
 
-        Where so many images must be answered before `latest`, by `time.monotonic`, no more draws are made than are
-        computed by then.
+        Where so many images must be answered before `latest`, by `time.monotonic`, no more draws are made than there
+        is time to compute, a fifth of what is left now at the least.
 
         Raises UnknownNameError where the level's file was altered since, or cannot be run, FetchingError where it must
         come from the store, which does not answer, and ParameterError for draws that there is no memory for.
         """
-        seconds = 0.0
+        seconds, called = 0.0, monotonic()
         with self._building:
             engine = self._engine  # which may be let go of at any time
             if engine is None:
@@ -95,7 +97,9 @@ class ServedLevel:
         self._check_memory(engine.bank, draws)
 
         def enough(made: int) -> bool:
-            return latest is not None and monotonic() + self.seconds(images, made, made) > latest
+            if latest is None:
+                return False
+            return monotonic() + max(COMPUTING * (latest - called), self.seconds(images, made, made)) > latest
 
         self._built(seconds + engine.prepare(draws, enough))
         self._catalog.memory.use(self, engine.bank.nbytes, self._drop)

@@ -108,7 +108,8 @@ class Settings(BaseSettings):
     )
     memory_mb: Positive | None = Field(
         None,
-        description="Memory for networks, in MiB, and so for the draws of a request; by default there is no limit.",
+        description="Memory for networks, in MiB, and so for the draws of a request; by default what the container's"
+        " limit leaves beside 288 MiB, without one no limit.",
     )
     max_level_mb: Positive = Field(
         1_024, description="Most MiB of tensors that a level may declare, or need for a batch; others are refused."

@@ -84,7 +84,6 @@ def test_the_image_says_how_it_is_run(engine: Engine, image: str) -> None:
     assert {
         "SLIMBAYES_HOST=0.0.0.0",
         "SLIMBAYES_PORT=8000",
-        "SLIMBAYES_MEMORY_MB=224",
         "ORT_DISABLE_TELEMETRY=1",
     } <= set(config["Env"])
     assert "/livez" in " ".join(settings.get("Healthcheck", {}).get("Test", []))

@@ -11,7 +11,8 @@ import numpy as np
 from service.catalog import Catalog
 from service.job import Job
 from service.settings import Settings
-from tests.service.conftest import wait_until
+from tests.service.conftest import Warm, wait_until
+from tests.service.test_predict import ask
 
 
 def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path) -> None:
@@ -67,3 +68,15 @@ def test_a_deadline_that_has_passed_leaves_one_pack(digits_store: Path) -> None:
     engine = catalog.level(None, None, "p50").engine(64, latest=time.monotonic())
     assert engine.bank.draws == engine.bank.size
     catalog.close()
+
+
+def test_a_deadline_while_networks_are_built_is_answered(digits_store: Path, example: bytes) -> None:
+    """With the draws that there are, and with more of them where there is more time."""
+    with Warm(digits_store, max_samples=4096) as client:
+        draws = []
+        for deadline_ms in (1500, 3000):
+            answer = ask(client, example, samples=4096, deadline_ms=deadline_ms)
+            said = answer["predictions"][0]["monte_carlo"]
+            assert said["stop"] == "deadline"
+            draws.append(said["draws"])
+        assert 0 < draws[0] < draws[1] < 4096
