@@ -12,8 +12,8 @@ DEPLOY_READY := $(DEPLOY)/.ready
 # So does the S3 server that the tests of the store start.
 SWIFT := .venv-swift
 SWIFT_READY := $(SWIFT)/.ready
-# A file of tests is one process's, long ones first; two do well on two cores.
-TEST_PROCESSES ?= 2
+# A file of tests is one process's, long ones first. On two cores three do well, one of which is waiting for containers.
+TEST_PROCESSES ?= 3
 IMAGE ?= slimbayes:latest
 TRAIN_IMAGE ?= slimbayes-train:latest
 BASE_IMAGE ?= docker.io/library/python:3.11-slim-bookworm

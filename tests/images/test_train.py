@@ -18,11 +18,7 @@ from tests.images.conftest import PROJECT
 from tests.images.containers import LOCKED_DOWN
 from training.run import Run
 
-pytestmark = [
-    pytest.mark.image,
-    pytest.mark.slow,
-    pytest.mark.skipif("IMAGE_ALL" not in os.environ, reason="fetches torch for minutes: asked for by IMAGE_ALL"),
-]
+pytestmark = [pytest.mark.image, pytest.mark.slow]
 
 CONTAINER = ("run", "--pull", "never", *LOCKED_DOWN, "--memory", "2g")
 LIMITS = (*CONTAINER, "--rm", "--cpus", "2")
