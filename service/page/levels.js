@@ -52,12 +52,15 @@ export class LevelsPlot {
     const at = (level) => [x(cost.value(level)), y(quality.value(level))];
     const points = best.map((level) => at(level).map((each) => each.toFixed(1)).join()).join(" ");
     const shown = known.map((level) => ({ level, at: at(level), front: best.includes(level) })).sort((a, b) => b.level.bytes - a.level.bytes);
+    // Points are made anew; whoever stands on one with the keyboard goes on standing there.
+    const held = this.plot.contains(document.activeElement) ? document.activeElement.dataset.level : undefined;
     this.plot.replaceChildren(
       ...this.axes(x, y, xs, ys, cost, quality, width),
       svg("polyline", { class: "front", points }),
       ...shown.map((each) => this.point(each, cost, quality)),
       ...this.names(shown, width),
     );
+    if (held) this.plot.querySelector(`[data-level="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
   }
 
   // Room on all sides; costs begin at zero, so that twice as far is twice as much.
@@ -96,7 +99,7 @@ export class LevelsPlot {
     const pressed = level.name === this.chosen;
     return svg(
       "g",
-      { class: `point${front ? " on-front" : ""}`, role: "button", tabindex: 0, "aria-pressed": String(pressed), "aria-label": label, onclick: press, onkeydown: press },
+      { class: `point${front ? " on-front" : ""}`, role: "button", tabindex: 0, "data-level": level.name, "aria-pressed": String(pressed), "aria-label": label, onclick: press, onkeydown: press },
       svg("title", {}, label),
       svg("circle", { class: "area", cx, cy, r }),
       svg("circle", { class: "centre", cx, cy, r: 3.5 }),

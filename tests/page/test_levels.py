@@ -100,7 +100,9 @@ def test_a_level_can_be_chosen_in_the_plot(open_page: Open, zoo: str) -> None:
     page.get_by_role("button", name=re.compile("^p95:")).focus()
     page.keyboard.press("Enter")
     expect(page.locator("#facts")).to_contain_text("Level p95")
-    expect(page.get_by_role("button", name=re.compile("^p95:"))).to_have_attribute("aria-pressed", "true")
+    chosen = page.get_by_role("button", name=re.compile("^p95:"))
+    expect(chosen).to_have_attribute("aria-pressed", "true")
+    expect(chosen).to_be_focused()
 
 
 def test_advice(open_page: Open, zoo: str) -> None:
