@@ -38,6 +38,9 @@ define image
 	$(call build,$(filter-out --no-cache,$(BUILD_FLAGS))) --target $(1)-bills --output type=local,dest=dist/bills/$(1) .
 endef
 
+# What is imported is compiled then, where that may be written down; to compile all takes more than a minute.
+NO_COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
+
 .PHONY: install demo environments test check audit lock manifests image image-train builder clean
 
 install: $(READY)
@@ -46,25 +49,25 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Slimbayes needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,tracing,score,ray]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints.txt --editable '.[train,tracing,score,ray]' --group dev
 	@touch $@
 
 $(CLIENTS_READY): pyproject.toml constraints-clients.txt
 	$(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-clients.txt pip
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-clients.txt --group clients
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints-clients.txt --group clients
 	@touch $@
 
 $(DEPLOY_READY): pyproject.toml constraints-deploy.txt
 	$(PYTHON) -m venv $(DEPLOY)
 	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-deploy.txt pip
-	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints-deploy.txt --group deploy
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints-deploy.txt --group deploy
 	@touch $@
 
 $(SWIFT_READY): pyproject.toml constraints-swift.txt
 	$(PYTHON) -m venv $(SWIFT)
 	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-swift.txt pip
-	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-swift.txt --group swift || { echo "Tests of object stores will be skipped: Swift could not be installed."; rm -rf $(SWIFT); mkdir $(SWIFT); }
+	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints-swift.txt --group swift || { echo "Tests of object stores will be skipped: Swift could not be installed."; rm -rf $(SWIFT); mkdir $(SWIFT); }
 	@touch $@
 
 demo: $(READY)
