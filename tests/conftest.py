@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 Once = Callable[[str, Callable[[Path], None]], Path]
+Interfaces = Callable[..., AbstractContextManager[None]]
 
 
 # Only one process at a time may have the container engine: these are one's, after each other.
@@ -50,10 +53,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """Makes a folder that all processes of the tests share, whichever needs it first."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes of the tests."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def interfaces(shared: Path) -> Interfaces:
+    """For whoever changes network interfaces; `changed=False` for browsers, which drop their requests then."""
+
+    @contextmanager
+    def held(changed: bool = True) -> Iterator[None]:
+        with (shared / "interfaces.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX if changed else fcntl.LOCK_SH)
+            yield
+
+    return held
+
+
+@pytest.fixture(scope="session")
+def once(shared: Path) -> Once:
+    """Makes a folder that all processes of the tests share, whichever needs it first."""
 
     def make_once(name: str, make: Callable[[Path], None]) -> Path:
         folder, made = shared / name, shared / f"{name}.made"

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.conftest import Interfaces
 from tests.deploy import composition
 from tests.deploy.composition import FILE, SERVICES, Composition
 from tests.deploy.helm import PROJECT
@@ -37,7 +38,7 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def running(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composition]:
+def running(engine: Engine, tmp_path_factory: pytest.TempPathFactory, interfaces: Interfaces) -> Iterator[Composition]:
     engine.build(PROJECT, IMAGE)
     engine.podman("tag", IMAGE, "docker.io/library/slimbayes:test")
     composition.build_stand_ins(engine, tmp_path_factory.mktemp("images"))
@@ -45,13 +46,15 @@ def running(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with composition.docker_socket(engine), composition.health_checked(engine):
         try:
             try:
-                composed.compose("up", "--detach", "--wait", "--pull", "never", *RUN)
+                with interfaces():
+                    composed.compose("up", "--detach", "--wait", "--pull", "never", *RUN)
             except EngineError:
                 print(*(engine.logs(each["Id"]) for each in composed.containers().values()), sep="\n")
                 raise
             yield composed
         finally:
-            composed.compose("down", "--volumes", "--timeout", "10")
+            with interfaces():
+                composed.compose("down", "--volumes", "--timeout", "10")
 
 
 @pytest.mark.image
@@ -109,14 +112,15 @@ def test_containers_are_as_tight_as_the_file_says(running: Composition, name: st
 
 @pytest.mark.image
 @pytest.mark.slow
-def test_it_leaves_nothing(running: Composition) -> None:
+def test_it_leaves_nothing(running: Composition, interfaces: Interfaces) -> None:
     """Last of those that need it running: containers, volumes and networks go, and what was accepted is finished."""
     engine = running.engine
-    started = time.monotonic()
-    running.compose("stop", "slimbayes")
-    assert time.monotonic() - started < 30
-    assert running.containers()["slimbayes"]["State"]["ExitCode"] == 0
-    running.compose("down", "--volumes", "--timeout", "10")
+    with interfaces():
+        started = time.monotonic()
+        running.compose("stop", "slimbayes")
+        assert time.monotonic() - started < 30
+        assert running.containers()["slimbayes"]["State"]["ExitCode"] == 0
+        running.compose("down", "--volumes", "--timeout", "10")
     assert running.containers() == {}
     left = engine.podman("volume", "ls", "--quiet") + engine.podman("network", "ls", "--format", "{{.Name}}")
     assert "slimbayes" not in left

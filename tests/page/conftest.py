@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from model_store.location import ZOO
+from tests.conftest import Interfaces
 from tests.page.chromium import DESKTOP, missing_chromium, open_chromium
 from tests.service.conftest import running_service
 
@@ -80,7 +81,7 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(browser: Browser, watch: list[Watch]) -> Iterator[Open]:
+def open_page(browser: Browser, watch: list[Watch], interfaces: Interfaces) -> Iterator[Open]:
     """Opens the page of a service, as wide and as dark as asked, and waits for its first answer."""
     contexts = []
 
@@ -99,6 +100,7 @@ def open_page(browser: Browser, watch: list[Watch]) -> Iterator[Open]:
             expect(page.locator("#answered")).to_be_visible()
         return page
 
-    yield open_it
-    for context in contexts:
-        context.close()
+    with interfaces(changed=False):
+        yield open_it
+        for context in contexts:
+            context.close()
