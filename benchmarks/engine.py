@@ -15,6 +15,7 @@ import importlib
 import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -56,6 +57,7 @@ def main(
     store: Annotated[Path | None, typer.Option(help="Folder of a store; by default the zoo.")] = None,
     model: Annotated[str | None, typer.Option(help="Model to time; may be left out where there is one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Most draws of an answer; by default as the level says.")] = None,
     tolerance: Annotated[float, typer.Option(help="Standard error at which an answer settles.")] = 0.02,
     rounds: Annotated[int, typer.Option(help="Rounds, of five answers a way.")] = 60,
     images: Annotated[int, typer.Option(help="Test images for the quality of answers.")] = 1000,
@@ -72,14 +74,15 @@ def main(
     test_NHWC = np.ascontiguousarray(subject.dataset.test.spread(images).pixels.numpy())
     threads = usable_cores()
     torch.set_num_threads(threads)
-    with contest(manifest.training.architecture, entrants(opened, manifest), threads, tolerance) as made:
-        missing = _others(made, opened, manifest, subject, threads)
+    entered = [replace(each, draws=draws or each.draws) for each in entrants(opened, manifest)]
+    with contest(manifest.training.architecture, entered, threads, tolerance) as made:
+        missing = _others(made, opened, manifest, subject, threads, entered[0].draws)
         rows = list(made.rows(test_NHWC, rounds))
     cheapest = min(manifest.levels, key=lambda level: level.multiply_adds).name
     quality = [
         each
         for level in dict.fromkeys((manifest.default_level, cheapest))
-        for each in _quality(opened, manifest, level, test_NHWC, tolerance, threads)
+        for each in _quality(opened, manifest, level, test_NHWC, tolerance, threads, draws)
     ]
     table = as_markdown(rows, quality, missing)
     print(table)
@@ -90,9 +93,8 @@ def main(
         _plot(quality, json_file.with_suffix(".png"))
 
 
-def _others(made: Contest, store: Store, manifest: Manifest, subject: Subject, threads: int) -> list[str]:
+def _others(made: Contest, store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int) -> list[str]:
     """Add the ways of others; names those that are not installed."""
-    draws = manifest.levels[0].monte_carlo.draws
     made.ways[DENSE, "flipout in torch"] = _flipout(subject, draws)
     missing = []
     for package, ways in (("bayesian_torch", _bayesian_torch), ("openvino", _openvino), ("deepsparse", _deepsparse)):
@@ -101,7 +103,7 @@ def _others(made: Contest, store: Store, manifest: Manifest, subject: Subject, t
         except ImportError:
             missing.append(package)
         else:
-            made.ways |= ways(store, manifest, subject, threads)
+            made.ways |= ways(store, manifest, subject, threads, draws)
     return missing
 
 
@@ -128,10 +130,11 @@ def _flipout(subject: Subject, draws: int) -> Way:
     return torch_way(network, subject.dataset.pixels, draws)
 
 
-def _bayesian_torch(store: Store, manifest: Manifest, subject: Subject, threads: int) -> dict[tuple[str, str], Way]:
+def _bayesian_torch(
+    store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int
+) -> dict[tuple[str, str], Way]:
     from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn  # type: ignore[import-not-found]
 
-    draws = manifest.levels[0].monte_carlo.draws
     network = subject.architecture
     network.load_state_dict(subject.posterior.mean(), strict=False)
     dnn_to_bnn(
@@ -158,7 +161,9 @@ def _means(store: Store, manifest: Manifest) -> dict[str, onnx.ModelProto]:
     return graphs
 
 
-def _openvino(store: Store, manifest: Manifest, subject: Subject, threads: int) -> dict[tuple[str, str], Way]:
+def _openvino(
+    store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int
+) -> dict[tuple[str, str], Way]:
     import openvino  # type: ignore[import-not-found]
 
     core, ways = openvino.Core(), dict[tuple[str, str], Way]()
@@ -174,7 +179,9 @@ def _openvino(store: Store, manifest: Manifest, subject: Subject, threads: int) 
     return ways
 
 
-def _deepsparse(store: Store, manifest: Manifest, subject: Subject, threads: int) -> dict[tuple[str, str], Way]:
+def _deepsparse(
+    store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int
+) -> dict[tuple[str, str], Way]:
     from deepsparse import compile_model  # type: ignore[import-not-found]
 
     ways: dict[tuple[str, str], Way] = {}
@@ -192,7 +199,13 @@ def _deepsparse(store: Store, manifest: Manifest, subject: Subject, threads: int
 
 
 def _quality(
-    store: Store, manifest: Manifest, name: str, test_NHWC: Images, tolerance: float, threads: int
+    store: Store,
+    manifest: Manifest,
+    name: str,
+    test_NHWC: Images,
+    tolerance: float,
+    threads: int,
+    draws: int | None,
 ) -> list[dict[str, Any]]:
     """How far answers of one level are from those of many draws, and how often they decide as 256 draws do."""
     level = manifest.level(name)
@@ -204,8 +217,8 @@ def _quality(
         engine.prepare(MANY)
         parts = np.array_split(test_NHWC, 40)
 
-        def drawn(parts: list[Images], draws: int) -> Predictive:
-            logits = builders.map(lambda part: engine.draws(part, draws), parts)
+        def drawn(parts: list[Images], samples: int) -> Predictive:
+            logits = builders.map(lambda part: engine.draws(part, samples), parts)
             return predictive(np.concatenate([*logits], 1), calibration.temperature)
 
         many = _decisions(drawn(parts, AGREEMENT), calibration)
@@ -213,7 +226,7 @@ def _quality(
         rule = Settlement.of(calibration, tolerance)
         scheduler = Scheduler(threads)
         found = []
-        for samples, settlement in [*((s, None) for s in SAMPLES), (level.monte_carlo.draws, rule)]:
+        for samples, settlement in [*((s, None) for s in SAMPLES), (draws or level.monte_carlo.draws, rule)]:
             used, seconds, summaries = [], [], []
             for image_HWC in test_NHWC:
                 job = Job(engine, image_HWC[None], samples, lambda logits, stop: [logits], settlement)

@@ -37,7 +37,7 @@
     plot          two versions as a picture
     options       what the commands share
     cli           `slimbayes models`: list, show, card, diff, history, verify
-    change_cli    promote, rollback, delete, gc
+    change_cli    promote, rollback, unalias, delete, gc
     sign_cli      sign
     transfer_cli  push, pull, export, import
 

@@ -1,4 +1,4 @@
-"""The commands that change a store: promote, rollback, delete, gc."""
+"""The commands that change a store: promote, rollback, unalias, delete, gc."""
 
 from __future__ import annotations
 
@@ -57,6 +57,20 @@ def rollback(
         if target is None:
             raise NotInStoreError(f"{alias} of {model} meant no other version before that is still there")
         _promote(opened, model, alias, target, as_json)
+
+
+def unalias(
+    model: ModelArgument,
+    alias: Annotated[str, typer.Argument(help="The alias.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an alias away; the version that it meant stays."""
+    with reporting():
+        Store.open(store).remove_alias(model, alias)
+    if as_json:
+        return print_json({"model": model, "alias": alias, "version": None})
+    return typer.echo(f"{model}: {alias} means no version any more")
 
 
 def delete(

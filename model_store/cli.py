@@ -183,7 +183,7 @@ def verify(
 
 
 for command in (
-    *(change_cli.promote, change_cli.rollback, change_cli.delete, change_cli.gc),
+    *(change_cli.promote, change_cli.rollback, change_cli.unalias, change_cli.delete, change_cli.gc),
     sign_cli.sign,
     *(transfer_cli.push, transfer_cli.pull, transfer_cli.export, transfer_cli.import_),
 ):

@@ -159,12 +159,13 @@ class Answering:
         order_NK = ranking(summary)
         error_N = summary.standard_error
         errors = [None] * len(order_NK) if error_N is None else error_N.tolist()
+        entropies = (each.tolist() for each in (summary.total, summary.aleatoric, summary.epistemic))
         return [
-            self._predicted(shown, names, entropies, decided, {"draws": draws, "standard_error": error, "stop": stop})
-            for shown, names, entropies, decided, error in zip(
+            self._predicted(shown, names, own, decided, {"draws": draws, "standard_error": error, "stop": stop})
+            for shown, names, own, decided, error in zip(
                 self._classes(summary, order_NK),
                 conformal_sets(summary, order_NK, self.classes, self.quantile),
-                np.stack((summary.total, summary.aleatoric, summary.epistemic), 1).tolist(),
+                zip(*entropies, strict=True),
                 decide(summary, self.calibration),
                 errors,
                 strict=True,
@@ -175,7 +176,7 @@ class Answering:
         self,
         shown: list[dict[str, Any]],
         names: list[str],
-        entropies: list[float],
+        entropies: tuple[float, float, float],
         decided: Decided,
         sampling: dict[str, Any],
     ) -> Predicted:
@@ -198,14 +199,15 @@ class Answering:
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
         """Of each image the classes that are listed."""
         top_NK = order_NK[:, : self.top_k]
-        figures = (np.take_along_axis(each, top_NK, 1).tolist() for each in (summary.mean, *summary.spread))
+        images_N1 = np.arange(len(top_NK))[:, None]
+        figures = summary.mean[images_N1, top_NK].tolist(), *summary.spread[:, images_N1, top_NK].tolist()
         for number, (ks, *rows) in enumerate(zip(top_NK.tolist(), *figures, strict=True)):
             shown = [
                 {"label": self.classes[k], "probability": mean, "std": std, "low": low, "high": high}
                 for k, mean, std, low, high in zip(ks, *rows, strict=True)
             ]
             if self.draws:
-                for one, each_S in zip(shown, summary.draws[:, number, ks].T.round(DECIMALS).tolist(), strict=True):
+                for one, each_S in zip(shown, summary.draws.p[:, number, ks].T.round(DECIMALS).tolist(), strict=True):
                     one["draws"] = each_S
             yield shown
 
@@ -227,7 +229,7 @@ def conformal_sets(
     `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
     only adds to its coverage.
     """
-    sizes = (1 - summary.mean <= quantile).sum(1).tolist()
+    sizes = np.add.reduce(1 - summary.mean <= quantile, 1).tolist()
     for order, size in zip(order_NK.tolist(), sizes, strict=True):
         yield [classes[k] for k in order[: max(1, size)]]
 
@@ -244,7 +246,7 @@ def decide(summary: Predictive, calibration: Calibration) -> list[Decided]:
         return [_decided(uncertain, False, None) for uncertain in uncertain_N]
     return [
         _decided(uncertain, value > rule.above and (rule.score == "energy" or not uncertain), value)
-        for uncertain, value in zip(uncertain_N, strangeness(summary, rule.score).tolist(), strict=True)
+        for uncertain, value in zip(uncertain_N, strangeness(summary.draws, rule.score).tolist(), strict=True)
     ]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,6 @@ from model_store.operators import DRAWN
 from service.errors import ArtifactError
 
 FloatArray = npt.NDArray[np.float32]
-# Each level as it was published, in eight bits or not; or all in float32.
-Precision = Literal["published", "float32"]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ OUTPUTS = {
         lambda K: [-1, 3],
         lambda summary: np.stack((summary.total, summary.aleatoric, summary.epistemic), 1),
     ),
-    "draws": Output("FP32", lambda K: [-1, -1, K], lambda summary: summary.draws.swapaxes(0, 1)),
+    "draws": Output("FP32", lambda K: [-1, -1, K], lambda summary: summary.draws.p.swapaxes(0, 1)),
 }
 DEFAULT = ("probabilities", "std", "uncertainty")
 

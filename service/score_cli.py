@@ -19,12 +19,11 @@ from model_store.manifest import Manifest
 from model_store.options import ReadOption, TrustedOption, key_files, trusted_keys
 from model_store.options import reporting as reporting_store
 from model_store.store import Store
-from service.artifact import Precision
 from service.console import reporting
 from service.cores import usable_cores
 from service.errors import UnknownNameError
 from service.plan import fixed_samples, quantile
-from service.settings import Settings
+from service.settings import Precision, Settings
 
 if TYPE_CHECKING:
     from service.scoring.inventory import Inventory

@@ -17,7 +17,7 @@ from model_store.level_file import check_agreement, read_level_file
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.arrangement import arrange
-from service.artifact import Artifact, Precision
+from service.artifact import Artifact
 from service.bank import Bank
 from service.engine import Engine
 from service.errors import (
@@ -31,6 +31,7 @@ from service.errors import (
 from service.latency import Latency
 from service.record import Record
 from service.scheduler import MOST_IMAGES
+from service.settings import Precision
 from service.settlement import BLOCKS, Settlement
 from service.wish import Candidate
 

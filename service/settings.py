@@ -56,6 +56,8 @@ def _rate(text: str) -> str:
 
 
 Format = Literal["png", "jpeg", "webp", "bmp", "gif", "tiff"]
+# Each level as it was published, in eight bits or not; or all in float32.
+Precision = Literal["published", "float32"]
 Positive = Annotated[int, Field(ge=1)]
 Tolerance = Annotated[float, Field(gt=0.0, le=1.0)]
 Comma = (NoDecode, BeforeValidator(_split))
@@ -96,7 +98,7 @@ class Settings(BaseSettings):
     max_wait_ms: Positive = Field(1_000, description="Longest that an answer may take under load, in milliseconds.")
     overload: Literal["shed", "degrade"] = Field("shed", description="Under overload: refuse, or answer with less.")
     tolerance: Tolerance = Field(0.02, description="Standard error of the top probability at which an answer settles.")
-    precision: Literal["published", "float32"] = Field(
+    precision: Precision = Field(
         "published", description="Compute each level as it was published, in eight bits or not; or all in float32."
     )
     reload_seconds: float = Field(

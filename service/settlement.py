@@ -25,7 +25,7 @@ import numpy.typing as npt
 from model_store.manifest import Calibration, Strangeness
 from service.artifact import FloatArray
 from service.strangeness import SCORES
-from service.uncertainty import DoubleArray, normalized
+from service.uncertainty import DoubleArray, Draws
 
 # An answer may settle after these many draws, and then whenever their number has doubled.
 BLOCKS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -64,25 +64,22 @@ class Settlement:
 
     def settled(self, logits_SNK: FloatArray) -> npt.NDArray[np.bool_]:
         """Of N images under S draws, S one of `BLOCKS`, which are settled."""
-        p_SNK, log_sums_SN = normalized(logits_SNK / np.float32(self.temperature))
-        draws = len(p_SNK)
-        mean_NK = np.add.reduce(p_SNK, 0) / draws
-        order, images = mean_NK.argsort(1), np.arange(len(mean_NK))
-        first, second = order[:, -1], order[:, -2]
-        surprise_NK = -np.log(mean_NK + TINY)
-        strange = self.out_of_distribution
-        parts_SMN = np.empty((draws, 3 if strange is None else 4, len(mean_NK)))
-        parts_SMN[:, 2] = p_SNK[:, images, first]
-        parts_SMN[:, 0] = parts_SMN[:, 2] - p_SNK[:, images, second]
-        parts_SMN[:, 1] = np.add.reduce(p_SNK * surprise_NK, 2)
+        draws = Draws.of(logits_SNK, self.temperature)
+        count, images, strange = len(draws), len(draws.mean), self.out_of_distribution
+        top_N2 = draws.mean.argsort(1)[:, -2:]
+        top_SN2 = draws.p[:, np.arange(images)[:, None], top_N2]
+        parts_SMN = np.empty((count, 3 if strange is None else 4, images))
+        parts_SMN[:, 0] = top_SN2[..., 1] - top_SN2[..., 0]
+        parts_SMN[:, 1] = draws.cross_entropies
+        parts_SMN[:, 2] = top_SN2[..., 1]
         if strange is not None:
-            parts_SMN[:, 3] = SCORES[strange.score](p_SNK, mean_NK, log_sums_SN)
-        mean_MN = np.add.reduce(parts_SMN, 0) / draws
+            parts_SMN[:, 3] = SCORES[strange.score](draws)
+        mean_MN = np.add.reduce(parts_SMN, 0) / count
         deviation_SMN = parts_SMN - mean_MN
         single_MN = _error(deviation_SMN)
         paired_MN = _error((deviation_SMN[0::2] + deviation_SMN[1::2]) / 2)
-        paired_reach_MN = STUDENT[draws // 2] * paired_MN
-        reach_MN = np.minimum(STUDENT[draws] * single_MN, paired_reach_MN)
+        paired_reach_MN = STUDENT[count // 2] * paired_MN
+        reach_MN = np.minimum(STUDENT[count] * single_MN, paired_reach_MN)
         decided_N = np.abs(mean_MN[1] - self.abstain_above) > reach_MN[1]
         if strange is not None:
             margin_N, reach_N = mean_MN[3] - strange.above, reach_MN[3]

@@ -19,28 +19,27 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from model_store.manifest import Score
-from service.uncertainty import DoubleArray, Predictive, mean_of_draws
+from service.uncertainty import DoubleArray, Draws, mean_of_draws
 
 
-def _mutual_information(p_SNK: DoubleArray, mean_NK: DoubleArray, log_sums_SN: DoubleArray) -> DoubleArray:
-    ratio_SNK = np.log((p_SNK + (p_SNK == 0)) / (mean_NK + (mean_NK == 0)))
-    return np.asarray(np.maximum(np.add.reduce(p_SNK * ratio_SNK, 2), 0))
+def _mutual_information(draws: Draws) -> DoubleArray:
+    return np.asarray(np.maximum(draws.cross_entropies - draws.entropies, 0.0))
 
 
-def _entropy(p_SNK: DoubleArray, mean_NK: DoubleArray, log_sums_SN: DoubleArray) -> DoubleArray:
-    return np.asarray(np.add.reduce(p_SNK * -np.log(mean_NK + (mean_NK == 0)), 2))
+def _entropy(draws: Draws) -> DoubleArray:
+    return draws.cross_entropies
 
 
-def _one_minus_confidence(p_SNK: DoubleArray, mean_NK: DoubleArray, log_sums_SN: DoubleArray) -> DoubleArray:
-    return np.asarray(1 - p_SNK[:, np.arange(len(mean_NK)), mean_NK.argmax(1)])
+def _one_minus_confidence(draws: Draws) -> DoubleArray:
+    return np.asarray(1 - draws.p[:, np.arange(len(draws.mean)), draws.mean.argmax(1)])
 
 
-def _energy(p_SNK: DoubleArray, mean_NK: DoubleArray, log_sums_SN: DoubleArray) -> DoubleArray:
-    return -log_sums_SN
+def _energy(draws: Draws) -> DoubleArray:
+    return -draws.log_sums
 
 
-# The parts [S, N] of each draw, from predictions p_s [S, N, K], their mean [N, K] and ln Σ_k exp(logits_sk / T) [S, N].
-SCORES: Mapping[Score, Callable[[DoubleArray, DoubleArray, DoubleArray], DoubleArray]] = {
+# The parts [S, N] of each draw.
+SCORES: Mapping[Score, Callable[[Draws], DoubleArray]] = {
     "mutual_information": _mutual_information,
     "entropy": _entropy,
     "one_minus_confidence": _one_minus_confidence,
@@ -48,6 +47,6 @@ SCORES: Mapping[Score, Callable[[DoubleArray, DoubleArray, DoubleArray], DoubleA
 }
 
 
-def strangeness(summary: Predictive, score: Score) -> DoubleArray:
+def strangeness(draws: Draws, score: Score) -> DoubleArray:
     """The scores [N] of images."""
-    return mean_of_draws(SCORES[score](summary.draws, summary.mean, summary.log_sums))
+    return mean_of_draws(SCORES[score](draws))

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.artifact import Precision
 from service.errors import ScoringError
 from service.scoring.source import Kind
+from service.settings import Precision
 
 # What may differ between two runs on one output.
 FREE = {"source"}

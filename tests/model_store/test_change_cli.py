@@ -50,6 +50,17 @@ def test_rollback_to_an_altered_version_is_refused(filled: Filled) -> None:
     assert filled.store.aliases("digits") == {"production": filled.old}
 
 
+def test_unalias(filled: Filled) -> None:
+    for alias in ("production", "candidate"):
+        filled.store.set_alias("digits", alias, filled.old)
+    taken = invoke_json(filled.store, "unalias", "digits", "candidate")
+    assert taken == {"model": "digits", "alias": "candidate", "version": None}
+    assert invoke(filled.store, "unalias", "digits", "production") == "digits: production means no version any more\n"
+    assert filled.store.aliases("digits") == {}
+    assert filled.store.versions("digits") == [filled.old, filled.new]
+    invoke(filled.store, "unalias", "digits", "candidate", status=1)
+
+
 # delete and gc
 
 
@@ -94,7 +105,7 @@ def test_gc(filled: Filled) -> None:
 
 def test_retention(filled: Filled) -> None:
     filled.store.set_alias("digits", "candidate", filled.old)
-    filled.store.remove_alias("digits", "candidate")
+    invoke(filled.store, "unalias", "digits", "candidate")
     assert invoke_json(filled.store, "gc", "--keep", "1", "--keep-aliased", "--yes")["removed"] == []
     expected = {"removed": [f"digits/{filled.old}"], "dry_run": True}
     assert invoke_json(filled.store, "gc", "--keep", "1", "--dry-run") == expected

@@ -20,7 +20,7 @@ from tests.model_store.versions import build_version
 
 ABSENT = "20200101-000000-000000"
 COMMANDS = (
-    *("list", "show", "card", "diff", "history", "verify", "promote", "rollback", "delete", "gc"),
+    *("list", "show", "card", "diff", "history", "verify", "promote", "rollback", "unalias", "delete", "gc"),
     *("sign", "push", "pull", "export", "import"),
 )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
+from scipy.stats import entropy
 from scipy.stats import t as student
 
 from model_store.manifest import Score, Strangeness
 from service.settlement import BLOCKS, STUDENT, Settlement
 from service.strangeness import SCORES
-from service.uncertainty import entropy, normalized, softmax
+from service.uncertainty import Draws
 
 RULE = Settlement(temperature=1.0, abstain_above=0.9, tolerance=0.02)
 
@@ -44,7 +46,7 @@ def test_equal_draws_settle_at_once() -> None:
 def test_a_decision_on_the_edge_does_not_settle() -> None:
     """Neither where the entropy is at the threshold, nor where two classes are as probable."""
     logits = antithetic(1, 16, 0.3)
-    edge = float(entropy(softmax(logits).mean(0))[0])
+    edge = float(entropy(softmax(logits, -1).mean(0), axis=-1)[0])
     assert not Settlement(1.0, edge + 1e-6, 1.0).settled(logits)[0]
     tie = logits.copy()
     tie[:, 0, :2] = 9.0, 9.0
@@ -64,13 +66,13 @@ def test_tolerance() -> None:
 def test_it_is_right() -> None:
     """Of what it calls settled, 1,024 draws decide at most 1 % otherwise; and it saves most of them."""
     logits = antithetic(2000, 1024, 0.5)
-    p = softmax(logits)
+    p = softmax(logits, -1)
     full = p.mean(0)
     used = np.full(len(full), 1024)
     for block in reversed(BLOCKS[:-1]):
         used[RULE.settled(logits[:block])] = block
     ours = np.stack([p[:draws, image].mean(0) for image, draws in enumerate(used)])
-    agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours) > 0.9) == (entropy(full) > 0.9))
+    agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours, axis=-1) > 0.9) == (entropy(full, axis=-1) > 0.9))
     assert agrees[used < 1024].mean() >= 0.99
     assert np.median(used) <= 16
 
@@ -80,14 +82,13 @@ def test_it_is_right() -> None:
 
 def measured(logits_SNK: np.ndarray, score: Score) -> tuple[np.ndarray, np.ndarray]:
     """The mean prediction [N, K] of images, and how strange they are [N]."""
-    p_SNK, log_sums_SN = normalized(logits_SNK)
-    mean_NK = p_SNK.mean(0)
-    return mean_NK, SCORES[score](p_SNK, mean_NK, log_sums_SN).mean(0)
+    draws = Draws.of(logits_SNK, 1.0)
+    return draws.mean, SCORES[score](draws).mean(0)
 
 
 def decisions(mean_NK: np.ndarray, strange_N: np.ndarray, above: float) -> np.ndarray:
     """Of each image, its class and whether it is accepted, uncertain or out of distribution, as one number."""
-    reason_N = np.where(strange_N > above, 2, entropy(mean_NK) > 0.9)
+    reason_N = np.where(strange_N > above, 2, entropy(mean_NK, axis=-1) > 0.9)
     return 10 * mean_NK.argmax(1) + reason_N
 
 
@@ -115,7 +116,7 @@ def test_strangeness_on_the_edge_does_not_settle(score: Score) -> None:
 def test_a_stranger_need_not_be_known_to_be_uncertain() -> None:
     """Out of distribution is what it is called, on whichever side of the other threshold its entropy is."""
     logits = antithetic(1, 16, 0.3)
-    edge = float(entropy(softmax(logits).mean(0))[0]) + 1e-6
+    edge = float(entropy(softmax(logits, -1).mean(0), axis=-1)[0]) + 1e-6
     assert Settlement(1.0, edge, 1.0, Strangeness(score="energy", above=-1e3)).settled(logits)[0]
     assert not Settlement(1.0, edge, 1.0, Strangeness(score="energy", above=1e3)).settled(logits)[0]
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.special import softmax
+from scipy.stats import entropy
 
-from service.uncertainty import Predictive, predictive, softmax
+from service.uncertainty import Predictive, predictive
 
 DRAWS = arrays(
     np.float32,
@@ -29,9 +31,10 @@ def test_laws(logits: np.ndarray, temperature: float) -> None:
     """Probabilities sum to one, total = aleatoric + epistemic, and no part is below zero or above ln K."""
     summary = of_one(logits, temperature)
     std, low, high = (each[0] for each in summary.spread)
-    p = softmax(logits.astype(np.float64) / temperature)
+    p = softmax(logits.astype(np.float64) / temperature, -1)
     assert summary.mean.sum() == pytest.approx(1, abs=1e-12)
     assert summary.total == pytest.approx(summary.aleatoric + summary.epistemic, abs=1e-12)
+    assert summary.aleatoric == pytest.approx(entropy(p, axis=-1).mean(), abs=1e-12)
     assert summary.epistemic >= 0
     assert summary.aleatoric >= 0
     assert summary.total <= log(logits.shape[1]) + 1e-12
@@ -43,7 +46,7 @@ def test_standard_error_knows_of_pairs() -> None:
     """What is linear in the noise cancels in antithetic pairs; two draws, or an odd number, are taken as they are."""
     up, down = [2.0, 0.0], [-2.0, 0.0]
     assert of_one(np.array([up, down, up, down], np.float32), 1.0).standard_error == pytest.approx(0)
-    spread = float(np.std(softmax(np.array([up, down]))[:, 0], ddof=1))
+    spread = float(np.std(softmax(np.array([up, down]), -1)[:, 0], ddof=1))
     assert of_one(np.array([up, down], np.float32), 1.0).standard_error == pytest.approx(spread / sqrt(2))
     assert of_one(np.array([up, down, up], np.float32), 1.0).standard_error == pytest.approx(
         spread * sqrt(2 / 3) / sqrt(3)
@@ -81,4 +84,4 @@ def test_company_changes_no_bit(logits: np.ndarray) -> None:
         alone = of_one(logits[:, number], 1.3)
         for name in ("mean", "total", "aleatoric", "epistemic", "standard_error"):
             np.testing.assert_array_equal(getattr(together, name)[number], getattr(alone, name)[0])
-        np.testing.assert_array_equal(np.array(together.spread)[:, number], np.array(alone.spread)[:, 0])
+        np.testing.assert_array_equal(together.spread[:, number], alone.spread[:, 0])
