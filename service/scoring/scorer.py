@@ -6,11 +6,11 @@ It is the engine, the scheduler and the decoder of the service, without its requ
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -35,6 +35,13 @@ DECODE_SECONDS = Settings.model_fields["decode_ms"].default / 1000
 MOST_LEVEL_BYTES = Settings.model_fields["max_level_mb"].default * 2**20
 # What is wrong with one image, and not with the next.
 OWN_ERRORS = (UnreadableError, MediaTypeError, TooLargeError, UndecodableError)
+
+
+class Drawn(NamedTuple):
+    """One image's draws, logits float32 [S, K], and why there are no more."""
+
+    logits_SK: FloatArray
+    stop: Stop
 
 
 @dataclass(frozen=True)
@@ -83,13 +90,13 @@ class Scorer:
                 errors[item.row] = str(error)
         if not pixels:
             return Batch(items, errors, None)
-        job = Job(self.engine, np.stack(pixels), self.plan.samples, self._conclude, self.settlement)
+        job = Job(self.engine, np.stack(pixels), self.plan.samples, _drawn, self.settlement)
         self.scheduler.submit(job)
         return Batch(items, errors, job)
 
     def finish(self, batch: Batch) -> list[Row]:
         """The rows of images, once they are computed, in order."""
-        answers = iter(batch.job.future.result() if batch.job else ())
+        answers = iter(self._scored(batch.job.future.result()) if batch.job else ())
         return [
             Row(item.row, item.id, None, batch.errors[item.row])
             if item.row in batch.errors
@@ -104,5 +111,18 @@ class Scorer:
         until = time.thread_time() + DECODE_SECONDS
         return decode_quickly(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
 
-    def _conclude(self, logits_SNK: FloatArray, stop: Stop) -> list[Scored]:
-        return scored(logits_SNK, self.manifest.classes, self.level.calibration, stop, self.quantile)
+    def _scored(self, images: Sequence[Drawn]) -> Iterator[Scored]:
+        """Images with equally many draws together: how many there are hardly matters to what that takes."""
+        alike: dict[tuple[int, Stop], list[int]] = {}
+        for number, (logits_SK, stop) in enumerate(images):
+            alike.setdefault((len(logits_SK), stop), []).append(number)
+        found: dict[int, Scored] = {}
+        for (_, stop), numbers in alike.items():
+            logits_SNK = np.stack([images[number].logits_SK for number in numbers], 1)
+            rows = scored(logits_SNK, self.manifest.classes, self.level.calibration, stop, self.quantile)
+            found |= zip(numbers, rows, strict=True)
+        return (found[number] for number in range(len(images)))
+
+
+def _drawn(logits_SNK: FloatArray, stop: Stop) -> list[Drawn]:
+    return [Drawn(logits_SK, stop) for logits_SK in logits_SNK.swapaxes(0, 1)]
