@@ -85,7 +85,7 @@ training images, which also gave the conformal quantiles and the thresholds. AUR
 2,000 images of CIFAR-100. The default level is `{manifest.default_level}`.
 
 Only the last five layers of the pruned levels are random, and they are computed in eight bits. That leaves their
-quality nearly as it was and makes a full answer as cheap as one pass of the dense network; but the epistemic part of
+quality nearly as it was and makes a full answer cost about two passes of the dense network; but the epistemic part of
 their uncertainty is that of these layers alone, {pruned.metrics.mutual_information:.3f} nats on average at
 `{manifest.default_level}`, and {dense.metrics.mutual_information:.3f} at `dense`, which is random throughout.
 

@@ -1,7 +1,7 @@
 """What eight bits make of a number: the arithmetic that the service computes convolutions in, in float32.
 
 A tensor x stands as q = round(x / scale) + zero_point in uint8; a weight as int8 with one scale for each output
-channel, its largest value / 127; a bias as int32 in steps of both scales (Jacob et al. 2018). Halves go to the even
+channel, its largest value / 64; a bias as int32 in steps of both scales (Jacob et al. 2018). Halves go to the even
 number.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The largest uint8, and the largest int8 of a range that is the same on both sides of zero.
-STEPS, LARGEST = 255, 127
+# The largest uint8, and the largest weight of which two products with it fit sixteen bits.
+STEPS, LARGEST = 255, 64
 
 
 @dataclass(frozen=True)

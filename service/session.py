@@ -12,7 +12,6 @@ from onnx import numpy_helper
 
 from service.artifact import FloatArray
 from service.errors import ArtifactError
-from service.processor import overflows
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -28,8 +27,6 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if overflows():  # slower, but with the sums that all others have
-            options.add_session_config_entry("session.x64quantprecision", "1")
         # What a run needed goes back, so that one large batch does not stay for good.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
