@@ -2,8 +2,10 @@
 
 Work is counted in images × draws, which bounds the queue, and in the seconds that it should take, which bounds the
 wait. Requests take turns, so that a small one waits for a large one no longer than its own work takes. What it really
-took is compared with what it should have, so that both follow the machine. Less is done for a request only where all of
-it would be too much among what waits, and then as little less as there is time for.
+took is compared with what it should have, so that both follow the machine: its mean, and how far single requests are
+from it, as a network's round trips are estimated (Jacobson 1988), so that nearly all that is admitted is done in time.
+Less is done for a request only where all of it would be too much among what waits, and then as little less as there is
+time for.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from service.errors import OverloadedError
 
-# How fast the estimate follows single requests.
-FOLLOW = 0.1
+# How fast the estimate follows single requests, and the logarithm of a ratio that one of them can count for at most.
+FOLLOW, MOST = 0.1, math.log(4)
+# Mean deviations within which nearly all stay, as for round trips, and what one is before any is known.
+DEVIATIONS, DEVIATION = 4.0, 0.2
 # Seconds, by the clock's steps.
 SHORTEST = 1e-6
 # Less is done for an answer that would take longer than this share of the longest wait; the rest is for what nobody
@@ -27,29 +32,42 @@ DRAWS = (None, 8, 4, 2)
 STEPS = len(DRAWS)
 
 
+def _nothing() -> float:
+    return 0.0
+
+
+@dataclass(eq=False)
+class Admitted:
+    """Work that waits or is being done: the seconds that it should take, and those of it that are `done`."""
+
+    seconds: float
+    done: Callable[[], float] = _nothing
+
+    @property
+    def left(self) -> float:
+        """Seconds that it should still take."""
+        return max(0.0, self.seconds - self.done())
+
+
 class Admission:
     """Counts admitted work; belongs to one event loop. `limit` is in images × draws, `longest` in seconds."""
 
     def __init__(self, limit: int, longest: float, *, degrade: bool, now: Callable[[], float] = time.monotonic) -> None:
         self.limit, self.longest, self.degrade, self.now = limit, longest, degrade, now
         self.waiting = 0
-        # Seconds that each request's own work should take.
-        self._admitted: list[float] = []
-        # Seconds that pass for each second of work ahead.
-        self.slowness = 1.0
+        self._admitted: list[Admitted] = []
+        # Seconds that pass for each second of work ahead, and the mean deviation of their logarithm.
+        self.slowness, self.deviation = 1.0, DEVIATION
         self._step = 0
 
     @property
     def wait(self) -> float:
         """Seconds until all that waits should be done."""
-        return sum(self._admitted) * self.slowness
+        return sum(self._left()) * self.slowness
 
-    def _expected(self, seconds: float) -> float:
-        """Seconds until so much work more should be done, between turns of others; it is last where it is not known.
-
-        Not what else the machine does: that is in `slowness`.
-        """
-        return seconds + sum(min(each, seconds or each) for each in self._admitted)
+    def _left(self) -> list[float]:
+        """Seconds that each of those before should still take."""
+        return [each.left for each in self._admitted]
 
     def check(self, work: int, seconds: float, deadline: float | None = None) -> None:
         """Raise OverloadedError where work would make the queue too long, or be done too late.
@@ -57,32 +75,45 @@ class Admission:
         That is after the longest wait, or after a `deadline` in seconds from now. A request is always admitted when
         nothing else waits.
         """
-        if self.waiting and not self._fits(work, seconds, _earlier(self.longest, deadline)):
+        if self.waiting and not self._fits(work, seconds, self._left(), _earlier(self.longest, deadline)):
             after = max(1, math.ceil(self.wait))
             raise OverloadedError(f"too much work waits: try again in {after} s", after)
 
-    def _fits(self, work: int, seconds: float, latest: float) -> bool:
-        return self.waiting + work <= self.limit and self._expected(seconds) * self.slowness <= latest
+    def _fits(self, work: int, seconds: float, left: Sequence[float], latest: float) -> bool:
+        if self.waiting + work > self.limit:
+            return False
+        longest = _expected(seconds, left) * self.slowness * math.exp(DEVIATIONS * self.deviation)
+        return longest <= latest
 
     @contextmanager
-    def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[None]:
+    def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[Admitted]:
         """Hold work of so many images × draws, which should take so many seconds, until left; raise as `check` does.
 
         Zero seconds are for work of which nobody knows how long it takes; nothing is learned from it.
         """
         self.check(work, seconds, deadline)
         self._step = self._step if self.waiting else 0
-        begun, expected = self.now(), self._expected(seconds)
+        begun, expected = self.now(), _expected(seconds, self._left())
         self.waiting += work
-        self._admitted.append(seconds)
+        admitted = Admitted(seconds)
+        self._admitted.append(admitted)
         try:
-            yield
-            if seconds > 0:  # by the logarithm: one that took a hundred times as long is seldom the rule
-                ratio = max(self.now() - begun, SHORTEST) / expected
-                self.slowness *= (ratio / self.slowness) ** FOLLOW
+            yield admitted
+            if seconds > 0:
+                self._learn(max(self.now() - begun, SHORTEST), expected)
         finally:
             self.waiting -= work
-            self._admitted.remove(seconds)
+            self._admitted.remove(admitted)
+
+    def _learn(self, seconds: float, expected: float) -> None:
+        """What took a hundred times as long as it should is seldom the rule, so that it counts as four times.
+
+        How far from the mean those are that wait longest, is not to be learned from those that hardly wait.
+        """
+        mean = expected * self.slowness
+        away = min(max(math.log(seconds / mean), -MOST), MOST)
+        self.slowness *= math.exp(FOLLOW * away)
+        self.deviation += FOLLOW * min(mean / self.longest, 1.0) * (abs(away) - self.deviation)
 
     @property
     def may_degrade(self) -> bool:
@@ -99,10 +130,18 @@ class Admission:
 
         `costs` are its work in images × draws and in seconds, in full and at each step.
         """
-        latest = _earlier(SHARE * self.longest, deadline)
+        latest, left = _earlier(SHARE * self.longest, deadline), self._left()
         steps = range(len(costs)) if self.may_degrade else range(1)
-        self._step = next((step for step in steps if self._fits(*costs[step], latest)), steps[-1])
+        self._step = next((step for step in steps if self._fits(*costs[step], left, latest)), steps[-1])
         return self._step
+
+
+def _expected(seconds: float, left: Sequence[float]) -> float:
+    """Seconds until so much work more should be done, between turns of others; it is last where it is not known.
+
+    Not what else the machine does: that is in `slowness`.
+    """
+    return seconds + sum(min(each, seconds) if seconds else each for each in left)
 
 
 def _earlier(seconds: float, deadline: float | None) -> float:

@@ -60,8 +60,10 @@ def _packed(
         if block[size] < WORTH * block[best]:
             best = size
     # The first passes of a network are its slowest.
-    engines[best].pace = pack[best] / best
-    return engines[best]
+    engine = engines[best]
+    engine.pace = pack[best] / best
+    engine.shared_pace = _seconds({best: partial(engine.shared, image_1HWC)})[best]
+    return engine
 
 
 def _widened(bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.uint8]) -> Session | None:

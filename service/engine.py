@@ -29,8 +29,8 @@ class Engine:
 
     def __init__(self, bank: Bank, builders: Executor) -> None:
         self.bank, self.builders = bank, builders
-        # Seconds that a draw of an image takes on one thread; a guess until `run` has measured.
-        self.pace = 0.0
+        # Seconds that a draw of an image takes on one thread, and what draws share; guesses until they are measured.
+        self.pace = self.shared_pace = 0.0
         # Images in its passes, as the scheduler makes them.
         self.batches = Histogram(IMAGES)
 
@@ -48,15 +48,24 @@ class Engine:
         `alone` where nothing else is computed meanwhile: then other threads may help, and the bits are the same.
         """
         session = self.bank.wide if alone and self.bank.wide else self.bank.shared
-        return session.run({"images": images_NHWC})
+        begun = time.perf_counter()
+        features = session.run({"images": images_NHWC})
+        seconds = session.threads * (time.perf_counter() - begun) / len(images_NHWC)
+        self.shared_pace = _followed(self.shared_pace, seconds)
+        return features
 
     def run(self, pack: int, features: Sequence[FloatArray]) -> list[FloatArray]:
         """Logits float32 [N, K] for each draw of a pack that is prepared."""
         begun = time.perf_counter()
         feed: Arrays = dict(zip(self.bank.split.boundary, features, strict=True))
         logits = self.bank.packs[pack].run(feed)
-        self._learn((time.perf_counter() - begun) / (len(logits) * len(logits[0])))
+        seconds = (time.perf_counter() - begun) / (len(logits) * len(logits[0]))
+        self.pace = _followed(self.pace, seconds)
         return logits
+
+    def seconds(self, draws: float, *, shared: bool = True) -> float:
+        """Seconds that so many draws of an image should take on one thread, with or without what they share."""
+        return draws * self.pace + (self.shared_pace if shared else 0.0)
 
     def draws(self, images_NHWC: npt.NDArray[np.uint8], samples: int) -> FloatArray:
         """Logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S draws, on this thread."""
@@ -65,5 +74,7 @@ class Engine:
         packs = range(-(-samples // self.bank.size))
         return np.stack([logits for pack in packs for logits in self.run(pack, features)][:samples])
 
-    def _learn(self, seconds: float) -> None:
-        self.pace += (FOLLOW if self.pace else 1.0) * (seconds - self.pace)
+
+def _followed(pace: float, seconds: float) -> float:
+    """A pace after one more measurement."""
+    return pace + (FOLLOW if pace else 1.0) * (seconds - pace)

@@ -49,7 +49,7 @@ async def passage(
     account = account_of(request)
     account.images = images.count
     limiter: RateLimiter = request.app.state.rate_limiter
-    with planned.served.held(), admission.admit(*planned.cost(images.count), deadline):
+    with planned.served.held(), admission.admit(*planned.cost(images.count), deadline) as admitted:
         limiter.spend(client_of(request), images.count)
         latest = None if deadline is None else time.monotonic() + deadline
 
@@ -63,6 +63,7 @@ async def passage(
         if engine is None:
             await planned.served.fetched(deadline)
         job = await done(request, partial(prepare, engine), quick=engine is not None)
+        admitted.done = lambda: job.had
         await _computed(request.app.state.catalog.scheduler, job, request)
     account.answered(job, [each.verdict for each in job.future.result()])
     if planned.settlement is not None and planned.degraded is None:

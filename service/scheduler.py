@@ -89,7 +89,7 @@ class Lane:
             image.job.had += self._seconds(image)
 
     def _seconds(self, image: Image) -> float:
-        return self.engine.pace * (image.until - image.drawn) / self.threads
+        return self.engine.seconds(image.until - image.drawn, shared=not image.drawn) / self.threads
 
     @property
     def turn(self) -> float:

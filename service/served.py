@@ -188,7 +188,7 @@ class ServedLevel:
         engine = self._engine
         if engine is None or not engine.prepared(most):
             return 0.0
-        return images * draws * engine.pace / self._catalog.num_workers
+        return images * engine.seconds(draws) / self._catalog.num_workers
 
     def learn(self, draws: float) -> None:
         """An answer that could stop by itself took so many draws."""
@@ -202,7 +202,7 @@ class ServedLevel:
         engine = self._engine
         if engine is None or not engine.pace:
             return None
-        return 1000 * engine.pace * max(1.0, self.usual_draws / self._catalog.num_workers)
+        return 1000 * engine.seconds(max(1.0, self.usual_draws / self._catalog.num_workers))
 
     @contextmanager
     def held(self) -> Iterator[None]:

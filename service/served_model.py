@@ -10,6 +10,8 @@ from service.errors import UnknownNameError
 from service.served import ServedLevel, refused
 
 PRODUCTION = "production"
+# A level is cheaper that computes at most this share of what another does.
+SHARE = 0.75
 UNLOADED = "an operator has unloaded it"
 
 
@@ -29,10 +31,10 @@ class ServedVersion:
         return self.levels[self.manifest.default_level] if self.manifest else None
 
     def cheaper(self, served: ServedLevel) -> ServedLevel | None:
-        """The next level that computes less; None where there is none."""
-        least = served.level.multiply_adds
-        less = [level for level in self.levels.values() if level.level.multiply_adds < least]
-        return max(less, key=lambda each: (each.level.multiply_adds, each.level.metrics.accuracy), default=None)
+        """The most accurate level that computes so much less that it is worth its answers; None where there is none."""
+        most = SHARE * served.level.multiply_adds
+        less = [level for level in self.levels.values() if level.level.multiply_adds <= most]
+        return max(less, key=lambda each: (each.level.metrics.accuracy, each.level.multiply_adds), default=None)
 
     def release(self) -> None:
         """Let go of all networks; what is being computed keeps its own until it is done."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -28,6 +29,14 @@ class Clock:
 
     def __call__(self) -> float:
         return self.time
+
+
+class Sure(Admission):
+    """One for whom every request takes what it should."""
+
+    def __init__(self, limit: int, longest: float, *, degrade: bool) -> None:
+        super().__init__(limit, longest, degrade=degrade)
+        self.deviation = 0.0
 
 
 @pytest.fixture
@@ -59,7 +68,7 @@ def test_a_request_larger_than_the_limit_is_admitted_alone() -> None:
 
 def test_the_wait_is_bounded() -> None:
     """By what all may wait, and by the request's own deadline; it says when the queue will be done."""
-    admission = Admission(1000, 4.0, degrade=False)
+    admission = Sure(1000, 4.0, degrade=False)
     with admission.admit(1, 2.5):
         with pytest.raises(OverloadedError) as refused, admission.admit(1, 2.1):
             pass
@@ -72,7 +81,7 @@ def test_the_wait_is_bounded() -> None:
 
 def test_a_small_request_waits_for_no_more_than_its_turns() -> None:
     """However much work another has; where nobody knows how small it is, it may wait for all."""
-    admission = Admission(1000, 4.0, degrade=False)
+    admission = Sure(1000, 4.0, degrade=False)
     with admission.admit(1, 60.0):
         with admission.admit(1, 0.1, deadline=0.3), admission.admit(1, 0.1, deadline=0.31):
             pass
@@ -98,13 +107,52 @@ def test_one_that_took_very_long_is_not_the_rule(clock: Clock) -> None:
     assert 1 < admission.slowness < 2.5
 
 
+@pytest.mark.parametrize(("by_the_mean", "least", "most"), [(True, 0.5, 0.95), (False, 0.99, 1.0)])
+def test_nearly_all_that_is_admitted_is_done_in_time(
+    clock: Clock, by_the_mean: bool, least: float, most: float
+) -> None:
+    """Where single requests take longer or shorter than the mean, which alone would admit too much."""
+    random = np.random.default_rng(0)
+    admission = Admission(1000, 1.0, degrade=False, now=clock)
+    took = []
+    for _ in range(3000):
+        seconds = float(random.uniform(0.1, 1.0))
+        with ExitStack() as waiting:
+            waiting.enter_context(admission.admit(1, 0.0))  # which nothing is learned from
+            begun = clock.time
+            try:
+                waiting.enter_context(admission.admit(1, seconds))
+            except OverloadedError:
+                continue
+            clock.time += seconds * float(random.lognormal(0.5, 0.3))
+        took.append(clock.time - begun)
+        if by_the_mean:
+            admission.deviation = 0.0
+    in_time = np.array(took[200:]) < 1.0
+    assert len(in_time) > 200
+    assert least <= in_time.mean() <= most
+
+
+def test_what_is_done_is_waited_for_no_more() -> None:
+    """Neither by who comes next, nor in what clients are told; more than it should take it has not to do."""
+    admission = Sure(1000, 1.0, degrade=False)
+    with admission.admit(1, 0.8) as before:
+        with pytest.raises(OverloadedError), admission.admit(1, 0.6):
+            pass
+        before.done = lambda: 0.5
+        assert admission.wait == pytest.approx(0.3)
+        with admission.admit(1, 0.6):
+            before.done = lambda: 2.0
+            assert admission.wait == pytest.approx(0.6)
+
+
 # In full and at each step.
 COSTS = [(32, 0.4), (8, 0.2), (4, 0.1), (2, 0.05), (2, 0.02)]
 
 
 def test_no_more_is_taken_away_than_must_be() -> None:
     """The first step that is done within half of the longest wait, else the last."""
-    admission = Admission(1000, 1.0, degrade=True)
+    admission = Sure(1000, 1.0, degrade=True)
     steps = []
     with ExitStack() as waiting:
         for _ in range(40):
@@ -121,7 +169,7 @@ def test_no_more_is_taken_away_than_must_be() -> None:
 
 def test_a_small_request_is_not_cut_for_a_large_one() -> None:
     """It waits for no more than its turns; whoever has a deadline or a full queue before it is cut to fit."""
-    admission = Admission(100, 1.0, degrade=True)
+    admission = Sure(100, 1.0, degrade=True)
     with admission.admit(90, 60.0):
         small = [(8, 0.1), (4, 0.05), (2, 0.02)]
         assert admission.step(small) == 0
@@ -180,7 +228,8 @@ def test_degraded_answers_say_so(digits_store: Path, tmp_path: Path, example: by
 
         def slow(share: float) -> None:
             """An answer of two draws takes this share of the time within which nothing is taken away."""
-            app.state.admission.slowness = share * 0.5 / (2 * served.seconds(1, 2.0, 2))
+            admission: Admission = app.state.admission
+            admission.slowness, admission.deviation = share * 0.5 / (2 * served.seconds(1, 2.0, 2)), 0.0
 
         with app.state.admission.admit(1, 60.0):
             slow(0.9)

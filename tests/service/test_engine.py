@@ -159,11 +159,11 @@ def test_a_network_without_noise_is_shared_to_the_last_layer(artifact: Artifact,
 
 
 def test_arrangement(artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor) -> None:
-    """One of those that were tried, ready for its first pack, and knowing its pace."""
+    """One of those that were tried, ready for its first pack, and knowing what draws take and what they share."""
     engine = arrange(artifact, KEY, builders, 2)
     assert engine.bank.size in SIZES
     assert engine.prepared(engine.bank.size)
-    assert engine.pace > 0
+    assert engine.seconds(2) > engine.seconds(1) > engine.seconds(1, shared=False) > 0
     np.testing.assert_array_equal(engine.draws(images, 4), Engine(Bank(artifact, KEY, 1), builders).draws(images, 4))
 
 

@@ -58,7 +58,7 @@ class Slow:
     """An engine that waits before each pack, and counts them; the rest is another's."""
 
     def __init__(self, engine: Engine, seconds: float, before: Callable[[], None] = lambda: None) -> None:
-        self.engine, self.seconds, self.before = engine, seconds, before
+        self.engine, self.wait, self.before = engine, seconds, before
         self.bank, self.batches, self.pace, self.runs = engine.bank, engine.batches, seconds / 2, 0
         self.alone: list[bool] = []
 
@@ -67,10 +67,14 @@ class Slow:
         self.alone.append(alone)
         return self.engine.shared(images, alone=alone)
 
+    def seconds(self, draws: float, *, shared: bool = True) -> float:
+        """Its own, and what draws share for nothing."""
+        return draws * self.pace
+
     def run(self, pack: int, features: list[FloatArray]) -> list[FloatArray]:
         """The other's, later."""
         self.before()
-        time.sleep(self.seconds)
+        time.sleep(self.wait)
         self.runs += 1
         return self.engine.run(pack, features)
 
