@@ -196,7 +196,9 @@ async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -
                 for number in range(10):
                     await ask(client, number, requests[number], before)
                 seen = await flood(client, requests, TIMES * rate, seconds)
-                await asyncio.sleep(5)
+            await asyncio.sleep(5)
+            # Anew: a client that has had hundreds of connections looks through all of them.
+            async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
                 for number in range(10):
                     await ask(client, number, requests[number], after)
                 worst = await compare(client, requests, seen)
@@ -213,6 +215,7 @@ async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -
                 "ms_median": milliseconds(seen.seconds, 0.5),
                 "ms_p99": milliseconds(seen.seconds, 0.99),
                 "ms_p99_in_service": milliseconds(spent, 0.99),
+                "in_time": float(np.mean(np.array(spent) <= WAIT_MS / 1000)) if spent else None,
                 "livez_ms_p99": milliseconds(seen.live, 0.99),
                 "retry_after": sorted(set(seen.retry_after)),
                 "degraded": sum(answer["degraded"] is not None for _, answer in answers) / max(1, len(answers)),

@@ -2,8 +2,10 @@
 
 Work is counted in images × draws, which bounds the queue, and in the seconds that it should take, which bounds the
 wait. Requests take turns, so that a small one waits for a large one no longer than its own work takes. What it really
-took is compared with what it should have, so that both follow the machine: its mean, and how far single requests are
-from it, as a network's round trips are estimated (Jacobson 1988), so that nearly all that is admitted is done in time.
+took is compared with what it should have, so that both follow the machine: its mean, and by how many times their own
+work single requests are from it, as a network's round trips are estimated (Jacobson 1988), so that nearly all that is
+admitted is done in time.
+
 Less is done for a request only where all of it would be too much among what waits, and then as little less as there is
 time for.
 """
@@ -18,12 +20,11 @@ from dataclasses import dataclass
 
 from service.errors import OverloadedError
 
-# How fast the estimate follows single requests, and the logarithm of a ratio that one of them can count for at most.
-FOLLOW, MOST = 0.1, math.log(4)
-# Mean deviations within which nearly all stay, as for round trips, and what one is before any is known.
-DEVIATIONS, DEVIATION = 4.0, 0.2
-# Seconds, by the clock's steps.
-SHORTEST = 1e-6
+# How fast the estimate follows single requests, and what one can count for at most: so many times the mean, or a part.
+FOLLOW, MOST = 0.1, 4.0
+# Deviations within which nearly all stay, what one is before any is known, and how slowly large ones are forgotten,
+# since what delays all that wait at once seldom comes.
+DEVIATIONS, DEVIATION, FORGET = 3.0, 1.0, 0.01
 # Less is done for an answer that would take longer than this share of the longest wait; the rest is for what nobody
 # foresaw.
 SHARE = 0.5
@@ -56,7 +57,7 @@ class Admission:
         self.limit, self.longest, self.degrade, self.now = limit, longest, degrade, now
         self.waiting = 0
         self._admitted: list[Admitted] = []
-        # Seconds that pass for each second of work ahead, and the mean deviation of their logarithm.
+        # Seconds that pass for each second of work ahead, and how far off for each second of a request's own.
         self.slowness, self.deviation = 1.0, DEVIATION
         self._step = 0
 
@@ -82,8 +83,7 @@ class Admission:
     def _fits(self, work: int, seconds: float, left: Sequence[float], latest: float) -> bool:
         if self.waiting + work > self.limit:
             return False
-        longest = _expected(seconds, left) * self.slowness * math.exp(DEVIATIONS * self.deviation)
-        return longest <= latest
+        return _expected(seconds, left) * self.slowness + DEVIATIONS * self.deviation * seconds <= latest
 
     @contextmanager
     def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[Admitted]:
@@ -100,20 +100,18 @@ class Admission:
         try:
             yield admitted
             if seconds > 0:
-                self._learn(max(self.now() - begun, SHORTEST), expected)
+                self._learn(self.now() - begun, seconds, expected)
         finally:
             self.waiting -= work
             self._admitted.remove(admitted)
 
-    def _learn(self, seconds: float, expected: float) -> None:
-        """What took a hundred times as long as it should is seldom the rule, so that it counts as four times.
-
-        How far from the mean those are that wait longest, is not to be learned from those that hardly wait.
-        """
+    def _learn(self, took: float, seconds: float, expected: float) -> None:
+        """By the logarithm: what took a hundred times as long as it should is seldom the rule."""
         mean = expected * self.slowness
-        away = min(max(math.log(seconds / mean), -MOST), MOST)
-        self.slowness *= math.exp(FOLLOW * away)
-        self.deviation += FOLLOW * min(mean / self.longest, 1.0) * (abs(away) - self.deviation)
+        took = min(max(took, mean / MOST), mean * MOST)
+        self.slowness *= (took / mean) ** FOLLOW
+        away = abs(took - mean) / seconds - self.deviation
+        self.deviation += (FOLLOW if away > 0 else FORGET) * away
 
     @property
     def may_degrade(self) -> bool:

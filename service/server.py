@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import sys
@@ -48,6 +49,9 @@ class Server:
         sys.setswitchinterval(SWITCH_SECONDS)
         _check_certificate(settings)
         app = create_app(settings)
+        # What is there stays: to look through all of it for garbage would halt every thread for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         config = uvicorn.Config(
             app,
             http=partial(LimitedProtocol, seconds=settings.receive_seconds),  # type: ignore[arg-type]
