@@ -20,8 +20,10 @@ from dataclasses import dataclass
 
 from service.errors import OverloadedError
 
-# How fast the estimate follows single requests, and what one can count for at most: so many times the mean, or a part.
+# How fast the estimate follows single requests, and how many times the mean one can count for at most.
 FOLLOW, MOST = 0.1, 4.0
+# Seconds, by the clock's steps.
+SHORTEST = 1e-6
 # Deviations within which nearly all stay, what one is before any is known, and how slowly large ones are forgotten,
 # since what delays all that wait at once seldom comes.
 DEVIATIONS, DEVIATION, FORGET = 3.0, 1.0, 0.01
@@ -83,7 +85,9 @@ class Admission:
     def _fits(self, work: int, seconds: float, left: Sequence[float], latest: float) -> bool:
         if self.waiting + work > self.limit:
             return False
-        return _expected(seconds, left) * self.slowness + DEVIATIONS * self.deviation * seconds <= latest
+        mean = _expected(seconds, left) * self.slowness
+        # What delays small requests by many times their own work, says little of large ones.
+        return mean + min(DEVIATIONS * self.deviation * seconds, mean) <= latest
 
     @contextmanager
     def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[Admitted]:
@@ -106,9 +110,9 @@ class Admission:
             self._admitted.remove(admitted)
 
     def _learn(self, took: float, seconds: float, expected: float) -> None:
-        """By the logarithm: what took a hundred times as long as it should is seldom the rule."""
+        """By the logarithm, up to a bound: what took a hundred times as long as it should is seldom the rule."""
         mean = expected * self.slowness
-        took = min(max(took, mean / MOST), mean * MOST)
+        took = min(max(took, SHORTEST), mean * MOST)
         self.slowness *= (took / mean) ** FOLLOW
         away = abs(took - mean) / seconds - self.deviation
         self.deviation += (FOLLOW if away > 0 else FORGET) * away
