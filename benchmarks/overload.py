@@ -20,6 +20,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -93,16 +95,23 @@ def halves() -> tuple[set[int], set[int]]:
     return set(every[:half] or every), set(every[half:])
 
 
+@contextmanager
+def keeping_to(processors: set[int]) -> Iterator[None]:
+    """This process, and what it starts meanwhile, on these processors."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+
+
 class Service:
-    """`slimbayes serve` on a free port and its half of the processors; from then on this process keeps to the other."""
+    """`slimbayes serve` on a free port."""
 
     def __init__(self, store: Path, *flags: str) -> None:
         command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", *flags]
-        self.every = os.sched_getaffinity(0)
-        own, others = halves()
-        os.sched_setaffinity(0, own)  # which a process inherits
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        os.sched_setaffinity(0, others)
         assert self.process.stdout is not None
         found = None
         while found is None:
@@ -117,7 +126,16 @@ class Service:
     def __exit__(self, *error: object) -> None:
         self.process.terminate()
         self.process.wait()
-        os.sched_setaffinity(0, self.every)
+
+
+@contextmanager
+def apart(store: Path, *flags: str) -> Iterator[Service]:
+    """A service on its half of the processors, with this process on the other."""
+    own, others = halves()
+    with keeping_to(own):
+        service = Service(store, *flags)
+    with keeping_to(others), service:
+        yield service
 
 
 async def ask(client: httpx.AsyncClient, number: int, body: dict[str, Any], seen: Seen, **query: Any) -> None:
@@ -186,11 +204,11 @@ async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -
     """One row for each way to meet overload."""
     rows = []
     limits = httpx.Limits(max_connections=2000, max_keepalive_connections=2000)
-    with Service(store, "--max-wait-ms", str(PATIENT_MS)) as service:
+    with apart(store, "--max-wait-ms", str(PATIENT_MS)) as service:
         async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
             rate = await sustained(client, requests, seconds / 4)
     for overload in ("shed", "degrade"):
-        with Service(store, "--overload", overload, "--max-wait-ms", str(WAIT_MS)) as service:
+        with apart(store, "--overload", overload, "--max-wait-ms", str(WAIT_MS)) as service:
             async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
                 before, after = Seen(), Seen()
                 for number in range(10):
