@@ -86,8 +86,8 @@ class Admission:
         if self.waiting + work > self.limit:
             return False
         mean = _expected(seconds, left) * self.slowness
-        # What delays small requests by many times their own work, says little of large ones.
-        return mean + min(DEVIATIONS * self.deviation * seconds, mean) <= latest
+        # What delays small requests by many times their own work, says little of large ones: at most what one counts for.
+        return min(mean + DEVIATIONS * self.deviation * seconds, MOST * mean) <= latest
 
     @contextmanager
     def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[Admitted]:
