@@ -1,10 +1,12 @@
 """How much work may wait, and what happens when more comes: it is refused, or answered with less.
 
 Work is counted in images × draws, which bounds the queue, and in the seconds that it should take, which bounds the
-wait. Requests take turns, so that a small one waits for a large one no longer than its own work takes. What it really
-took is compared with what it should have, so that both follow the machine: its mean, and by how many times their own
-work single requests are from it, as a network's round trips are estimated (Jacobson 1988), so that nearly all that is
-admitted is done in time.
+wait. Requests take turns, so that a small one waits for a large one no longer than its own work takes.
+
+What requests really took is compared with what they should have. Their mean follows the machine as a line: a lag that
+each has, and seconds for each second of work (normalised least mean squares, Widrow and Hoff 1960). How far single
+requests are from it counts, too, as in the estimate of a network's round trips (Jacobson 1988), so that nearly all that
+is admitted is done in time.
 
 Less is done for a request only where all of it would be too much among what waits, and then as little less as there is
 time for.
@@ -22,8 +24,8 @@ from service.errors import OverloadedError
 
 # How fast the estimate follows single requests, and how many times the mean one can count for at most.
 FOLLOW, MOST = 0.1, 4.0
-# Seconds, by the clock's steps.
-SHORTEST = 1e-6
+# Seconds of work, about a turn, below which what a request takes says more of the lag than of work.
+SMALL = 0.005
 # Deviations within which nearly all stay, what one is before any is known, and how slowly large ones are forgotten,
 # since what delays all that wait at once seldom comes.
 DEVIATIONS, DEVIATION, FORGET = 3.0, 1.0, 0.01
@@ -59,8 +61,9 @@ class Admission:
         self.limit, self.longest, self.degrade, self.now = limit, longest, degrade, now
         self.waiting = 0
         self._admitted: list[Admitted] = []
-        # Seconds that pass for each second of work ahead, and how far off for each second of a request's own.
-        self.slowness, self.deviation = 1.0, DEVIATION
+        # Seconds that any request takes besides, that pass for each second of work ahead, and how far off requests are
+        # for each second of their own.
+        self.lag, self.slowness, self.deviation = 0.0, 1.0, DEVIATION
         self._step = 0
 
     @property
@@ -85,9 +88,13 @@ class Admission:
     def _fits(self, work: int, seconds: float, left: Sequence[float], latest: float) -> bool:
         if self.waiting + work > self.limit:
             return False
-        mean = _expected(seconds, left) * self.slowness
-        # What delays small requests by many times their own work, says little of large ones: at most what one counts for.
-        return min(mean + DEVIATIONS * self.deviation * seconds, MOST * mean) <= latest
+        mean = self._mean(_expected(seconds, left))
+        # Large ones are seldom off by as many times their own work as small ones: at most what one counts for.
+        return min(mean + DEVIATIONS * self.deviation * (SMALL + seconds), MOST * mean) <= latest
+
+    def _mean(self, expected: float) -> float:
+        """Seconds that requests take, of those that should take so many."""
+        return self.lag + self.slowness * expected
 
     @contextmanager
     def admit(self, work: int, seconds: float, deadline: float | None = None) -> Iterator[Admitted]:
@@ -110,11 +117,16 @@ class Admission:
             self._admitted.remove(admitted)
 
     def _learn(self, took: float, seconds: float, expected: float) -> None:
-        """By the logarithm, up to a bound: what took a hundred times as long as it should is seldom the rule."""
-        mean = expected * self.slowness
-        took = min(max(took, SHORTEST), mean * MOST)
-        self.slowness *= (took / mean) ** FOLLOW
-        away = abs(took - mean) / seconds - self.deviation
+        """Up to a bound: what took a hundred times as long as it should is seldom the rule.
+
+        Work is never thought to take less than it should, however little all that was seen says of it.
+        """
+        mean = self._mean(expected)
+        off = min(took, MOST * mean) - mean
+        step = FOLLOW * off / (SMALL * SMALL + expected * expected)
+        self.lag = max(0.0, self.lag + step * SMALL * SMALL)
+        self.slowness = max(1.0, self.slowness + step * expected)
+        away = abs(off) / (SMALL + seconds) - self.deviation
         self.deviation += (FOLLOW if away > 0 else FORGET) * away
 
     @property

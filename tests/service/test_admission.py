@@ -107,6 +107,30 @@ def test_one_that_took_very_long_is_not_the_rule(clock: Clock) -> None:
     assert 1 < admission.slowness < 2.5
 
 
+def test_what_each_request_takes_besides_is_told_from_work(clock: Clock) -> None:
+    """Small requests tell the one, large ones the other, in whatever order they come."""
+    random = np.random.default_rng(0)
+    admission = Admission(1000, 4.0, degrade=False, now=clock)
+    for _ in range(1000):
+        seconds = float(random.choice([0.0001, 0.001, 0.1, 0.4]))
+        with admission.admit(1, seconds):
+            clock.time += float(random.lognormal(0, 0.1)) * (0.03 + 2.0 * seconds)
+    assert admission.lag == pytest.approx(0.03, rel=0.3)
+    assert admission.slowness == pytest.approx(2.0, rel=0.3)
+
+
+def test_small_requests_that_are_late_by_the_same_are_not_refused(clock: Clock) -> None:
+    """A tenth of a second where a busy machine takes it, by however many times their own work that is."""
+    random = np.random.default_rng(0)
+    admission = Admission(1000, 1.0, degrade=False, now=clock)
+    for _ in range(1000):
+        with admission.admit(1, 0.0), admission.admit(1, 0.005):  # which waits for another
+            admission.check(1, 0.025)
+        with admission.admit(1, float(random.lognormal(-7, 1))):
+            clock.time += float(random.uniform(0.002, 0.12))
+    assert admission.slowness >= 1  # of large ones nothing is known
+
+
 @pytest.mark.parametrize(("by_the_mean", "least", "most"), [(True, 0.5, 0.95), (False, 0.99, 1.0)])
 def test_nearly_all_that_is_admitted_is_done_in_time(
     clock: Clock, by_the_mean: bool, least: float, most: float
