@@ -28,7 +28,7 @@ FOLLOW, MOST = 0.1, 4.0
 SMALL = 0.005
 # Deviations within which nearly all stay, what one is before any is known, and how slowly large ones are forgotten,
 # since what delays all that wait at once seldom comes.
-DEVIATIONS, DEVIATION, FORGET = 3.0, 1.0, 0.01
+DEVIATIONS, DEVIATION, FORGET = 4.0, 1.0, 0.01
 # Less is done for an answer that would take longer than this share of the longest wait; the rest is for what nobody
 # foresaw.
 SHARE = 0.5

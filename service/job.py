@@ -17,7 +17,7 @@ from service.settlement import BLOCKS, Settlement
 
 # Draws between which others have their turn, and a deadline or a client that left is noticed.
 MOST_AT_ONCE = 16
-# A job counts as come later by so many times the seconds that it already had.
+# A job counts as come later by so many times the seconds that it takes.
 YIELD = 4.0
 Stop = Literal["samples", "settled", "deadline"]
 # Makes what a job is for out of logits float32 [S, N, K] of some of its images, of each one thing, and why drawing
@@ -30,7 +30,8 @@ class Job:
     """Images uint8 [N, H, W, C] for one engine: at most `samples` draws each, fewer where `settlement` says so.
 
     Fewer, too, where there was no time to make so many: `draws` is how many the engine had when the job came.
-    `deadline` is in seconds of `time.monotonic`. The future's result is what `conclude` made of each image, in order.
+    `deadline` is in seconds of `time.monotonic`, and all threads should compute for it `seconds`, where that is known.
+    The future's result is what `conclude` made of each image, in order.
     """
 
     engine: Engine
@@ -39,6 +40,7 @@ class Job:
     conclude: Conclude
     settlement: Settlement | None = None
     deadline: float | None = None
+    seconds: float = 0.0
     future: Future[list[Any]] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     started: float | None = None
@@ -54,7 +56,7 @@ class Job:
     @property
     def turn(self) -> float:
         """Whose is the smallest, is next."""
-        return self.arrived + YIELD * self.had
+        return self.arrived + YIELD * max(self.seconds, self.had)
 
     @property
     def queue(self) -> float:

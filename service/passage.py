@@ -57,7 +57,8 @@ async def passage(
             engine = engine or planned.served.engine(planned.samples, images.count, latest)
             with account.stage("decode"):
                 images_NHWC = images.decode()
-            return Job(engine, images_NHWC, planned.samples, conclude, planned.settlement, latest)
+            settlement, seconds = planned.settlement, admitted.seconds
+            return Job(engine, images_NHWC, planned.samples, conclude, settlement, latest, seconds)
 
         engine = planned.served.engine_at_once(planned.samples) if images.quick else None
         if engine is None:

@@ -1,10 +1,10 @@
 """Which images are computed when: a few threads, a queue for each level, batches that form while the threads are busy.
 
 A thread that is free takes the level that has had the least time, and of its requests the one whose turn it is: the
-first that came, where a request counts as come later by four times the time that it already had. Some of its images
-that stand at the same draw, and those of others that stand there too, are a batch. The thread computes what their draws
-share, with the others' help where they have nothing to do, offers the packs of their next draws to the other threads,
-and takes part. Whoever finishes last looks which images are answered; the others queue again. So a lone request waits
+first that came, where a request counts as come later by four times the time that it takes. Some of its images that
+stand at the same draw, and of others that stand there too, are a batch. The thread computes what their draws share,
+with the others' help where they have nothing to do, offers the packs of their next draws to the other threads, and
+takes part. Whoever finishes last looks which images are answered; the others queue again. So a lone request waits
 for nobody, a large one lets others pass after each pack, and an image has the same draws in whatever company.
 """
 
@@ -57,31 +57,38 @@ class Lane:
 
     def take(self) -> list[Image]:
         """The next batch, without images that nobody waits for any more; empty where there are none."""
+        self._leave_out()
+        jobs = sorted(self.waiting, key=lambda job: job.turn)
+        if not jobs:
+            return []
+        draw = min(self.waiting[jobs[0]])
+        jobs = [job for job in jobs if draw in self.waiting[job]]
+        most = min(MOST_IMAGES, sum(self._few(self.waiting[job][draw]) for job in jobs))
         taken: list[Image] = []
-        for job in sorted(self.waiting, key=lambda job: job.turn):
+        for job in jobs:
             by_draw = self.waiting[job]
-            if 0 in by_draw and job.late():
+            while draw in by_draw and len(taken) < most:
+                job.started = job.started or monotonic()
+                taken.append(by_draw[draw].popleft())
+                if not by_draw[draw]:
+                    del by_draw[draw]
+            if not by_draw:
+                del self.waiting[job]
+        return taken
+
+    def _leave_out(self) -> None:
+        """Jobs that nobody waits for, and such as have no draw yet and no time left."""
+        for job in [*self.waiting]:
+            if 0 in self.waiting[job] and job.late():
                 job.fail(DeadlineError("the deadline passed before there was an answer: allow more time"))
             if job.over:
                 del self.waiting[job]
-                continue
-            draw = taken[0].drawn if taken else min(by_draw)
-            if draw in by_draw:
-                taken += self._part(job, by_draw[draw], MOST_IMAGES - len(taken))
-                if not by_draw[draw]:
-                    del by_draw[draw]
-                if not by_draw:
-                    del self.waiting[job]
-            if len(taken) == MOST_IMAGES:
-                break
-        return taken
 
-    def _part(self, job: Job, queue: deque[Image], most: int) -> list[Image]:
-        """What one job may have computed in its turn."""
+    def _few(self, queue: deque[Image]) -> int:
+        """How many of a job's images a batch has room for, without being long for its sake."""
         seconds = self._seconds(queue[0])
-        few = max(1, int(TURN_SECONDS / seconds)) if seconds else most
-        job.started = job.started or monotonic()
-        return [queue.popleft() for _ in range(min(few, most, len(queue)))]
+        few = max(1, int(TURN_SECONDS / seconds)) if seconds else MOST_IMAGES
+        return min(few, len(queue))
 
     def charge(self, images: list[Image]) -> None:
         """Note what a batch takes of the time of those whose images are in it."""

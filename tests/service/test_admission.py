@@ -139,7 +139,7 @@ def test_nearly_all_that_is_admitted_is_done_in_time(
     random = np.random.default_rng(0)
     admission = Admission(1000, 1.0, degrade=False, now=clock)
     took = []
-    for _ in range(3000):
+    for _ in range(6000):
         seconds = float(random.uniform(0.1, 1.0))
         with ExitStack() as waiting:
             waiting.enter_context(admission.admit(1, 0.0))  # which nothing is learned from

@@ -238,6 +238,31 @@ def test_the_largest_request_starves_nobody(engine: Engine, images: np.ndarray) 
     scheduler.close()
 
 
+def test_equal_requests_are_answered_as_they_came(engine: Engine, images: np.ndarray) -> None:
+    """One after the other, instead of all at the end; what comes later and takes less is before them."""
+    slow, started = Slow(engine, 0.02), threading.Event()
+    slow.before = started.set
+    scheduler = Scheduler(1)
+    equal = [job(slow, images[:6], 2, seconds=0.5) for _ in range(3)]  # type: ignore[arg-type]
+    small = job(slow, images[:1], 2, seconds=0.01)  # type: ignore[arg-type]
+    ends: list[int] = []
+    for each in (*equal, small):
+        each.future.add_done_callback(lambda _: ends.append(slow.runs))
+    scheduler.submit(equal[0])
+    started.wait(SECONDS)
+    for each in (*equal[1:], small):
+        scheduler.submit(each)
+    small.future.result(SECONDS)
+    assert not any(each.future.done() for each in equal)
+    equal[0].future.result(SECONDS)
+    assert not any(each.future.done() for each in equal[1:])
+    scheduler.close()
+    # A batch has room for one image of each: after one of the first and the small one, five more of the first.
+    assert ends[1] <= 4
+    assert ends == sorted(ends)
+    assert ends[1] < ends[2] < ends[3]
+
+
 def test_levels_share_alike(engine: Engine, images: np.ndarray) -> None:
     """A level with a crowd of requests leaves half of the time to one with a few."""
     crowd, few = Slow(engine, 0.004), Slow(engine, 0.004)
