@@ -10,7 +10,7 @@ rest of the JSON as it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from benchmarks.http_overhead import overhead
 from model_store.location import default_location
 from training.data import load_dataset
 
-PARTS = ("overhead", "company", "publish", "sigterm")
+PARTS = "overhead,company,publish,sigterm"
 IMAGES, FEW = 512, 8
 
 
@@ -34,7 +34,7 @@ def main(
     seconds: Annotated[int, typer.Option(help="How long a load lasts; of the company, four times.")] = 5,
     versions: Annotated[int, typer.Option(help="Versions to publish and promote.")] = 50,
     ends: Annotated[int, typer.Option(help="How often a service is ended.")] = 20,
-    parts: Annotated[str, typer.Option(help="Parts to measure.")] = ",".join(PARTS),
+    parts: Annotated[str, typer.Option(help="Parts to measure.")] = PARTS,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
     """Measure, and print the tables."""
@@ -42,15 +42,18 @@ def main(
     test = load_dataset(data, data_dir or Path("data"), seed=0, limit=None, image_size=None).test
     images_NHWC = np.ascontiguousarray(test.spread(IMAGES).pixels.numpy())
     figures: dict[str, Any] = json.loads(json_file.read_text()) if json_file and json_file.exists() else {}
+    measures: dict[str, Callable[[], Any]] = {
+        "overhead": lambda: list(overhead(root, images_NHWC, seconds)),
+        "company": lambda: company(root, images_NHWC, 4 * seconds),
+        "publish": lambda: publish(root, images_NHWC[:FEW], versions),
+        "sigterm": lambda: sigterm(root, images_NHWC[:FEW], ends),
+    }
     wanted = parts.split(",")
-    if "overhead" in wanted:
-        figures["overhead"] = list(overhead(root, images_NHWC, seconds))
-    if "company" in wanted:
-        figures["company"] = company(root, images_NHWC, 4 * seconds)
-    if "publish" in wanted:
-        figures["publish"] = publish(root, images_NHWC[:FEW], versions)
-    if "sigterm" in wanted:
-        figures["sigterm"] = sigterm(root, images_NHWC[:FEW], ends)
+    if unknown := set(wanted) - set(measures):
+        raise typer.BadParameter(f"parts are {', '.join(measures)}, got {', '.join(sorted(unknown))}")
+    for part in wanted:
+        typer.echo(f"measuring {part}", err=True)
+        figures[part] = measures[part]()
     table = as_markdown(figures)
     print(table)
     if json_file is not None:

@@ -204,10 +204,12 @@ async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -
     """One row for each way to meet overload."""
     rows = []
     limits = httpx.Limits(max_connections=2000, max_keepalive_connections=2000)
+    typer.echo(f"what is sustained: {seconds / 4:.0f} s", err=True)
     with apart(store, "--max-wait-ms", str(PATIENT_MS)) as service:
         async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
             rate = await sustained(client, requests, seconds / 4)
     for overload in ("shed", "degrade"):
+        typer.echo(f"{overload}: {seconds:.0f} s of {TIMES * rate:.0f} requests a second", err=True)
         with apart(store, "--overload", overload, "--max-wait-ms", str(WAIT_MS)) as service:
             async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
                 before, after = Seen(), Seen()

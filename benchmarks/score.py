@@ -26,6 +26,8 @@ import pyarrow as pa
 import typer
 from PIL import Image
 from pyarrow import parquet
+from rich.console import Console
+from rich.progress import track
 
 from model_store.location import default_location
 from model_store.store import Store
@@ -151,7 +153,7 @@ def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, An
     }
     spent: dict[str, list[Spent]] = {name: [] for name in ways}
     ways[ENGINE](rounds[0][:WARM_UP], Path())
-    for images_NHWC in rounds:
+    for images_NHWC in track(rounds, "rounds", console=Console(stderr=True)):
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
                 spent[name].append(way(images_NHWC, Path(folder)))
