@@ -24,11 +24,11 @@ from service.errors import OverloadedError
 
 # How fast the estimate follows single requests, and how many times the mean one can count for at most.
 FOLLOW, MOST = 0.1, 4.0
-# Seconds of work, about a turn, below which what a request takes says more of the lag than of work.
-SMALL = 0.005
+# Seconds of work, below which what a request takes says more of the lag than of work.
+SMALL = 0.02
 # Deviations within which nearly all stay, what one is before any is known, and how slowly large ones are forgotten,
 # since what delays all that wait at once seldom comes.
-DEVIATIONS, DEVIATION, FORGET = 4.0, 1.0, 0.01
+DEVIATIONS, DEVIATION, FORGET = 4.0, 0.5, 0.01
 # Less is done for an answer that would take longer than this share of the longest wait; the rest is for what nobody
 # foresaw.
 SHARE = 0.5
@@ -43,10 +43,14 @@ def _nothing() -> float:
 
 @dataclass(eq=False)
 class Admitted:
-    """Work that waits or is being done: the seconds that it should take, and those of it that are `done`."""
+    """Work that waits or is being done: the seconds that it should take, and those of it that are `done`.
+
+    Nothing is learned from what in the end was not done as a `whole`.
+    """
 
     seconds: float
     done: Callable[[], float] = _nothing
+    whole: bool = True
 
     @property
     def left(self) -> float:
@@ -110,7 +114,7 @@ class Admission:
         self._admitted.append(admitted)
         try:
             yield admitted
-            if seconds > 0:
+            if seconds > 0 and admitted.whole:
                 self._learn(self.now() - begun, seconds, expected)
         finally:
             self.waiting -= work

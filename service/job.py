@@ -47,6 +47,8 @@ class Job:
     finished: float | None = None
     # Seconds in which all threads computed for it, about.
     had: float = 0.0
+    # Whether it had fewer draws than it wanted, for want of time.
+    cut: bool = False
 
     def __post_init__(self) -> None:
         self._results: list[object] = [None] * len(self.images_NHWC)

@@ -66,6 +66,7 @@ async def passage(
         job = await done(request, partial(prepare, engine), quick=engine is not None)
         admitted.done = lambda: job.had
         await _computed(request.app.state.catalog.scheduler, job, request)
+        admitted.whole = not job.cut
     account.answered(job, [each.verdict for each in job.future.result()])
     if planned.settlement is not None and planned.degraded is None:
         for each in account.verdicts:

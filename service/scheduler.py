@@ -86,17 +86,18 @@ class Lane:
 
     def _few(self, queue: deque[Image]) -> int:
         """How many of a job's images a batch has room for, without being long for its sake."""
-        seconds = self._seconds(queue[0])
+        seconds = self._seconds(queue[0], queue[0].until)
         few = max(1, int(TURN_SECONDS / seconds)) if seconds else MOST_IMAGES
         return min(few, len(queue))
 
     def charge(self, images: list[Image]) -> None:
         """Note what a batch takes of the time of those whose images are in it."""
+        until = min(image.until for image in images)
         for image in images:
-            image.job.had += self._seconds(image)
+            image.job.had += self._seconds(image, until)
 
-    def _seconds(self, image: Image) -> float:
-        return self.engine.seconds(image.until - image.drawn, shared=not image.drawn) / self.threads
+    def _seconds(self, image: Image, until: int) -> float:
+        return self.engine.seconds(until - image.drawn, shared=not image.drawn) / self.threads
 
     @property
     def turn(self) -> float:
@@ -255,6 +256,7 @@ class Scheduler:
         except Exception as error:  # that request's own: the others of its batch are answered
             failure = error
         with self._wake:
+            job.cut = job.cut or stop == "deadline"
             if failure is not None:
                 job.fail(failure)
             for image, result in results.items():

@@ -49,7 +49,7 @@ class Server:
         sys.setswitchinterval(SWITCH_SECONDS)
         _check_certificate(settings)
         app = create_app(settings)
-        # What is there stays: to look through all of it for garbage would halt every thread for a tenth of a second.
+        # What is there stays: to look through all of it for garbage would halt every thread for some 60 ms.
         gc.collect()
         gc.freeze()
         config = uvicorn.Config(

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from service.admission import STEPS, Admission
 from service.app import create_app
 from service.errors import OverloadedError
+from service.job import Job
 from service.settings import Settings
 from tests.service.conftest import wait_until
 from tests.service.test_infer import refused
@@ -155,6 +156,55 @@ def test_nearly_all_that_is_admitted_is_done_in_time(
     in_time = np.array(took[200:]) < 1.0
     assert len(in_time) > 200
     assert least <= in_time.mean() <= most
+
+
+def test_what_was_cut_short_teaches_nothing(clock: Clock) -> None:
+    """It took less than it should, but was not done."""
+    admission = Admission(1000, 4.0, degrade=False, now=clock)
+    for whole in (False, True):
+        with admission.admit(1, 1.0) as admitted:
+            clock.time += 3.0
+            admitted.whole = whole
+        assert (admission.slowness > 1) == whole
+
+
+def test_a_deviation_is_forgotten_slowly(clock: Clock) -> None:
+    """What delays all that wait at once seldom comes, but comes again."""
+    admission = Admission(1000, 4.0, degrade=False, now=clock)
+    for _ in range(10):
+        with admission.admit(1, 1.0):
+            clock.time += 4.0
+    learned = admission.deviation
+    for _ in range(20):
+        with admission.admit(1, 1.0):
+            clock.time += admission.lag + admission.slowness
+    assert admission.deviation > 0.7 * learned
+
+
+def test_a_request_tells_what_it_has(digits_store: Path, example: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler what it should take, and admission how much of that is done and whether it was cut short."""
+    app = create_app(Settings(store=digits_store))
+    with TestClient(app) as client:
+        ask(client, example, samples=4)
+        admission, scheduler = app.state.admission, app.state.catalog.scheduler
+        submit, waits, cut = scheduler.submit, list[float](), True
+
+        def looked(job: Job) -> None:
+            assert job.seconds > 0
+            waits.append(admission.wait / (job.seconds * admission.slowness))
+            job.had = job.seconds
+            waits.append(admission.wait)
+            job.cut = cut
+            submit(job)
+
+        monkeypatch.setattr(scheduler, "submit", looked)
+        before = admission.lag, admission.slowness
+        ask(client, example, samples=4)
+        assert waits == [pytest.approx(1.0), 0.0]
+        assert (admission.lag, admission.slowness) == before
+        cut = False
+        ask(client, example, samples=4)
+        assert (admission.lag, admission.slowness) != before
 
 
 def test_small_requests_that_wait_keep_no_large_one_out() -> None:

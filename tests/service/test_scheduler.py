@@ -263,6 +263,24 @@ def test_equal_requests_are_answered_as_they_came(engine: Engine, images: np.nda
     assert ends[1] < ends[2] < ends[3]
 
 
+def test_a_job_is_charged_what_is_computed_for_it(engine: Engine, images: np.ndarray) -> None:
+    """What draws share once, and each draw once, also where another of the batch wants to be looked at sooner."""
+    slow, started = Slow(engine, 0.002), threading.Event()
+    slow.before = started.set
+    slow.seconds = lambda draws, *, shared=True: draws * slow.pace + (0.01 if shared else 0.0)  # type: ignore[method-assign]
+    scheduler = Scheduler(1)
+    first = job(slow, images[:1], 2)  # type: ignore[arg-type]
+    fixed = job(slow, images[:3], 32)  # type: ignore[arg-type]
+    looked_at = job(slow, images[:3], 32, settlement=Settlement(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    scheduler.submit(first)
+    started.wait(SECONDS)
+    for each in (fixed, looked_at):
+        scheduler.submit(each)
+    scheduler.close()
+    for each in (fixed, looked_at):
+        assert each.had == pytest.approx(3 * (0.01 + 32 * slow.pace))
+
+
 def test_levels_share_alike(engine: Engine, images: np.ndarray) -> None:
     """A level with a crowd of requests leaves half of the time to one with a few."""
     crowd, few = Slow(engine, 0.004), Slow(engine, 0.004)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from service.catalog import Catalog
 from service.job import Job
@@ -45,6 +46,18 @@ def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
         assert served.engine_at_once(4096) is None
         served.release()
         assert served.engine_at_once(4) is None
+    catalog.close()
+
+
+def test_an_answer_costs_its_draws_and_what_they_share(digits_store: Path) -> None:
+    """On all threads, each image; where networks must be built, nobody knows."""
+    catalog = Catalog(Settings(store=digits_store))
+    served = catalog.level(None, None, "p50")
+    assert served.seconds(3, 4.0, 4) == 0
+    engine = served.engine(4)
+    assert engine.shared_pace > 0
+    expected = 3 * (4 * engine.pace + engine.shared_pace) / catalog.num_workers
+    assert served.seconds(3, 4.0, 4) == pytest.approx(expected)
     catalog.close()
 
 
