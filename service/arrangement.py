@@ -23,8 +23,8 @@ from service.errors import ArtifactError
 from service.session import Arrays, Session
 from service.settlement import BLOCKS
 
-# Each divides the first block, so that no draw is computed for nothing.
-SIZES = (1, 2, 4)
+# Each divides the fewest draws that an answer is cut to, so that none is computed for nothing.
+SIZES = (1, 2)
 ROUNDS = 5
 # What a larger pack must save to be worth its memory in one piece, and more threads to be worth theirs.
 WORTH, WORTH_THREADS = 0.97, 0.9

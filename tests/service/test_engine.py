@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from model_store.location import ZOO
 from model_store.store import Store
+from service.admission import DRAWS
 from service.arrangement import SIZES, arrange
 from service.artifact import Artifact, FloatArray, read_artifact
 from service.bank import Bank
@@ -108,6 +109,13 @@ def test_draws_do_not_depend_on_packs(
     np.testing.assert_allclose(logits, single, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(engine.draws(images, 2), logits[:2])
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_cut_most_computes_no_draw_for_nothing(size: int) -> None:
+    """An overloaded service has no time for draws that no answer takes."""
+    fewest = min(draws for draws in DRAWS if draws is not None)
+    assert fewest % size == 0
 
 
 def test_what_draws_share_runs_apart(artifact: Artifact) -> None:
