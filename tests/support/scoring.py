@@ -13,6 +13,8 @@ from typing import Any
 from click.testing import Result
 from pyarrow import parquet
 
+from service.score_cli import app
+
 Score = Callable[..., Result]
 Rows = list[dict[str, Any]]
 DAMAGED = "b/damaged.png"
@@ -47,7 +49,9 @@ def start(*arguments: str) -> BaseProcess:
 
 
 def _score(arguments: list[str]) -> None:
-    from service.score_cli import app
 
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
     app(arguments)
+
+
+IMAGES, SHARD = 91, 20

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from model_store.cache import Cache
 from model_store.manifest import Manifest
 from model_store.store import Store
 from model_store.version import version_name
@@ -91,3 +92,18 @@ def snapshot(store: Store) -> dict[str, bytes]:
     """Every object of every model: name to content."""
     listed = (found for name in store.objects.folders() for found in store.objects.walk(f"{name}/"))
     return {found.name: store.objects.read(found.name, found.size) for found in listed if not found.name.endswith("/")}
+
+
+def entries(cache: Cache) -> list[Path]:
+    return [path for path in cache.folder.iterdir() if path.suffix in (".content", ".document")]
+
+
+def two() -> tuple[Manifest, Manifest]:
+    """A version, and one in which p80 is better and smaller, x4 is new, dense is gone and the seed is another."""
+    before, _ = build_version(b"first")
+    after, _ = build_version(b"second!", created=NOON + timedelta(hours=1), levels=("p80", "x4"))
+    p80, x4 = after.levels
+    better = p80.metrics.model_copy(update={"accuracy": p80.metrics.accuracy + 0.01})
+    p80 = p80.model_copy(update={"metrics": better, "multiply_adds": p80.multiply_adds // 2})
+    training = after.training.model_copy(update={"seed": 7, "hyperparameters": {"rate": 0.1}})
+    return before, after.model_copy(update={"levels": (p80, x4), "training": training})

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from model_store.errors import ObjectError, StoreAwayError, StoreError, StoreNotFoundError
-from model_store.registry_access import PASSWORD, USERNAME, Access, Credentials, Request, find_credentials
+from model_store.errors import StoreAwayError, StoreError, StoreNotFoundError
 from model_store.registry_artifact import digest_of
 from model_store.store import Store
+from tests.support.credentials import auths, log_in
 from tests.support.registry_front import Answered, Asked, Front
 from tests.support.registry_server import registry_server
 from tests.support.stores import NOON, build_version
 from tests.support.token_service import REFRESH_TOKEN, TokenService
 
-HELPER = """#!/bin/sh
-read host
-case "$host" in
-  helped.example.org) echo '{"Username": "ann", "Secret": "from the helper"}';;
-  token.example.org) echo '{"Username": "<token>", "Secret": "refresh"}';;
-  *) echo "credentials not found"; exit 1;;
-esac
-"""
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without credentials."""
-    for name in (USERNAME, PASSWORD, "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_RUNTIME_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
-def log_in(monkeypatch: pytest.MonkeyPatch, username: str, password: str) -> None:
-    monkeypatch.setenv(USERNAME, username)
-    monkeypatch.setenv(PASSWORD, password)
-
-
-def auths(entries: dict[str, str]) -> str:
-    """Docker's configuration: place to `user:password`."""
-    told = {place: {"auth": base64.b64encode(who.encode()).decode()} for place, who in entries.items()}
-    return json.dumps({"auths": told})
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def refusal(url: str) -> str:
@@ -55,68 +26,6 @@ def refusal(url: str) -> str:
     with pytest.raises(StoreNotFoundError, match=f"the store at {url} cannot be read: ") as caught:
         Store.open(url)
     return str(caught.value).partition("cannot be read: ")[2]
-
-
-# Where credentials are found
-
-
-def test_places_in_their_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = "registry.example.org/vision"
-    assert find_credentials(place) is None
-    for name, folder in {"XDG_RUNTIME_DIR": "run", "": ".docker", "DOCKER_CONFIG": "docker"}.items():
-        path = home / folder / ("containers/auth.json" if name.startswith("XDG") else "config.json")
-        path.parent.mkdir(parents=True)
-        path.write_text(auths({"registry.example.org": f"{folder}:secret:with colon"}))
-        if name:
-            monkeypatch.setenv(name, str(home / folder))
-        assert find_credentials(place) == Credentials(folder, "secret:with colon")
-    (home / "auth.json").write_text(auths({"registry.example.org": "file:secret"}))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "auth.json"))
-    assert find_credentials(place) == Credentials("file", "secret")
-    log_in(monkeypatch, "ann", "secret")
-    assert find_credentials(place) == Credentials("ann", "secret")
-
-
-def test_the_entry_that_names_most_of_a_place(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {
-        "https://one.example.org/v2/": "one:a",
-        "two.example.org:5000": "two:a",
-        "two.example.org:5000/vision": "vision:a",
-        "example.org": "other:a",
-    }
-    (home / "auth.json").write_text(auths(entries))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "auth.json"))
-    found = {
-        place: (find_credentials(place) or Credentials()).username
-        for place in ("one.example.org/a", "two.example.org:5000/vision/a", "two.example.org:5000/visions", "org/a")
-    }
-    assert list(found.values()) == ["one", "vision", "two", ""]
-
-
-def test_helpers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    helper = home / "docker-credential-test"
-    helper.write_text(HELPER)
-    helper.chmod(helper.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(home), prepend=":")
-    (home / ".docker").mkdir()
-    told = json.loads(auths({"plain.example.org": "bob:secret"}))
-    path = home / ".docker" / "config.json"
-    path.write_text(json.dumps(told | {"credsStore": "test"}))
-    assert find_credentials("helped.example.org/a") == Credentials("ann", "from the helper")
-    assert find_credentials("token.example.org/a") == Credentials(refresh_token="refresh")
-    assert find_credentials("plain.example.org/a") == Credentials("bob", "secret")
-    path.write_text(json.dumps({"credHelpers": {"helped.example.org": "missing"}}))
-    assert find_credentials("other.example.org/a") is None
-    with pytest.raises(ObjectError, match="docker-credential-missing does not give credentials"):
-        find_credentials("helped.example.org/a")
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"auths": []}', '{"auths": {"a.example.org": {"auth": "?"}}}', "\0"])
-def test_a_file_that_is_none(home: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    (home / "auth.json").write_text(content)
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "auth.json"))
-    with pytest.raises(ObjectError, match=r"the file of credentials auth\.json cannot be read"):
-        find_credentials("a.example.org/b")
 
 
 # Name and password
@@ -246,24 +155,3 @@ def test_a_token_that_has_expired_is_replaced(
         assert store.verify("digits", manifest.version) == manifest
         assert service.given == given + 1
         store.set_alias("digits", "production", manifest.version)
-
-
-@pytest.mark.parametrize(
-    "challenge", ['Bearer realm="http://tokens.example.org/"', "Bearer", 'Bearer realm="file:///etc/passwd"']
-)
-def test_passwords_go_nowhere_without_tls(challenge: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_in(monkeypatch, "ann", "secret")
-    asked = list[Request]()
-    access = Access("registry.example.org/vision", plain=False)
-    with pytest.raises(ObjectError, match="not asked over TLS"):
-        access.meet(challenge, "repository:vision:pull", asked.append)
-    assert asked == []
-
-
-@pytest.mark.parametrize("answer", [None, {}, {"token": 1}, {"token": "two\nlines"}])
-def test_tokens_that_are_none(answer: dict[str, object] | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_in(monkeypatch, "ann", "secret")
-    access = Access("registry.example.org/vision", plain=False)
-    with pytest.raises(ObjectError, match="the credentials are wrong"):
-        access.meet('Bearer realm="https://tokens.example.org/"', "", lambda request: answer)
-    assert access.value("") is None

@@ -1,4 +1,4 @@
-"""Cores by the container's quota, in both kinds of control group."""
+"""What a container may use: cores by its quota, memory by its limit, in both kinds of control group."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.cores import usable_cores
+from service.memory import room
 
 AVAILABLE = len(os.sched_getaffinity(0))
 
@@ -62,3 +63,26 @@ def test_own_group_of_version_one(tmp_path: Path, controllers: str) -> None:
     assert usable_cores(tmp_path / "cgroup", own) == 1
     (tmp_path / "cgroup" / controllers / "pods/half/cpu.cfs_quota_us").write_text("-1")
     assert usable_cores(tmp_path / "cgroup", own) == AVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "bytes_left"),
+    [("memory.max", "max", None), ("memory.max", str(512 * 2**20), 224 * 2**20), ("memory.max", "1000", 64 * 2**20),
+     ("memory/memory.limit_in_bytes", "9223372036854771712", None),
+     ("memory/memory.limit_in_bytes", str(2**30), 2**30 - 288 * 2**20)],
+)  # fmt: skip
+def test_what_a_container_has_for_networks(tmp_path: Path, file: str, text: str, bytes_left: int | None) -> None:
+    """The limit of its control group, of either version, less what the rest of the process takes."""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(f"{text}\n")
+    assert room(tmp_path, tmp_path / "none") == bytes_left
+
+
+def test_the_tightest_limit_counts(tmp_path: Path) -> None:
+    """Of the process's own group and those above it."""
+    own, group = tmp_path / "own", tmp_path / "cgroup" / "memory" / "pods" / "one"
+    own.write_text("4:memory:/pods/one\n")
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text(str(2**31))
+    (group.parent / "memory.limit_in_bytes").write_text(str(2**30))
+    assert room(tmp_path / "cgroup", own) == 2**30 - 288 * 2**20

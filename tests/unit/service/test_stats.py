@@ -1,4 +1,4 @@
-"""The population stability index against its formula and its law, and the window that it is taken over."""
+"""Statistics of a running service: drift against its formula and its law, histograms as numpy counts them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from model_store.manifest import Reference
 from service.drift import LEAST, WINDOW, Drift, Window, population_stability
+from service.histogram import Histogram
 
 EVEN = (0.05,) * 20
 
@@ -88,3 +89,20 @@ def test_ranges() -> None:
     drift = Drift(Reference(confidence=(1.0,), entropy=(0.5, 0.5), mutual_information=(0.9, 0.1, 0.0)), 10)
     tops = {name: (len(window.counts), window.top) for name, window in drift.windows().items()}
     assert tops == {"confidence": (1, 1.0), "entropy": (2, math.log(10)), "mutual_information": (3, math.log(10))}
+
+
+def test_counts_and_sum() -> None:
+    """Each value is in the first range whose bound it does not exceed, or above all."""
+    bounds, values = (0.1, 0.5, 1.0), np.random.default_rng(0).exponential(1.0, 1000)
+    histogram = Histogram(bounds)
+    for value in values.tolist():
+        histogram.record(value)
+    assert histogram.counts == np.histogram(values, (0, *bounds, np.inf))[0].tolist()
+    assert np.isclose(histogram.sum, values.sum())
+
+
+def test_a_bound_belongs_below() -> None:
+    """Prometheus counts what is less or equal."""
+    histogram = Histogram((1, 2))
+    histogram.record(1)
+    assert histogram.counts == [1, 0, 0]

@@ -11,21 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
-from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc, multiclass_calibration_error
 
 from pruning.calibration import (
     ALPHAS,
-    SCORES,
     abstention_threshold,
     aps_scores,
     calibrate,
     check_size,
-    chosen_and_counted,
     conformal_quantile,
     fit_temperature,
 )
 from pruning.errors import CalibrationError
+from tests.support.answers import answers
 from training import metrics
 from training.metrics import predictive
 
@@ -85,14 +83,6 @@ def test_abstention_threshold() -> None:
     assert abstention_threshold(entropy, torch.zeros(1000, dtype=torch.bool)) == 0
 
 
-def answers(count: int, seed: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Logits [S, N, K] of eight draws, and labels that they are fair about."""
-    generator = torch.Generator().manual_seed(seed)
-    centre = 2 * torch.randn(count, 6, generator=generator) * (1 - shift)
-    logits = centre + 0.3 * torch.randn(8, count, 6, generator=generator)
-    return logits, torch.multinomial(predictive(logits), 1, generator=generator).squeeze(1)
-
-
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_both_kinds_of_sets_cover_new_images(alpha: float) -> None:
     """Within 1.5 points of 1 − α on 20,000 images, calibrated on 5,000."""
@@ -120,35 +110,6 @@ def test_a_set_that_is_too_small_says_how_many_it_needs() -> None:
         check_size(98)
     with pytest.raises(CalibrationError, match="has 5 images, but sets that miss at most 10% need 9"):
         check_size(5)
-
-
-def test_the_score_that_tells_strangers_best_is_chosen() -> None:
-    """Strangers whose draws disagree are told by mutual information; those with small logits by their energy."""
-    logits, labels = answers(2_000, 3)
-    noise = torch.rand(2_000, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(4)
-    torn = 6 * torch.nn.functional.one_hot(torch.randint(6, (8, 600), generator=generator), 6).float()
-    chosen = calibrate(logits, labels, {"torn": torn}, noise).out_of_distribution
-    assert chosen is not None
-    assert chosen.score == "mutual_information"
-    weak = logits[:, :600] - 8
-    chosen = calibrate(logits, labels, {"weak": weak}, noise).out_of_distribution
-    assert chosen is not None
-    assert chosen.score == "energy"
-
-
-def test_one_image_of_the_kind_in_twenty_is_taken_for_a_stranger() -> None:
-    logits, labels = answers(2_000, 5)
-    known = calibrate(logits, labels, {"flat": answers(600, 6, 0.8)[0]}, torch.rand(2_000, dtype=torch.float64))
-    assert known.out_of_distribution is not None
-    values = SCORES[known.out_of_distribution.score](logits, known.temperature)
-    assert float((values > known.out_of_distribution.above).double().mean()) == pytest.approx(0.05, abs=1e-3)
-
-
-def test_strangers_that_a_score_is_chosen_on_are_not_counted() -> None:
-    chosen, counted = chosen_and_counted(torch.arange(7)[None, :, None])
-    assert not set(chosen.flatten().tolist()) & set(counted.flatten().tolist())
-    assert len(chosen[0]) + len(counted[0]) == 7
 
 
 def test_figures_agree_with_torchmetrics() -> None:

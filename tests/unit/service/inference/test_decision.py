@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
 import pytest
 
 from model_store.manifest import Calibration, Score, Strangeness
-from service.answer import Answering, Decided, Prediction, decide
+from service.answer import Decided, decide
 from service.uncertainty import predictive
 
 # Logits with an entropy of 1.09 nats each, and energies of −1.9 and −8.9.
@@ -71,29 +70,3 @@ def test_a_network_that_overflowed_is_not_accepted() -> None:
     decision, reason, strange = decided([math.nan] * 3, 1.2)
     assert (decision, reason) == ("abstain", "uncertain")
     assert strange is not None
-
-
-@pytest.mark.parametrize("draws", [1, 4])
-@pytest.mark.parametrize("strange", [ENERGY, None])
-@pytest.mark.parametrize("with_draws", [True, False])
-def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | None, with_draws: bool) -> None:
-    """The document has all that `Prediction` has, in its order, and nothing else."""
-    calibration = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0, out_of_distribution=strange)
-    logits = np.random.default_rng(0).normal(size=(draws, 5, 3)).astype(np.float32)
-    answering = Answering(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
-    for found in answering(logits, "settled"):
-        described = Prediction.model_validate(found.document).model_dump(mode="json")
-        assert json.dumps(described) == json.dumps(found.document)
-
-
-def test_prediction_sets() -> None:
-    """Every class that is probable enough, and the most probable one in any case."""
-    calibration = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0)
-    logits = np.log([[[0.2, 0.5, 0.3], [0.05, 0.05, 0.9], [0.35, 0.33, 0.32]]]).astype(np.float32)
-
-    def sets(quantile: float) -> list[list[str]]:
-        answering = Answering(("a", "b", "c"), calibration, quantile=quantile, top_k=1)
-        return [each.document["prediction_set"] for each in answering(logits, "samples")]
-
-    assert sets(0.72) == [["b", "c"], ["c"], ["a", "b", "c"]]
-    assert sets(0.0) == [["b"], ["c"], ["a"]]

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.catalog import Catalog
 from service.engine import Engine
-from service.memory import SOON_SECONDS, Memory, room
+from service.memory import SOON_SECONDS, Memory
 from service.settings import Settings
 from tests.support.http import PNG, ask
 from tests.support.services import Warm, wait_until
@@ -68,29 +68,6 @@ def test_no_limit() -> None:
     for number in range(100):
         memory.use(number, 2**30, lambda: pytest.fail("dropped"))
     assert memory.used == 100 * 2**30
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "bytes_left"),
-    [("memory.max", "max", None), ("memory.max", str(512 * 2**20), 224 * 2**20), ("memory.max", "1000", 64 * 2**20),
-     ("memory/memory.limit_in_bytes", "9223372036854771712", None),
-     ("memory/memory.limit_in_bytes", str(2**30), 2**30 - 288 * 2**20)],
-)  # fmt: skip
-def test_what_a_container_has_for_networks(tmp_path: Path, file: str, text: str, bytes_left: int | None) -> None:
-    """The limit of its control group, of either version, less what the rest of the process takes."""
-    (tmp_path / file).parent.mkdir(exist_ok=True)
-    (tmp_path / file).write_text(f"{text}\n")
-    assert room(tmp_path, tmp_path / "none") == bytes_left
-
-
-def test_the_tightest_limit_counts(tmp_path: Path) -> None:
-    """Of the process's own group and those above it."""
-    own, group = tmp_path / "own", tmp_path / "cgroup" / "memory" / "pods" / "one"
-    own.write_text("4:memory:/pods/one\n")
-    group.mkdir(parents=True)
-    (group / "memory.limit_in_bytes").write_text(str(2**31))
-    (group.parent / "memory.limit_in_bytes").write_text(str(2**30))
-    assert room(tmp_path / "cgroup", own) == 2**30 - 288 * 2**20
 
 
 def test_levels_come_back(digits_store: Path, example: bytes) -> None:

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from tests.support.project import PROJECT
 from training.errors import RunError
-from training.page import table
 from training.posterior import GaussianWeight, Posterior
 from training.recipe import Recipe
 from training.recorder import pictured, pictured_values
@@ -100,14 +99,6 @@ def test_a_report_lies_in_its_run_unless_said_otherwise(finished: Run) -> None:
     result = CliRunner().invoke(app, [str(finished.folder)])
     assert result.exit_code == 0, result.output
     assert {path.name for path in (finished.folder / "report").iterdir()} == {*PLOTS, "report.md"}
-
-
-def test_the_page_has_thresholds_and_layers(finished: Run) -> None:
-    """Ratios of 1, 2, 3 and 4: half lie below 2.5."""
-    text = write_report(finished, finished.folder / "report").written[-1].read_text()
-    assert "| 50% | 2.5 |" in text
-    assert "| `0.weight` | 4 | 2.5 | 50.0% | 75.0% | 75.0% | 75.0% |" in text
-    assert "4 of 4 epochs, 0:04:00 of training." in text
 
 
 def test_a_run_that_goes_on_is_drawn_as_far_as_it_is(unfinished: Run) -> None:
@@ -202,5 +193,9 @@ def test_the_command_is_one_of_slimbayes() -> None:
     assert project["project"]["entry-points"]["slimbayes.commands"]["report"] == "training.report_cli:app"
 
 
-def test_a_table_is_aligned_by_its_second_line() -> None:
-    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |"
+def test_the_page_has_thresholds_and_layers(finished: Run) -> None:
+    """Ratios of 1, 2, 3 and 4: half lie below 2.5."""
+    text = write_report(finished, finished.folder / "report").written[-1].read_text()
+    assert "| 50% | 2.5 |" in text
+    assert "| `0.weight` | 4 | 2.5 | 50.0% | 75.0% | 75.0% | 75.0% |" in text
+    assert "4 of 4 epochs, 0:04:00 of training." in text
