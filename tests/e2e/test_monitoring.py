@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.http import PNG
 from tests.support.images import png
 from tests.support.project import PROJECT
+from tests.support.requirements import program
 from tests.support.services import running_service, wait_until
 
 ALERTS = PROJECT / "docker" / "prometheus" / "alerts.yaml"
@@ -114,23 +114,22 @@ def test_alerts_say_what_is_wrong() -> None:
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
 
 
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
-
-
-@needs_promtool
+@pytest.mark.system
 @pytest.mark.parametrize(("verb", "file"), [("check", ALERTS), ("test", PROJECT / "tests" / "e2e" / "alerts.yaml")])
 def test_prometheus_takes_the_alerts(verb: str, file: Path) -> None:
     """They parse, are silent on a service that does well, and speak up on one that does not."""
-    command = ["promtool", verb, "rules", str(file)]
+    command = [program("promtool"), verb, "rules", str(file)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@needs_promtool
+@pytest.mark.system
 def test_prometheus_likes_the_metrics(url: str) -> None:
     """Names, types and units are as Prometheus wants them."""
     text = httpx.get(f"{url}/metrics").text
-    result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
     assert (result.returncode, result.stdout + result.stderr) == (0, "")
 
 
@@ -145,7 +144,7 @@ def prometheus(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    command = ["prometheus", *flags, f"--web.listen-address={address}", "--log.level=error"]
+    command = [program("prometheus"), *flags, f"--web.listen-address={address}", "--log.level=error"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             where = f"http://{address}/api/v1"
@@ -179,7 +178,7 @@ def shown(prometheus: str, target: dict[str, Any]) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus")
+@pytest.mark.system
 def test_every_panel_shows_something(url: str, prometheus: str) -> None:
     """Those of one figure also where nobody asks, the others while somebody does."""
     for panel in PANELS:

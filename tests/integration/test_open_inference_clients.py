@@ -16,8 +16,10 @@ from model_store.manifest import Manifest
 from model_store.store import Store
 from tests.support.images import png
 from tests.support.project import PROJECT
+from tests.support.requirements import interpreter
 from tests.support.services import running_service
 
+pytestmark = pytest.mark.system
 SCRIPTS = PROJECT / "tests" / "support" / "clients"
 Outputs = dict[str, list[list[float]]]
 
@@ -58,10 +60,9 @@ def predicted(url: str, manifest: Manifest, images: np.ndarray) -> Outputs:
 
 def said(script: str, url: str, images: np.ndarray, folder: Path) -> dict[str, Any]:
     """What a client made of the service."""
-    python = PROJECT / ".venv-clients" / "bin" / "python"
-    assert python.exists(), "the clients are not installed: `make test` does it"
+    python = interpreter(PROJECT / ".venv-clients")
     np.save(folder / "images.npy", images)
-    command = [str(python), str(SCRIPTS / script), url, "digits", str(folder / "images.npy")]
+    command = [python, str(SCRIPTS / script), url, "digits", str(folder / "images.npy")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)

@@ -27,8 +27,8 @@ from tests.support.proxy import Proxy
 from tests.support.restamped import publish
 from tests.support.services import answering, catalog_of, running_service, wait_until
 
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 OFTEN = 0.1
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.project import PROJECT
 
-SWIFT = PROJECT / ".venv-swift" / "bin" / "python"
+SWIFT = PROJECT / ".venv-swift"
 BUCKET = "store"
 
 
@@ -70,3 +70,5 @@ BACKENDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "s3": in_bucket,
     "oci": in_registry,
 }
+# Those that are more than Python; what holds only where there is a server runs on these.
+SERVERS = [pytest.param(name, marks=pytest.mark.system) for name in ("s3", "oci")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.requirements import program
 
 SECONDS = 20.0
 
@@ -31,9 +30,7 @@ def registry_server(
 
     `auth`, `tls` and `storage` are of its configuration: https://distribution.github.io/distribution/about/configuration/
     """
-    binary = shutil.which("docker-registry")
-    if binary is None:
-        pytest.skip("docker-registry is not installed: .ci/containers does it")
+    binary = program("docker-registry")
     address = f"{host}:{_free_port(host)}"
     kept = {"inmemory": {}} if in_memory else {"filesystem": {"rootdirectory": str(folder / "data")}}
     configuration = {

@@ -21,7 +21,7 @@ from model_store.collection import collect
 from model_store.errors import StoreAwayError, VersionExistsError
 from model_store.manifest import Manifest
 from model_store.store import Store
-from tests.support.backends import Place
+from tests.support.backends import SERVERS, Place
 from tests.support.children import child
 from tests.support.proxy import Proxy
 from tests.support.stores import NOON, build_version
@@ -117,10 +117,9 @@ def test_kills_at_random_moments(place: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", SERVERS, indirect=True)
 def test_connections_cut_at_random_moments(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Publishers that try again until they come through: whatever was lost, each version is there once, whole."""
-    if not place.server:
-        pytest.skip("nothing connects to a folder")
     chance, done, failures = random.Random(2026), threading.Event(), list[str]()
     with Proxy(place.server) as proxy:
         there = place.through(proxy.address)

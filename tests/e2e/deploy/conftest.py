@@ -9,12 +9,12 @@ import pytest
 from kubernetes_validate import utils
 
 from tests.support.deploy.helm import Helm, missing_requirement, open_helm
+from tests.support.requirements import require
 
 
 @pytest.fixture(scope="session")
 def helm() -> Iterator[Helm]:
-    if reason := missing_requirement():
-        pytest.skip(reason)
+    require(missing_requirement())
     with open_helm() as helm:
         yield helm
 

@@ -22,6 +22,7 @@ from tests.support.deploy.api_server import VERSIONS, check
 from tests.support.deploy.helm import CHART, VALUES, Helm, Manifest, RefusedError, by_kind, pod_of, values_of
 from tests.support.project import PROJECT
 
+pytestmark = pytest.mark.system
 SETS = sorted(path.stem for path in VALUES.iterdir())
 DEPLOYED = [name for name in SETS if name != "kserve"]
 DIGEST = "0" * 64

@@ -15,6 +15,7 @@ from tests.support.deploy.helm import BIN, VALUES, Helm, values_of
 from tests.support.deploy.kustomize import TREES, kustomized
 from tests.support.project import PROJECT
 
+pytestmark = pytest.mark.system
 CONFIG = PROJECT / "docker" / "checkov.yaml"
 
 

@@ -20,6 +20,7 @@ from tests.support.deploy import composition
 from tests.support.deploy.composition import FILE, SERVICES, Composition
 from tests.support.image_engine import Engine, EngineError, open_engine
 from tests.support.project import PROJECT
+from tests.support.requirements import require
 from tests.support.sharing import Interfaces
 
 IMAGE = IMAGES["image"]
@@ -31,8 +32,7 @@ UP = {"slimbayes", "s3", "prometheus"}
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    if reason := composition.missing_requirement():
-        pytest.skip(reason)
+    require(composition.missing_requirement())
     with open_engine() as engine:
         yield engine
 

@@ -14,6 +14,7 @@ from tests.support.deploy.helm import BIN, Helm, Manifest, values_of
 from tests.support.deploy.kustomize import KUBERNETES, TREES, kustomized
 from tests.support.project import PROJECT
 
+pytestmark = pytest.mark.system
 HELMS_OWN = {"helm.sh/chart", "app.kubernetes.io/managed-by", "helm.sh/resource-policy"}
 
 

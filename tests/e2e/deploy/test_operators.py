@@ -12,7 +12,9 @@ import yaml
 
 from tests.support.deploy.helm import BIN, Helm, Manifest, by_kind, values_of
 from tests.support.project import PROJECT
+from tests.support.requirements import interpreter
 
+pytestmark = pytest.mark.system
 MODELS = PROJECT / "tests" / "support" / "deploy"
 CLIENTS = PROJECT / ".venv-clients" / "bin"
 OF_PROMETHEUS = [BIN / "python", MODELS / "operator_models.py"]
@@ -22,8 +24,7 @@ OF_KUBEFLOW = [BIN / "python", MODELS / "openapi_models.py", "kubeflow.training.
 
 def read(command: list[Path | str], manifests: list[Manifest]) -> list[list[str]]:
     """What a reader does not like in each manifest."""
-    if not Path(command[0]).exists():
-        pytest.skip(f"no {Path(command[0]).parents[1].name}: `make test` makes it")
+    interpreter(Path(command[0]).parents[1])
     done = subprocess.run(
         command, input=json.dumps(manifests), capture_output=True, text=True, check=False, timeout=120
     )

@@ -18,6 +18,7 @@ from tests.support.deploy.api_server import VERSIONS, check
 from tests.support.deploy.helm import CHART, Helm, Manifest, RefusedError, pod_of
 from tests.support.deploy.values import drawn, leaves, resolved
 
+pytestmark = pytest.mark.system
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 LEAVES = dict(leaves(SCHEMA, SCHEMA))

@@ -17,11 +17,11 @@ from docs import api, examples
 from docs.examples import EXAMPLES, Example
 from model_store.location import ZOO
 from service.keys import Key
+from tests.support.requirements import program
 from tests.support.services import running_service
 
 GENERAL = (examples.PROBLEM, examples.REFUSAL, *examples.KEYED)
 ASKED = [("", each) for each in GENERAL] + [(name, each) for name, few in EXAMPLES.items() for each in few]
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
 
 def test_the_file_is_what_the_code_says() -> None:
@@ -80,13 +80,14 @@ def curl(folder: Path, url: str, command: str, key: str = "") -> tuple[set[int],
     settings = f'write-out = "%{{stderr}}%{{http_code}}\\n"\nconnect-to = "::{url.removeprefix("http://")}"\n'
     (folder / ".curlrc").write_text(settings)
     environment = {"PATH": os.environ["PATH"], "CURL_HOME": str(folder), "KEY": key}
+    program("curl")
     shell = ["bash", "-euo", "pipefail", "-c", command]
     result = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return {int(status) for status in result.stderr.split()}, result.stdout
 
 
-@needs_curl
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "example"), ASKED, ids=lambda value: getattr(value, "shows", value))
 def test_examples(operation: str, example: Example, folder: Path, open_url: str, keyed_url: str, key: str) -> None:

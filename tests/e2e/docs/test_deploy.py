@@ -6,13 +6,13 @@ import json
 import math
 import re
 import shlex
-import shutil
 import subprocess
 
 import pytest
 
 from service.settings import Settings
 from tests.support.project import PROJECT
+from tests.support.requirements import program
 
 PATH = PROJECT / "docs" / "deploy.md"
 TEXT = PATH.read_text()
@@ -49,11 +49,10 @@ def test_containers_are_locked_down(words: list[str]) -> None:
     assert words[-1] == "slimbayes:latest" or words[words.index("slimbayes:latest") + 1] == "models"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="not on PATH: systemd-analyze")
+@pytest.mark.system
 def test_the_unit_is_understood() -> None:
-    if shutil.which("podman") is None:
-        pytest.skip("the unit calls podman, which is not here")
-    checked = subprocess.run(["systemd-analyze", "verify", UNIT], capture_output=True, text=True)
+    program("podman")  # which the unit calls
+    checked = subprocess.run([program("systemd-analyze"), "verify", UNIT], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 

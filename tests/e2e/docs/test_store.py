@@ -17,6 +17,7 @@ from model_store.store import Store
 from tests.support.project import PROJECT
 from tests.support.stores import NOON, build_version
 
+pytestmark = pytest.mark.system
 TEXT = (PROJECT / "docs" / "store.md").read_text()
 VERSION = "20261123-075100-3f9ca1"
 # Places that the test has in a folder of its own.

@@ -9,14 +9,14 @@ import pytest
 from tests.support.containers import IMAGES
 from tests.support.image_engine import Engine, missing_requirement, open_engine
 from tests.support.project import PROJECT
+from tests.support.requirements import require
 
 _built: set[str] = set()
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    if reason := missing_requirement():
-        pytest.skip(reason)
+    require(missing_requirement())
     with open_engine() as engine:
         yield engine
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,11 +17,11 @@ from tests.support.containers import Container, free_port, serving
 from tests.support.image_engine import Engine
 from tests.support.load import Load, Request
 from tests.support.photographs import photograph, together
+from tests.support.requirements import program
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("haproxy") is None, reason="not on PATH: haproxy (.ci/containers installs it)"),
 ]
 
 REPLICAS = 3
@@ -94,7 +93,7 @@ def _proxy(ports: list[int], folder: Path) -> Iterator[str]:
     port, configuration = free_port(), folder / "haproxy.cfg"
     servers = "\n".join(f"  server replica{number} 127.0.0.1:{each}" for number, each in enumerate(ports))
     configuration.write_text(HAPROXY.format(port=port, servers=servers))
-    process = subprocess.Popen(["haproxy", "-db", "-q", "-f", str(configuration)])
+    process = subprocess.Popen([program("haproxy"), "-db", "-q", "-f", str(configuration)])
     try:
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 20
         while not _answers(url):

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from model_store.location import ZOO
 from tests.support.page import DESKTOP, Open, Watch, missing_chromium, open_chromium
+from tests.support.requirements import require
 from tests.support.services import running_service
 from tests.support.sharing import Interfaces
 
@@ -21,8 +22,7 @@ expect.set_options(timeout=SLOW_MS)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One for each module: while it is open, this thread has an event loop, which other tests need not to be there."""
-    if reason := missing_chromium():
-        pytest.skip(reason)
+    require(missing_chromium())
     with open_chromium() as browser:
         yield browser
 

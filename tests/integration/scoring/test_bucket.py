@@ -11,6 +11,7 @@ from obstore.store import from_url
 from tests.support.backends import BUCKET, s3_environment
 from tests.support.scoring import Score, check_complete
 
+pytestmark = pytest.mark.system
 SHARD, IMAGES = 20, 91
 
 

@@ -11,6 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.support.project import PROJECT
+from tests.support.requirements import program
 from tests.support.scoring import Score, check_complete
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -29,6 +30,8 @@ app(sys.argv[1:], standalone_mode=False)
 def on_ray(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """`slimbayes score --engine ray` on a cluster of two processors."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(PROJECT)}
+    for needed in ("unshare", "ip"):
+        program(needed)
     command = [*ALONE, sys.executable, "-c", PROGRAM, *map(str, arguments), "--engine", "ray"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 

@@ -23,6 +23,7 @@ from tests.support.backends import BUCKET, Place, in_bucket, s3_environment
 from tests.support.proxy import Proxy
 from tests.support.stores import build_version
 
+pytestmark = pytest.mark.system
 AWAY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 36\r\nConnection: close\r\n\r\n<Error><Code>SlowDown</Code></Error>"
 BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +25,10 @@ from model_store.store import Store
 from tests.support.backends import Place
 from tests.support.registry_front import Answered, Asked, Front
 from tests.support.registry_server import registry_server
+from tests.support.requirements import program
 from tests.support.stores import NOON, build_version
 
+pytestmark = pytest.mark.system
 MANY = 1100
 
 
@@ -170,7 +171,6 @@ def test_oras_pulls_a_store_in_a_folder(repository: Place, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed: .ci/containers does it")
 def test_skopeo_copies_a_store_to_another_registry(repository: Place, tmp_path: Path) -> None:
     manifest, files = build_version()
     store = Store.create(repository.url)
@@ -181,7 +181,13 @@ def test_skopeo_copies_a_store_to_another_registry(repository: Place, tmp_path: 
         for source in (name, name.removesuffix("/digits")):
             for tag in tags_of(source):
                 target = f"{address}/{source.partition('/')[2]}:{tag}"
-                command = ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"]
+                command = [
+                    program("skopeo"),
+                    "--insecure-policy",
+                    "copy",
+                    "--src-tls-verify=false",
+                    "--dest-tls-verify=false",
+                ]
                 subprocess.run([*command, f"docker://{source}:{tag}", f"docker://{target}"], check=True, timeout=60)
         copied = Store.open(repository.through(address).url)
         assert copied.verify("digits", copied.resolve("digits")) == manifest

@@ -15,10 +15,11 @@ from model_store.store import Store
 from tests.support.credentials import auths, log_in
 from tests.support.registry_front import Answered, Asked, Front
 from tests.support.registry_server import registry_server
+from tests.support.requirements import program
 from tests.support.stores import NOON, build_version
 from tests.support.token_service import REFRESH_TOKEN, TokenService
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("home")]
 
 
 def refusal(url: str) -> str:
@@ -34,7 +35,7 @@ def refusal(url: str) -> str:
 @pytest.fixture
 def guarded(home: Path) -> Iterator[str]:
     """URL of a store in a registry that knows `ann` with her password."""
-    known = subprocess.run(["htpasswd", "-nbB", "ann", "secret"], capture_output=True, check=True).stdout
+    known = subprocess.run([program("htpasswd"), "-nbB", "ann", "secret"], capture_output=True, check=True).stdout
     (home / "htpasswd").write_bytes(known)
     with registry_server(home, auth={"htpasswd": {"realm": "tests", "path": str(home / "htpasswd")}}) as address:
         yield f"oci://{address}/models"

@@ -29,6 +29,7 @@ from tests.support.registry_front import Answered, Asked, Front
 from tests.support.registry_server import registry_server
 from tests.support.stores import build_version
 
+pytestmark = pytest.mark.system
 Alter = Callable[[Answered], Answered]
 
 

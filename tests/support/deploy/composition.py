@@ -46,7 +46,7 @@ def missing_requirement() -> str | None:
     needed = {"netavark": NETAVARK, "aardvark-dns": NETAVARK.with_name("aardvark-dns"), "SeaweedFS": WEED}
     missing = [name for name, path in programs.items() if path is None]
     missing += [name for name, path in needed.items() if not path.exists()]
-    return f"not installed: {', '.join(missing)} (.ci/containers, make test)" if missing else None
+    return f"not installed: {', '.join(missing)} (.ci/containers, make test-system)" if missing else None
 
 
 def build_stand_ins(engine: Engine, folder: Path) -> None:

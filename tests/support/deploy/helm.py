@@ -50,7 +50,7 @@ def parsed(text: str) -> list[Manifest]:
 def missing_requirement() -> str | None:
     """Why charts cannot be rendered here, or None."""
     if not BIN.exists():
-        return "no .venv-deploy: `make test` makes it"
+        return "no .venv-deploy: `make test-system` makes it"
     found = subprocess.run([BIN / "python", "-c", "import helm_python"], capture_output=True, check=False)
     return f"no Helm library for {platform.system()} on {platform.machine()}" if found.returncode else None
 

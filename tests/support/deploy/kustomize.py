@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
-
 from tests.support.deploy.helm import BIN, Manifest, parsed
 from tests.support.project import PROJECT
+from tests.support.requirements import require
 
 KUBERNETES = PROJECT / "docker" / "kubernetes"
 # Each with the chart's values that say the same.
@@ -16,8 +15,7 @@ TREES = {"base": "zoo", "overlays/folder": "folder", "overlays/s3": "s3", "kserv
 
 def kustomized(tree: str) -> list[Manifest]:
     """What `kubectl apply -k` would apply."""
-    if not (BIN / "kubectl").exists():
-        pytest.skip("no kubectl in .venv-deploy: `make test` brings it")
+    require(None if (BIN / "kubectl").exists() else "no kubectl in .venv-deploy: `make test-system` brings it")
     done = subprocess.run(
         [BIN / "kubectl", "kustomize", KUBERNETES / tree], capture_output=True, text=True, check=False, timeout=60
     )

@@ -20,7 +20,7 @@ from model_store.signature import PASSWORD, SIGNATURE, SigningKey, TrustedKeys, 
 from model_store.store import Store
 from model_store.transfer import transfer
 from pruning.cli import app as prune_app
-from tests.support.keys import Pair, make_pair
+from tests.support.keys import Pair, make_pair, make_rsa_pair
 from tests.support.stores import Filled, build_version
 
 Bundle = dict[str, Any]
@@ -260,11 +260,10 @@ def test_prune_signs_what_it_publishes(digits_run: Path, pair: Pair, tmp_path: P
 def test_keys_that_are_none(tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a file has instead is said, and what was expected."""
     monkeypatch.delenv(PASSWORD, raising=False)
-    rsa = tmp_path / "rsa.key"
-    subprocess.run(["openssl", "genrsa", "-out", rsa, "1024"], check=True, capture_output=True)
+    rsa = make_rsa_pair(tmp_path, "rsa")
     other = make_pair(tmp_path, "other", "secp256k1")
     (tmp_path / "text").write_text("no key")
-    for path in (rsa, other.private):
+    for path in (rsa.private, other.private):
         with pytest.raises(SigningKeyError, match="another kind: expected an ECDSA key on P-256"):
             SigningKey.read(path)
     with pytest.raises(SigningKeyError, match="another kind"):
@@ -281,7 +280,7 @@ def test_keys_that_are_none(tmp_path: Path, pair: Pair, monkeypatch: pytest.Monk
 
 def test_encrypted_keys(tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The password comes from the environment."""
-    encrypted = make_pair(tmp_path, "own", "P-256", "-aes256", "-pass", "pass:secret")
+    encrypted = make_pair(tmp_path, "own", "P-256", "secret")
     monkeypatch.delenv(PASSWORD, raising=False)
     with pytest.raises(SigningKeyError, match=f"is encrypted: set {PASSWORD}"):
         SigningKey.read(encrypted.private)

@@ -10,7 +10,7 @@ import pytest
 from model_store.cache import Cache
 from model_store.errors import StoreAwayError, VerificationError
 from model_store.store import Store
-from tests.support.backends import Place
+from tests.support.backends import SERVERS, Place
 from tests.support.proxy import Proxy
 from tests.support.stores import build_version, entries, fill
 
@@ -61,10 +61,9 @@ def test_what_was_bad_in_the_store_is_read_anew_once_it_is_mended(place: Place, 
     store.verify("digits", filled.new)
 
 
+@pytest.mark.parametrize("place", SERVERS, indirect=True)
 def test_a_store_that_goes_away(place: Place, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be opened and read as it was; what was never read cannot, nor can anything be written."""
-    if not place.server:
-        pytest.skip("a folder does not go away")
     filled = fill(Store.create(place.url))
     with Proxy(place.server) as proxy:
         there = place.through(proxy.address)

@@ -28,7 +28,7 @@ def bucket(swift: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     return Bucket(f"s3://{BUCKET}/{uuid.uuid4().hex}")
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.system)])
 def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A folder, or a bucket, with the files."""
     if request.param == "folder":
@@ -62,6 +62,7 @@ def test_from_anywhere(somewhere: Place) -> None:
         assert (file.tell(), file.read(3)) == (1024, DATA[1024:1027])
 
 
+@pytest.mark.system
 def test_parquet_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
     """Read where it lies."""
     table = pa.table({"image": [b"x" * 5000] * 300})
@@ -78,6 +79,7 @@ def test_a_missing_file_is_its_own_fault(somewhere: Place) -> None:
         somewhere.open("none")
 
 
+@pytest.mark.system
 def test_one_object(bucket: Bucket) -> None:
     """A URL that ends as files do is one; it means the same where it is unpickled."""
     for name in ("one.parquet", "two.parquet"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.support.requirements import program
 from training import trainer
 from training.architectures import ARCHITECTURES
 from training.cli import app
@@ -160,9 +160,10 @@ def test_a_posterior_starts_at_a_trained_network(tmp_path: Path, estimator: str)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.system
 def test_a_compiled_network_learns_too(tmp_path: Path, finish: Callable[[list[str]], str]) -> None:
     """In a process of its own: the compiler warns of its own parts."""
+    program("g++", "`apt-get install g++`")
     run = Run(tmp_path / "run")
     arguments = [
         "--estimator",
