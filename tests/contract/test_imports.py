@@ -16,17 +16,6 @@ def test_no_torch() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def test_commands_say_what_is_missing() -> None:
-    """Without torch, training and pruning end in one sentence that says what to install."""
-    for command in (["train"], ["prune", "nothing"], ["demo"]):
-        program = "import sys; sys.modules['torch'] = None\n"
-        program += f"sys.argv = ['slimbayes', *{command!r}]\nfrom service.console import main; main()"
-        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert result.returncode == 1
-        assert result.stderr.strip().endswith("needs the train extra: pip install 'slimbayes[train]'")
-        assert "Traceback" not in result.stderr
-
-
 def test_runtime_does_not_report_home() -> None:
     """Whatever of the service is imported first, ONNX Runtime was told not to report before it was imported."""
     program = "import os, service.bank; print(os.environ['ORT_DISABLE_TELEMETRY'])"

@@ -35,3 +35,8 @@ def metric(text: str, name: str, **labels: str) -> float:
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert samples
     return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+
+def requests(client: TestClient, **labels: str) -> float:
+    """Requests that ended so."""
+    return metric(client.get("/metrics").text, "slimbayes_requests_total", **labels)

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import numpy as np
+from fastapi.testclient import TestClient
 
-from service.inference import HEADER
+from service.inference import HEADER, InferenceResponse
 
 INFER = "/v2/models/digits/infer"
 PIXELS = np.random.default_rng(8).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
@@ -40,3 +41,16 @@ def in_binary(**changes: Any) -> dict[str, Any]:
     """Two images after the document, with changes of the tensor."""
     parameters = {"binary_data_size": PIXELS.nbytes}
     return binary({"inputs": [tensor(**{"data": None, "parameters": parameters} | changes)]}, PIXELS.tobytes())
+
+
+def infer(client: TestClient, input: dict[str, Any] | None = None, **document: Any) -> dict[str, Any]:
+    """The answer in JSON."""
+    response = client.post(INFER, json={"inputs": [input or tensor()], **document})
+    assert response.status_code == 200, response.text
+    InferenceResponse.model_validate(response.json())
+    return response.json()
+
+
+def arrays(answer: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The outputs of an answer in JSON, by name."""
+    return {each["name"]: np.reshape(each["data"], each["shape"]) for each in answer["outputs"]}

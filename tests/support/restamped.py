@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -50,3 +52,26 @@ def publish(store: Store, number: int) -> str:
     version = f"20300101-000000-{number:06x}"
     store.publish(*renamed(manifest, files, version=version))
     return version
+
+
+SECOND = "20301231-235959-abcdef"
+
+
+def change_manifest(store: Path, **changes: Any) -> None:
+    """Rewrite keys of the second version's manifest."""
+    path = store / "digits" / SECOND / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_levels(store: Path, **changes: Any) -> None:
+    """Rewrite keys of every level in the second version's manifest."""
+    path = store / "digits" / SECOND / "manifest.json"
+    change_manifest(store, levels=[level | changes for level in json.loads(path.read_text())["levels"]])
+
+
+def alter(store: Path, level: str) -> None:
+    """Change one byte of a level of the second version."""
+    path = store / "digits" / SECOND / level / "model.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)

@@ -75,3 +75,8 @@ def answering(client: TestClient, example: bytes) -> str:
     """The version that answers now, which no client asked for."""
     version: str = ask(client, example)["version"]
     return version
+
+
+def default_level(client: TestClient) -> str:
+    """The level that answers who names none."""
+    return catalog_of(client).level(None, None, None).level.name

@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from pruning.errors import LevelError, PosteriorError
-from pruning.fine_tuning import SCHEDULES, FineTuning
+from pruning.fine_tuning import FineTuning
 from pruning.latency import milliseconds
-from pruning.level import DENSE, Level, parse_levels
-from pruning.mask import weights_left
+from pruning.level import Level, parse_levels
 from pruning.pruner import Pruner, Pruning, automatic, compacted
 from pruning.subject import Subject
 from training.posterior import GaussianWeight, Posterior
-from training.run import Run
-
-
-@pytest.fixture(scope="module")
-def subject(digits_run: Path) -> Subject:
-    """The digits, with few images, so that an epoch is short."""
-    whole = Subject.of(Run(digits_run))
-    return replace(whole, dataset=replace(whole.dataset, train=whole.dataset.train[:256]))
-
-
-def left(subject: Subject, posterior: Posterior) -> float:
-    return weights_left(posterior) / subject.weights
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("granularity", ["weight", "channel"])
-def test_a_level_is_met_after_fine_tuning(subject: Subject, granularity: str, schedule: str) -> None:
-    """Zeros stay zeros while training goes on, and what is left has moved and has scales."""
-    how = Pruning("snr", granularity, tuning=FineTuning(4, schedule, distillation=0.5))
-    posterior = Pruner(subject, how).level(Level.parse("p80"), subject.posterior)
-    assert left(subject, posterior) == pytest.approx(0.2, abs=1e-3 if granularity == "weight" else 0.08)
-    for weight in posterior.weights.values():
-        assert ((weight.mean == 0) == (weight.scale == 0)).all()
-
-
-def test_the_subject_is_left_as_it_was(subject: Subject) -> None:
-    before = {name: weight.mean.clone() for name, weight in subject.posterior.weights.items()}
-    Pruner(subject, Pruning(tuning=FineTuning(2))).level(Level.parse("p50"), subject.posterior)
-    for name, mean in before.items():
-        assert torch.equal(subject.posterior.weights[name].mean, mean)
 
 
 def test_levels_by_multiply_adds_and_by_time(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,15 +27,6 @@ def test_levels_by_multiply_adds_and_by_time(subject: Subject, monkeypatch: pyte
     faster = compacted(subject.trace(pruner.level(wanted, subject.posterior)))
     assert milliseconds(faster) < milliseconds(dense)
     assert faster.multiply_adds < dense.multiply_adds
-
-
-def test_a_gradual_level_starts_from_the_one_before(subject: Subject) -> None:
-    """What is gone at p50 is gone at p80, though the scores have moved in between."""
-    made = dict(Pruner(subject, Pruning("snr", "weight", tuning=FineTuning(1))).levels(parse_levels("p50,p80")))
-    assert made[DENSE] is subject.posterior
-    half, fifth = made[Level.parse("p50")], made[Level.parse("p80")]
-    for name, weight in half.weights.items():
-        assert ((fifth.weights[name].mean != 0) <= (weight.mean != 0)).all()
 
 
 def test_a_level_that_cannot_be_reached_is_refused_before_anything_is_trained(subject: Subject) -> None:

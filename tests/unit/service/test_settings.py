@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
-from typer.testing import CliRunner
 
-from service.cli import serve_app
 from service.errors import StartError
 from service.settings import Settings
 
@@ -93,15 +91,3 @@ def test_everything_that_protects_is_off_until_asked_for() -> None:
     off = (settings.keys_file, settings.rate_limit, settings.tls_cert, settings.metrics_key)
     assert not any((*off, settings.cors_origins, settings.trusted_hosts, settings.proxies))
     assert "tiff" not in settings.formats
-
-
-def test_every_setting_is_a_flag() -> None:
-    """With its description, and its default where it has one."""
-    shown = CliRunner(env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"}).invoke(serve_app, ["--help"]).output
-    words = " ".join(shown.replace("│", " ").split())
-    for name, field in Settings.model_fields.items():
-        assert f"--{name.replace('_', '-')} " in words
-        assert field.description
-        assert field.description in words
-    assert "[default: 127.0.0.1]" in words
-    assert "[default: png,jpeg,webp,bmp,gif]" in words

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import DOCS, create_app
+from service.app import create_app
 from service.settings import Settings
 from tests.support.http import PNG, refusal
 from tests.support.services import running_service
@@ -85,20 +84,6 @@ def test_security_headers(client: TestClient, example: bytes) -> None:
         assert "unsafe" not in policy
 
 
-def test_documentation_loads_nothing_from_elsewhere(client: TestClient) -> None:
-    """Every address in the page is one of this service's, and none of its scripts or styles is in the page itself."""
-    page = client.get("/docs")
-    assert page.status_code == 200
-    loaded = [address for address in re.findall(r'(?:src|href)="([^"]+)"', page.text) if address != "data:,"]
-    assert set(loaded) == {"swagger-ui.css", "swagger-ui-bundle.js", "start.js"}
-    for address in loaded:
-        assert client.get(f"/docs/{address}").status_code == 200
-    assert re.search(r"<script>|<style|style=|onload=", page.text) is None
-    assert "openapi.json" in client.get("/docs/start.js").text
-    assert "http" not in re.sub(r"http://www\.w3\.org/\d+/\w+", "", (DOCS / "swagger-ui.css").read_text())
-    assert refusal(client.get("/docs/none.js"), 404)
-
-
 def test_proxies_are_believed_where_they_are_named(digits_store: Path, example: bytes) -> None:
     """The rate is that of the address that a proxy names, and of nobody else's word."""
     for flags, status in (((), 429), (("--proxies", "127.0.0.0/8"), 200)):
@@ -106,3 +91,11 @@ def test_proxies_are_believed_where_they_are_named(digits_store: Path, example: 
             for address, expected in (("192.0.2.1", 200), ("192.0.2.2", status)):
                 headers = PNG | {"X-Forwarded-For": address}
                 assert httpx.post(f"{url}/predict", content=example, headers=headers).status_code == expected
+
+
+def test_request_id_is_taken_and_returned(client: TestClient, example: bytes) -> None:
+    """A plain id of the client's is echoed; anything else is replaced."""
+    response = client.post("/predict", content=example, headers=PNG | {"x-request-id": "order-66"})
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "order-66"
+    odd = client.post("/predict", content=example, headers=PNG | {"x-request-id": "a b\tc"})
+    assert odd.headers["x-request-id"] not in ("", "a b\tc")

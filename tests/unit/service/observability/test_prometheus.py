@@ -7,24 +7,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from sklearn.datasets import load_digits
 
 from model_store.location import ZOO
-from service.catalog import Catalog
-from service.engine import Engine
-from service.errors import RequestError
-from tests.support.http import PNG, metric
+from tests.support.http import PNG, metric, requests
 from tests.support.images import NOISE, png
-from tests.support.services import Warm, running_service, wait_until
-
-
-def requests(client: TestClient, **labels: str) -> float:
-    """Requests that ended so."""
-    return metric(client.get("/metrics").text, "slimbayes_requests_total", **labels)
+from tests.support.services import Warm, catalog_of, default_level
 
 
 def test_counts_add_up(fresh: TestClient, example: bytes) -> None:
@@ -57,23 +48,12 @@ def test_counts_add_up(fresh: TestClient, example: bytes) -> None:
         assert metric(text, "slimbayes_image_draws_sum", **names) == drawn
         confidence = sum(each["probability"] for each in predictions)
         assert metric(text, "slimbayes_confidence_sum", **names) == pytest.approx(confidence)
-        size = catalog(fresh).level("digits", None, level).engine(1).bank.size
+        size = catalog_of(fresh).level("digits", None, level).engine(1).bank.size
         assert metric(text, "slimbayes_batch_images_sum", **names) * size == drawn
         assert metric(text, "slimbayes_batch_images_count", **names) <= drawn / size
     took = sum(answer["timing_ms"]["inference"] for answer in answers) / 1000
     assert metric(text, "slimbayes_stage_seconds_sum", stage="inference") == pytest.approx(took)
     assert metric(text, "slimbayes_request_seconds_count", route="/predict") == len(answers)
-
-
-def catalog(client: TestClient) -> Catalog:
-    """What a service in this process serves."""
-    found: Catalog = client.app.state.catalog  # type: ignore[attr-defined]
-    return found
-
-
-def default_level(client: TestClient) -> str:
-    """The level that answers who names none."""
-    return catalog(client).level(None, None, None).level.name
 
 
 def test_every_refusal_is_counted_by_its_kind(fresh: TestClient, example: bytes) -> None:
@@ -107,22 +87,6 @@ def test_every_refusal_is_counted_by_its_kind(fresh: TestClient, example: bytes)
     assert metric(text, "slimbayes_request_seconds_count", route="/predict") == 0
 
 
-def test_kinds_are_named_after_their_errors() -> None:
-    """A new refusal needs no entry anywhere."""
-    direct = RequestError.__subclasses__()
-    every = [*direct, *(each for one in direct for each in one.__subclasses__())]
-    kinds = {each.kind: each.status for each in every}
-    known = {
-        "unknown_name": 404,
-        "media_type": 415,
-        "overloaded": 503,
-        "rate_limit": 429,
-        "deadline": 504,
-        "malformed": 400,
-    }
-    assert known.items() <= kinds.items()
-
-
 def test_overload(fresh: TestClient, example: bytes) -> None:
     """Who is turned away is counted, and the queue is shown as it is."""
     admission = fresh.app.state.admission  # type: ignore[attr-defined]
@@ -147,32 +111,6 @@ def test_degraded(digits_store: Path, example: bytes) -> None:
         text = client.get("/metrics").text
         assert metric(text, "slimbayes_degraded_requests_total") == 1
         assert metric(text, "slimbayes_degradation_step") == 0
-
-
-def test_unforeseen_errors(fresh: TestClient, example: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What went wrong here is a failure, not a refusal."""
-
-    def fail(*arguments: Any) -> None:
-        raise RuntimeError
-
-    monkeypatch.setattr(Engine, "run", fail)
-    assert fresh.post("/predict", content=example, headers=PNG).status_code == 500
-    assert requests(fresh, outcome="failed", status="500", level=default_level(fresh)) == 1
-
-
-def test_a_client_that_left(digits_store: Path, example: bytes) -> None:
-    """It has no status, and was not answered."""
-    with running_service(digits_store, "--max-samples", "2048", "--threads", "1") as (url, _):
-        files = [("images", (f"{number}.png", example)) for number in range(32)]
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{url}/predict", params={"samples": "2048"}, files=files, timeout=0.5)
-
-        def left() -> bool:
-            text = httpx.get(f"{url}/metrics").text
-            return metric(text, "slimbayes_requests_total", outcome="abandoned", status="", route="/predict") == 1
-
-        wait_until(left)
-        assert metric(httpx.get(f"{url}/metrics").text, "slimbayes_images_total") == 0
 
 
 def test_clients_make_no_series(fresh: TestClient, example: bytes) -> None:

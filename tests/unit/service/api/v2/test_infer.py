@@ -6,30 +6,14 @@ import gzip
 import json
 import zlib
 from base64 import b64encode
-from typing import Any
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.inference import HEADER, InferenceResponse
+from service.inference import InferenceResponse
 from tests.support.http import ask
 from tests.support.images import png
-from tests.support.open_inference import INFER, PIXELS, binary, in_binary, refused, tensor
-
-
-def infer(client: TestClient, input: dict[str, Any] | None = None, **document: Any) -> dict[str, Any]:
-    """The answer in JSON."""
-    response = client.post(INFER, json={"inputs": [input or tensor()], **document})
-    assert response.status_code == 200, response.text
-    InferenceResponse.model_validate(response.json())
-    return response.json()
-
-
-def arrays(answer: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The outputs of an answer in JSON, by name."""
-    return {each["name"]: np.reshape(each["data"], each["shape"]) for each in answer["outputs"]}
-
+from tests.support.open_inference import INFER, PIXELS, arrays, binary, in_binary, infer, refused, tensor
 
 # What it answers
 
@@ -58,22 +42,6 @@ def test_without_an_id_there_is_none(client: TestClient) -> None:
     assert "id" not in infer(client)
 
 
-def test_binary_equals_json(client: TestClient) -> None:
-    """Inputs either way, outputs either way or mixed; the document's length is that of its bytes."""
-    expected = arrays(infer(client))
-    assert arrays(client.post(INFER, **in_binary()).json())["std"].tolist() == expected["std"].tolist()
-    outputs = [{"name": "std", "parameters": {"binary_data": False}}, {"name": "probabilities"}]
-    document = {"inputs": [tensor()], "outputs": outputs, "parameters": {"binary_data_output": True}}
-    response = client.post(INFER, json=document)
-    length = int(response.headers[HEADER])
-    assert response.headers["content-type"] == "application/octet-stream"
-    std, probabilities = json.loads(response.content[:length])["outputs"]
-    assert np.reshape(std["data"], std["shape"]).tolist() == expected["std"].tolist()
-    assert probabilities["parameters"] == {"binary_data_size": 2 * 10 * 8}
-    values = np.frombuffer(response.content[length:], "<f8").reshape(probabilities["shape"])
-    assert values.tolist() == expected["probabilities"].tolist()
-
-
 def test_pixels_nested_or_as_floats(client: TestClient) -> None:
     """Are the same pixels."""
     expected = infer(client)["outputs"]
@@ -92,20 +60,6 @@ def test_picture_files(client: TestClient, example: bytes) -> None:
     picture = {"name": "images", "shape": [1], "datatype": "BYTES", "parameters": parameters}
     answer = client.post(INFER, **binary({"inputs": [picture], "parameters": {"samples": 8}}, rest)).json()
     assert answer["outputs"] == given["outputs"]
-
-
-def test_draws(client: TestClient) -> None:
-    """The probabilities are their mean, and std their standard deviation."""
-    names = ["draws", "probabilities", "std"]
-    answer = infer(client, outputs=[{"name": name} for name in names], parameters={"samples": 12, "level": "dense"})
-    assert answer["parameters"]["level"] == "dense"
-    assert answer["parameters"]["draws"] == [12, 12]
-    found = arrays(answer)
-    assert list(found) == names
-    assert found["draws"].shape == (2, 12, 10)
-    np.testing.assert_allclose(found["draws"].sum(2), 1, atol=1e-6)
-    np.testing.assert_allclose(found["draws"].mean(1), found["probabilities"], atol=1e-6)
-    np.testing.assert_allclose(found["draws"].std(1, ddof=1), found["std"], atol=1e-6)
 
 
 def test_wishes(client: TestClient) -> None:

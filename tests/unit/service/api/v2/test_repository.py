@@ -31,13 +31,6 @@ def test_not_ready_before_start(digits_store: Path) -> None:
     assert "there is digits" in refused(client.get("/v2/models/cats/ready"), 404)
 
 
-def test_server(client: TestClient) -> None:
-    """Its name, and what it offers beyond the protocol."""
-    found = client.get("/v2").json()
-    assert found["name"] == "slimbayes"
-    assert set(found["extensions"]) == {"binary_tensor_data", "parameters", "model_repository"}
-
-
 @pytest.fixture(scope="module")
 def two_versions(digits_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service of a version that is in production, and of a newer one whose file was damaged."""
@@ -89,8 +82,3 @@ def test_aliases_and_refused_versions(two_versions: TestClient) -> None:
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}'])
 def test_bad_index_requests(client: TestClient, body: bytes) -> None:
     assert refused(client.post("/v2/repository/index", content=body), 400)
-
-
-@pytest.mark.parametrize("path", ["/v2/models/cats", "/v2/models/digits/versions/none", "/v2/nothing", "/v2/models"])
-def test_unknown_names(client: TestClient, path: str) -> None:
-    assert refused(client.get(path), 404)
