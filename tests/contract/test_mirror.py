@@ -25,7 +25,7 @@ ELSEWHERE = {
     "model_store.storage.oci.session": "integration/storage/test_registry_session.py",
     "pruning.cost.budget": "unit/pruning/test_granularity.py",
     "pruning.graph.network": "unit/pruning/graph/test_trace.py",
-    "pruning.study.plots": "unit/pruning/study/test_runner.py",
+    "pruning.study.plots": "unit/pruning/study/test_tables.py",
     "service.cli.demo": "e2e/test_demo.py",
     "service.http.draining": "integration/test_draining.py",
     "service.http.protocol": "integration/test_protocol.py",
