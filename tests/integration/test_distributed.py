@@ -21,7 +21,7 @@ from training.estimators.registry import ESTIMATORS
 from training.recipe import Recipe
 from training.run import Run
 
-WORKER = PROJECT / "tests" / "support" / "distributed_worker.py"
+WORKER = PROJECT / "tests" / "support" / "programs" / "distributed_worker.py"
 BATCH = 8
 TRAIN_SIZE = 31
 COMMAND = ["-m", "training", "--limit", "200", "--epochs", "8", "--estimator", "reparam", "--device", "cpu"]
