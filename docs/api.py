@@ -40,7 +40,7 @@ STATUSES = {
 }
 BEGINNING = f"""# The HTTP API
 
-<!-- Written by `python -m docs` from the service's OpenAPI document; tests/docs asks every example. -->
+<!-- Written by `python -m docs` from the service's OpenAPI document; tests/e2e/docs asks every example. -->
 
 The same as a page to try things on is at `/docs` of every service, and as a document at `/openapi.json`.
 `slimbayes serve`, with nothing else, serves the zoo at {URL}, and answers all examples but those with `$KEY`.

@@ -1,4 +1,4 @@
-"""Questions to a service, as anybody can type them with curl, and their answers; tests/docs/test_api.py asks them all.
+"""Questions to a service, as anybody can type them with curl, and their answers; tests/e2e/docs/test_api.py asks all.
 
 Those that are `keyed` go to a service with keys over a copy of the zoo, all others to `slimbayes serve` alone.
 """
