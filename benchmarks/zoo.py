@@ -17,8 +17,8 @@ from typing import Annotated
 
 import typer
 
-from model_store.location import ZOO
 from model_store.manifest import Level, Manifest
+from model_store.storage.location import ZOO
 from model_store.store import Store
 
 MODEL = "cifar10-resnet20"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from docs.examples import EXAMPLES, FETCH, KEYED, PROBLEM, REFUSAL, URL, Example
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from service.app import create_app
-from service.keys import Key
+from service.http.api_keys import Key
 from service.settings import Settings
 
 PATH = Path(__file__).parent / "api.md"

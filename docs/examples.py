@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from model_store.store import Store
 
 URL = "http://127.0.0.1:8000"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.flags import choices, shown_default
+from service.cli.serve import choices, shown_default
 from service.settings import Settings
 
 PATH = Path(__file__).parent / "operations.md"

@@ -87,7 +87,7 @@ SERVER = f"""
 import gc, json, logging, signal, sys, tempfile, threading, warnings
 from pathlib import Path
 import fastapi, uvicorn
-from service.server import Server, bind
+from service.http.server import Server, bind
 from service.settings import Settings
 {SEEN}
 before, filters = seen(), list(warnings.filters)

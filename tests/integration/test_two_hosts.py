@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from benchmarks.network import CABLE, Host, two_hosts
 from tests.support.project import PROJECT
-from training.run import Run
+from training.trainer.run_dir import Run
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

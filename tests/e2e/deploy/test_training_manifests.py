@@ -17,7 +17,7 @@ import yaml
 from torch.distributed import run as torchrun
 
 from tests.support.project import PROJECT
-from training.cli import app
+from training.cli.train import app
 
 FOLDER = PROJECT / "docker" / "kubernetes" / "train"
 DOCUMENT = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")

@@ -15,8 +15,8 @@ import pytest
 
 from docs import api, examples
 from docs.examples import EXAMPLES, Example
-from model_store.location import ZOO
-from service.keys import Key
+from model_store.storage.location import ZOO
+from service.http.api_keys import Key
 from tests.support.requirements import program
 from tests.support.services import running_service
 

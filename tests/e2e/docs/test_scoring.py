@@ -13,8 +13,8 @@ import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from service.score_cli import app
-from service.scoring.row import SCHEMA
+from service.cli.score import app
+from service.scoring.rows import SCHEMA
 from tests.support.project import PROJECT
 
 TEXT = (PROJECT / "docs" / "scoring.md").read_text()
@@ -36,7 +36,7 @@ def test_links_lead_somewhere() -> None:
 def test_the_command_is_registered() -> None:
     """Under the name that the document uses."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["slimbayes.commands"]["score"] == "service.score_cli:app"
+    assert project["entry-points"]["slimbayes.commands"]["score"] == "service.cli.score:app"
     assert {"score", "ray"} <= project["optional-dependencies"].keys()
 
 

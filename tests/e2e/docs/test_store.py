@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from model_store.cli import app
+from model_store.cli.main import app
 from model_store.store import Store
 from tests.support.project import PROJECT
 from tests.support.stores import NOON, build_version

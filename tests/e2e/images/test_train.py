@@ -16,7 +16,7 @@ from benchmarks.network import ADDRESSES, CABLE, Host, two_hosts
 from tests.support.containers import LOCKED_DOWN
 from tests.support.image_engine import Engine
 from tests.support.project import PROJECT
-from training.run import Run
+from training.trainer.run_dir import Run
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

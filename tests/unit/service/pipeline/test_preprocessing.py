@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
-from service.picture import QUICK_BYTES, decode, decode_all, quick
+from service.pipeline.preprocessing import QUICK_BYTES, decode, decode_all, quick
 from service.settings import Settings
 from tests.support.images import encode
 
