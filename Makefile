@@ -82,7 +82,7 @@ test: environments
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service model_store training pruning benchmarks docs docker/requirements
+	$(BIN)/mypy service model_store training pruning benchmarks tools docker/requirements
 	$(BIN)/lint-imports
 
 # The plain manifests, from the chart.

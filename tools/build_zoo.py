@@ -1,6 +1,6 @@
 """Makes the zoo, the store that comes with the distribution: levels of finished studies, and a card that tells of them.
 
-    python -m benchmarks.zoo docs/results/runs/cifar10-resnet20-ivon STUDY [STUDY …] --data-dir data
+    python -m tools.build_zoo docs/results/runs/cifar10-resnet20-ivon STUDY [STUDY …] --data-dir data
 
 The run is the one in docs/results; the studies' commands are in docs/results/README.md. Every level but the dense one
 loses the scales of as many layers in front as move the predictive distribution by at most its budget, which leaves
@@ -93,7 +93,7 @@ their uncertainty is that of these layers alone, {pruned.metrics.mutual_informat
 
 Trained by `slimbayes train --data cifar10 --epochs {training.epochs}` (estimator `{training.estimator}`, seed
 {training.seed}, {training.world_size} process, {training.hyperparameters["precision"]}), the run
-`docs/results/runs/cifar10-resnet20-ivon` of the source, and pruned by `slimbayes study`, chosen by `benchmarks/zoo.py`:
+`docs/results/runs/cifar10-resnet20-ivon` of the source, and pruned by `slimbayes study`, chosen by `tools/build_zoo.py`:
 
 {ways}
 

@@ -1,6 +1,6 @@
-"""Questions to a service, as anybody can type them with curl, and their answers; tests/docs/test_api.py asks them all.
+"""Define the curl examples of the HTTP API reference; tests run each of them.
 
-Those that are `keyed` go to a service with keys over a copy of the zoo, all others to `slimbayes serve` alone.
+`keyed` examples need a service with keys over a copy of the zoo, all others `slimbayes serve --store zoo`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ONE = f"{URL}/models/{MODEL}"
 V2 = f"{URL}/v2/models/{MODEL}"
 BEARER = '-H "Authorization: Bearer $KEY"'
 JSON = "-H 'Content-Type: application/json'"
-# A tensor with one picture file, of which `printf` fills in the bytes.
+# A tensor with one image file; `printf` fills in its bytes.
 TENSOR = '{"name": "images", "shape": [1], "datatype": "BYTES", "data": ["%s"]}'
 DRAWS = '"parameters": {"samples": 16}, "outputs": [{"name": "probabilities"}, {"name": "draws"}]'
 BASE64 = '"$(base64 -w 0 cat.jpg)"'
@@ -25,7 +25,7 @@ BASE64 = '"$(base64 -w 0 cat.jpg)"'
 
 @dataclass(frozen=True)
 class Example:
-    """What it shows, the command, and the status that it is answered; `answer` where every service says the same."""
+    """Pair a curl command with its status; `answer` is set where every service returns the same body."""
 
     shows: str
     command: str
@@ -35,11 +35,11 @@ class Example:
 
 
 FETCH = Example(
-    "Two pictures to ask about, from the service's own page:",
+    "Download two example images from the service:",
     f"curl -s -o cat.jpg {URL}/page/examples/cat.jpg\ncurl -s -o boat.png {URL}/page/examples/boat.png",
 )
 PROBLEM = Example(
-    "A model that there is not:",
+    "An unknown model:",
     f"curl -s -H 'X-Request-ID: example-1' {URL}/models/cats",
     404,
     '{"type":"about:blank","title":"Not Found","status":404,'
@@ -59,11 +59,11 @@ KEYED = (
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "POST /predict": (
         Example(
-            "One file or many, in a form:",
+            "One or more files in a form:",
             f"curl -s -F images=@cat.jpg -F images=@boat.png {URL}/predict?model={MODEL}",
         ),
         Example(
-            "One picture as it is, and the three most probable classes only:",
+            "One raw image; only the three most probable classes:",
             f"curl -s -H 'Content-Type: image/jpeg' --data-binary @cat.jpg '{URL}/predict?top_k=3'",
         ),
         Example(
@@ -71,31 +71,31 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             f'printf \'{{"images": ["%s"]}}\' {BASE64} | curl -s {JSON} --data-binary @- {URL}/predict',
         ),
         Example(
-            "Exactly 16 draws, each of them in the answer, and a prediction set for α = 0.05:",
+            "Exactly 16 draws, each of them listed, and a prediction set for α = 0.05:",
             f"curl -s -F images=@cat.jpg '{URL}/predict?samples=16&draws=true&alpha=0.05'",
         ),
-        Example("A level by its name:", f"curl -s -F images=@cat.jpg '{URL}/predict?level=x4'"),
+        Example("A level by name:", f"curl -s -F images=@cat.jpg '{URL}/predict?level=x4'"),
         Example(
-            "The fastest level with an accuracy of 88 %; the answer's `level_reason` says why it is that one:",
+            "The fastest level with at least 88 % accuracy; `level_reason` explains the selection:",
             f"curl -s -F images=@cat.jpg '{URL}/predict?level=auto&min_accuracy=0.88'",
         ),
         Example(
-            "The most accurate level that answers within a second, as measured:",
+            "The most accurate level with a measured latency of at most one second:",
             f"curl -s -F images=@cat.jpg '{URL}/predict?level=auto&max_latency_ms=1000'",
         ),
         Example(
-            "The draws that there are after five seconds, should they take longer:",
+            "Stop sampling after five seconds and answer with the draws computed by then:",
             f"curl -s -F images=@cat.jpg '{URL}/predict?samples=256&deadline_ms=5000'",
         ),
-        Example("What is out of its range is refused:", f"curl -s -F images=@cat.jpg '{URL}/predict?samples=0'", 422),
+        Example("A parameter out of range:", f"curl -s -F images=@cat.jpg '{URL}/predict?samples=0'", 422),
     ),
     "GET /models": (
-        Example("All of them:", f"curl -s {URL}/models"),
+        Example("All models:", f"curl -s {URL}/models"),
         Example(
-            "The levels of one model, the most accurate first:",
+            "The levels of one model, most accurate first:",
             f"curl -s '{URL}/models?model={MODEL}&sort=accuracy&descending=true'",
         ),
-        Example("The fastest first, by what this process has measured:", f"curl -s '{URL}/models?sort=latency'"),
+        Example("Fastest first, by the latency measured in this process:", f"curl -s '{URL}/models?sort=latency'"),
     ),
     "GET /models/{model}": (Example("", f"curl -s {ONE}"),),
     "GET /models/{model}/versions/{version}": (Example("", f"curl -s {ONE}/versions/{VERSION}"),),
@@ -124,21 +124,21 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "GET /v2/models/{model}/versions/{version}/ready": (Example("", f"curl -s {V2}/versions/{VERSION}/ready"),),
     "POST /v2/models/{model}/infer": (
         Example(
-            "A picture file in base64:",
+            "An image file in base64:",
             f'printf \'{{"id": "one", "inputs": [{TENSOR}]}}\' {BASE64} |\n'
             f"  curl -s {JSON} --data-binary @- {V2}/infer",
         ),
     ),
     "POST /v2/models/{model}/versions/{version}/infer": (
         Example(
-            "With 16 draws, each of them as an output:",
+            "With 16 draws, each returned as an output:",
             f"printf '{{\"inputs\": [{TENSOR}], {DRAWS}}}' {BASE64} |\n"
             f"  curl -s {JSON} --data-binary @- {V2}/versions/{VERSION}/infer",
         ),
     ),
     "POST /v2/repository/index": (
         Example("", f"curl -s -X POST {URL}/v2/repository/index"),
-        Example("Only what can answer:", f"curl -s {JSON} -d '{{\"ready\": true}}' {URL}/v2/repository/index"),
+        Example("Only ready models:", f"curl -s {JSON} -d '{{\"ready\": true}}' {URL}/v2/repository/index"),
     ),
     "POST /v2/repository/models/{model}/load": (
         Example("", f"curl -s {BEARER} -X POST {URL}/v2/repository/models/{MODEL}/load", answer="{}", keyed=True),
