@@ -84,6 +84,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy service model_store training pruning benchmarks tools docker/requirements
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.check_prose
 
 # The plain manifests, from the chart.
 manifests: $(DEPLOY_READY)
