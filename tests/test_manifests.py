@@ -20,7 +20,7 @@ from training.cli import app
 
 PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = PROJECT / "docker" / "kubernetes" / "train"
-DOCUMENT = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
+DOCUMENT = (PROJECT / "docs" / "guides" / "distributed.md").read_text().replace("\\\n", " ")
 Manifest = dict[str, Any]
 
 

@@ -1,10 +1,10 @@
-"""Makes the zoo, the store that comes with the distribution: levels of finished studies, and a card that tells of them.
+"""Build the zoo, the store that is installed with the package: levels of finished studies, and a model card.
 
     python -m tools.build_zoo docs/results/runs/cifar10-resnet20-ivon STUDY [STUDY …] --data-dir data
 
 The run is the one in docs/results; the studies' commands are in docs/results/README.md. Every level but the dense one
-loses the scales of as many layers in front as move the predictive distribution by at most its budget, which leaves
-the last five random: what comes before is computed once for all draws. They are computed in eight bits.
+loses the scales of as many leading layers as move the predictive distribution by at most its budget, which leaves the
+last five random: the shared prefix is computed once for all draws. These levels are computed in eight bits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(
     levels: Annotated[str, typer.Option(help="Levels, as `slimbayes prune --from-study` takes them.")] = LEVELS,
     budgets: Annotated[str, typer.Option(help="Budgets of scale pruning, in Jensen-Shannon distance.")] = BUDGETS,
 ) -> None:
-    """Publish the levels anew, in the place of those that were there, and write the card."""
+    """Publish the levels in place of the existing ones, and write the model card."""
     shutil.rmtree(ZOO / MODEL, ignore_errors=True)
     flags = [
         "--levels",
@@ -57,7 +57,7 @@ def main(
 
 
 def card(manifest: Manifest) -> str:
-    """The model card, in Markdown."""
+    """Render the model card in Markdown."""
     dense, training = manifest.levels[0], manifest.training
     pruned = manifest.level(manifest.default_level)
     assert pruned is not None
@@ -72,47 +72,48 @@ def card(manifest: Manifest) -> str:
     )
     return f"""# {manifest.model} {manifest.version}
 
-A Bayesian resnet20 that tells ten kinds of photographs of 32x32 pixels apart, at several pruning levels:
-{", ".join(manifest.classes)}. It is what `slimbayes serve` serves where there is no store, something to try and to
-compare with. It is no model for a product: whatever it is shown, it takes for one of its ten classes, or abstains.
+A Bayesian resnet20 that classifies photographs of 32x32 pixels into ten classes, at several pruning levels:
+{", ".join(manifest.classes)}. `slimbayes serve --store zoo` serves it, for trying and for
+comparison. It is no model for a product: it takes every image for one of its ten classes, or abstains.
 
 | level | bytes | multiply-adds | accuracy | NLL | ECE | AUROC, CIFAR-100 | bytes, of dense |
 |---|--:|--:|--:|--:|--:|--:|--:|
 {rows}
 
 On the 10,000 test images of CIFAR-10 with {dense.monte_carlo.draws} draws, after temperature scaling on 5,000 held-out
-training images, which also gave the conformal quantiles and the thresholds. AUROC is that of telling test images from
-2,000 images of CIFAR-100. The default level is `{manifest.default_level}`.
+training images, which also gave the conformal quantiles and the thresholds. AUROC is that of separating test images
+from 2,000 images of CIFAR-100. The default level is `{manifest.default_level}`.
 
-Only the last five layers of the pruned levels are random, and they are computed in eight bits. That leaves their
-quality nearly as it was and makes a full answer cost about two passes of the dense network; but the epistemic part of
-their uncertainty is that of these layers alone, {pruned.metrics.mutual_information:.3f} nats on average at
+Only the last five layers of the pruned levels are random, and they are computed in eight bits. Their quality is nearly
+unchanged and an answer costs about two passes of the dense network; but their epistemic uncertainty
+is that of these layers alone, {pruned.metrics.mutual_information:.3f} nats on average at
 `{manifest.default_level}`, and {dense.metrics.mutual_information:.3f} at `dense`, which is random throughout.
 
 ## Where it comes from
 
 Trained by `slimbayes train --data cifar10 --epochs {training.epochs}` (estimator `{training.estimator}`, seed
 {training.seed}, {training.world_size} process, {training.hyperparameters["precision"]}), the run
-`docs/results/runs/cifar10-resnet20-ivon` of the source, and pruned by `slimbayes study`, chosen by `tools/build_zoo.py`:
+`docs/results/runs/cifar10-resnet20-ivon` of the source, pruned by `slimbayes study`, and
+selected by `tools/build_zoo.py`:
 
 {ways}
 
 ## Data and licence
 
 CIFAR-10: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; 104 of its images (81 of the
-training set, 23 of the test set) were decoded from JPEG. The set carries no formal licence; none of its images are
-here. The weights are licensed as the code is, under Apache-2.0.
+training set, 23 of the test set) were decoded from JPEG. The data set has no formal licence; none of its images are
+included. The weights are licensed as the code is, under Apache-2.0.
 
-## Where it fails
+## Limits
 
-It saw small, centred photographs; drawings, text, faces and anything else are foreign to it. It tells noise and blank
-images from photographs nearly always, and other classes of photographs (CIFAR-100) as well as the AUROC above says.
-Prediction sets hold the true class as often as they promise only on images like those it was calibrated on.
+It was trained on small, centred photographs; drawings, text, faces and anything else are out of distribution. It
+separates noise and blank images from photographs nearly always, and other classes of photographs (CIFAR-100) as the
+AUROC above shows. Prediction sets have their coverage only on images like those of the calibration set.
 """
 
 
 def row(level: Level, dense: Level) -> str:
-    """One level of the table."""
+    """Render one level of the card's table."""
     metrics = level.metrics
     return (
         f"| {level.name} | {level.bytes:,} | {level.multiply_adds:,} | {metrics.accuracy:.2%} | {metrics.nll:.4f} "

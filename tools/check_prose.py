@@ -3,7 +3,7 @@
     python -m tools.check_prose [PATH …]
 
 Docstrings begin with an imperative verb; the field's words replace the project's own (CONTRIBUTING.md, Prose). Without
-paths, everything in CHECKED is read. Findings are printed as `file:line: message`; the exit status is 1 if there are any.
+paths, everything in CHECKED is read. Findings are printed as `file:line: message`; with any, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ CHECKED = (
 # Figures and reports that benchmarks wrote; their README is prose.
 GENERATED = PROJECT / "docs" / "results"
 
-FIRST_WORDS = frozenset(
-    "what who whom whose whoever whatever whether which how that those where wherever when why of as".split()
-)
+FIRST_WORDS = {
+    *("what", "who", "whom", "whose", "whoever", "whatever", "whether", "which", "how", "that", "those"),
+    *("where", "wherever", "when", "why", "of", "as"),
+}
 # Pattern, and what to write instead. Patterns match whole words in any case.
 BANNED = {
     r"errands?": "name the work",

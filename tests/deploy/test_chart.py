@@ -24,7 +24,7 @@ from tests.deploy.helm import CHART, PROJECT, VALUES, Helm, Manifest, RefusedErr
 SETS = sorted(path.stem for path in VALUES.iterdir())
 DEPLOYED = [name for name in SETS if name != "kserve"]
 DIGEST = "0" * 64
-DOCUMENT = (PROJECT / "docs" / "deploy.md").read_text()
+DOCUMENT = (PROJECT / "docs" / "guides" / "deploy.md").read_text()
 
 
 def environment(pod: Manifest) -> dict[str, str]:

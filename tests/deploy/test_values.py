@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from tools.gendocs import helm_values
 from service.settings import Settings
 from tests.deploy.api_server import VERSIONS, check
 from tests.deploy.helm import CHART, Helm, Manifest, RefusedError, pod_of
 from tests.deploy.values import drawn, leaves, resolved
+from tools.gendocs import helm_values
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -92,7 +92,7 @@ def test_every_value_has_a_default_and_a_schema() -> None:
 
 def test_the_settings_are_those_of_the_service() -> None:
     """Else `python -m docs` writes them anew."""
-    path, text = helm_values.made()
+    path, text = helm_values.generate()
     assert path.read_text() == text
     assert SCHEMA["properties"]["settings"]["properties"]["max_images"] == {
         "description": "Most images in one request.",

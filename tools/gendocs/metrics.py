@@ -22,10 +22,10 @@ REQUESTS, IMAGES_PER_REQUEST = 7, 32
 READY_TIMEOUT_S = 60.0
 INTRODUCTION = """# Metrics
 
-`GET /metrics` exposes these families in Prometheus's text format. Each process counts for itself; scrape every replica.
-[Operations](../guides/operations.md#metrics-and-alerts) explains the alerts built on them. A level's series end when its
-version is no longer served. Counters are listed by the name of their samples, with `_total`; a histogram has the samples
-`_bucket`, `_sum` and `_count`.
+`GET /metrics` exposes these families in Prometheus's text format. Each process counts for itself; scrape every
+replica. [Operations](../guides/operations.md#metrics-and-alerts) explains the alerts built on them. A level's series
+end when its version is no longer served. Counters are listed by the name of their samples, with `_total`; a histogram
+has the samples `_bucket`, `_sum` and `_count`.
 """
 
 

@@ -79,7 +79,7 @@ def _parameters(exported: Any, signature: inspect.Signature) -> Iterator[str]:
         if each.kind is each.KEYWORD_ONLY and not keyword_only:
             keyword_only = True
             yield "*"
-        prefix = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+        prefix = "*" if each.kind is each.VAR_POSITIONAL else "**" if each.kind is each.VAR_KEYWORD else ""
         text = f"{prefix}{each.name}"
         if named_only or each.annotation is each.empty:
             yield text
@@ -99,7 +99,7 @@ def _default(default: Any) -> str:
 
 
 def _members(exported: Any) -> Iterator[tuple[str, Any]]:
-    """Public methods and properties that a class defines and documents, in the order of its source."""
+    """Yield the documented public methods and properties of a class, in the order of its source."""
     if not inspect.isclass(exported):
         return
     for name, each in vars(exported).items():

@@ -42,11 +42,11 @@ def test_first_words(tmp_path: Path, word: str) -> None:
 
 @pytest.mark.parametrize(
     "phrase",
-    (
+    [
         *("an errand", "be it a folder", "has got a draw", "was told so", "strangers", "a stranger"),
         *("the store is away", "lets go of it", "an alias means it", "means a version", "is meant to reach"),
         *("complaints", "a wish", "what nobody foresaw", "an honest figure", "whoever asks"),
-    ),
+    ],
 )
 def test_banned_words(tmp_path: Path, phrase: str) -> None:
     """In docstrings, comments, messages, f-strings, help texts and documents."""
