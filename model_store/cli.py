@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +66,7 @@ def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
     return Console().print(table if models else "The store is empty: publish with `slimbayes prune`.")
 
 
-@app.command()
+@app.command("show")
 def show(
     model: ModelArgument,
     version: VersionArgument = None,
@@ -99,7 +100,7 @@ def show(
     return console.print(levels_table(manifest.levels))
 
 
-@app.command()
+@app.command("card")
 def card(
     model: ModelArgument, version: VersionArgument = None, store: ReadOption = None, as_json: JsonOption = False
 ) -> None:
@@ -112,7 +113,7 @@ def card(
     return typer.echo(model_card(manifest), nl=False)
 
 
-@app.command()
+@app.command("diff")
 def diff(
     model: ModelArgument,
     before: Annotated[str, typer.Argument(metavar="FROM", help="Version or alias.")],
@@ -139,7 +140,7 @@ def diff(
     return console.print(changes if changes.rows else "They were made in the same way.")
 
 
-@app.command()
+@app.command("history")
 def history(model: ModelArgument, store: ReadOption = None, as_json: JsonOption = False) -> None:
     """Show every promotion: when, which alias, from and to which version, by whom."""
     with reporting():
@@ -153,7 +154,7 @@ def history(model: ModelArgument, store: ReadOption = None, as_json: JsonOption 
     return Console().print(table if changes else f"{model} has no aliases yet: `slimbayes models promote` sets one.")
 
 
-@app.command()
+@app.command("verify")
 def verify(
     model: Annotated[str | None, typer.Argument(help="Model; all by default.", show_default=False)] = None,
     version: Annotated[str | None, typer.Argument(help="Version or alias; all by default.", show_default=False)] = None,
@@ -182,12 +183,20 @@ def verify(
         raise typer.Exit(1)
 
 
-for command in (
-    *(change_cli.promote, change_cli.rollback, change_cli.unalias, change_cli.delete, change_cli.gc),
-    sign_cli.sign,
-    *(transfer_cli.push, transfer_cli.pull, transfer_cli.export, transfer_cli.import_),
-):
-    app.command(command.__name__.rstrip("_"))(command)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "promote": change_cli.promote,
+    "rollback": change_cli.rollback,
+    "unalias": change_cli.unalias,
+    "delete": change_cli.delete,
+    "gc": change_cli.gc,
+    "sign": sign_cli.sign,
+    "push": transfer_cli.push,
+    "pull": transfer_cli.pull,
+    "export": transfer_cli.export,
+    "import": transfer_cli.import_,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 def _problem(store: Store, model: str, version: str) -> str | None:

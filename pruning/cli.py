@@ -78,8 +78,11 @@ def prune_command(
     from pruning.publication import publish
     from pruning.subject import Subject
     from training.errors import TrainingError
+    from training.memory import hold_memory
     from training.run import Run
 
+    if epochs and not from_study:
+        hold_memory()
     try:
         how = Pruning(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
         finishing = Finishing.parse(scale_budget, eight_bits)

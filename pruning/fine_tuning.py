@@ -12,7 +12,6 @@ from training.data.images import Dataset
 from training.distillation import Teacher
 from training.distributed import World
 from training.loop import Fit, fit
-from training.memory import hold_memory
 from training.posterior import Posterior
 from training.recipe import Recipe
 from training.trainer import approximation
@@ -62,7 +61,6 @@ class Tuner:
         """The posterior of `plain` after the epochs from `start` to `end` of a level's; zeros stay zeros."""
         if start == end:
             return posterior
-        hold_memory()
         recipe = replace(
             self.recipe,
             epochs=self.tuning.epochs,

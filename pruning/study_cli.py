@@ -45,8 +45,11 @@ def study_command(
     from pruning.study import Plan, Study
     from pruning.subject import Subject
     from training.errors import TrainingError
+    from training.memory import hold_memory
     from training.run import Run
 
+    if epochs:
+        hold_memory()
     try:
         tuning = FineTuning(epochs, schedule, rate, distillation)
         by, of = criteria.split(","), granularities.split(",")

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from rich.table import Table
 
 from model_store.manifest import Calibration, Manifest, Rounding
@@ -176,6 +175,8 @@ def _in_graph(data: bytes, draws: int, threads: int) -> Way:
 
 def _runtime(data: bytes, threads: int) -> Any:
     """ONNX Runtime as its makers set it up, but for the number of threads."""
+    import onnxruntime  # not above, where it would come before what `service.session` sets for it
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

@@ -42,9 +42,10 @@ def engine(
     from service.bench import as_json, as_table, contest, entrants
     from service.cores import usable_cores
     from service.errors import ServiceError
-    from service.picture import decode
+    from service.picture import decode, ignore_metadata_warnings
     from service.settings import Settings
 
+    ignore_metadata_warnings()
     try:
         opened = Store.open(store or default_location())
         name = opened.named(model)

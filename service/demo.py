@@ -22,7 +22,7 @@ from model_store.table import levels_table
 from service.answer import Prediction
 from service.client import Client
 from service.errors import ServiceError
-from service.server import Server, bind
+from service.server import Server, bind, prepare_process
 from service.settings import Settings
 
 MODEL = "digits"
@@ -67,6 +67,7 @@ class Demo:
         )
         self._stage("Serve, and POST held-out digits")
         server = Server(settings, bound)
+        prepare_process()
         thread = threading.Thread(target=server.run_in_background, name="server")
         thread.start()
         try:

@@ -30,7 +30,6 @@ Messages go to clients: what was wrong, what was expected; never a path, a stack
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 
@@ -66,11 +65,8 @@ class RequestError(ServiceError):
     """A request that gets no answer; `image` is the place of the image that it is about, where it is about one."""
 
     status: ClassVar[int] = 400
-    # What it is counted as: its name, so that UnknownNameError is unknown_name.
+    # Label of metrics and field of logs; part of the interface, so that each class says its own.
     kind: ClassVar[str] = "request"
-
-    def __init_subclass__(cls) -> None:
-        cls.kind = re.sub(r"(?<=.)(?=[A-Z])", "_", cls.__name__.removesuffix("Error")).lower()
 
     def __init__(self, message: str, image: int | None = None) -> None:
         super().__init__(message)
@@ -84,11 +80,14 @@ class RequestError(ServiceError):
 class MalformedError(RequestError):
     """Not in the form that it claims to be."""
 
+    kind: ClassVar[str] = "malformed"
+
 
 class UnauthorizedError(RequestError):
     """No key, or a wrong one; `code` is that of RFC 6750, where a key was sent."""
 
     status = 401
+    kind: ClassVar[str] = "unauthorized"
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -102,18 +101,21 @@ class ForbiddenError(RequestError):
     """A key that may not do this."""
 
     status = 403
+    kind: ClassVar[str] = "forbidden"
 
 
 class UnknownNameError(RequestError):
     """No such model, version or level."""
 
     status = 404
+    kind: ClassVar[str] = "unknown_name"
 
 
 class SlowClientError(RequestError):
     """A body that took too long to arrive."""
 
     status = 408
+    kind: ClassVar[str] = "slow_client"
 
     def headers(self) -> dict[str, str]:
         return {"Connection": "close"}
@@ -123,40 +125,48 @@ class UnwritableError(RequestError):
     """A store that cannot be changed from here."""
 
     status = 409
+    kind: ClassVar[str] = "unwritable"
 
 
 class TooLargeError(RequestError):
     """Too many bytes, pixels or images."""
 
     status = 413
+    kind: ClassVar[str] = "too_large"
 
 
 class MediaTypeError(RequestError):
     """Not an image type that we read."""
 
     status = 415
+    kind: ClassVar[str] = "media_type"
 
 
 class MisdirectedError(RequestError):
     """Meant for another host."""
 
     status = 421
+    kind: ClassVar[str] = "misdirected"
 
 
 class UndecodableError(RequestError):
     """An image that cannot be decoded."""
 
     status = 422
+    kind: ClassVar[str] = "undecodable"
 
 
 class ParameterError(RequestError):
     """A parameter out of its range."""
 
     status = 422
+    kind: ClassVar[str] = "parameter"
 
 
 class RetryError(RequestError):
     """Not now: try again after `retry_after` seconds."""
+
+    kind: ClassVar[str] = "retry"
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -170,27 +180,32 @@ class RateLimitError(RetryError):
     """More images than the client's rate."""
 
     status = 429
+    kind: ClassVar[str] = "rate_limit"
 
 
 class OverloadedError(RetryError):
     """Too much work waits."""
 
     status = 503
+    kind: ClassVar[str] = "overloaded"
 
 
 class FetchingError(RetryError):
     """A level's file is still on its way from the store."""
 
     status = 503
+    kind: ClassVar[str] = "fetching"
 
 
 class NotReadyError(RequestError):
     """Not ready to answer."""
 
     status = 503
+    kind: ClassVar[str] = "not_ready"
 
 
 class DeadlineError(RequestError):
     """The deadline passed before there was an answer."""
 
     status = 504
+    kind: ClassVar[str] = "deadline"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 import time
 import warnings
 import zlib
@@ -27,10 +28,6 @@ from service import png
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
 from service.settings import Settings
 
-# Our own limit is checked before decoding; Pillow's would only warn.
-Image.MAX_IMAGE_PIXELS = None
-# A client's damaged metadata are nothing that an operator should read about.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 FORMATS: tuple[str, ...] = Settings.model_fields["formats"].default
 # Bytes between two looks at the clock: a progressive JPEG can ask for a pass over all pixels in 30 of them.
 BLOCK = 2048
@@ -93,6 +90,40 @@ class Limited(BytesIO):
             )
 
 
+class _WithoutPillowsLimit:
+    """Lift Pillow's limit on pixels while any thread decodes here; it is no argument of its functions but a global.
+
+    Our own limit is checked before decoding, and can be higher.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._threads = threading.Lock(), 0
+        self._limit: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._threads:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_without_pillows_limit = _WithoutPillowsLimit()
+
+
+def ignore_metadata_warnings() -> None:
+    """Ignore Pillow's warnings of damaged metadata in this process: no operator should read about a client's.
+
+    For the entry of a process that decodes; filters cannot be changed for one of several threads.
+    """
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
 def quick(pictures: Sequence[bytes]) -> bool:
     """Whether they are decoded in about 0.1 ms: a single small PNG, as its own header says and cannot exceed."""
     if len(pictures) != 1 or not PNG_BEGIN.size <= len(pictures[0]) <= QUICK_BYTES:
@@ -141,6 +172,13 @@ def decode(
     """
     if not data:
         raise UndecodableError(f"image {number} is empty: expected the bytes of a picture", number)
+    with _without_pillows_limit:
+        return _decode(data, shape, max_pixels, number, formats, until)
+
+
+def _decode(
+    data: bytes, shape: InputShape, max_pixels: int, number: int, formats: Sequence[str], until: float
+) -> npt.NDArray[np.uint8]:
     limited, known = Limited(data, until, number), [name.upper() for name in formats]
     try:
         picture = Image.open(limited, formats=known)

@@ -85,10 +85,12 @@ def score(
     What was written before is kept: run again, it goes on. The exit status is 4 where images could not be decoded;
     their rows say why.
     """
+    from service.picture import ignore_metadata_warnings
     from service.scoring.inventory import take_stock
     from service.scoring.output import Output
     from service.scoring.task import Task
 
+    ignore_metadata_warnings()
     run = _on_ray(workers) if engine == "ray" else Task.run
     with reporting(), reporting_store():
         keys = tuple(path.absolute() for path in key_files(trusted))

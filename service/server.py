@@ -13,12 +13,23 @@ import uvicorn
 from service.app import create_app
 from service.draining import DrainingServer
 from service.errors import StartError
+from service.picture import ignore_metadata_warnings
 from service.protocol import LimitedProtocol
 from service.settings import Settings
 
 SWITCH_SECONDS = 0.0005
 # Longer than clients and balancers keep an idle connection: who ends one must not be who a request is sent to.
 KEEP_ALIVE_SECONDS = 75
+
+
+def prepare_process() -> None:
+    """Set up the interpreter of a process that serves, once its application is there; never called by a library."""
+    # So that the event loop never waits long for a thread that computes in Python.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    ignore_metadata_warnings()
+    # What is there stays: to look through all of it for garbage would halt every thread for some 60 ms.
+    gc.collect()
+    gc.freeze()
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -45,13 +56,8 @@ class Server:
 
     def __init__(self, settings: Settings, bound: socket.socket) -> None:
         self.socket = bound
-        # So that the event loop never waits long for a thread that computes in Python.
-        sys.setswitchinterval(SWITCH_SECONDS)
         _check_certificate(settings)
         app = create_app(settings)
-        # What is there stays: to look through all of it for garbage would halt every thread for some 60 ms.
-        gc.collect()
-        gc.freeze()
         config = uvicorn.Config(
             app,
             http=partial(LimitedProtocol, seconds=settings.receive_seconds),  # type: ignore[arg-type]
@@ -77,14 +83,18 @@ class Server:
         return f"{self._scheme}://[{host}]:{port}" if ":" in host else f"{self._scheme}://{host}:{port}"
 
     def run(self) -> None:
-        """Serve until SIGTERM or Ctrl-C, and finish what was accepted; then the signal's own handler is called."""
+        """Serve until SIGTERM or Ctrl-C, and finish what was accepted; then the signal's own handler is called.
+
+        The process is the server's from here on: see `prepare_process`.
+        """
+        prepare_process()
         try:
             self._server.run(sockets=[self.socket])
         finally:
             self.socket.close()
 
     def run_in_background(self) -> None:
-        """Serve from a thread other than the main one; `stop` ends it."""
+        """Serve from a thread other than the main one; `stop` ends it. The process stays as it is set up."""
         self._server.run(sockets=[self.socket])
         self.socket.close()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import numpy_helper
 
 from service.artifact import FloatArray
 from service.errors import ArtifactError
+
+# It reports its use to its makers unless it is told not to before it is imported, which is here for all of the service.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 

@@ -68,6 +68,7 @@ def train_command(
     """
     from training.distributed import joined_world
     from training.loop import Ways
+    from training.memory import hold_memory
     from training.run import Run
     from training.trainer import train
 
@@ -94,6 +95,7 @@ def train_command(
         "init_from": None if init_from is None else str(init_from.resolve()),
         "initial_share": initial_share,
     }
+    hold_memory()
     folder = out
     try:
         if resume and overwrite:

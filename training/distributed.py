@@ -42,8 +42,6 @@ class World:
         wrapped = DistributedDataParallel(
             module, device_ids=devices, gradient_as_bucket_view=True, forward_sync_buffers=False
         )
-        # It means the weights of 1x1 convolutions, whose strides can be read either way, and costs nothing.
-        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         reduction.install(wrapped)
         return wrapped
 
@@ -98,7 +96,10 @@ def joined_world(device: str = "auto") -> Iterator[World]:
     start = dist.PrefixStore(agreed_start(store, rank, size), store)  # type: ignore[attr-defined]
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=start, rank=rank, world_size=size)
     try:
-        yield World(rank, size, chosen)
+        with warnings.catch_warnings():
+            # It means the weights of 1x1 convolutions, whose strides can be read either way, and costs nothing.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield World(rank, size, chosen)
     finally:
         # Wrapped networks stand in cycles and keep the group's threads, one of which ended the process with SIGABRT
         # when it let go of a gradient's callback while the interpreter was being finalised.

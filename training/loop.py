@@ -136,8 +136,8 @@ class Epochs:
         self.augment = augmentation(recipe.augmentation)
         objective: nn.Module = _Objective(state.approximation, recipe.precision)
         if ways.compile:
-            torch._inductor.config.fallback_random = True  # draws are those of the network that is not compiled
-            objective = torch.compile(objective)  # type: ignore[assignment]
+            # With this, draws are those of the network that is not compiled.
+            objective = torch.compile(objective, options={"fallback_random": True})  # type: ignore[assignment]
         self.reduction = Reduction(ways.reduction, world.size)
         self.objective = world.wrap(objective, self.reduction)
         self.objective.train()

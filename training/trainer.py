@@ -21,7 +21,6 @@ from training.errors import CheckpointError, DivergedError, RunError
 from training.estimators.registry import begin
 from training.initialisation import fresh_network, initial_network
 from training.loop import Fit, Ways, fit
-from training.memory import hold_memory
 from training.posterior import Posterior
 from training.prediction import draw_logits, drawing
 from training.progress import Stage
@@ -56,7 +55,6 @@ def train(
     `resume` goes on from the run's checkpoint where there is one, and leaves a finished run as it is; `fresh` removes
     what an earlier run left. Raises RunError where the folder is in use and neither was asked for.
     """
-    hold_memory()
     run = Run(out)
     if run.finished and resume:
         run.check_recipe(recipe)

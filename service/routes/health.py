@@ -24,13 +24,18 @@ class Readiness(Health):
     )
 
 
-@router.get("/livez", summary="Whether the process is alive")
+@router.get("/livez", operation_id="live_livez_get", summary="Whether the process is alive")
 async def live() -> Health:
     """Always 200 while the process can answer at all."""
     return Health(status="alive")
 
 
-@router.get("/readyz", summary="Whether a model can answer", responses={503: {"model": Readiness}})
+@router.get(
+    "/readyz",
+    operation_id="ready_readyz_get",
+    summary="Whether a model can answer",
+    responses={503: {"model": Readiness}},
+)
 async def ready(request: Request, response: Response) -> Readiness:
     """200 once the networks of default levels are built, 503 before, and from SIGTERM on.
 

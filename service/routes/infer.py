@@ -56,13 +56,20 @@ DOCUMENTED: dict[str, Any] = {
 }
 
 
-@router.post("/models/{model}/infer", summary="Classify tensors", **DOCUMENTED)
+@router.post(
+    "/models/{model}/infer", operation_id="infer_v2_models__model__infer_post", summary="Classify tensors", **DOCUMENTED
+)
 async def infer(request: Request, model: ModelPath, catalog: CatalogOf) -> Response:
     """Answers by the version that answers by default: probabilities, their spread, and the uncertainty in its parts."""
     return await _infer(request, catalog, model, None)
 
 
-@router.post("/models/{model}/versions/{version}/infer", summary="Classify tensors by one version", **DOCUMENTED)
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    operation_id="version_infer_v2_models__model__versions__version__infer_post",
+    summary="Classify tensors by one version",
+    **DOCUMENTED,
+)
 async def version_infer(request: Request, model: ModelPath, version: VersionPath, catalog: CatalogOf) -> Response:
     """Answers by one version: probabilities, their spread, and the uncertainty in its parts."""
     return await _infer(request, catalog, model, version)

@@ -15,7 +15,13 @@ router = APIRouter(tags=["health"])
 TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses={200: TEXT})
+@router.get(
+    "/metrics",
+    operation_id="metrics_metrics_get",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: TEXT},
+)
 async def metrics(request: Request) -> Response:
     """Counts and times by model, version and level, and the state of queue and memory, in Prometheus's text format."""
     state = request.app.state

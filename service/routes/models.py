@@ -93,14 +93,14 @@ class Parameters(BaseModel):
     descending: bool = Field(False, description="Sort from high to low.")
 
 
-@router.get("", summary="All models with their levels", responses=describe(404, 422))
+@router.get("", operation_id="models_models_get", summary="All models with their levels", responses=describe(404, 422))
 async def models(catalog: CatalogOf, parameters: Annotated[Parameters, Query()]) -> Listing:
     """Every model, version and level, with sparsity, size, cost, quality and the latency that this process has seen."""
     listing = list_models(catalog, parameters.model)
     return listing if parameters.sort is None else sort_levels(listing, parameters.sort, parameters.descending)
 
 
-@router.get("/{model}", summary="One model", responses=describe(404, 422))
+@router.get("/{model}", operation_id="model_models__model__get", summary="One model", responses=describe(404, 422))
 async def model(model: ModelPath, catalog: CatalogOf) -> ModelDetail:
     """One model with all its versions, newest first, and the manifest of the one that answers by default."""
     manifest = catalog.model(model).version(None).manifest
@@ -108,7 +108,12 @@ async def model(model: ModelPath, catalog: CatalogOf) -> ModelDetail:
     return ModelDetail(**list_model(catalog, model).model_dump(), manifest=manifest)
 
 
-@router.get("/{model}/versions/{version}", summary="One version with its manifest", responses=describe(404, 422))
+@router.get(
+    "/{model}/versions/{version}",
+    operation_id="version_models__model__versions__version__get",
+    summary="One version with its manifest",
+    responses=describe(404, 422),
+)
 async def version(
     model: ModelPath,
     version: VersionPath,
@@ -123,6 +128,7 @@ async def version(
 
 @router.get(
     "/{model}/versions/{version}/card",
+    operation_id="card_models__model__versions__version__card_get",
     summary="The model card of a version",
     response_class=MarkdownResponse,
     responses=describe(404, 422),
@@ -136,6 +142,7 @@ async def card(model: ModelPath, version: VersionPath, catalog: CatalogOf) -> Ma
 
 @router.post(
     "/{model}/aliases/{alias}",
+    operation_id="promote_models__model__aliases__alias__post",
     summary="Promote a version (role admin)",
     responses=describe(400, 403, 404, 408, 409, 413, 415, 422),
     openapi_extra={"requestBody": PROMOTION_BODY},

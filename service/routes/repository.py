@@ -49,40 +49,58 @@ class ModelHealth(BaseModel):
     ready: bool = True
 
 
-@router.get("", summary="The server and its extensions")
+@router.get("", operation_id="server_v2_get", summary="The server and its extensions")
 async def server() -> ServerMetadata:
     """What answers here, and what it offers beyond the protocol."""
     return describe_server()
 
 
-@health.get("/health/live", summary="Whether the process is alive")
+@health.get("/health/live", operation_id="server_live_v2_health_live_get", summary="Whether the process is alive")
 async def server_live(request: Request) -> ServerHealth:
     """Always 200 while the process can answer at all."""
     return ServerHealth(live=True, ready=_ready_now(request))
 
 
-@health.get("/health/ready", summary="Whether the service can answer", responses=describe_refusals(503))
+@health.get(
+    "/health/ready",
+    operation_id="server_ready_v2_health_ready_get",
+    summary="Whether the service can answer",
+    responses=describe_refusals(503),
+)
 async def server_ready(request: Request) -> ServerHealth:
     """200 when `/readyz` is, else 503."""
     _check_ready(request)
     return ServerHealth(live=True, ready=True)
 
 
-@router.get("/models/{model}", summary="One model's tensors", responses=describe_refusals(404, 422))
+@router.get(
+    "/models/{model}",
+    operation_id="model_metadata_v2_models__model__get",
+    summary="One model's tensors",
+    responses=describe_refusals(404, 422),
+)
 async def model_metadata(model: ModelPath, catalog: CatalogOf) -> ModelMetadata:
     """Inputs and outputs of the version that answers by default."""
     return _metadata(catalog, model, None)
 
 
 @router.get(
-    "/models/{model}/versions/{version}", summary="One version's tensors", responses=describe_refusals(404, 422)
+    "/models/{model}/versions/{version}",
+    operation_id="version_metadata_v2_models__model__versions__version__get",
+    summary="One version's tensors",
+    responses=describe_refusals(404, 422),
 )
 async def version_metadata(model: ModelPath, version: VersionPath, catalog: CatalogOf) -> ModelMetadata:
     """Inputs and outputs of one version."""
     return _metadata(catalog, model, version)
 
 
-@router.get("/models/{model}/ready", summary="Whether a model can answer", responses=describe_refusals(404, 422, 503))
+@router.get(
+    "/models/{model}/ready",
+    operation_id="model_ready_v2_models__model__ready_get",
+    summary="Whether a model can answer",
+    responses=describe_refusals(404, 422, 503),
+)
 async def model_ready(request: Request, model: ModelPath, catalog: CatalogOf) -> ModelHealth:
     """200 when the service is ready and the version that answers by default passed verification."""
     return _ready(request, catalog, model, None)
@@ -90,6 +108,7 @@ async def model_ready(request: Request, model: ModelPath, catalog: CatalogOf) ->
 
 @router.get(
     "/models/{model}/versions/{version}/ready",
+    operation_id="version_ready_v2_models__model__versions__version__ready_get",
     summary="Whether a version can answer",
     responses=describe_refusals(404, 422, 503),
 )
@@ -100,6 +119,7 @@ async def version_ready(request: Request, model: ModelPath, version: VersionPath
 
 @router.post(
     "/repository/index",
+    operation_id="repository_index_v2_repository_index_post",
     summary="All versions of all models",
     responses=describe_refusals(400, 408, 413, 415),
     openapi_extra={"requestBody": INDEX_BODY},
@@ -112,6 +132,7 @@ async def repository_index(request: Request, catalog: CatalogOf) -> list[IndexEn
 
 @router.post(
     "/repository/models/{model}/load",
+    operation_id="load_v2_repository_models__model__load_post",
     summary="Have a model answer (role admin)",
     responses=describe_refusals(403, 404, 422),
 )
@@ -125,6 +146,7 @@ async def load(model: ModelPath, catalog: CatalogOf, who: Admin) -> dict[str, st
 
 @router.post(
     "/repository/models/{model}/unload",
+    operation_id="unload_v2_repository_models__model__unload_post",
     summary="Have a model answer no more (role admin)",
     responses=describe_refusals(403, 404, 422),
 )

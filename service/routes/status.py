@@ -9,7 +9,7 @@ from service.status import Status, status_of
 router = APIRouter(tags=["health"])
 
 
-@router.get("/status", summary="How busy the service is, and how its predictions do")
+@router.get("/status", operation_id="status_status_get", summary="How busy the service is, and how its predictions do")
 async def status(request: Request) -> Status:
     """Waiting work, answers a second, and for each level that answered: abstentions, and drift since the test set."""
     state = request.app.state

@@ -15,6 +15,7 @@ import ray as ray_module
 
 from model_store.errors import StoreError
 from service.errors import ScoringError, ServiceError
+from service.picture import ignore_metadata_warnings
 from service.scoring.line import Progress
 from service.scoring.source import Shard
 from service.scoring.task import Task
@@ -26,6 +27,7 @@ class Worker:
     """Scores shards in a process of its own."""
 
     def __init__(self, task: Task) -> None:
+        ignore_metadata_warnings()
         self.task, self.scorer = task, task.scorer()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
@@ -44,8 +46,8 @@ def run(workers: int | None, task: Task, shards: Sequence[Shard], progress: Prog
 
     By default there are as many workers as the cluster has processors for. Raises ScoringError as they do.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers; read when it starts
         ray.init(include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     for done in _results(task, shards, workers or int(ray.cluster_resources()["CPU"]) // task.threads):

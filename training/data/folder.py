@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from training.data.images import Images, Source
-from training.data.picture import read_picture
+from training.data.picture import read_picture, without_pillows_limit
 from training.errors import DataError
 from training.progress import Stage
 
@@ -97,7 +97,11 @@ def _labels(part: Classes) -> Tensor:
 
 def _read_all(files: list[Path], side: int, quiet: bool) -> Tensor:
     """Pixels uint8 [N, side, side, C] of all files, by a few threads: decoding lets go of Python's lock."""
-    with warnings.catch_warnings(), Stage("reading pictures", len(files), quiet=quiet) as stage:
+    with (
+        warnings.catch_warnings(),
+        without_pillows_limit(),
+        Stage("reading pictures", len(files), quiet=quiet) as stage,
+    ):
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of metadata that are not read
         channels = read_picture(files[0], side).shape[-1]
         pixels = np.empty((len(files), side, side, channels), np.uint8)

@@ -6,6 +6,8 @@ bicubically, then turned upright and put over white. The number of pixels is che
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,6 @@ from training.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 16_777_216
-# Our own limit is checked before decoding; Pillow's would only warn.
-Image.MAX_IMAGE_PIXELS = None
 ORIENTATION_TAG = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,6 +28,16 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+@contextmanager
+def without_pillows_limit() -> Iterator[None]:
+    """Lift Pillow's limit on pixels, which is a global: `read_picture` checks its own before decoding."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def read_picture(path: Path, side: int) -> npt.NDArray[np.uint8]:
