@@ -12,7 +12,7 @@ import pytest
 PROJECT = next(parent for parent in Path(__file__).resolve().parents if (parent / "pyproject.toml").exists())
 FOLDERS = ("docs", "docker", "model_store", "tools")
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(path for each in FOLDERS for path in (PROJECT / each).rglob("*.md"))])
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"\]\(([^)\s]+)\)|\bsrc=\"([^\"]+)\"")
 
 
 def without_code(text: str) -> str:
@@ -35,7 +35,8 @@ def anchors(path: Path) -> frozenset[str]:
 
 def broken(document: Path) -> Iterator[str]:
     """List relative links without a target."""
-    for link in LINK.findall(without_code(document.read_text())):
+    for found in LINK.finditer(without_code(document.read_text())):
+        link = found[1] or found[2]
         if re.match(r"[a-z]+:", link):
             continue
         file, _, heading = link.partition("#")
@@ -51,5 +52,7 @@ def test_links_resolve(document: Path) -> None:
 
 def test_broken_links_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# One\n\n[a](#one) [b](#two) [c](none.md) [d](page.md#one) [`e`](page.md#no) `[f](g.md)`\n")
-    assert list(broken(page)) == ["#two", "none.md", "page.md#no"]
+    page.write_text(
+        '# One\n\n[a](#one) [b](#two) [c](none.md) [d](page.md#one) [`e`](page.md#no) `[f](g.md)` <img src="h.png">\n'
+    )
+    assert list(broken(page)) == ["#two", "none.md", "page.md#no", "h.png"]
