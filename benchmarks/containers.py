@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from benchmarks.http_load import body, flood
-from tests.image_engine import Engine
-from tests.images.containers import Container, serving
+from tests.support.containers import Container, serving
+from tests.support.image_engine import Engine
 
 SIZES = (0.5, 1.0, 2.0)
 LEVELS = ("dense", "p80", "p90", "p95", "x4")

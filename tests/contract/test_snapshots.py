@@ -1,7 +1,7 @@
 """The public surface is what the snapshots say: wire names, flags, columns, exports.
 
 A change that is meant is written down by `python -m tests.contract.test_snapshots`, and belongs in the changelog. The
-schemas of the manifest have golden files of their own, in tests/model_store/golden.
+schemas of the manifest have golden files of their own, in tests/contract/golden.
 """
 
 from __future__ import annotations

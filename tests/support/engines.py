@@ -1,0 +1,16 @@
+"""The key of draws, and logits without an engine, for tests of the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.artifact import Artifact
+from service.session import Session, with_constants
+
+KEY = "ab" * 32
+
+
+def plain(artifact: Artifact, weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
+    """Logits of the undivided graph under some weights."""
+    (logits,) = Session(with_constants(artifact.graph, weights)).run({"images": images})
+    return logits

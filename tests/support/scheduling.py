@@ -1,0 +1,66 @@
+"""Jobs, engines that wait and a clock, for tests of the scheduler and of admission control."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from service.admission import Admission
+from service.artifact import FloatArray
+from service.engine import Engine
+from service.job import Job, Stop
+
+Found = tuple[FloatArray, Stop]
+
+
+def job(engine: Engine, images: np.ndarray, samples: int, **more: object) -> Job:
+    """A job that gives logits and why it stopped."""
+    return Job(engine, images, samples, lambda logits, stop: [(each, stop) for each in logits.swapaxes(0, 1)], **more)  # type: ignore[arg-type]
+
+
+class Slow:
+    """An engine that waits before each pack, and counts them; the rest is another's."""
+
+    def __init__(self, engine: Engine, seconds: float, before: Callable[[], None] = lambda: None) -> None:
+        self.engine, self.wait, self.before = engine, seconds, before
+        self.bank, self.batches, self.pace, self.runs = engine.bank, engine.batches, seconds / 2, 0
+        self.alone: list[bool] = []
+
+    def shared(self, images: np.ndarray, *, alone: bool = False) -> list[FloatArray]:
+        """The other's."""
+        self.alone.append(alone)
+        return self.engine.shared(images, alone=alone)
+
+    def seconds(self, draws: float, *, shared: bool = True) -> float:
+        """Its own, and what draws share for nothing."""
+        return draws * self.pace
+
+    def run(self, pack: int, features: list[FloatArray]) -> list[FloatArray]:
+        """The other's, later."""
+        self.before()
+        time.sleep(self.wait)
+        self.runs += 1
+        return self.engine.run(pack, features)
+
+
+class Clock:
+    """A time that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+class Sure(Admission):
+    """One for whom every request takes what it should."""
+
+    def __init__(self, limit: int, longest: float, *, degrade: bool) -> None:
+        super().__init__(limit, longest, degrade=degrade)
+        self.deviation = 0.0
+
+
+SECONDS = 30

@@ -1,0 +1,111 @@
+"""The cache: it gives what was kept, within its bytes, whoever shares it; and stores that are read through it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_store.cache import Cache
+from model_store.errors import StoreError
+from model_store.objects import UNFINISHED
+from model_store.verification import sha256
+from tests.support.project import PROJECT
+from tests.support.stores import entries
+
+KIB = 1024
+
+
+# The cache by itself
+
+
+def test_it_gives_what_was_kept(cache: Cache) -> None:
+    assert (cache.content(sha256(b"a")), cache.document("a")) == (None, None)
+    for data in (b"a", b"", b"b" * 1000):
+        assert cache.content(cache.keep_content(data)) == data
+        cache.keep_document("question", data)
+        assert cache.document("question") == data
+    assert cache.folder.stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"x" * 1032])
+def test_what_was_damaged_is_removed(cache: Cache, damage: bytes) -> None:
+    digest = cache.keep_content(b"b" * 1000)
+    cache.keep_document("question", b"b" * 1000)
+    for path in entries(cache):
+        path.write_bytes(damage)
+    assert (cache.content(digest), cache.document("question")) == (None, None)
+    assert entries(cache) == []
+
+
+def test_what_was_not_used_for_longest_goes_first(cache: Cache) -> None:
+    digests = [cache.keep_content(bytes([number]) * 10 * KIB) for number in range(6)]
+    for age, digest in enumerate(digests):
+        os.utime(cache.folder / f"{digest}.content", (age, age))
+    assert cache.content(digests[0]) is not None  # used now
+    cache.keep_content(b"new" * 5 * KIB)
+    assert cache.used <= cache.limit
+    kept = [cache.content(digest) is not None for digest in digests]
+    assert kept == [True, False, False, True, True, True]
+
+
+def test_what_is_larger_than_the_cache_is_not_kept(cache: Cache) -> None:
+    small = cache.keep_content(b"small")
+    assert cache.content(cache.keep_content(b"x" * (cache.limit + 1))) is None
+    assert cache.content(small) == b"small"
+
+
+def test_what_a_dead_process_left_is_removed(cache: Cache) -> None:
+    old, young = (cache.folder / f"{UNFINISHED}{name}" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    cache.keep_content(b"x")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_place_where_no_cache_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="no cache can be kept at"):
+        Cache(tmp_path / "file", KIB)
+
+
+def test_a_disk_that_refuses_is_no_error(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    (cache.folder / f"{sha256(b'x')}.content").mkdir()
+    assert cache.keep_content(b"x") == sha256(b"x")
+    assert cache.content(sha256(b"x")) is None
+    assert "the cache cannot be used" in caplog.text
+
+
+WORKER = """
+import random, sys
+from pathlib import Path
+from model_store.cache import Cache
+cache, chance = Cache(Path(sys.argv[1]), 65536), random.Random(int(sys.argv[2]))
+most = 0
+for _ in range(300):
+    data = bytes([chance.randrange(12)]) * 10240
+    found = cache.content(cache.keep_content(data))
+    assert found in (None, data)  # another process may have needed the room
+    cache.keep_document("question", data[:100])
+    assert len(set(cache.document("question") or b"x")) == 1
+    most = max(most, cache.used)
+print(most)
+"""
+
+
+def test_several_processes_share_it(cache: Cache) -> None:
+    """Twice as much as there is room for, from four: never a torn entry, never more than the limit."""
+    command = [sys.executable, "-c", WORKER, str(cache.folder)]
+    workers = [
+        subprocess.Popen([*command, str(seed)], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for seed in range(4)
+    ]
+    for worker in workers:
+        said, errors = worker.communicate(timeout=60)
+        assert (worker.returncode, errors) == (0, "")
+        assert 30_000 < int(said) <= cache.limit
+    assert len(entries(cache)) > 3

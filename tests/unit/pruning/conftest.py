@@ -1,0 +1,18 @@
+"""A trained run of the digits to prune."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pruning.subject import Subject
+from training.run import Run
+
+
+@pytest.fixture(scope="module")
+def subject(digits_run: Path) -> Subject:
+    """The digits, with few images, so that an epoch is short."""
+    whole = Subject.of(Run(digits_run))
+    return replace(whole, dataset=replace(whole.dataset, train=whole.dataset.train[:256]))

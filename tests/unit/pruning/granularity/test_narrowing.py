@@ -1,0 +1,77 @@
+"""Channels cut out are the same as channels masked to zero, on every draw; what is narrow can be trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.func import functional_call
+
+from pruning.coupling import coupled_tensors
+from pruning.narrowing import Narrowing, fitted
+from pruning.network import IMAGES, Flatten
+from pruning.trace import trace
+from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels
+from training.posterior import GaussianWeight, Posterior
+
+SIDES = {"convnet": 8, "resnet20": 16}
+quick = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@quick
+@given(st.integers(0, 2**16), st.sampled_from([0.05, 0.4, 0.9]))
+@pytest.mark.parametrize("name", SIDES)
+def test_narrowed_is_masked(name: str, seed: int, share: float) -> None:
+    """Any channels of any group: the narrow network gives the logits of the wide one with those channels at zero."""
+    plain, posterior = network_of(name, 3, seed)
+    pixels = random_pixels(3, SIDES[name])
+    network = trace(plain, posterior, pixels)
+    group, generator = coupled_tensors(network), torch.Generator().manual_seed(seed)
+    left = {each: torch.rand(network.widths[each], generator=generator) < share for each in set(group.values())}
+    for each, kept in left.items():
+        kept[0] = True
+        if each in (group[IMAGES], group[network.output]) or isinstance(
+            next((node for node in network.nodes if node.name == each), None), Flatten
+        ):
+            kept[:] = True
+    channels = {tensor: left[of].nonzero().squeeze(1) for tensor, of in group.items()}
+    narrow = Narrowing.of(network, channels).apply(posterior)
+    images = random_images(pixels, 3, seed)
+
+    weights = {each: weight.mean.clone() for each, weight in posterior.weights.items()}
+    rest = {each: tensor.clone() for each, tensor in posterior.rest.items()}
+    for tensor, of in group.items():
+        gone = ~left[of]
+        if f"{tensor}.weight" in weights:
+            weights[f"{tensor}.weight"][gone] = 0
+        for part in ("weight", "bias"):
+            if f"{tensor}.{part}" in rest and len(rest[f"{tensor}.{part}"]) == len(gone):
+                rest[f"{tensor}.{part}"][gone] = 0
+    with torch.no_grad():
+        x = pixels.normalise(images)
+        masked = functional_call(plain, weights | rest, (x,))
+        found = functional_call(fitted(plain, narrow).eval(), narrow.mean(), (x,))
+    assert_close(found, masked, "narrowed")
+    assert_same_draw(fitted(plain, narrow).eval(), narrow, pixels, images, generator)
+
+
+def test_fitted_leaves_the_plain_network_as_it_was() -> None:
+    """A copy, as wide as the posterior, whose layers know their own widths."""
+    plain, posterior = network_of("resnet20", 3, 0)
+    shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
+    name = "3.conv1.weight"
+    weights = dict(posterior.weights)
+    weights[name] = GaussianWeight(weights[name].mean[:8], weights[name].scale[:8])
+    weights["3.conv2.weight"] = GaussianWeight(
+        weights["3.conv2.weight"].mean[:, :8], weights["3.conv2.weight"].scale[:, :8]
+    )
+    rest = {
+        key: tensor[:8] if key.startswith("3.norm1.") and tensor.dim() else tensor
+        for key, tensor in posterior.rest.items()
+    }
+    narrow = fitted(plain, Posterior(weights, rest))
+    assert {name: tensor.shape for name, tensor in plain.state_dict().items()} == shapes
+    block = narrow.get_submodule("3")
+    assert (block.conv1.out_channels, block.norm1.num_features, block.conv2.in_channels) == (8, 8, 8)
+    narrow.train()(torch.zeros(2, 3, 16, 16)).sum().backward()

@@ -1,0 +1,90 @@
+"""Layers without scales: how far answers move, what is shared by all draws, and that draws are still the same."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+
+from pruning.determinism import determine, jensen_shannon, without_scales
+from pruning.export import export, shared_parts, to_bytes
+from pruning.forward import draw_weights, forward
+from pruning.network import Network, depends_on_noise, shared_tensors
+from pruning.pruner import compacted
+from pruning.trace import trace
+from service.artifact import read_artifact
+from service.session import Session, with_constants
+from tests.support.same_draw import assert_close, network_of, random_images, random_pixels
+
+PIXELS = random_pixels(3, 16)
+IMAGES = random_images(PIXELS, 12, 0)
+
+
+@pytest.fixture(params=["convnet", "resnet20"])
+def network(request: pytest.FixtureRequest) -> Network:
+    plain, posterior = network_of(request.param, 3, seed=3)
+    return compacted(trace(plain, posterior, PIXELS))
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
+def test_distance_is_that_of_scipy(p: list[float], q: list[float]) -> None:
+    one, other = (torch.tensor([each], dtype=torch.float64) / sum(each) for each in (p, q))
+    assert float(jensen_shannon(one, other)) == pytest.approx(float(jensenshannon(p, q)), abs=1e-6)
+    assert float(jensen_shannon(one, one)) == 0
+    assert float(jensen_shannon(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))) == pytest.approx(
+        math.log(2) ** 0.5
+    )
+
+
+def test_answers_move_within_the_budget(network: Network) -> None:
+    """More budget, more layers without noise; those that are left of it have their scales as they were."""
+    few, many = (determine(network, IMAGES, budget, 8, 0) for budget in (0.02, 0.2))
+    assert few.distance <= 0.02
+    assert many.distance <= 0.2
+    assert len(few.layers) <= len(many.layers)
+    assert many.layers
+    for name, node in many.network.weighted.items():
+        assert (node.weight.mean == network.weighted[name].weight.mean).all()
+        expected = 0 if name in many.layers else network.weighted[name].weight.scale
+        assert (node.weight.scale == expected).all()
+
+
+def test_no_budget_is_no_change_and_all_of_it_is_a_point(network: Network) -> None:
+    assert determine(network, IMAGES, 0.0, 4, 0).layers == ()
+    point = determine(network, IMAGES, 0.83, 4, 0)
+    assert point.layers == tuple(network.weighted)
+    assert not depends_on_noise(point.network)
+    assert shared_parts(point.network) == ("logits",)
+
+
+def test_what_is_shared_ends_before_the_first_noise(network: Network) -> None:
+    """Of a network that is random throughout only the pixels; of others, tensors that no draw changes."""
+    assert shared_parts(network) == ("pixels",)
+    first = list(network.weighted)[:3]
+    half = without_scales(network, first)
+    shared = shared_tensors(half)
+    assert shared
+    draws = [draw_weights(half, torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    for name in shared:
+        part = Network(half.pixels, half.nodes[: [node.name for node in half.nodes].index(name) + 1])
+        one, other = (forward(part, IMAGES, draw) for draw in draws)
+        assert torch.equal(one, other)
+
+
+def test_the_file_has_what_is_shared_first_and_draws_the_same(network: Network) -> None:
+    """Same draw, same logits, in ONNX Runtime; every node before the first random one is the same for all draws."""
+    half = without_scales(network, list(network.weighted)[:3])
+    model = export(half)
+    calls = [place for place, node in enumerate(model.graph.node) if node.op_type == "GaussianWeight"]
+    made = {output for node in model.graph.node[: calls[0]] for output in node.output}
+    assert set(shared_parts(half)) <= made
+    artifact = read_artifact(to_bytes(model))
+    weights = draw_weights(half, torch.Generator().manual_seed(5))
+    drawn = {weight.name: weights[weight.name.removesuffix(".weight")].numpy() for weight in artifact.weights}
+    (found,) = Session(with_constants(artifact.graph, drawn)).run({"images": IMAGES.numpy()})
+    assert_close(torch.from_numpy(found), forward(half, IMAGES, weights), "ONNX Runtime")
+    assert len(artifact.weights) == len(network.weighted) - 3

@@ -1,0 +1,50 @@
+"""A study: what it makes, that it goes on where it stopped, and what is published of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from pruning.bprune import bprune
+from pruning.mask import Mask
+from tests.support.same_draw import network_of
+from tests.support.studies import CELLS, FLAGS, study, table
+
+# Measured, and so another each time.
+TIMED = "milliseconds"
+
+
+def test_a_study_that_was_interrupted_ends_at_the_same_table(digits_run: Path, studied: Path, tmp_path: Path) -> None:
+    """Cells that are gone are made again, from what they start from; those that are there are left alone."""
+    again = tmp_path / "again"
+    shutil.copytree(studied, again)
+    for cell in ("snr-weight-p80", "random-channel-x2", "bprune-weight-p50"):
+        shutil.rmtree(again / "cells" / cell)
+    (again / "cells" / "snr-channel-p80" / "figures.json").unlink()
+    kept = (again / "cells" / "snr-weight-p50" / "figures.json").stat().st_mtime_ns
+    (again / "table.json").unlink()
+    result = study(digits_run, again)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("(known)") == len(CELLS) - 4
+    assert (again / "cells" / "snr-weight-p50" / "figures.json").stat().st_mtime_ns == kept
+    for before, after in zip(table(studied), table(again), strict=True):
+        assert {k: v for k, v in before.items() if k != TIMED} == {k: v for k, v in after.items() if k != TIMED}
+
+
+def test_a_study_of_something_else_is_not_gone_on_with(digits_run: Path, studied: Path) -> None:
+    result = study(digits_run, studied, *FLAGS, "--rate", "0.5")
+    assert result.exit_code == 1
+    assert "holds a study with pruning_rate 1.0, not 0.5: choose another --out" in result.output
+
+
+def test_bprune_leaves_noise_where_it_prunes() -> None:
+    """Mean zero and scale softplus(0): the defect that ours must not have."""
+    _, posterior = network_of("convnet", 3, 0)
+    kept = {name: torch.rand_like(weight.mean) > 0.5 for name, weight in posterior.weights.items()}
+    left = bprune(posterior, Mask(kept))
+    for name, weight in left.weights.items():
+        assert (weight.mean[~kept[name]] == 0).all()
+        assert torch.allclose(weight.scale[~kept[name]], torch.nn.functional.softplus(torch.zeros(())))
+        assert (weight.scale[kept[name]] == posterior.weights[name].scale[kept[name]]).all()

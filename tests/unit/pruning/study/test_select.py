@@ -1,0 +1,97 @@
+"""Cells of a study that are chosen to be published, and those that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from model_store.store import Store
+from pruning.cell import Cell
+from pruning.choice import parse_cells
+from pruning.cli import app as prune_app
+from pruning.errors import LevelError
+from pruning.level import DENSE, Level
+from tests.support.studies import study, table
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--levels", "half"], "'half' is no level"),
+        (["--from-study", "nowhere"], "there is no study in nowhere"),
+    ],
+)
+def test_what_cannot_be_published_says_why(
+    digits_run: Path, studied: Path, tmp_path: Path, flags: list[str], says: str
+) -> None:
+    arguments = [str(digits_run), "--from-study", str(studied), "--store", str(tmp_path / "store"), *flags]
+    result = CliRunner().invoke(prune_app, arguments)
+    assert result.exit_code == 1
+    assert says in result.output
+
+
+def test_two_levels_of_one_name_are_refused() -> None:
+    x2 = Cell("snr", "channel", Level.parse("x2"))
+    assert parse_cells("weight/p80,x2,dense", "snr", "channel") == [
+        Cell("none", "none", DENSE),
+        Cell("snr", "weight", Level.parse("p80")),
+        x2,
+    ]
+    with pytest.raises(LevelError, match="two of the levels are called p80"):
+        parse_cells("weight/p80,channel/p80", "snr", "channel")
+
+
+def test_chosen_cells_are_published_as_they_are(digits_run: Path, studied: Path, tmp_path: Path) -> None:
+    """Their figures are the study's, and their files are theirs: nothing is trained or evaluated again."""
+    store = tmp_path / "store"
+    arguments = [str(digits_run), "--from-study", str(studied), "--store", str(store), "--model", "digits"]
+    result = CliRunner().invoke(prune_app, [*arguments, "--levels", "weight/p80,channel/x2,p50"])
+    assert result.exit_code == 0, result.output
+    opened = Store.open(store)
+    manifest = opened.verify("digits", opened.resolve("digits"))
+    found = {level.name: (level.criterion, level.granularity) for level in manifest.levels}
+    assert found == {
+        "dense": ("none", "none"),
+        "p50": ("snr", "channel"),
+        "p80": ("snr", "weight"),
+        "x2": ("snr", "channel"),
+    }
+    rows = {(r["granularity"], r["level"]): r for r in table(studied) if r["criterion"] in ("snr", "none")}
+    for level in manifest.levels:
+        assert level.metrics.accuracy == rows[level.granularity, level.name]["accuracy"]
+    refused = CliRunner().invoke(prune_app, [*arguments, "--levels", "p90"])
+    assert refused.exit_code == 1
+    assert "no study has a finished snr-channel-p90: there is bprune-weight-p50" in refused.output.replace("\n", " ")
+
+
+def test_levels_of_two_studies_and_fewer_scales(digits_run: Path, studied: Path, tmp_path: Path) -> None:
+    """Each level comes from the first study that has it; under a budget, layers in front lose their scales."""
+    other, store = tmp_path / "other", tmp_path / "store"
+    flags = [
+        "--criteria",
+        "snr",
+        "--granularities",
+        "channel",
+        "--schedule",
+        "one-shot",
+        "--epochs",
+        "0",
+        "--draws",
+        "2",
+    ]
+    assert study(digits_run, other, *flags, "--levels", "x3").exit_code == 0
+    both = ["--from-study", str(studied), "--from-study", str(other), "--scale-budget", "0.3"]
+    arguments = [str(digits_run), *both, "--store", str(store), "--model", "digits", "--levels", "x2,x3"]
+    result = CliRunner().invoke(prune_app, arguments)
+    assert result.exit_code == 0, result.output
+    opened = Store.open(store)
+    manifest = opened.verify("digits", opened.resolve("digits"))
+    dense, half, third = manifest.levels
+    assert [level.name for level in manifest.levels] == ["dense", "x2", "x3"]
+    assert dense.shared != half.shared
+    how = manifest.training.hyperparameters["pruning"]
+    assert how["x3"]["tuning"]["schedule"] == "one-shot" != how["x2"]["tuning"]["schedule"]
+    assert how["x2"]["scale_budget"] == how["x3"]["scale_budget"] == 0.3
+    assert third.monte_carlo.draws == 2

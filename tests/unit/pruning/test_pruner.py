@@ -1,0 +1,64 @@
+"""A run's posterior to that of a level, by every road."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pruning.errors import LevelError, PosteriorError
+from pruning.fine_tuning import FineTuning
+from pruning.latency import milliseconds
+from pruning.level import Level, parse_levels
+from pruning.pruner import Pruner, Pruning, automatic, compacted
+from pruning.subject import Subject
+from training.posterior import GaussianWeight, Posterior
+
+
+def test_levels_by_multiply_adds_and_by_time(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are limits that the compacted network keeps to. A millisecond is ten kilobytes here: clocks are noisy."""
+    monkeypatch.setattr("pruning.latency._milliseconds", lambda model, x: len(model) / 1e4)
+    pruner = Pruner(subject, Pruning(tuning=FineTuning(0)))
+    dense = compacted(subject.trace(subject.posterior))
+    quarter = compacted(subject.trace(pruner.level(Level.parse("x4"), subject.posterior)))
+    assert quarter.multiply_adds <= dense.multiply_adds / 4
+    wanted = Level("t", round(700 * milliseconds(dense)))
+    faster = compacted(subject.trace(pruner.level(wanted, subject.posterior)))
+    assert milliseconds(faster) < milliseconds(dense)
+    assert faster.multiply_adds < dense.multiply_adds
+
+
+def test_a_level_that_cannot_be_reached_is_refused_before_anything_is_trained(subject: Subject) -> None:
+    levels = Pruner(subject, Pruning(granularity="weight")).levels(parse_levels("p50,x2"))
+    with pytest.raises(LevelError, match="x2: zeros among weights save no multiply-adds"):
+        next(levels)
+
+
+def test_auto_is_the_share_that_the_evidence_is_better_without(subject: Subject) -> None:
+    level = automatic(subject)
+    assert level.kind == "p"
+    prior = subject.recipe.prior_scale
+    weights = subject.posterior.weights.values()
+    below = sum(int(((w.mean / w.scale) ** 2 <= 2 * (prior / w.scale).log()).sum()) for w in weights)
+    assert level.amount == round(100 * below / subject.weights)
+
+
+def test_auto_of_a_posterior_that_needs_all_its_weights_is_no_level(subject: Subject) -> None:
+    sure = {
+        name: GaussianWeight(torch.ones_like(w.mean), 1e-3 * torch.ones_like(w.mean))
+        for name, w in subject.posterior.weights.items()
+    }
+    with pytest.raises(LevelError, match=r"better without 0\.0% of the weights"):
+        automatic(replace(subject, posterior=Posterior(sure, subject.posterior.rest)))
+
+
+def test_a_posterior_that_cannot_be_ranked_is_refused(subject: Subject) -> None:
+    for mean, scale, says in ((torch.nan, 1.0, "not finite"), (1.0, 0.0, "scale of zero")):
+        weights = dict(subject.posterior.weights)
+        name = next(iter(weights))
+        shape = weights[name].mean.shape
+        weights[name] = GaussianWeight(torch.full(shape, mean), torch.full(shape, scale))
+        bad = replace(subject, posterior=Posterior(weights, subject.posterior.rest))
+        with pytest.raises(PosteriorError, match=says):
+            Pruner(bad, Pruning()).level(Level.parse("p50"), bad.posterior)

@@ -1,0 +1,17 @@
+"""A trained run that is pruned is left as it was."""
+
+from __future__ import annotations
+
+import torch
+
+from pruning.fine_tuning import FineTuning
+from pruning.level import Level
+from pruning.pruner import Pruner, Pruning
+from pruning.subject import Subject
+
+
+def test_the_subject_is_left_as_it_was(subject: Subject) -> None:
+    before = {name: weight.mean.clone() for name, weight in subject.posterior.weights.items()}
+    Pruner(subject, Pruning(tuning=FineTuning(2))).level(Level.parse("p50"), subject.posterior)
+    for name, mean in before.items():
+        assert torch.equal(subject.posterior.weights[name].mean, mean)

@@ -1,0 +1,84 @@
+"""Bodies: inflated and within their limit, and answers compressed for those who ask."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from base64 import b64encode
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.body import WORTH_COMPRESSING, accepted_encoding, inflate
+from service.errors import MalformedError, TooLargeError
+from tests.support.http import PNG, ask, refusal
+
+COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("encoding", list(COMPRESS))
+def test_what_was_compressed_comes_back(encoding: str) -> None:
+    """Up to the limit, and not a byte more."""
+    data = bytes(range(256)) * 40
+    assert inflate(COMPRESS[encoding](data), encoding, len(data)) == data
+    with pytest.raises(TooLargeError, match="limit of 10,239 bytes"):
+        inflate(COMPRESS[encoding](data), encoding, len(data) - 1)
+
+
+@pytest.mark.parametrize("encoding", list(COMPRESS))
+def test_damaged(encoding: str) -> None:
+    """Garbage, half of it, and more than one piece."""
+    whole = COMPRESS[encoding](b"slim" * 100)
+    for data in (b"garbage", whole[: len(whole) // 2], whole[:-1], whole + whole, whole + b"x"):
+        with pytest.raises(MalformedError, match=f"not valid {encoding}"):
+            inflate(data, encoding, 10_000)
+
+
+def test_a_bomb_is_cut_off_at_the_limit() -> None:
+    """Of 200 MB in 200 kB no more is made than the limit, as the memory that is taken meanwhile shows."""
+    import tracemalloc
+
+    bomb = gzip.compress(bytes(200_000_000))
+    assert len(bomb) < 250_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            inflate(bomb, "gzip", 100_000)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_predict_reads_compressed_bodies(client: TestClient, example: bytes) -> None:
+    """In every form, within the limit of what comes out."""
+    expected = ask(client, example)["predictions"]
+    as_json = b'{"images": ["' + b64encode(example) + b'"]}'
+    for body, media_type in ((example, "image/png"), (as_json, "application/json")):
+        headers = {"content-type": media_type, "content-encoding": "GZIP"}
+        assert client.post("/predict", content=gzip.compress(body), headers=headers).json()["predictions"] == expected
+    headers = PNG | {"content-encoding": "gzip"}
+    bomb = gzip.compress(bytes(2**20 + 1))
+    assert "limit of 1,048,576 bytes" in refusal(client.post("/predict", content=bomb, headers=headers), 413)
+    assert "not valid gzip" in refusal(client.post("/predict", content=example, headers=headers), 400)
+    headers = PNG | {"content-encoding": "br"}
+    assert "'br' is not read here" in refusal(client.post("/predict", content=example, headers=headers), 415)
+
+
+@pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [
+        ("", None),
+        ("identity", None),
+        ("br, zstd", None),
+        ("gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("deflate, GZIP;q=0.5", "gzip"),
+        ("gzip;q=0, deflate", "deflate"),
+        ("gzip; q=0.000", None),
+        ("gzipped", None),
+    ],
+)
+def test_who_gets_compressed_answers(accept: str, encoding: str | None) -> None:
+    """Those who ask for it, where it is worth it."""
+    assert accepted_encoding(accept, WORTH_COMPRESSING) == encoding
+    assert accepted_encoding(accept, WORTH_COMPRESSING - 1) is None

@@ -1,0 +1,61 @@
+"""The bank: draws in antithetic pairs, a function of their key, whatever the packs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from service.arrangement import SIZES
+from service.artifact import Artifact
+from service.bank import Bank
+from service.engine import Engine
+from service.noise import noise
+from tests.support.engines import KEY, plain
+
+
+def test_noise_is_standard_normal_and_a_function_of_its_key() -> None:
+    """Moments of a normal distribution; another key, pair or weight gives other, uncorrelated noise."""
+    one = noise(KEY, 0, 0, (200, 500))
+    assert one.dtype == np.float32
+    assert abs(one.mean()) < 4 / np.sqrt(one.size)
+    assert abs(one.std() - 1) < 0.01
+    assert (one == noise(KEY, 0, 0, (200, 500))).all()
+    for other in (noise(KEY, 2, 0, (200, 500)), noise(KEY, 0, 1, (200, 500)), noise("ac" * 32, 0, 0, (200, 500))):
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+
+
+def test_draws_are_antithetic_pairs() -> None:
+    """The second of a pair has the noise of the first, negated."""
+    assert (noise(KEY, 6, 3, (5, 7)) == -noise(KEY, 7, 3, (5, 7))).all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_draws_do_not_depend_on_packs(
+    artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor, size: int
+) -> None:
+    """Logits are those of the whole graph under each draw, the same bits in every pack; few samples begin more."""
+    engine = Engine(Bank(artifact, KEY, size), builders)
+    logits = engine.draws(images, 7)
+    np.testing.assert_array_equal(logits, Engine(Bank(artifact, KEY, 1), builders).draws(images, 7))
+    single = np.stack([plain(artifact, engine.bank.weights(draw), images) for draw in range(7)])
+    assert logits.shape == (7, 4, 10)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, single, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(engine.draws(images, 2), logits[:2])
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
+
+
+def test_bank_grows_once_under_many_threads(
+    artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor
+) -> None:
+    """Concurrent requests share one bank."""
+    bank = Bank(artifact, KEY, 2)
+    engine = Engine(bank, builders)
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda samples: engine.draws(images, samples), [3, 8, 5, 8, 2, 8]))
+    assert len(bank.packs) == 4
+    assert bank.nbytes > 8 * sum(weight.mean.nbytes for weight in artifact.weights)
+    for answer in answers:
+        np.testing.assert_array_equal(answer, answers[1][: len(answer)])

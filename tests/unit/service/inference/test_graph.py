@@ -1,0 +1,48 @@
+"""Graphs cut where draws begin to differ: what they share runs once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from service.artifact import Artifact
+from service.bank import Bank
+from service.engine import Engine
+from service.quantization import form
+from service.session import with_constants
+from service.split import split
+from tests.support.engines import KEY, plain
+
+
+def test_what_draws_share_runs_apart(artifact: Artifact) -> None:
+    """Scaling and turning the pixels, and every layer before the first random one."""
+    made = form(artifact)
+    parts = split(made.graph, made.names)
+    random = {weight.name for weight in artifact.weights}
+    assert {node.op_type for node in parts.shared.graph.node} >= {"Cast", "Transpose"}
+    assert not any(random & set(node.input) for node in parts.shared.graph.node)
+    assert len(parts.shared.graph.node) + len(parts.drawn.graph.node) == len(artifact.graph.graph.node)
+
+
+def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np.ndarray) -> None:
+    """Weights that lost their scale become constants of the shared part, and nothing else changes."""
+    first, *others = artifact.weights
+    graph = with_constants(artifact.graph, {first.name: first.mean})
+    fixed = Artifact(graph, tuple(others), artifact.image_shape, artifact.num_classes)
+    assert "Conv" in {node.op_type for node in split(fixed.graph, [weight.name for weight in others]).shared.graph.node}
+    with ThreadPoolExecutor(1) as builders:
+        bank = Bank(fixed, KEY, 2)
+        logits = Engine(bank, builders).draws(images, 4)
+    single = np.stack([plain(fixed, bank.weights(draw), images) for draw in range(4)])
+    np.testing.assert_allclose(logits, single, rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_without_noise_is_shared_to_the_last_layer(artifact: Artifact, images: np.ndarray) -> None:
+    """All draws are equal then, and cost one pass."""
+    means = {weight.name: weight.mean for weight in artifact.weights}
+    fixed = Artifact(with_constants(artifact.graph, means), (), artifact.image_shape, artifact.num_classes)
+    assert len(split(fixed.graph, []).drawn.graph.node) == 1
+    with ThreadPoolExecutor(1) as builders:
+        logits = Engine(Bank(fixed, KEY, 2), builders).draws(images, 4)
+    assert (logits == logits[0]).all()

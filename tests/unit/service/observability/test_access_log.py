@@ -1,0 +1,98 @@
+"""What a real process writes: one line a request, as JSON or text, and nothing that it should not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.log import JsonFormatter, TextFormatter
+from tests.support.http import PNG
+from tests.support.services import running_service
+
+
+def logged(store: Path, example: bytes, *flags: str) -> list[str]:
+    """The lines of a service that answered an image, refused two requests, and was asked for its health."""
+    with running_service(store, "--log-level", "info", *flags) as (url, process):
+        asked = httpx.post(f"{url}/predict?level=p50", content=example, headers=PNG | {"x-request-id": "one"})
+        assert asked.status_code == 200
+        body = {"images": [b64encode(example).decode(), "aGk="]}
+        assert httpx.post(f"{url}/predict?level=p50", json=body, headers={"x-request-id": "two"}).status_code == 415
+        odd = "/predict?model=s3cret%0A%22&version=hidden"
+        assert httpx.post(f"{url}{odd}", content=example, headers=PNG | {"x-request-id": "three"}).status_code == 404
+        assert httpx.get(f"{url}/s3cret/{odd}").status_code == 404
+        assert httpx.get(f"{url}/livez").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    for hidden in ("s3cret", "hidden", b64encode(example).decode()[:20], "PNG"):
+        assert hidden not in errors
+    return errors.splitlines()
+
+
+def test_json(digits_store: Path, example: bytes) -> None:
+    """Where nobody watches, each line is an object that says who, what, how long and with what end."""
+    lines: list[dict[str, Any]] = [json.loads(line) for line in logged(digits_store, example)]
+    entries = {line["request_id"]: line for line in lines if line["logger"] == "slimbayes.requests"}
+    assert all(line.keys() >= {"time", "severity", "message"} for line in lines)
+    known = {"method": "POST", "route": "/predict", "model": "digits", "level": "p50"}
+    assert entries["one"].items() >= (known | {"outcome": "answered", "status": 200, "images": 1}).items()
+    assert entries["one"]["draws"] >= 4
+    assert entries["one"]["milliseconds"] > 0
+    assert entries["one"]["version"].count("-") == 2
+    assert "reason" not in entries["one"]
+    refused = {"outcome": "refused", "reason": "media_type", "status": 415, "images": 2}
+    assert entries["two"].items() >= (known | refused).items()
+    assert entries["three"]["reason"] == "unknown_name"
+    assert "model" not in entries["three"]
+    routes = [line.get("route") for line in lines]
+    assert routes.count("other") == 1
+    assert "/livez" not in routes
+
+
+def test_text(digits_store: Path, example: bytes) -> None:
+    """For people: time, severity, what was asked, and the rest as name=value."""
+    lines = [line for line in logged(digits_store, example, "--log-format", "text") if "request_id=one" in line]
+    (line,) = lines
+    assert " INFO POST /predict " in line
+    assert " level=p50 " in line
+    assert " outcome=answered" in line
+
+
+def test_debug_has_probes(digits_store: Path, example: bytes) -> None:
+    """Who wants to see them, does."""
+    lines = [json.loads(line) for line in logged(digits_store, example, "--log-level", "debug")]
+    assert "/livez" in [line.get("route") for line in lines]
+
+
+def test_import_sets_nothing_up() -> None:
+    """Who uses the package as a library keeps their logging."""
+    program = "import logging, service.app, service.log, service.server, service.cli\n"
+    program += "print(logging.getLogger().handlers, logging.getLogger('slimbayes').handlers)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[] []"
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
+def test_anything_can_be_written(formatter: logging.Formatter) -> None:
+    """Text that is no Unicode, quotes and line ends, and an error with its traceback."""
+    try:
+        raise ValueError("\ud800")
+    except ValueError:
+        message, error = 'a "b"\n\ud800', sys.exc_info()
+    record = logging.LogRecord("slimbayes.service", logging.ERROR, "", 0, message, (), error)
+    record.fields = {"path": Path("a")}
+    written = formatter.format(record)
+    assert "Traceback" in written
+    written.encode(errors="strict" if isinstance(formatter, JsonFormatter) else "backslashreplace")  # as stderr does
+    if isinstance(formatter, JsonFormatter):
+        line = json.loads(written)
+        assert line["message"] == 'a "b"\n\\ud800'
+        assert line["path"] == "a"

@@ -1,0 +1,68 @@
+"""What is planned for a request, and what a deadline does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from service.admission import Admission
+from service.catalog import Catalog
+from service.errors import ParameterError
+from service.plan import Parameters, fitted, plan
+from service.settings import Settings
+from tests.support.http import PNG, ask, refusal
+
+
+@pytest.fixture(scope="module")
+def catalog(digits_store: Path) -> Iterator[Catalog]:
+    """Of the digits; a request may ask for 50 draws."""
+    catalog = Catalog(Settings(store=digits_store, max_samples=50))
+    yield catalog
+    catalog.close()
+
+
+def test_by_default_an_answer_may_stop_by_itself(catalog: Catalog) -> None:
+    """After the level's default number of draws at most, and usually sooner."""
+    made = plan(catalog, Parameters())
+    assert made.samples == made.served.level.monte_carlo.draws == 32
+    assert made.settlement is not None
+    assert made.expected_draws < 32
+    made.served.learn(32)
+    assert plan(catalog, Parameters()).expected_draws > made.samples / 4
+
+
+def test_what_a_request_names_it_gets(catalog: Catalog) -> None:
+    """Whatever the load; of what an answer may take by itself each step takes more away."""
+    admission = Admission(10**6, 1.0, degrade=True)
+    exact, free = Parameters(samples="50"), Parameters(level="p50")
+    full = plan(catalog, free)
+    full.served.engine(full.samples)
+    with admission.admit(1, 60.0):
+        made = fitted(catalog, plan(catalog, exact), 1, exact, admission)
+        assert (made.samples, made.settlement, made.degraded, made.expected_draws) == (50, None, None, 50)
+        samples = []
+        for slowness in np.geomspace(1.0, 1e6, 60):
+            admission.slowness = float(slowness)
+            made = fitted(catalog, full, 1, free, admission)
+            assert made.served is full.served
+            samples.append(made.samples)
+    assert samples == sorted(samples, reverse=True)
+    assert (samples[0], samples[-1]) == (32, 2)
+    assert fitted(catalog, full, 1, free, admission) is full
+
+
+def test_more_draws_than_are_allowed(catalog: Catalog) -> None:
+    """The message says how many there may be."""
+    with pytest.raises(ParameterError, match="from 1 to 50"):
+        plan(catalog, Parameters(samples="51"))
+
+
+def test_deadline(client: TestClient, example: bytes) -> None:
+    """Far enough away it changes nothing; one that no answer can meet is said to have passed."""
+    assert ask(client, example, deadline_ms=60_000)["predictions"] == ask(client, example)["predictions"]
+    response = client.post("/predict", params={"deadline_ms": 1e-3}, content=example, headers=PNG)
+    assert "deadline passed" in refusal(response, 504)

@@ -1,0 +1,205 @@
+"""Pictures as people see them: orientation, alpha, palettes, depth, size."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps, PngImagePlugin
+
+from model_store.manifest import InputShape
+from service.errors import MediaTypeError, TooLargeError, UndecodableError
+from service.picture import QUICK_BYTES, decode, decode_all, quick
+from service.settings import Settings
+from tests.support.images import encode
+
+GREY = InputShape(height=4, width=4, channels=1)
+COLOUR = InputShape(height=4, width=4, channels=3)
+RAMP = np.arange(16, dtype=np.uint8).reshape(4, 4) * 16
+
+
+def test_pixels_are_untouched() -> None:
+    """A picture of the model's own size arrives bit by bit, in each lossless format."""
+    colour = np.stack([RAMP, RAMP.T, 255 - RAMP], -1)
+    for kind, options in (("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True})):
+        assert (decode(encode(Image.fromarray(colour), kind, **options), COLOUR, 100) == colour).all()
+    assert (decode(encode(Image.fromarray(RAMP)), GREY, 100)[..., 0] == RAMP).all()
+    assert (decode(encode(Image.fromarray(RAMP), "GIF"), GREY, 100)[..., 0] == RAMP).all()
+
+
+def test_orientation_is_applied() -> None:
+    """EXIF orientation 6 means: turn a quarter clockwise."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = decode(encode(Image.fromarray(RAMP), exif=exif), GREY, 100)[..., 0]
+    assert (found == np.rot90(RAMP, -1)).all()
+
+
+def test_alpha_goes_over_white() -> None:
+    """What is transparent is white, half is half."""
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[:, 1, 3], pixels[:, 2, 3] = 128, 255
+    found = decode(encode(Image.fromarray(pixels)), COLOUR, 100)
+    assert (found[:, 0] == 255).all()
+    assert (abs(found[:, 1].astype(int) - 127) <= 1).all()
+    assert (found[:, 2] == 0).all()
+
+
+def test_palette_and_sixteen_bits() -> None:
+    """A palette is looked up, and of sixteen bits the upper eight count."""
+    palette = Image.fromarray(np.stack([RAMP, RAMP, RAMP], -1)).quantize(16)
+    assert (abs(decode(encode(palette), GREY, 100)[..., 0].astype(int) - RAMP) <= 1).all()
+    deep = Image.fromarray(RAMP.astype(np.uint16) * 257)
+    assert (decode(encode(deep), GREY, 100)[..., 0] == RAMP).all()
+
+
+def test_cmyk_jpeg() -> None:
+    """A CMYK picture is converted."""
+    white = Image.new("CMYK", (4, 4), (0, 0, 0, 0))
+    assert (decode(encode(white, "JPEG"), COLOUR, 100) >= 250).all()
+
+
+def test_other_sizes_are_cut_around_the_centre() -> None:
+    """A wide picture loses its sides, not its shape."""
+    wide = np.zeros((8, 24), np.uint8)
+    wide[:, 8:16] = 200
+    assert (decode(encode(Image.fromarray(wide)), GREY, 1000) == 200).all()
+
+
+def test_limits_and_damage() -> None:
+    """Each with its own error."""
+    picture = encode(Image.fromarray(RAMP))
+    with pytest.raises(TooLargeError, match="4 x 4 pixels: at most 15"):
+        decode(picture, GREY, 15)
+    with pytest.raises(MediaTypeError, match="image 3"):
+        decode(b"no picture", GREY, 100, number=3)
+    with pytest.raises(MediaTypeError):
+        decode(encode(Image.fromarray(RAMP), "TIFF"), GREY, 100)
+    with pytest.raises(UndecodableError, match="is empty"):
+        decode(b"", GREY, 100)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_orientation_is_upright() -> None:
+    """Metadata that make no sense are as good as none."""
+    for exif in (
+        b"Exif\0\0MM\0*no more",
+        b"Exif\0\0" + bytes(40),
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x0a" + bytes(20),
+    ):
+        found = decode(encode(Image.fromarray(RAMP), exif=exif), GREY, 100)[..., 0]
+        assert (found == RAMP).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation(orientation: int) -> None:
+    """As Pillow's own transposition does it, for pictures that are also cut and resized."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 20), dtype=np.uint8))
+    expected = ImageOps.exif_transpose(Image.open(BytesIO(encode(picture, exif=exif))))
+    wide = InputShape(height=4, width=8, channels=1)
+    found = decode(encode(picture, exif=exif), wide, 1000)
+    assert (abs(found.astype(int) - decode(encode(expected), wide, 1000)) <= 1).all()
+
+
+def test_a_large_photograph_is_decoded_small() -> None:
+    """A JPEG counts with the pixels that are decoded, a fraction of those it has."""
+    photograph = Image.linear_gradient("L").resize((4000, 3000))
+    for mode in ("L", "RGB", "CMYK"):
+        assert decode(encode(photograph.convert(mode), "JPEG"), GREY, 300_000).shape == (4, 4, 1)
+    with pytest.raises(TooLargeError):
+        decode(encode(photograph), GREY, 300_000)
+
+
+def test_a_photograph_in_several_scans_counts_whole() -> None:
+    """A decoder holds all of a progressive JPEG, however small it is wanted."""
+    progressive = encode(Image.linear_gradient("L").resize((4000, 3000)), "JPEG", progressive=True)
+    with pytest.raises(TooLargeError, match="4000 x 3000"):
+        decode(progressive, GREY, 300_000)
+    disguised = progressive.replace(b"\xff\xc2", b"\xff\xd0\xff\xc2", 1)  # with a marker that has no length before it
+    with pytest.raises((TooLargeError, UndecodableError)):
+        decode(disguised, GREY, 300_000)
+
+
+def test_a_picture_that_takes_too_long_is_given_up() -> None:
+    """A JPEG of thousands of scans would keep a thread for a minute; its pixels alone take a hundredth of a second."""
+    progressive = encode(Image.new("L", (1000, 1000), 200), "JPEG", progressive=True)
+    last = progressive.rindex(b"\xff\xda")
+    scans = progressive[:-2] + 20_000 * progressive[last:-2] + progressive[-2:]
+    shape = InputShape(height=1000, width=1000, channels=1)
+    begun = time.thread_time()
+    assert (decode(progressive, shape, 10**6, until=begun + 10) == 200).all()
+    begun = time.thread_time()
+    with pytest.raises(UndecodableError, match="image 2 takes too long"):
+        decode(scans, shape, 10**6, 2, until=begun + 0.1)
+    assert time.thread_time() - begun < 5
+
+
+def test_pictures_of_a_request_share_its_time() -> None:
+    """The time that one took is not there for the next."""
+    simple, slow = encode(Image.fromarray(RAMP)), encode(Image.effect_noise((2000, 2000), 50))
+    settings = Settings(decode_ms=1)
+    with pytest.raises(UndecodableError, match="image 1 takes too long") as refused:
+        decode_all([simple, slow, simple], GREY, settings)
+    assert refused.value.image == 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_mutated_pictures_never_crash() -> None:
+    """Random damage gives pixels or a refusal, never anything else."""
+    generator = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "a camera", 72.5
+    ramp = Image.fromarray(RAMP)
+    whole = [encode(ramp, kind) for kind in ("PNG", "BMP", "GIF")]
+    whole += [encode(ramp, kind, exif=exif) for kind in ("PNG", "JPEG", "WEBP")]
+    outcomes = set()
+    for number in range(1200):
+        damaged = bytearray(whole[number % len(whole)])
+        for _ in range(generator.integers(1, 6)):
+            damaged[generator.integers(len(damaged))] = generator.integers(256)
+        try:
+            outcomes.add(decode(bytes(damaged), GREY, 10_000).shape)
+        except (MediaTypeError, UndecodableError, TooLargeError) as error:
+            outcomes.add(type(error))
+    assert {(4, 4, 1), UndecodableError} <= outcomes
+
+
+def test_a_huge_png_is_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in search of its orientation, which a PNG may have after its pixels."""
+    data = encode(Image.new("L", (2_000, 2_000)))
+
+    def load(picture: Image.Image) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with pytest.raises(TooLargeError, match="2000 x 2000"):
+        decode(data, GREY, 1_000_000)
+
+
+def test_what_is_quick() -> None:
+    """One small PNG; nothing that is large in bytes or in pixels, that is several, or that only begins like one."""
+    small, wide = encode(Image.new("RGB", (64, 64))), encode(Image.new("L", (2_000, 2_000)))
+    assert quick([small])
+    assert len(wide) < QUICK_BYTES * 2
+    for other in ([small, small], [wide[:QUICK_BYTES]], [encode(Image.new("L", (4, 4)), "JPEG")], [small[:20]], [b""]):
+        assert not quick(other)
+    assert not quick([small + bytes(QUICK_BYTES)])
+
+
+def test_pillows_limit_is_lifted_only_while_a_thread_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user of Pillow in the process keeps the limit, and pictures over it are read, by several threads."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    data = encode(Image.new("L", (40, 40)))
+    shape = InputShape(height=8, width=8, channels=1)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: decode(data, shape, 10_000), range(200)))
+    assert len(found) == 200
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(UndecodableError):
+        decode(b"\x89PNG\r\n\x1a\n", shape, 10_000)
+    assert Image.MAX_IMAGE_PIXELS == 100

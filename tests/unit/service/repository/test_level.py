@@ -1,0 +1,95 @@
+"""A level that is served: what its requests hold, and what they do not wait for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.catalog import Catalog
+from service.job import Job
+from service.settings import Settings
+from tests.support.http import ask
+from tests.support.services import Warm, wait_until
+
+
+def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path) -> None:
+    """A request is counted, as the event loop does it, while another thread builds; what is held is not released."""
+    catalog = Catalog(Settings(store=digits_store))
+    served = catalog.level(None, None, "p50")
+    building = threading.Thread(target=served.engine, args=(64,))
+    building.start()
+    wait_until(served._building.locked)
+    with served.held():
+        assert served.bank is None
+        building.join()
+        assert served.ready(64)
+        served.release()
+        assert served.ready(64)
+    assert served.bank is None
+    catalog.close()
+
+
+def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
+    """Neither does who may be answered at once, and nobody is before there is something to answer with."""
+    catalog = Catalog(Settings(store=digits_store))
+    served = catalog.level(None, None, "p50")
+    with served._building:
+        served.release()
+        assert served.engine_at_once(4) is None
+    engine = served.engine(4)
+    with served._building:
+        assert served.engine_at_once(4) is engine
+        assert served.engine_at_once(4096) is None
+        served.release()
+        assert served.engine_at_once(4) is None
+    catalog.close()
+
+
+def test_an_answer_costs_its_draws_and_what_they_share(digits_store: Path) -> None:
+    """On all threads, each image; where networks must be built, nobody knows."""
+    catalog = Catalog(Settings(store=digits_store))
+    served = catalog.level(None, None, "p50")
+    assert served.seconds(3, 4.0, 4) == 0
+    engine = served.engine(4)
+    assert engine.shared_pace > 0
+    expected = 3 * (4 * engine.pace + engine.shared_pace) / catalog.num_workers
+    assert served.seconds(3, 4.0, 4) == pytest.approx(expected)
+    catalog.close()
+
+
+def test_no_more_draws_are_made_than_there_is_time_for(digits_store: Path) -> None:
+    """What is made by the deadline answers, and is the first of what is made later."""
+    catalog = Catalog(Settings(store=digits_store))
+    served = catalog.level(None, None, "p50")
+    engine = served.engine(4096, latest=time.monotonic() + 1)
+    made = engine.bank.draws
+    assert 0 < made < 4096
+    image_1HWC = np.zeros((1, 8, 8, 1), np.uint8)
+    job = Job(engine, image_1HWC, 4096, lambda logits_SNK, stop: [(len(logits_SNK), stop)], deadline=None)
+    catalog.scheduler.submit(job)
+    assert job.future.result(60) == [(made, "deadline")]
+    assert served.engine(made + 2 * engine.bank.size).bank.draws == made + 2 * engine.bank.size
+    catalog.close()
+
+
+def test_a_deadline_that_has_passed_leaves_one_pack(digits_store: Path) -> None:
+    catalog = Catalog(Settings(store=digits_store))
+    engine = catalog.level(None, None, "p50").engine(64, latest=time.monotonic())
+    assert engine.bank.draws == engine.bank.size
+    catalog.close()
+
+
+def test_a_deadline_while_networks_are_built_is_answered(digits_store: Path, example: bytes) -> None:
+    """With the draws that there are, and with more of them where there is more time."""
+    with Warm(digits_store, max_samples=4096) as client:
+        draws = []
+        for deadline_ms in (1500, 3000):
+            answer = ask(client, example, samples=4096, deadline_ms=deadline_ms)
+            said = answer["predictions"][0]["monte_carlo"]
+            assert said["stop"] == "deadline"
+            draws.append(said["draws"])
+        assert 0 < draws[0] < draws[1] < 4096

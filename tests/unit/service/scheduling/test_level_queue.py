@@ -1,0 +1,108 @@
+"""Whose turn it is: small requests first, nobody starved, and levels that share alike."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from service.engine import Engine
+from service.scheduler import MOST_IMAGES, Scheduler
+from service.settlement import Settlement
+from tests.support.scheduling import SECONDS, Slow, job
+
+
+def test_a_small_request_overtakes_a_large_one(engine: Engine, images: np.ndarray) -> None:
+    """Between the blocks of one that wants many draws, one that wants few is answered."""
+    slow = Slow(engine, 0.01)
+    scheduler = Scheduler(1)
+    large = job(slow, images[:1], 64, settlement=Settlement(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    small = job(slow, images[:1], 4)  # type: ignore[arg-type]
+    scheduler.submit(large)
+    time.sleep(0.005)
+    scheduler.submit(small)
+    small.future.result(SECONDS)
+    assert not large.future.done()
+    large.future.result(SECONDS)
+    scheduler.close()
+
+
+def test_the_largest_request_starves_nobody(engine: Engine, images: np.ndarray) -> None:
+    """A small one waits for the pack that is being computed, and for no other of the large one's many."""
+    slow = Slow(engine, 0.005)
+    scheduler = Scheduler(1)
+    large = job(slow, images, 64)  # type: ignore[arg-type]
+    scheduler.submit(large)
+    time.sleep(0.1)
+    for _ in range(3):
+        small, before = job(slow, images[:1], 4), slow.runs  # type: ignore[arg-type]
+        scheduler.submit(small)
+        small.future.result(SECONDS)
+        # Its own packs have two draws each; one more may have begun before this thread is told of the end.
+        assert slow.runs - before <= 1 + 4 // 2 + 1
+    assert not large.future.done()
+    large.future.cancel()
+    scheduler.close()
+
+
+def test_equal_requests_are_answered_as_they_came(engine: Engine, images: np.ndarray) -> None:
+    """One after the other, instead of all at the end; what comes later and takes less is before them."""
+    slow, started = Slow(engine, 0.02), threading.Event()
+    slow.before = started.set
+    scheduler = Scheduler(1)
+    equal = [job(slow, images[:6], 2, seconds=0.5) for _ in range(3)]  # type: ignore[arg-type]
+    small = job(slow, images[:1], 2, seconds=0.01)  # type: ignore[arg-type]
+    ends: list[int] = []
+    for each in (*equal, small):
+        each.future.add_done_callback(lambda _: ends.append(slow.runs))
+    scheduler.submit(equal[0])
+    started.wait(SECONDS)
+    for each in (*equal[1:], small):
+        scheduler.submit(each)
+    small.future.result(SECONDS)
+    assert not any(each.future.done() for each in equal)
+    equal[0].future.result(SECONDS)
+    assert not any(each.future.done() for each in equal[1:])
+    scheduler.close()
+    # A batch has room for one image of each: after one of the first and the small one, five more of the first.
+    assert ends[1] <= 4
+    assert ends == sorted(ends)
+    assert ends[1] < ends[2] < ends[3]
+
+
+def test_a_job_is_charged_what_is_computed_for_it(engine: Engine, images: np.ndarray) -> None:
+    """What draws share once, and each draw once, also where another of the batch wants to be looked at sooner."""
+    slow, started = Slow(engine, 0.002), threading.Event()
+    slow.before = started.set
+    slow.seconds = lambda draws, *, shared=True: draws * slow.pace + (0.01 if shared else 0.0)  # type: ignore[method-assign]
+    scheduler = Scheduler(1)
+    first = job(slow, images[:1], 2)  # type: ignore[arg-type]
+    fixed = job(slow, images[:3], 32)  # type: ignore[arg-type]
+    looked_at = job(slow, images[:3], 32, settlement=Settlement(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    scheduler.submit(first)
+    started.wait(SECONDS)
+    for each in (fixed, looked_at):
+        scheduler.submit(each)
+    scheduler.close()
+    for each in (fixed, looked_at):
+        assert each.had == pytest.approx(3 * (0.01 + 32 * slow.pace))
+
+
+def test_levels_share_alike(engine: Engine, images: np.ndarray) -> None:
+    """A level with a crowd of requests leaves half of the time to one with a few."""
+    crowd, few = Slow(engine, 0.004), Slow(engine, 0.004)
+    scheduler = Scheduler(1)
+    many = [job(crowd, images[:MOST_IMAGES], 4) for _ in range(50)]  # type: ignore[arg-type]
+    for each in many:
+        scheduler.submit(each)
+    time.sleep(0.05)
+    for _ in range(5):
+        one = job(few, images[:1], 4)  # type: ignore[arg-type]
+        scheduler.submit(one)
+        one.future.result(SECONDS)
+    assert sum(each.future.done() for each in many) < 40
+    for each in many:
+        each.future.result(SECONDS)
+    scheduler.close()

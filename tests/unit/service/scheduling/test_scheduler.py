@@ -1,0 +1,121 @@
+"""The scheduler: the same draws in whatever company, by turns, in time, and nothing for those who left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from service.engine import Engine
+from service.errors import DeadlineError
+from service.scheduler import MOST_IMAGES, Scheduler
+from service.settlement import Settlement
+from tests.support.scheduling import SECONDS, Found, Slow, job
+
+
+@pytest.fixture(params=[1, 2, 3])
+def scheduler(request: pytest.FixtureRequest) -> Iterator[Scheduler]:
+    """Threads."""
+    scheduler = Scheduler(request.param)
+    yield scheduler
+    scheduler.close()
+
+
+def test_samples_are_exact_in_any_company(engine: Engine, scheduler: Scheduler, images: np.ndarray) -> None:
+    """Many jobs of all sizes at once: each image has its number of draws, and they are the first of the bank."""
+    expected = engine.draws(images, 33)
+    jobs = [
+        job(engine, images[:count], samples, settlement=settlement)
+        for samples in (1, 3, 4, 7, 16, 33)
+        for count in (1, 3, 2 * MOST_IMAGES + 1)
+        for settlement in (None, Settlement(1.0, 0.9, 1e-9))  # which never settles
+    ]
+    for each in jobs:
+        scheduler.submit(each)
+    for each in jobs:
+        for number, (logits, stop) in enumerate(each.future.result(SECONDS)):
+            assert stop == "samples"
+            np.testing.assert_allclose(logits, expected[: each.samples, number], rtol=1e-5, atol=1e-5)
+
+
+def test_each_image_stops_by_itself(engine: Engine, scheduler: Scheduler, images: np.ndarray) -> None:
+    """As many draws as the rule wants, alone and together."""
+    rule = Settlement(0.5, 0.9, 0.05)
+    together = job(engine, images, 64, settlement=rule)
+    scheduler.submit(together)
+    found: list[Found] = together.future.result(SECONDS)
+    used = [len(logits) for logits, _ in found]
+    assert {stop for _, stop in found} == {"settled", "samples"}
+    assert len(set(used)) > 2
+    for number in range(0, 40, 8):
+        alone = job(engine, images[number : number + 1], 64, settlement=rule)
+        scheduler.submit(alone)
+        ((logits, _),) = alone.future.result(SECONDS)
+        assert len(logits) == used[number]
+
+
+def test_who_is_alone_may_have_all_threads(engine: Engine, images: np.ndarray) -> None:
+    """A request that finds the scheduler idle, and none that comes while another is computed."""
+    scheduler, first = Scheduler(2), threading.Event()
+    slow, other = Slow(engine, 0.1, first.set), Slow(engine, 0.0)
+    jobs = [job(slow, images[:1], 2), job(other, images[:1], 2)]  # type: ignore[arg-type]
+    scheduler.submit(jobs[0])
+    assert first.wait(SECONDS)
+    scheduler.submit(jobs[1])
+    for each in jobs:
+        each.future.result(SECONDS)
+    last = job(other, images[:1], 2)  # type: ignore[arg-type]
+    scheduler.close()
+    scheduler = Scheduler(2)
+    scheduler.submit(last)
+    last.future.result(SECONDS)
+    scheduler.close()
+    assert (slow.alone, other.alone) == ([True], [False, True])
+
+
+def test_deadlines(engine: Engine, images: np.ndarray) -> None:
+    """With some draws there is an answer from them; with none there is none."""
+    slow = Slow(engine, 0.02)
+    scheduler = Scheduler(1)
+    rule = Settlement(1.0, 0.9, 1e-9)
+    in_time = job(slow, images[:1], 64, settlement=rule, deadline=time.monotonic() + 0.3)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    scheduler.submit(in_time)
+    ((logits, stop),) = in_time.future.result(SECONDS)
+    assert time.monotonic() - begun < 0.4
+    assert stop == "deadline"
+    assert 4 <= len(logits) < 64
+    too_late = job(slow, images[:1], 64, settlement=rule, deadline=time.monotonic() - 1)  # type: ignore[arg-type]
+    scheduler.submit(too_late)
+    with pytest.raises(DeadlineError):
+        too_late.future.result(SECONDS)
+    scheduler.close()
+
+
+def test_requests_are_batched_while_the_engine_is_busy(engine: Engine, images: np.ndarray) -> None:
+    """Ten that came while one was computed take no more passes than two do."""
+    started = threading.Event()
+    slow = Slow(engine, 0.05, started.set)
+    scheduler = Scheduler(1)
+    jobs = [job(slow, images[n : n + 1], 2) for n in range(11)]  # type: ignore[arg-type]
+    scheduler.submit(jobs[0])
+    started.wait(SECONDS)
+    for each in jobs[1:]:
+        scheduler.submit(each)
+    for each in jobs:
+        each.future.result(SECONDS)
+    scheduler.close()
+    assert slow.runs == 2
+
+
+def test_closing_finishes_what_was_submitted(engine: Engine, images: np.ndarray) -> None:
+    """Nobody who was accepted is left without an answer."""
+    scheduler = Scheduler(2)
+    jobs = [job(engine, images, 33) for _ in range(5)]
+    for each in jobs:
+        scheduler.submit(each)
+    scheduler.close()
+    assert all(each.future.done() for each in jobs)

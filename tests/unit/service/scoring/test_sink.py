@@ -1,0 +1,19 @@
+"""Outputs of a scoring that cannot be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.scoring import Score
+
+
+def test_an_output_that_cannot_be_written(score: Score, pictures: Path, tmp_path: Path) -> None:
+    """Nor one that somebody else wrote."""
+    (tmp_path / "file").write_text("")
+    result = score(pictures, tmp_path / "file" / "out")
+    assert (result.exit_code, "cannot be" in result.stderr) == (1, True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "part-00000.parquet").write_bytes(b"")
+    result = score(pictures, tmp_path / "out")
+    assert (result.exit_code, "but no plan" in result.stderr) == (1, True)
+    assert (tmp_path / "out" / "part-00000.parquet").read_bytes() == b""

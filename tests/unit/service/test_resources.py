@@ -1,0 +1,88 @@
+"""What a container may use: cores by its quota, memory by its limit, in both kinds of control group."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from service.cores import usable_cores
+from service.memory import room
+
+AVAILABLE = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000", AVAILABLE), ("50000 100000", 1), ("100000 100000", 1), ("199000 100000", 1),
+     ("6400000 100000", AVAILABLE), ("nonsense", AVAILABLE)],
+)  # fmt: skip
+def test_version_two(tmp_path: Path, quota: str, cores: int) -> None:
+    """`cpu.max` holds limit and period, or max."""
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert usable_cores(tmp_path, tmp_path / "none") == cores
+
+
+@pytest.mark.parametrize(("limit", "cores"), [("-1", AVAILABLE), ("50000", 1), ("10000000", AVAILABLE)])
+def test_version_one(tmp_path: Path, limit: str, cores: int) -> None:
+    """Limit and period lie in files of their own; -1 is no limit."""
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(limit)
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert usable_cores(tmp_path, tmp_path / "none") == cores
+
+
+def test_no_control_group(tmp_path: Path) -> None:
+    """Then the affinity counts."""
+    assert usable_cores(tmp_path, tmp_path / "none") == AVAILABLE
+
+
+def test_tightest_of_its_own_groups(tmp_path: Path) -> None:
+    """A quota on the process's own group, or on one above it, counts as much as one on the root."""
+    own = tmp_path / "own"
+    own.write_text("0::/system.slice/slimbayes.service\n")
+    group = tmp_path / "cgroup" / "system.slice" / "slimbayes.service"
+    group.mkdir(parents=True)
+    assert usable_cores(tmp_path / "cgroup", own) == AVAILABLE
+    (group / "cpu.max").write_text("max 100000")
+    (group.parent / "cpu.max").write_text("150000 100000")
+    assert usable_cores(tmp_path / "cgroup", own) == 1
+
+
+@pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
+def test_own_group_of_version_one(tmp_path: Path, controllers: str) -> None:
+    """Each controller has a hierarchy of its own; others' quotas are not this process's."""
+    own = tmp_path / "own"
+    own.write_text(f"4:memory:/elsewhere\n2:{controllers}:/pods/half\n")
+    for name, limit in (("pods/half", "50000"), ("pods", "-1"), ("other", "10000")):
+        group = tmp_path / "cgroup" / controllers / name
+        group.mkdir(parents=True, exist_ok=True)
+        (group / "cpu.cfs_quota_us").write_text(limit)
+        (group / "cpu.cfs_period_us").write_text("100000")
+    assert usable_cores(tmp_path / "cgroup", own) == 1
+    (tmp_path / "cgroup" / controllers / "pods/half/cpu.cfs_quota_us").write_text("-1")
+    assert usable_cores(tmp_path / "cgroup", own) == AVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "bytes_left"),
+    [("memory.max", "max", None), ("memory.max", str(512 * 2**20), 224 * 2**20), ("memory.max", "1000", 64 * 2**20),
+     ("memory/memory.limit_in_bytes", "9223372036854771712", None),
+     ("memory/memory.limit_in_bytes", str(2**30), 2**30 - 288 * 2**20)],
+)  # fmt: skip
+def test_what_a_container_has_for_networks(tmp_path: Path, file: str, text: str, bytes_left: int | None) -> None:
+    """The limit of its control group, of either version, less what the rest of the process takes."""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(f"{text}\n")
+    assert room(tmp_path, tmp_path / "none") == bytes_left
+
+
+def test_the_tightest_limit_counts(tmp_path: Path) -> None:
+    """Of the process's own group and those above it."""
+    own, group = tmp_path / "own", tmp_path / "cgroup" / "memory" / "pods" / "one"
+    own.write_text("4:memory:/pods/one\n")
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text(str(2**31))
+    (group.parent / "memory.limit_in_bytes").write_text(str(2**30))
+    assert room(tmp_path / "cgroup", own) == 2**30 - 288 * 2**20

@@ -1,0 +1,108 @@
+"""Statistics of a running service: drift against its formula and its law, histograms as numpy counts them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from model_store.manifest import Reference
+from service.drift import LEAST, WINDOW, Drift, Window, population_stability
+from service.histogram import Histogram
+
+EVEN = (0.05,) * 20
+
+
+def filled(window: Window, values: np.ndarray) -> Window:
+    """The window after these values."""
+    for value in values.tolist():
+        window.record(value)
+    return window
+
+
+def test_known_value() -> None:
+    """With so many predictions that half of one is nothing: the formula of the textbooks."""
+    counts, reference = [500_000, 300_000, 200_000], (0.4, 0.4, 0.2)
+    expected = 0.1 * math.log(0.5 / 0.4) - 0.1 * math.log(0.3 / 0.4)
+    assert population_stability(counts, reference) == pytest.approx(expected, rel=1e-4)
+
+
+def test_equal_shares_are_zero() -> None:
+    """Exactly, with empty bins as well."""
+    assert population_stability([100, 0, 300], (0.25, 0.0, 0.75)) == 0.0
+
+
+def test_empty_bins() -> None:
+    """What was never seen before counts, the more the more of it there is; one stray prediction moves nothing."""
+    reference = (0.0, 1.0)
+    found = [population_stability([strays, 1000 - strays], reference) for strays in (0, 1, 10, 100, 1000)]
+    assert found == sorted(found)
+    assert found[1] < 0.01
+    assert found[-1] > 10
+    assert all(map(math.isfinite, found))
+
+
+@pytest.mark.parametrize("count", [LEAST, WINDOW])
+def test_by_chance(count: int) -> None:
+    """Under the reference itself, count x PSI follows about chi-squared with bins − 1 degrees of freedom."""
+    rng = np.random.default_rng(0)
+    found = [filled(Window(EVEN, 1.0), rng.random(count)).index() or 0.0 for _ in range(200)]
+    assert np.mean(found) == pytest.approx(19 / count, rel=0.1)
+    assert np.std(found) == pytest.approx(math.sqrt(2 * 19) / count, rel=0.2)
+
+
+def test_moved() -> None:
+    """Values that lie elsewhere are over what custom calls much."""
+    rng = np.random.default_rng(0)
+    index = filled(Window(EVEN, 1.0), rng.beta(2, 1, WINDOW)).index()
+    assert index is not None
+    assert index > 0.25
+
+
+def test_none_from_a_few() -> None:
+    """Before there are enough, there is no index."""
+    window = filled(Window(EVEN, 1.0), np.zeros(LEAST - 1))
+    assert window.index() is None
+    window.record(0.0)
+    assert window.index() is not None
+
+
+def test_only_the_latest_count() -> None:
+    """A window forgets, and holds no more than it should, however many values come."""
+    values = np.random.default_rng(0).random(10 * WINDOW)
+    window = filled(Window(EVEN, 1.0), values)
+    assert len(window.latest) == WINDOW
+    assert window.counts == np.histogram(values[-WINDOW:], 20, (0, 1))[0].tolist()
+
+
+def test_bins_are_the_references() -> None:
+    """The ends of the range belong to the first and last bin, and what rounding puts outside does too."""
+    window = Window((0.5, 0.5), math.log(10))
+    for value in (-1e-17, 0.0, math.log(10), math.log(10) + 1e-9):
+        window.record(value)
+    assert window.counts == [2, 2]
+
+
+def test_ranges() -> None:
+    """Confidence lies in [0, 1], entropies in [0, ln K]; each has its own reference."""
+    drift = Drift(Reference(confidence=(1.0,), entropy=(0.5, 0.5), mutual_information=(0.9, 0.1, 0.0)), 10)
+    tops = {name: (len(window.counts), window.top) for name, window in drift.windows().items()}
+    assert tops == {"confidence": (1, 1.0), "entropy": (2, math.log(10)), "mutual_information": (3, math.log(10))}
+
+
+def test_counts_and_sum() -> None:
+    """Each value is in the first range whose bound it does not exceed, or above all."""
+    bounds, values = (0.1, 0.5, 1.0), np.random.default_rng(0).exponential(1.0, 1000)
+    histogram = Histogram(bounds)
+    for value in values.tolist():
+        histogram.record(value)
+    assert histogram.counts == np.histogram(values, (0, *bounds, np.inf))[0].tolist()
+    assert np.isclose(histogram.sum, values.sum())
+
+
+def test_a_bound_belongs_below() -> None:
+    """Prometheus counts what is less or equal."""
+    histogram = Histogram((1, 2))
+    histogram.record(1)
+    assert histogram.counts == [1, 0, 0]

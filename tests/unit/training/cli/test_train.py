@@ -1,0 +1,264 @@
+"""The command: bad input ends with one line and no traceback, good input with a posterior."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.support.requirements import program
+from training import trainer
+from training.architectures import ARCHITECTURES
+from training.cli import app
+from training.data import SOURCES
+from training.estimators.registry import ESTIMATORS
+from training.run import Run
+
+BAD = [
+    pytest.param(["--data", "mnist"], ["unknown data set 'mnist'", *SOURCES], id="data"),
+    pytest.param(["--estimator", "laplace"], ["unknown estimator 'laplace'", *ESTIMATORS], id="estimator"),
+    pytest.param(["--arch", "vit"], ["unknown architecture 'vit'", *ARCHITECTURES], id="architecture"),
+    pytest.param(["--data", "cifar10"], ["cifar10 needs --data-dir"], id="no folder"),
+    pytest.param(["--data", "cifar10", "--data-dir", "nowhere"], ["there is no folder nowhere"], id="missing folder"),
+    pytest.param(["--epochs", "-1"], ["epochs must be at least 1, got -1"], id="epochs"),
+    pytest.param(["--lr", "nan"], ["learning rate must be above 0, got nan"], id="learning rate"),
+    pytest.param(["--device", "tpu"], ["unknown device 'tpu'", "cuda"], id="device"),
+    pytest.param(["--reduction", "bf16"], ["unknown reduction 'bf16'", "bfloat16-scales"], id="reduction"),
+    pytest.param(["--augmentation", "flip"], ["unknown augmentation 'flip'", "crop-flip"], id="augmentation"),
+    pytest.param(["--estimator", "ivon", "--warmup-epochs", "2"], ["leave the warm-up at 0"], id="warm-up"),
+    pytest.param(["--arch", "resnet18", "--batch-size", "1"], ["choose a larger --batch-size"], id="one image"),
+    pytest.param(["--out", "x" * 300], ["cannot look into the run folder"], id="long name"),
+    pytest.param(["--limit", "5"], ["at least two classes"], id="limit"),
+]
+
+
+def one_line(text: str) -> str:
+    """The text's only line."""
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, text
+    return text
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without --out go to the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("arguments", "parts"), BAD)
+def test_bad_input_ends_with_one_line(arguments: list[str], parts: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), "typer would print a traceback"
+    line = one_line(result.stderr)
+    assert line.startswith("Error: ")
+    assert all(part in line for part in parts)
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_so() -> None:
+    result = CliRunner().invoke(app, ["--device", "cuda"])
+    assert result.exit_code == 1
+    assert "this machine offers none: use --device cpu or auto" in one_line(result.stderr)
+
+
+def test_what_is_not_a_number_is_refused() -> None:
+    result = CliRunner().invoke(app, ["--epochs", "many"])
+    assert result.exit_code == 2
+    assert "--epochs" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_bad_input_ends_with_one_line_in_a_process_of_its_own(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "training", "--data", "mnist"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert one_line(result.stderr).startswith("Error: unknown data set 'mnist'")
+    assert result.stdout == ""
+
+
+def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
+    asked = {
+        "arch": "convnet",
+        "estimator": "reparam",
+        "epochs": 1,
+        "batch-size": 16,
+        "accumulation": 2,
+        "draws": 2,
+        "lr": 0.002,
+        "lr-scaling": "sqrt",
+        "rise": 0.3,
+        "prior-scale": 0.2,
+        "initial-scale": 0.03,
+        "initial-share": 0.2,
+        "beta": 0.5,
+        "warmup-epochs": 2.0,
+        "memory": 0.99,
+        "augmentation": "crop-flip",
+        "precision": "bfloat16",
+        "seed": 7,
+        "limit": 40,
+    }
+    arguments = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
+    result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    run = Run(tmp_path / "runs" / "digits-convnet-reparam")
+    names = {"arch": "architecture", "lr": "learning_rate", "lr-scaling": "scaling"}
+    expected = {names.get(name, name.replace("-", "_")): value for name, value in asked.items()}
+    assert run.recipe().to_json() == expected | {"data": "digits", "image_size": None, "init_from": None}
+    last = result.stdout.splitlines()[-1]
+    assert f"test accuracy {run.quality()['accuracy']:.2%}" in last
+    assert f"{run.quality()['images']} images" in last
+
+
+def test_resume_needs_no_more_than_the_folder(tmp_path: Path) -> None:
+    """What the run was begun with holds, and what is asked besides must agree with it."""
+    run = ["--out", str(tmp_path / "run")]
+    begun = ["--estimator", "ivon", "--epochs", "2", "--limit", "40", "--seed", "3"]
+    assert CliRunner().invoke(app, [*begun, *run]).exit_code == 0
+    before = (tmp_path / "run" / "posterior.safetensors").read_bytes()
+    for same in ([], ["--seed", "3"]):
+        assert CliRunner().invoke(app, ["--resume", *same, *run]).exit_code == 0
+    refused = CliRunner().invoke(app, ["--resume", "--seed", "4", *run])
+    assert refused.exit_code == 1
+    assert "made with seed 3, this run asks for 4" in one_line(refused.stderr)
+    assert (tmp_path / "run" / "posterior.safetensors").read_bytes() == before
+    nothing = CliRunner().invoke(app, ["--resume", *begun, "--out", str(tmp_path / "other")])
+    assert nothing.exit_code == 0
+    assert "There is nothing to resume" in nothing.stdout
+
+
+@pytest.mark.parametrize("estimator", ["flipout", "ivon"])
+def test_a_posterior_starts_at_a_trained_network(tmp_path: Path, estimator: str) -> None:
+    plain, out = tmp_path / "plain", tmp_path / "run"
+    common = ["--limit", "200", "--device", "cpu"]
+    assert (
+        CliRunner().invoke(app, ["--estimator", "none", "--epochs", "5", *common, "--out", str(plain)]).exit_code == 0
+    )
+    arguments = ["--estimator", estimator, "--init-from", str(plain), "--epochs", "1", "--lr", "1e-9", *common]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    start, found = Run(plain).posterior(), Run(out).posterior()
+    for name, weight in found.weights.items():
+        torch.testing.assert_close(weight.mean, start.weights[name].mean, rtol=0, atol=1e-5)
+        if estimator == "flipout":
+            torch.testing.assert_close(weight.scale, (0.1 * start.weights[name].mean.abs()).clamp_min(1e-4))
+    refused = CliRunner().invoke(app, [*arguments, "--arch", "resnet20", "--out", str(tmp_path / "other")])
+    assert refused.exit_code == 1
+    assert "of another architecture" in one_line(refused.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_compiled_network_learns_too(tmp_path: Path, finish: Callable[[list[str]], str]) -> None:
+    """In a process of its own: the compiler warns of its own parts."""
+    program("g++", "`apt-get install g++`")
+    run = Run(tmp_path / "run")
+    arguments = [
+        "--estimator",
+        "ivon",
+        "--limit",
+        "400",
+        "--batch-size",
+        "8",
+        "--epochs",
+        "3",
+        "--compile",
+        "--out",
+        str(run.folder),
+    ]
+    finish([sys.executable, "-m", "training", *arguments])
+    first, *_, last = run.lines("log.jsonl")
+    assert last["data"] < 0.5 * first["data"]
+    assert run.quality()["accuracy"] > 0.5
+
+
+@pytest.mark.slow
+def test_an_interruption_says_how_to_go_on(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "training", "--limit", "200", "--epochs", "500", "--out", str(folder)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "checkpoint.pt").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert (
+        said.splitlines()[-1] == f"Interrupted; `slimbayes train --resume --out {folder}` goes on from its checkpoint."
+    )
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_with_one_line_and_keeps_the_last_checkpoint(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """A limit on the size of files stands for the disk: writes fail as they would there."""
+    folder = tmp_path / "run"
+    arguments = ["--limit", "200", "--epochs", "2", "--estimator", "ivon", "--out", str(folder)]
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        "from training.cli import app; app()"
+    )
+    command = [sys.executable, "-c", limited, *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert "Error: cannot write" in result.stderr
+    assert "File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(folder.glob(".*.new"))
+    assert not Run(folder).finished
+    again = subprocess.run([sys.executable, "-m", "training", *arguments, "--resume"], env=environment, timeout=60)
+    assert again.returncode == 0
+
+
+def test_a_finished_run_is_kept_unless_overwrite_is_asked_for(tmp_path: Path) -> None:
+    arguments = ["--estimator", "reparam", "--epochs", "1", "--limit", "40", "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    refused = CliRunner().invoke(app, [*arguments, "--seed", "1"])
+    assert refused.exit_code == 1
+    assert "--overwrite" in one_line(refused.stderr)
+    assert CliRunner().invoke(app, [*arguments, "--seed", "1", "--overwrite"]).exit_code == 0
+    assert Run(tmp_path / "run").recipe().seed == 1
+
+
+@pytest.mark.slow
+def test_resnet20_trains_on_cifar10(cifar_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "DRAWS", 1)  # 10,000 test images a draw
+    arguments = ["--data", "cifar10", "--data-dir", str(cifar_binary), "--arch", "resnet20", "--epochs", "1"]
+    result = CliRunner().invoke(app, [*arguments, "--limit", "200", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    run = Run(tmp_path / "run")
+    assert run.quality()["images"] == 200
+    assert len(run.posterior().weights) == 22
+    assert run.facts()["data_dir"] == str(cifar_binary.resolve())
+    [line] = (run.folder / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["images"] == 180
+    assert len(list((run.folder / "examples").glob("*.png"))) == 32
+
+
+def test_resume_and_overwrite_exclude_each_other(tmp_path: Path) -> None:
+    """One keeps what is there and the other does not."""
+    result = CliRunner().invoke(app, ["--resume", "--overwrite", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert "pass one of them" in result.output
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,34 @@
+"""Recipes that suit a data set: they may be changed, and every estimator takes them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from training.errors import RecipeError
+from training.estimators.registry import ESTIMATORS, begin
+from training.suited import SUITED, suited
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("data", SUITED)
+def test_what_suits_a_data_set_may_be_changed(data: str) -> None:
+    assert suited(data, CPU, epochs=None, beta=None) == suited(data, CPU)
+    changed = suited(data, CPU, epochs=3, beta=0.0, limit=None)
+    assert (changed.data, changed.epochs, changed.beta) == (data, 3, 0.0)
+    assert changed.architecture == SUITED[data].architecture
+
+
+@pytest.mark.parametrize("data", SUITED)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_estimator_has_a_recipe_that_it_takes(data: str, estimator: str) -> None:
+    recipe = suited(data, CPU, estimator=estimator)
+    assert recipe.estimator == estimator
+    begin(nn.Sequential(nn.Linear(2, 2)), recipe, 1_000)
+
+
+def test_a_change_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(RecipeError, match="epochs must be at least 1, got 0"):
+        suited("digits", CPU, epochs=0)
