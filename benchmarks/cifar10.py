@@ -23,15 +23,15 @@ import torch
 import typer
 from torch import Tensor
 
-from pruning.calibration import fit_temperature
-from training import metrics
+from pruning.evaluation.calibration import fit_temperature
 from training.data import load_dataset
-from training.data.images import Dataset
-from training.initialisation import fresh_network
-from training.prediction import draw_logits, drawing
+from training.data.dataset import Dataset
+from training.evaluation import metrics
+from training.evaluation.prediction import draw_logits, drawing
 from training.progress import Stage
 from training.randomness import generator_for
-from training.run import Run
+from training.trainer.initialization import fresh_network
+from training.trainer.run_dir import Run
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -50,7 +50,7 @@ def study(
         run, out = Path(folder) / "run", Path(folder) / "study"
         train = ["training", "--data", "digits", "--seed", str(seed), "--epochs", str(training_epochs)]
         command(*train, "--out", str(run))
-        program = "from pruning.study_cli import app; app()"
+        program = "from pruning.cli.study import app; app()"
         flags = ["--out", str(out), "--levels", ",".join(levels), "--epochs", str(epochs), "--draws", str(draws)]
         subprocess.run([sys.executable, "-c", program, str(run), *flags], check=True, stdout=sys.stderr)
         rows: list[dict[str, Any]] = json.loads((out / "table.json").read_bytes())["rows"]

@@ -26,25 +26,26 @@ import onnx
 import torch
 import typer
 
-from model_store.location import default_location
 from model_store.manifest import Calibration, Manifest
+from model_store.storage.location import default_location
 from model_store.store import Store
-from pruning.subject import Subject
-from service.answer import Decision, Reason, decide
-from service.arrangement import arrange
-from service.artifact import read_artifact
-from service.bench import DENSE, Contest, Images, Row, Way, as_json, contest, entrants
-from service.cores import usable_cores
-from service.job import Job
-from service.scheduler import Scheduler
-from service.served import draw_key
-from service.session import with_constants
-from service.settlement import Settlement
-from service.uncertainty import Predictive, predictive
-from training.bayesianize import bayesian_layers, bayesianize
-from training.data.images import Pixels
-from training.estimators import flipout
-from training.run import Run
+from pruning.trained_run import TrainedRun
+from service.cli.bench import DENSE, Benchmark, Images, Row, Way, as_json, benchmark, levels_of
+from service.inference.artifact import read_artifact
+from service.inference.autotune import autotune
+from service.inference.decision import decide
+from service.inference.early_stopping import EarlyStopping
+from service.inference.graph import with_constants
+from service.inference.uncertainty import Predictive, predictive
+from service.repository.verification import draw_key
+from service.resources import usable_cores
+from service.scheduling.job import Job
+from service.scheduling.scheduler import Scheduler
+from service.types import Decision, Reason
+from training.bayesian.bayesianize import bayesian_layers, bayesianize
+from training.bayesian.estimators import flipout
+from training.data.dataset import Pixels
+from training.trainer.run_dir import Run
 
 MANY, AGREEMENT = 1000, 256
 # The share of images that have a reference of many draws is one in so many.
@@ -70,12 +71,12 @@ def main(
     opened = Store.open(store or Path(default_location()))
     name = model or opened.models()[0]
     manifest = opened.manifest(name, opened.resolve(name))
-    subject = Subject.of(Run(run), data_dir)
+    subject = TrainedRun.of(Run(run), data_dir)
     test_NHWC = np.ascontiguousarray(subject.dataset.test.spread(images).pixels.numpy())
     threads = usable_cores()
     torch.set_num_threads(threads)
-    entered = [replace(each, draws=draws or each.draws) for each in entrants(opened, manifest)]
-    with contest(manifest.training.architecture, entered, threads, tolerance) as made:
+    entered = [replace(each, draws=draws or each.draws) for each in levels_of(opened, manifest)]
+    with benchmark(manifest.training.architecture, entered, threads, tolerance) as made:
         missing = _others(made, opened, manifest, subject, threads, entered[0].draws)
         rows = list(made.rows(test_NHWC, rounds))
     cheapest = min(manifest.levels, key=lambda level: level.multiply_adds).name
@@ -93,7 +94,9 @@ def main(
         _plot(quality, json_file.with_suffix(".png"))
 
 
-def _others(made: Contest, store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int) -> list[str]:
+def _others(
+    made: Benchmark, store: Store, manifest: Manifest, subject: TrainedRun, threads: int, draws: int
+) -> list[str]:
     """Add the ways of others; names those that are not installed."""
     made.ways[DENSE, "flipout in torch"] = _flipout(subject, draws)
     missing = []
@@ -121,7 +124,7 @@ def torch_way(network: torch.nn.Module, pixels: Pixels, draws: int) -> Way:
     return run
 
 
-def _flipout(subject: Subject, draws: int) -> Way:
+def _flipout(subject: TrainedRun, draws: int) -> Way:
     network = bayesianize(subject.architecture, flipout.draw, prior_scale=subject.recipe.prior_scale)
     posterior = subject.posterior
     network.load_state_dict(dict(posterior.rest), strict=False)
@@ -131,7 +134,7 @@ def _flipout(subject: Subject, draws: int) -> Way:
 
 
 def _bayesian_torch(
-    store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int
+    store: Store, manifest: Manifest, subject: TrainedRun, threads: int, draws: int
 ) -> dict[tuple[str, str], Way]:
     from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn  # type: ignore[import-not-found]
 
@@ -162,7 +165,7 @@ def _means(store: Store, manifest: Manifest) -> dict[str, onnx.ModelProto]:
 
 
 def _openvino(
-    store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int
+    store: Store, manifest: Manifest, subject: TrainedRun, threads: int, draws: int
 ) -> dict[tuple[str, str], Way]:
     import openvino  # type: ignore[import-not-found]
 
@@ -180,7 +183,7 @@ def _openvino(
 
 
 def _deepsparse(
-    store: Store, manifest: Manifest, subject: Subject, threads: int, draws: int
+    store: Store, manifest: Manifest, subject: TrainedRun, threads: int, draws: int
 ) -> dict[tuple[str, str], Way]:
     from deepsparse import compile_model  # type: ignore[import-not-found]
 
@@ -213,7 +216,7 @@ def _quality(
     calibration = level.calibration
     with ThreadPoolExecutor(threads) as builders:
         artifact = read_artifact(store.read_level(manifest, name), level.roundings)
-        engine = arrange(artifact, draw_key(manifest.version, name), builders, threads)
+        engine = autotune(artifact, draw_key(manifest.version, name), builders, threads)
         engine.prepare(MANY)
         parts = np.array_split(test_NHWC, 40)
 
@@ -223,7 +226,7 @@ def _quality(
 
         many = _decisions(drawn(parts, AGREEMENT), calibration)
         reference_MK = drawn(parts[: len(parts) // FEW], MANY).mean
-        rule = Settlement.of(calibration, tolerance)
+        rule = EarlyStopping.of(calibration, tolerance)
         scheduler = Scheduler(threads)
         found = []
         for samples, settlement in [*((s, None) for s in SAMPLES), (draws or level.monte_carlo.draws, rule)]:

@@ -20,25 +20,25 @@ import typer
 
 from benchmarks.engine import torch_way
 from model_store.manifest import Calibration
-from pruning.budget import Budget
+from pruning.cost.budget import Budget
+from pruning.cost.latency import Timings
 from pruning.criteria import criterion
-from pruning.determinism import without_scales
-from pruning.export import export, roundings, to_bytes
 from pruning.granularity import granularity
-from pruning.latency import Timings
+from pruning.granularity.narrowing import fitted
+from pruning.graph.compaction import compacted
+from pruning.graph.network import Network, depends_on_noise
+from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
+from pruning.graph.partial_stochastic import without_scales
+from pruning.graph.quantization import quantise
+from pruning.graph.trace import trace
 from pruning.level import DENSE, parse_levels
-from pruning.narrowing import fitted
-from pruning.network import Network, depends_on_noise
-from pruning.pruner import compacted
-from pruning.quantization import quantise
-from pruning.trace import trace
-from service.bench import Entrant, Way, as_json, contest
-from service.cores import usable_cores
+from service.cli.bench import BenchLevel, Way, as_json, benchmark
+from service.resources import usable_cores
 from training.architectures import architecture
-from training.bayesianize import bayesianize, plain_parts
-from training.data.images import Pixels
-from training.estimators import flipout
-from training.posterior import GaussianWeight, Posterior
+from training.bayesian.bayesianize import bayesianize, plain_parts
+from training.bayesian.estimators import flipout
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.data.dataset import Pixels
 
 CLASSES, SIDE = 10, 32
 RANDOM_LAYERS = (1, 2)
@@ -59,13 +59,15 @@ def main(
         networks = {name: each if name == "dense" else in_eight_bits(each) for name, each in networks.items()}
     work = {name: (network.multiply_adds - shared(network), shared(network)) for name, network in networks.items()}
     entered = [
-        Entrant(name, to_bytes(export(network)), "ab" * 32, draws, tuple("0123456789"), CALIBRATION, roundings(network))
+        BenchLevel(
+            name, to_bytes(export_onnx(network)), "ab" * 32, draws, tuple("0123456789"), CALIBRATION, roundings(network)
+        )
         for name, network in networks.items()
     ]
     shape = (64, SIDE, SIDE, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     threads = usable_cores()
-    with contest(arch, entered, threads, tolerance=1.0) as made:
+    with benchmark(arch, entered, threads, tolerance=1.0) as made:
         for name in networks:
             del made.ways[name, "ours, adaptive"]
         made.ways["dense", "flipout in torch"] = flipout_way(arch, draws, threads)

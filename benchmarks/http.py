@@ -20,7 +20,7 @@ import typer
 from benchmarks.http_changes import publish, sigterm
 from benchmarks.http_company import company
 from benchmarks.http_overhead import overhead
-from model_store.location import default_location
+from model_store.storage.location import default_location
 from training.data import load_dataset
 
 PARTS = "overhead,company,publish,sigterm"

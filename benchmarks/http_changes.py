@@ -21,15 +21,15 @@ import onnx
 
 from benchmarks.http_load import Clients, body
 from benchmarks.overload import Service
+from model_store.integrity import sha256
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
-from model_store.verification import sha256
-from pruning.export import stamp
-from service.artifact import read_artifact
-from service.bank import Bank
-from service.engine import Engine
-from service.served import draw_key
-from service.uncertainty import predictive
+from pruning.graph.onnx_export import stamp
+from service.inference.artifact import read_artifact
+from service.inference.bank import Bank
+from service.inference.engine import Engine
+from service.inference.uncertainty import predictive
+from service.repository.verification import draw_key
 
 Pixels = npt.NDArray[np.uint8]
 # Promotions after which memory is taken for settled.

@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from benchmarks.http_load import CONNECTIONS, Loaded, ask, body, flood, watched
 from benchmarks.overload import Service
-from service.answer import Answering
-from service.catalog import Catalog
-from service.cores import usable_cores
-from service.job import Job
-from service.plan import Parameters, Plan, plan
+from service.pipeline.parameters import PredictQuery
+from service.pipeline.planning import Plan, plan
+from service.pipeline.postprocessing import ResponseBuilder
+from service.repository.repository import ModelRepository
+from service.resources import usable_cores
+from service.scheduling.job import Job
 from service.settings import Settings
 
 ROUNDS = 3
@@ -32,13 +33,13 @@ Pixels = npt.NDArray[np.uint8]
 
 def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[str, Any]]:
     """One row for each level and number of images a request: the default level, and the one that computes least."""
-    catalog = Catalog(Settings(store=store))
+    catalog = ModelRepository(Settings(store=store))
     levels = catalog.level(None, None, None).manifest.levels
     cheapest = min(levels, key=lambda level: level.multiply_adds).name
     with Service(store, *PATIENT) as service:
         used = partial(_processor_seconds, service.process.pid)
         for level in dict.fromkeys((catalog.level(None, None, None).level.name, cheapest)):
-            planned = plan(catalog, Parameters(level=level))
+            planned = plan(catalog, PredictQuery(level=level))
             planned.served.engine(planned.samples)
             for count in (1, MANY):
                 yield _row(service.url, used, catalog, planned, images_NHWC, count, seconds)
@@ -48,7 +49,7 @@ def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[st
 def _row(
     url: str,
     used: Callable[[], float],
-    catalog: Catalog,
+    catalog: ModelRepository,
     planned: Plan,
     images_NHWC: Pixels,
     count: int,
@@ -111,10 +112,10 @@ class InProcess:
     Each is concluded as the service does it, up to the answer that would be written.
     """
 
-    def __init__(self, catalog: Catalog, planned: Plan, images_NHWC: Pixels, count: int) -> None:
+    def __init__(self, catalog: ModelRepository, planned: Plan, images_NHWC: Pixels, count: int) -> None:
         self.scheduler, self.planned, self.images_NHWC, self.count = catalog.scheduler, planned, images_NHWC, count
         manifest, level = planned.served.manifest, planned.served.level
-        self.answering = Answering(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
+        self.answering = ResponseBuilder(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
         self.at = self.answered = 0
         self.end = 0.0
         self._ended = threading.Semaphore(0)

@@ -26,8 +26,8 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor
 
-from pruning.export import export, to_bytes
-from pruning.network import (
+from pruning.graph.compaction import compacted
+from pruning.graph.network import (
     IMAGES,
     Add,
     Convolution,
@@ -40,16 +40,16 @@ from pruning.network import (
     Relu,
     sources,
 )
-from pruning.pruner import compacted
-from pruning.subject import Subject
-from service.artifact import read_artifact
-from service.bank import Bank
-from service.engine import Engine
-from training import metrics
-from training.data.images import Dataset
-from training.posterior import Posterior
+from pruning.graph.onnx_export import export_onnx, to_bytes
+from pruning.trained_run import TrainedRun
+from service.inference.artifact import read_artifact
+from service.inference.bank import Bank
+from service.inference.engine import Engine
+from training.bayesian.posterior import Posterior
+from training.data.dataset import Dataset
+from training.evaluation import metrics
 from training.randomness import generator_for
-from training.run import Run
+from training.trainer.run_dir import Run
 
 Moments = tuple[Tensor, Tensor]
 MANY, FEW = 1000, (2, 4, 8)
@@ -129,7 +129,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
     """Compare moments with draws."""
-    subject = Subject.of(Run(run), data_dir)
+    subject = TrainedRun.of(Run(run), data_dir)
     network = compacted(subject.trace(Posterior.load(posterior) if posterior else subject.posterior))
     rows = compare(network, subject.dataset, images)
     lines = ["| way | passes | distance from 1,000 draws | decides alike | mutual information | ms an image |"]
@@ -148,7 +148,7 @@ def main(
 def compare(network: Network, dataset: Dataset, count: int) -> list[dict[str, Any]]:
     """One row a way; draws are the engine's, antithetic in pairs, and those of the reference are others."""
     pixels_NHWC = dataset.test.spread(count).pixels
-    artifact = read_artifact(to_bytes(export(network)))
+    artifact = read_artifact(to_bytes(export_onnx(network)))
     parts = [part.numpy() for part in pixels_NHWC.split(25)]
 
     def draw(key: str, draws: int) -> tuple[Tensor, float]:

@@ -32,7 +32,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from model_store.location import default_location
+from model_store.storage.location import default_location
 from training.data import load_dataset
 
 # Enough to keep the service busy, which refuses none of them meanwhile.

@@ -2,7 +2,8 @@
 
     python -m benchmarks.reduction --json docs/results/reduction.json
 
-Two ranks of one thread each train the digits under an estimator by each reduction (`training.communication`), with
+Two ranks of one thread each train the digits under an estimator by each reduction
+(`training.distributed.gradient_sync`), with
 several seeds (`benchmarks.reduction_worker`). Bytes are those that one rank hands to all-reduces of gradients in a
 step, against the plain network's in float32; IVON's second all-reduce is added by its share of a step. Quality is that
 of 32 draws on the test split. Writes the JSON and, beside it, a table. `--quick` takes one seed and a third of the
@@ -21,7 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
-from training.communication import REDUCTIONS
+from training.distributed.gradient_sync import REDUCTIONS
 
 COMBINATIONS = [
     ("none", "float32"),

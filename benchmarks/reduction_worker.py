@@ -10,14 +10,14 @@ import torch
 import typer
 
 from benchmarks.scaling_worker import hessian_bytes
-from training import metrics
 from training.data import load_dataset
-from training.data.images import Dataset
-from training.distributed import World, joined_world
-from training.loop import Epochs, Fit, Ways
+from training.data.dataset import Dataset
+from training.defaults import default_recipe
+from training.distributed.world import World, join_world
+from training.evaluation import metrics
 from training.recipe import Recipe
-from training.suited import suited
-from training.trainer import approximation, predictions
+from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.train import approximation, predictions
 
 
 def main(
@@ -29,11 +29,11 @@ def main(
     """Train, and write."""
     torch.set_num_threads(1)
     found = []
-    with joined_world("cpu") as world:
+    with join_world("cpu") as world:
         for seed in map(int, seeds.split(",")):
             dataset = load_dataset("digits", None, seed=seed)
             for estimator, reduction in (each.split("/") for each in combinations.split(",")):
-                recipe = suited("digits", world.device, estimator=estimator, epochs=epochs, seed=seed)
+                recipe = default_recipe("digits", world.device, estimator=estimator, epochs=epochs, seed=seed)
                 found.append(trained(world, dataset, recipe, reduction))
         if world.leads:
             out.write_text(json.dumps(found))
@@ -41,8 +41,8 @@ def main(
 
 def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> dict[str, Any]:
     """Bytes of a step, and the quality that training comes to."""
-    state = Fit(approximation(recipe, dataset, world))
-    steps = Epochs(state, dataset, recipe, world, Ways(reduction=reduction))
+    state = TrainState(approximation(recipe, dataset, world))
+    steps = Epochs(state, dataset, recipe, world, LoopOptions(reduction=reduction))
     count = 0
     while state.images < steps.total:
         steps.step()

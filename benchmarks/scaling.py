@@ -32,7 +32,7 @@ import numpy as np
 import typer
 from scipy.optimize import nnls
 
-from training.estimators.ivon import HESSIAN_EVERY
+from training.bayesian.estimators.ivon import HESSIAN_EVERY
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

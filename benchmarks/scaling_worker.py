@@ -19,13 +19,13 @@ import torch.distributed as dist
 import typer
 
 from benchmarks.training_cost import random_images
-from training.data.images import Dataset
-from training.distributed import World, joined_world
-from training.estimators.ivon import HESSIAN_EVERY, IVON
-from training.loop import Epochs, Fit, Ways
-from training.memory import hold_memory
-from training.suited import suited
-from training.trainer import approximation
+from training.allocator import keep_freed_memory
+from training.bayesian.estimators.ivon import HESSIAN_EVERY, IVON
+from training.data.dataset import Dataset
+from training.defaults import default_recipe
+from training.distributed.world import World, join_world
+from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.train import approximation
 
 LARGEST = 8 * 4**11  # bytes: 32 MiB
 
@@ -40,10 +40,10 @@ def main(
     largest: Annotated[int, typer.Option(help="Most bytes of a message of the sweep.")] = LARGEST,
 ) -> None:
     """Measure, and write."""
-    hold_memory()
+    keep_freed_memory()
     torch.set_num_threads(1)
     dataset = random_images()
-    with joined_world("cpu") as world:
+    with join_world("cpu") as world:
         found: dict[str, Any] = {"sweep": sweep(world, max(20, 10 * blocks), largest)}
         found["estimators"] = {
             name: measure(world, dataset, arch, name, batch_size, blocks, steps) for name in estimators.split(",")
@@ -75,8 +75,8 @@ def sweep(world: World, repeats: int, largest: int) -> dict[int, float]:
 def stepper(dataset: Dataset, arch: str, estimator: str, batch_size: int, world: World) -> Epochs:
     """The training loop, ready for its next step."""
     changes = {"architecture": arch, "estimator": estimator, "batch_size": batch_size, "epochs": 10_000}
-    recipe = suited("cifar10", world.device, precision="float32", **changes)
-    return Epochs(Fit(approximation(recipe, dataset, world)), dataset, recipe, world, Ways())
+    recipe = default_recipe("cifar10", world.device, precision="float32", **changes)
+    return Epochs(TrainState(approximation(recipe, dataset, world)), dataset, recipe, world, LoopOptions())
 
 
 def timed(step: Callable[[], object], count: int) -> list[float]:

@@ -29,17 +29,16 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.progress import track
 
-from model_store.location import default_location
+from model_store.storage.location import default_location
 from model_store.store import Store
-from service.answer import Answering
-from service.cores import usable_cores
-from service.job import Conclude, Job
-from service.score_cli import plan_for
-from service.scoring.inventory import take_stock
-from service.scoring.line import ON_THEIR_WAY
-from service.scoring.output import Output
+from service.cli.score import plan_for
+from service.pipeline.postprocessing import ResponseBuilder
+from service.resources import usable_cores
+from service.scheduling.job import Conclude, Job
+from service.scoring.inventory import scan_input
+from service.scoring.pipeline import ON_THEIR_WAY, Task
 from service.scoring.scorer import Scorer
-from service.scoring.task import Task
+from service.scoring.sink import Output
 from training.data import load_dataset
 
 ENGINE, ANSWERS = "engine: logits", "engine: answers"
@@ -96,7 +95,7 @@ class Subject:
             write(images_NHWC, folder / "in")
             begun = Spent.since()
             manifest, asked = self.scorer.manifest, self.scorer.plan
-            source, inventory = take_stock(str(folder / "in"), manifest.input, None, None)
+            source, inventory = scan_input(str(folder / "in"), manifest.input, None, None)
             plan = plan_for(manifest, inventory, asked.level, "auto", **asked.model_dump(include=CHOSEN))
             output = Output(str(folder / "out"))
             output.begin(plan)
@@ -145,7 +144,7 @@ def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, An
     """A row for each way; each round has other images, and every way the same."""
     scorer = subject.scorer
     classes, calibration = scorer.manifest.classes, scorer.level.calibration
-    answering = Answering(classes, calibration, scorer.quantile, len(classes))
+    answering = ResponseBuilder(classes, calibration, scorer.quantile, len(classes))
     ways: dict[str, Way] = {
         ENGINE: subject.engine(lambda logits_SNK, stop: list(logits_SNK.swapaxes(0, 1))),
         ANSWERS: subject.engine(answering),
@@ -192,7 +191,7 @@ def main(
     manifest = opened.manifest(name, opened.resolve(name))
     with tempfile.TemporaryDirectory() as folder:
         as_pixels(images_NHWC[:1], Path(folder) / "in")
-        _, inventory = take_stock(str(Path(folder) / "in"), manifest.input, None, None)
+        _, inventory = scan_input(str(Path(folder) / "in"), manifest.input, None, None)
     plan = plan_for(manifest, inventory, level, "auto", source=data, alpha=0.1, tolerance=0.02, precision="published",
                     max_pixels=2**24, shard_size=10_000)  # fmt: skip
     begun = time.perf_counter()

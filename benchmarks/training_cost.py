@@ -25,15 +25,15 @@ import torch
 import typer
 from torch.profiler import ProfilerActivity, profile
 
+from training.allocator import keep_freed_memory
+from training.bayesian.estimators import ESTIMATORS
 from training.data.augmentation import AUGMENTATIONS
-from training.data.images import Dataset, Images, Pixels
-from training.distributed import World
-from training.estimators.registry import ESTIMATORS
-from training.loop import Epochs, Fit, Ways
-from training.memory import hold_memory
+from training.data.dataset import Dataset, Images, Pixels
+from training.defaults import default_recipe
+from training.distributed.world import World
 from training.progress import Stage
-from training.suited import suited
-from training.trainer import approximation
+from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.train import approximation
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -60,7 +60,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's own choice.")] = 0,
 ) -> None:
     """Time the steps, and print the table."""
-    hold_memory()
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     rows: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ def random_images() -> Dataset:
 def stepping(arch: str, estimator: str, batch_size: int, precision: str, dataset: Dataset) -> Callable[[], object]:
     """The training loop's next step."""
     alone = World(0, 1, torch.device("cpu"))
-    recipe = suited(
+    recipe = default_recipe(
         "cifar10",
         alone.device,
         architecture=arch,
@@ -133,7 +133,7 @@ def stepping(arch: str, estimator: str, batch_size: int, precision: str, dataset
         precision=precision,
         epochs=10_000,
     )
-    return Epochs(Fit(approximation(recipe, dataset, alone)), dataset, recipe, alone, Ways()).step
+    return Epochs(TrainState(approximation(recipe, dataset, alone)), dataset, recipe, alone, LoopOptions()).step
 
 
 def parts(step: Callable[[], object]) -> dict[str, float]:

@@ -26,7 +26,7 @@ from rich.progress import track
 from benchmarks.network import ADDRESSES, CABLE, Host, two_hosts
 from benchmarks.scaling import Ring, step_milliseconds, typical
 from benchmarks.scaling_worker import LARGEST
-from training.estimators.ivon import HESSIAN_EVERY
+from training.bayesian.estimators.ivon import HESSIAN_EVERY
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -1,5 +1,5 @@
 """`python -m model_store` is `slimbayes models`."""
 
-from model_store.cli import app
+from model_store.cli.main import app
 
 app(prog_name="slimbayes models")

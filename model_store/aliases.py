@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from model_store.errors import StoreError
-from model_store.version import ALIAS_OR_LEVEL, VERSION_NAME
+from model_store.names import ALIAS_OR_LEVEL, VERSION_NAME
 
 FOLDER = "aliases"
 # In the place of a version: the alias was taken away.
@@ -78,7 +78,7 @@ def read_change(name: str) -> Change | None:
     return Change(time, found["alias"], None if found["version"] == NOTHING else found["version"])
 
 
-def meanings(changes: Iterable[Change], versions: Iterable[str]) -> dict[str, str]:
+def resolve_aliases(changes: Iterable[Change], versions: Iterable[str]) -> dict[str, str]:
     """What each alias means: its newest change to a version that is there. So none names one that is not."""
     there, latest = set(versions), dict[str, str | None]()
     for change in sorted(changes, key=_order):

@@ -72,5 +72,5 @@ class ObjectExistsError(ObjectError):
     """There is an object of that name already."""
 
 
-class StoreAwayError(ObjectError):
+class StoreUnavailableError(ObjectError):
     """The store does not answer now; it may soon."""

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from model_store.errors import ManifestError, NewerSchemaError
-from model_store.version import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
+from model_store.names import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 
 SCHEMA_VERSION: Final = 3
 # Of a manifest; one of a thousand classes and ten levels has about a tenth. A fault in each of more keys would take
@@ -287,3 +287,6 @@ def _summary(error: ValidationError) -> str:
     ]
     more = error.error_count() - len(places)
     return "; ".join(places) + (f" (and {more} more)" if more > 0 else "")
+
+
+MANIFEST = "manifest.json"

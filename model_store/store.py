@@ -1,6 +1,6 @@
 """Models, versions and aliases, on whatever keeps objects.
 
-A version is there whole or not at all (`model_store.publication`). Nothing is written over: the name of a version tells
+A version is there whole or not at all (`model_store.publishing`). Nothing is written over: the name of a version tells
 its content, and an alias is a log of changes (`model_store.aliases`).
 """
 
@@ -11,52 +11,52 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from model_store.aliases import Change, next_change, whoami
-from model_store.cache import Cache
-from model_store.cached import Cached
-from model_store.contents import MANIFEST, Contents
 from model_store.errors import (
     ManifestError,
     NotInStoreError,
     ObjectError,
     ObjectNotFoundError,
     SignatureError,
-    StoreAwayError,
     StoreError,
+    StoreUnavailableError,
     VerificationError,
 )
-from model_store.location import objects_at
-from model_store.manifest import MOST_MANIFEST_BYTES, Manifest, read_manifest
-from model_store.objects import Objects
-from model_store.publication import Publication
-from model_store.signature import MOST_BYTES as MOST_SIGNATURE_BYTES
-from model_store.signature import SIGNATURE, TrustedKeys, digests_of, signed_digests
-from model_store.verification import check_bytes
-from model_store.version import check_alias, check_model_name, is_model_name
+from model_store.integrity import check_bytes
+from model_store.listing import ModelListing
+from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Manifest, read_manifest
+from model_store.names import check_alias, check_model_name, is_model_name
+from model_store.publishing import Publication
+from model_store.signing import MOST_BYTES as MOST_SIGNATURE_BYTES
+from model_store.signing import SIGNATURE, TrustedKeys, digests_of, signed_digests
+from model_store.storage.cached import CachedStorage
+from model_store.storage.disk_cache import DiskCache
+from model_store.storage.location import open_storage
+from model_store.storage.object_storage import ObjectStorage
 
 
 class Store:
     """The store on `objects`; `Store.open` wants it to exist, `Store.create` makes it where that can be."""
 
-    def __init__(self, objects: Objects, trusted: TrustedKeys | None = None) -> None:
+    def __init__(self, objects: ObjectStorage, trusted: TrustedKeys | None = None) -> None:
         self.objects, self.trusted = objects, trusted
 
     @classmethod
     def open(
-        cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None, *, cache: Cache | None = None
+        cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None, *, cache: DiskCache | None = None
     ) -> Store:
         """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read.
 
         With `trusted` keys only versions that one of them signed can be read. With a cache it opens, and can be read as
         it was, while it is away.
         """
-        objects = Cached(objects_at(location), cache)
+        objects = CachedStorage(open_storage(location), cache)
         objects.check()
         return cls(objects, trusted)
 
     @classmethod
     def create(cls, location: str | os.PathLike[str]) -> Store:
         """Open a store to publish to; a folder is made where it is missing."""
-        objects = objects_at(location)
+        objects = open_storage(location)
         objects.check(writable=True)
         return cls(objects)
 
@@ -68,7 +68,7 @@ class Store:
     @property
     def away(self) -> str | None:
         """Why the store did not answer when it was read last; None where it did."""
-        return self.objects.away if isinstance(self.objects, Cached) else None
+        return self.objects.away if isinstance(self.objects, CachedStorage) else None
 
     # Reading
 
@@ -88,10 +88,10 @@ class Store:
             raise NotInStoreError(f"name a model with --model: there is {_listing(names)}")
         return names[0]
 
-    def contents(self, model: str) -> Contents:
+    def contents(self, model: str) -> ModelListing:
         """What one listing tells of a model, which may have nothing."""
         with _saying(f"model {check_model_name(model)} cannot be read"):
-            return Contents.of(model, self.objects.walk(f"{model}/"))
+            return ModelListing.of(model, self.objects.walk(f"{model}/"))
 
     def versions(self, model: str) -> list[str]:
         """Names of a model's versions, oldest first; raise NotInStoreError for an unknown model."""
@@ -105,7 +105,7 @@ class Store:
         _check_version(model, version, self._known(model))
         try:
             data = self.objects.read(f"{model}/{version}/{MANIFEST}", MOST_MANIFEST_BYTES)
-        except StoreAwayError:
+        except StoreUnavailableError:
             raise
         except ObjectError as error:
             raise ManifestError(f"the manifest of {model} {version} cannot be read: {error}") from error
@@ -135,7 +135,7 @@ class Store:
             )
         try:
             data = self.objects.read(f"{manifest.model}/{manifest.version}/{entry.file}", entry.bytes + 1)
-        except StoreAwayError:
+        except StoreUnavailableError:
             raise
         except ObjectError as error:
             raise VerificationError(f"the file of level {level} cannot be read: {error}") from error
@@ -230,7 +230,7 @@ class Store:
             for found in contents.of_version(version):
                 self.objects.delete(found.name)
 
-    def _change(self, model: str, alias: str, version: str | None, contents: Contents, by: str | None) -> None:
+    def _change(self, model: str, alias: str, version: str | None, contents: ModelListing, by: str | None) -> None:
         before = contents.aliases.get(alias)
         change = next_change(alias, version, contents.changes, before, whoami() if by is None else by)
         with _saying(f"cannot set alias {alias} of {model}"):
@@ -239,19 +239,19 @@ class Store:
     def _told(self, model: str, change: Change) -> Change:
         return change.told(self.objects.read(f"{model}/{change.name}", MOST_MANIFEST_BYTES))
 
-    def _known(self, model: str) -> Contents:
+    def _known(self, model: str) -> ModelListing:
         contents = self.contents(model)
         if not contents.versions:
             raise NotInStoreError(f"no model {model!r} in the store: it has {_listing(self.models())}")
         return contents
 
 
-def _check_version(model: str, version: str, contents: Contents) -> None:
+def _check_version(model: str, version: str, contents: ModelListing) -> None:
     if version not in contents.versions:
         raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(contents.versions)}")
 
 
-def _resolve(model: str, contents: Contents, name: str | None) -> str:
+def _resolve(model: str, contents: ModelListing, name: str | None) -> str:
     versions, aliases = contents.versions, contents.aliases
     if name is None:
         return aliases.get("production", versions[-1])

@@ -1,8 +1,28 @@
-"""Moving a version from store to store: what arrives is what was published, or nothing."""
+"""Moving a version from store to store: what arrives is what was published, or nothing.
+
+One version as one file: a tar of its folder, for where no network goes.
+
+    MODEL/VERSION/manifest.json      first, so that a reader knows what must follow
+    MODEL/VERSION/signature.json     where it is signed
+    MODEL/VERSION/LEVEL/model.onnx
+
+Nothing in it depends on who made it or when: the same version gives the same bytes.
+"""
 
 from __future__ import annotations
 
-from model_store.manifest import Manifest
+import io
+import os
+import secrets
+import tarfile
+from pathlib import Path
+
+from model_store.errors import StoreError, VerificationError
+from model_store.integrity import check_bytes
+from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Manifest, read_manifest
+from model_store.signing import MOST_BYTES as MOST_SIGNATURE_BYTES
+from model_store.signing import SIGNATURE
+from model_store.storage.object_storage import TEMP_PREFIX
 from model_store.store import Store
 
 
@@ -20,3 +40,78 @@ def transfer(source: Store, target: Store, model: str, version: str) -> tuple[Ma
     files = {level.name: source.read_level(manifest, level.name) for level in manifest.levels}
     target.publish(manifest, files, signature)
     return manifest, True
+
+
+def write_archive(store: Store, model: str, version: str, path: Path) -> Manifest:
+    """Write a verified version to `path`, whole or not at all; raise StoreError where that cannot be."""
+    manifest = store.manifest(model, version)
+    staged = path.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}")
+    try:
+        with staged.open("xb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+                _add(archive, f"{model}/{version}/{MANIFEST}", manifest.to_json())
+                if (signature := store.signature(model, version)) is not None:
+                    _add(archive, f"{model}/{version}/{SIGNATURE}", signature)
+                for level in manifest.levels:
+                    _add(archive, f"{model}/{version}/{level.file}", store.read_level(manifest, level.name))
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        staged.unlink(missing_ok=True)
+    return manifest
+
+
+def read_archive(path: Path) -> tuple[Manifest, dict[str, bytes], bytes | None]:
+    """The manifest, the verified bytes of each level's file, and the signature if there is one, which is not looked at.
+
+    Raises VerificationError for anything but exactly one version as `write_archive` writes it; nothing is unpacked.
+    """
+    try:
+        with tarfile.open(path, mode="r:") as archive:
+            manifest, folder = _manifest(archive)
+            files, signature, member = dict[str, bytes](), None, archive.next()
+            if member is not None and member.name == f"{folder}/{SIGNATURE}":
+                signature, member = _bytes(archive, member, MOST_SIGNATURE_BYTES), archive.next()
+            for level in manifest.levels:
+                if member is None or member.name != f"{folder}/{level.file}":
+                    raise VerificationError(f"the archive lacks the file of level {level.name}")
+                files[level.name] = _bytes(archive, member, level.bytes + 1)
+                check_bytes(level, files[level.name])
+                member = archive.next()
+            if member is not None:
+                raise VerificationError(f"the archive has more than one version: {member.name!r}")
+            return manifest, files, signature
+    except (tarfile.TarError, EOFError) as error:
+        raise VerificationError(f"{path} is no archive of a version") from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _manifest(archive: tarfile.TarFile) -> tuple[Manifest, str]:
+    member = archive.next()
+    if member is None or not member.name.endswith(f"/{MANIFEST}"):
+        raise VerificationError("the archive does not begin with a manifest")
+    manifest = read_manifest(_bytes(archive, member, MOST_MANIFEST_BYTES))
+    folder = f"{manifest.model}/{manifest.version}"
+    if member.name != f"{folder}/{MANIFEST}":
+        raise VerificationError(f"the archive has the manifest of {folder} at {member.name!r}")
+    return manifest, folder
+
+
+def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int) -> bytes:
+    file = archive.extractfile(member) if member.isreg() else None
+    if file is None:
+        raise VerificationError(f"{member.name!r} in the archive is no plain file")
+    data = file.read(min(limit, member.size))
+    if len(data) < min(limit, member.size):
+        raise VerificationError(f"the archive ends within {member.name!r}")
+    return data
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), 0o644
+    archive.addfile(member, io.BytesIO(data))

@@ -1,5 +1,5 @@
 """`python -m pruning` is `slimbayes prune`."""
 
-from pruning.cli import app
+from pruning.cli.prune import app
 
 app(prog_name="slimbayes prune")

@@ -18,7 +18,7 @@ class LevelError(PruningError):
     """A level's name that means nothing, or a level that cannot be reached."""
 
 
-class UnknownNameError(PruningError):
+class NotFoundError(PruningError):
     """No such criterion or granularity."""
 
 

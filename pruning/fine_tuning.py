@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from pruning.errors import UnknownNameError
-from training.data.images import Dataset
-from training.distillation import Teacher
-from training.distributed import World
-from training.loop import Fit, fit
-from training.memory import hold_memory
-from training.posterior import Posterior
+from pruning.errors import NotFoundError
+from training.bayesian.posterior import Posterior
+from training.data.dataset import Dataset
+from training.distributed.world import World
 from training.recipe import Recipe
-from training.trainer import approximation
+from training.trainer.distillation import Teacher
+from training.trainer.loop import TrainState, fit
+from training.trainer.train import approximation
 
 SCHEDULES = ("gradual", "one-shot")
 
@@ -36,7 +35,7 @@ class FineTuning:
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
-            raise UnknownNameError(f"unknown schedule {self.schedule!r}: there is {', '.join(SCHEDULES)}")
+            raise NotFoundError(f"unknown schedule {self.schedule!r}: there is {', '.join(SCHEDULES)}")
 
     @property
     def gradual(self) -> bool:
@@ -62,7 +61,6 @@ class Tuner:
         """The posterior of `plain` after the epochs from `start` to `end` of a level's; zeros stay zeros."""
         if start == end:
             return posterior
-        hold_memory()
         recipe = replace(
             self.recipe,
             epochs=self.tuning.epochs,
@@ -73,6 +71,6 @@ class Tuner:
         alone = World(0, 1, torch.device("cpu"))
         tuned = approximation(recipe, self.dataset, alone, plain.train())
         tuned.restore(posterior)
-        state = Fit(tuned, images=start * len(self.dataset.train))
+        state = TrainState(tuned, images=start * len(self.dataset.train))
         fit(state, self.dataset, recipe, alone, name=name, teacher=self.teacher, until=end)
         return tuned.posterior()

@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pruning.budget import Budget, costs, total
-from pruning.compaction import compact
+from pruning.cost.budget import Budget, costs, total
+from pruning.cost.latency import Timings, milliseconds
 from pruning.criteria import Criterion, criterion
 from pruning.criteria.free_energy import redundant
 from pruning.errors import LevelError
 from pruning.fine_tuning import FineTuning, Tuner
-from pruning.folding import fold
 from pruning.granularity import check_level, check_ranking, granularity
-from pruning.latency import Timings, milliseconds
+from pruning.granularity.mask import weights_left
+from pruning.graph.compaction import compacted
 from pruning.level import DENSE, Level, chains
-from pruning.mask import weights_left
-from pruning.network import Network
-from pruning.subject import Subject
-from training.distillation import Teacher
-from training.posterior import Posterior
+from pruning.trained_run import TrainedRun
+from training.bayesian.posterior import Posterior
 from training.randomness import generator_for
+from training.trainer.distillation import Teacher
 
 # What a whole network takes beyond its layers differs with its widths, so that a latency may need several choices.
 TRIES, MARGIN = 12, 0.01
 
 
 @dataclass(frozen=True)
-class Pruning:
+class PruningConfig:
     """How to prune: what is worth keeping, what goes at once, ranked over what, and how training goes on.
 
     `scale_budget` is how far the predictive distribution may move for layers to lose their scales, as a mean
@@ -50,7 +48,7 @@ class Pruning:
 class Pruner:
     """Makes the levels of one subject in one way; `timings` are those of this machine."""
 
-    def __init__(self, subject: Subject, how: Pruning, timings: Timings | None = None) -> None:
+    def __init__(self, subject: TrainedRun, how: PruningConfig, timings: Timings | None = None) -> None:
         self.subject, self.how = subject, how
         self.timings = Timings() if timings is None else timings
         self.criterion: Criterion = criterion(how.criterion)
@@ -110,12 +108,7 @@ class Pruner:
         return network.multiply_adds if budget.kind == "x" else milliseconds(compacted(network))
 
 
-def compacted(network: Network) -> Network:
-    """A traced network as it is exported: normalisation folded, and without what is dead."""
-    return compact(fold(network).network).network
-
-
-def automatic(subject: Subject) -> Level:
+def automatic(subject: TrainedRun) -> Level:
     """The level `auto`: every weight goes that the evidence is better without.
 
     Raises LevelError where that is nothing, or nearly everything.

@@ -81,8 +81,3 @@ score_cli     `slimbayes score`
 keys_cli      `slimbayes keys`
 bench_cli     `slimbayes bench`
 """
-
-import os
-
-# ONNX Runtime reports its use to its makers unless it is told not to before it is imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

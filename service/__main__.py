@@ -1,5 +1,5 @@
 """`python -m service` is `slimbayes serve`."""
 
-from service.cli import serve_app
+from service.cli.serve import serve_app
 
 serve_app(prog_name="slimbayes serve")

@@ -14,27 +14,31 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from service import document, guard, problem
-from service.access import caller, scraper
-from service.admission import Admission
-from service.catalog import Catalog
-from service.direct import Direct
-from service.draining import LastAnswers
-from service.errors import StartError
-from service.keys import Keyring
-from service.metrics import Metrics
-from service.observation import Observation
-from service.rate import Rate, RateLimiter
-from service.routes import health, infer, metrics, models, page, predict, repository, status
-from service.settings import Settings
-from service.traffic import Traffic
+from service.api import openapi as document
+from service.api.dependencies import require_key, require_metrics_key
+from service.api.routes import health, metrics, models, predict, status
+from service.api.routes import ui as page
+from service.api.v2 import infer, repository
+from service.errors import StartupError
+from service.http import middleware as guard
+from service.http import problems as problem
+from service.http.api_keys import Keyring
+from service.http.fast_path import FastPathMiddleware
+from service.http.middleware import CloseOnDrainMiddleware, RequestIdMiddleware
+from service.http.rate_limit import RateLimiter
+from service.observability.middleware import ObservabilityMiddleware
+from service.observability.prometheus import ServiceCollector
+from service.observability.request_stats import RequestStats
+from service.repository.repository import ModelRepository
+from service.scheduling.admission import Admission
+from service.settings import Rate, Settings
 
 if TYPE_CHECKING:
-    from service.tracing import Tracing
+    from service.observability.tracing import Tracing
 
 log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
-DOCS = Path(__file__).parent / "docs"
+DOCS = Path(__file__).parent / "api" / "static" / "docs"
 
 
 def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
@@ -44,7 +48,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     """
     tracing = tracing or _tracing(settings)
     keyring = Keyring(settings.keys_file) if settings.keys_file else None
-    catalog = Catalog(settings)
+    catalog = ModelRepository(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,22 +87,23 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> FastAPI:
     )
     app.state.ready = app.state.draining = False
     app.state.computing = anyio.CapacityLimiter(catalog.num_workers)
-    app.state.traffic = Traffic()
-    app.state.metrics = Metrics(catalog, app.state.admission, app.state.traffic, lambda: app.state.ready)
-    app.add_middleware(Direct, (predict.router, predict.directly), (infer.router, infer.directly))
+    app.state.traffic = RequestStats()
+    app.state.metrics = ServiceCollector(catalog, app.state.admission, app.state.traffic, lambda: app.state.ready)
+    app.add_middleware(FastPathMiddleware, (predict.router, predict.directly), (infer.router, infer.directly))
     guard.install(app, settings)
+    app.add_middleware(RequestIdMiddleware)
     problem.install(app)
     document.install(app)
-    app.add_middleware(guard.SecurityHeaders)
-    app.add_middleware(LastAnswers)
+    app.add_middleware(guard.SecurityHeadersMiddleware)
+    app.add_middleware(CloseOnDrainMiddleware)
     # The last that is added stands outside of all others.
-    app.add_middleware(Observation, app.state.traffic, tracing)
+    app.add_middleware(ObservabilityMiddleware, app.state.traffic, tracing)
     for routes in (predict, models, status):
-        app.include_router(routes.router, dependencies=[Depends(caller)], responses=problem.describe(401))
+        app.include_router(routes.router, dependencies=[Depends(require_key)], responses=problem.describe(401))
     for routes in (infer, repository):
-        app.include_router(routes.router, dependencies=[Depends(caller)], responses=problem.describe_refusals(401))
+        app.include_router(routes.router, dependencies=[Depends(require_key)], responses=problem.describe_refusals(401))
     app.include_router(repository.health)
-    app.include_router(metrics.router, dependencies=[Depends(scraper)], responses=problem.describe(401))
+    app.include_router(metrics.router, dependencies=[Depends(require_metrics_key)], responses=problem.describe(401))
     for routes in (health, page):
         app.include_router(routes.router)
     app.mount("/docs", StaticFiles(directory=DOCS, html=True))
@@ -110,7 +115,7 @@ def _tracing(settings: Settings) -> Tracing | None:
     if settings.traces is None:
         return None
     try:
-        from service.tracing import Tracing
+        from service.observability.tracing import Tracing
     except ModuleNotFoundError as error:
-        raise StartError("setting traces needs the tracing extra: pip install 'slimbayes[tracing]'") from error
+        raise StartupError("setting traces needs the tracing extra: pip install 'slimbayes[tracing]'") from error
     return Tracing.to(settings.traces)

@@ -18,10 +18,9 @@ from urllib.parse import quote
 
 import httpx
 
-from service.answer import Answer
-from service.errors import AnswerError
-from service.listing import Listing
-from service.payload import FIELD
+from service.api.schemas import Answer, Listing
+from service.errors import ClientError
+from service.types import FIELD
 
 Parsed = TypeVar("Parsed")
 Parameter = str | int | float | None
@@ -47,7 +46,7 @@ class Call(Generic[Parsed]):
         try:
             return self.read(response.content)
         except ValueError as error:  # which ValidationError and UnicodeDecodeError are
-            raise AnswerError("what answers there is not a Slimbayes service of this version") from error
+            raise ClientError("what answers there is not a Slimbayes service of this version") from error
 
 
 MODELS = Call(Listing.model_validate_json, "GET", "/models")
@@ -99,7 +98,7 @@ class Connection:
         try:
             yield
         except httpx.TransportError as error:
-            raise AnswerError(f"cannot reach {self.url}: {error}") from error
+            raise ClientError(f"cannot reach {self.url}: {error}") from error
 
 
 class Client(Connection):
@@ -198,7 +197,7 @@ def _pause(response: httpx.Response, left: float) -> float | None:
     return seconds if seconds <= left else None
 
 
-def _refusal(response: httpx.Response) -> AnswerError:
+def _refusal(response: httpx.Response) -> ClientError:
     """The problem that an answer describes; what is no problem document is quoted."""
     detail, image = response.text[:200], None
     try:
@@ -207,18 +206,18 @@ def _refusal(response: httpx.Response) -> AnswerError:
     except (ValueError, KeyError, TypeError):
         pass
     status = response.status_code
-    return AnswerError(f"the service answered {status}: {detail}", status, image if isinstance(image, int) else None)
+    return ClientError(f"the service answered {status}: {detail}", status, image if isinstance(image, int) else None)
 
 
 def _checked(url: str) -> httpx.URL:
     try:
         return httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise AnswerError(f"{url!r} is no address of a service: expected one such as http://127.0.0.1:8000") from error
+        raise ClientError(f"{url!r} is no address of a service: expected one such as http://127.0.0.1:8000") from error
 
 
 def _authorities(path: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=path)
     except OSError as error:  # which ssl.SSLError is
-        raise AnswerError(f"cannot read the authorities in {path}: {error.strerror or 'expected PEM'}") from error
+        raise ClientError(f"cannot read the authorities in {path}: {error.strerror or 'expected PEM'}") from error

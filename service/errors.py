@@ -37,7 +37,7 @@ class ServiceError(Exception):
     """Root of the service's errors."""
 
 
-class StartError(ServiceError):
+class StartupError(ServiceError):
     """The service cannot start."""
 
 
@@ -45,7 +45,7 @@ class ArtifactError(ServiceError):
     """A level's file that must not be run."""
 
 
-class AnswerError(ServiceError):
+class ClientError(ServiceError):
     """What a client got instead of an answer: the HTTP status, and the place of the image that it is about."""
 
     def __init__(self, message: str, status: int | None = None, image: int | None = None) -> None:
@@ -104,7 +104,7 @@ class ForbiddenError(RequestError):
     kind: ClassVar[str] = "forbidden"
 
 
-class UnknownNameError(RequestError):
+class NotFoundError(RequestError):
     """No such model, version or level."""
 
     status = 404

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,11 +13,29 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_store.location import default_location
-from model_store.registry_access import VARIABLES as REGISTRY_VARIABLES
-from model_store.signature import PASSWORD
-from service.errors import StartError
-from service.rate import Rate
+from model_store.signing import PASSWORD
+from model_store.storage.location import default_location
+from model_store.storage.oci.auth import VARIABLES as REGISTRY_VARIABLES
+from service.errors import StartupError
+
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many images in so many seconds."""
+
+    images: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The rate that a text such as `100/second` means; raise ValueError for one that means none."""
+        found = re.fullmatch(r"([0-9]{1,9})/(second|minute|hour|day)", text)
+        if found is None or int(found[1]) == 0:
+            raise ValueError(f"expected images in a time such as 100/second, the time one of {', '.join(SECONDS)}")
+        return cls(int(found[1]), SECONDS[found[2]])
+
 
 # Variables that belong to the client, to who signs, and to the store's registry.
 OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD, *REGISTRY_VARIABLES}
@@ -158,11 +178,11 @@ class Settings(BaseSettings):
         known = {f"SLIMBAYES_{name.upper()}" for name in cls.model_fields} | OTHER_VARIABLES
         unknown = sorted(name for name in os.environ if name.startswith("SLIMBAYES_") and name not in known)
         if unknown:
-            raise StartError(f"unknown setting {unknown[0]} in the environment: there is {', '.join(sorted(known))}")
+            raise StartupError(f"unknown setting {unknown[0]} in the environment: there is {', '.join(sorted(known))}")
         try:
             return cls(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
-            raise StartError(_in_words(error)) from error
+            raise StartupError(_in_words(error)) from error
 
 
 def _in_words(error: ValidationError) -> str:

@@ -38,6 +38,7 @@ report_cli      `slimbayes report`
 
 import os
 
-# Threads that wait must sleep, said before torch is imported: where cores are shared with another process, waiting in a
-# loop took nine tenths of the time (resnet20, two cores: 39 images/s against 359).
+# Threads that wait must sleep: where cores are shared with another process, waiting in a loop took nine tenths of the
+# time (resnet20, two cores: 39 images/s against 359). Set on import, since OpenMP reads it once, when it is loaded with
+# torch, and nothing of this package that needs torch is imported before this.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,5 +1,5 @@
 """`python -m training` is `slimbayes train`, and what torchrun starts."""
 
-from training.cli import app
+from training.cli.train import app
 
 app(prog_name="slimbayes train")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pruning.criteria import free_energy, magnitude, random, snr
-from pruning.errors import PosteriorError, UnknownNameError
-from training.posterior import GaussianWeight, Posterior
+from pruning.errors import NotFoundError, PosteriorError
+from training.bayesian.posterior import GaussianWeight, Posterior
 
 Score = Callable[[GaussianWeight, float, torch.Generator], Tensor]
 
@@ -63,5 +63,5 @@ CRITERIA: Mapping[str, Criterion] = {
 def criterion(name: str) -> Criterion:
     """The criterion called `name`; raise UnknownNameError, listing what there is, for an unknown one."""
     if name not in CRITERIA:
-        raise UnknownNameError(f"unknown criterion {name!r}: there is {', '.join(CRITERIA)}")
+        raise NotFoundError(f"unknown criterion {name!r}: there is {', '.join(CRITERIA)}")
     return CRITERIA[name]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.posterior import GaussianWeight
+from training.bayesian.posterior import GaussianWeight
 
 
 def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:

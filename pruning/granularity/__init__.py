@@ -12,13 +12,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pruning.budget import UNITS, Budget
-from pruning.errors import LevelError, UnknownNameError
+from pruning.cost.budget import UNITS, Budget
+from pruning.cost.latency import Timings
+from pruning.errors import LevelError, NotFoundError
 from pruning.granularity import channel, weight
-from pruning.latency import Timings
+from pruning.graph.network import Network
 from pruning.level import Level
-from pruning.network import Network
-from training.posterior import Posterior
+from training.bayesian.posterior import Posterior
 
 RANKINGS = ("global", "layer")
 
@@ -37,7 +37,7 @@ GRANULARITIES: dict[str, Granularity] = {"weight": weight.select, "channel": cha
 def granularity(name: str) -> Granularity:
     """The granularity called `name`; raise UnknownNameError, listing what there is, for an unknown one."""
     if name not in GRANULARITIES:
-        raise UnknownNameError(f"unknown granularity {name!r}: there is {', '.join(GRANULARITIES)}")
+        raise NotFoundError(f"unknown granularity {name!r}: there is {', '.join(GRANULARITIES)}")
     return GRANULARITIES[name]
 
 
@@ -53,5 +53,5 @@ def check_level(name: str, level: Level) -> None:
 def check_ranking(name: str) -> str:
     """The ranking's name; raise UnknownNameError, listing what there is, for an unknown one."""
     if name not in RANKINGS:
-        raise UnknownNameError(f"unknown ranking {name!r}: there is {', '.join(RANKINGS)}")
+        raise NotFoundError(f"unknown ranking {name!r}: there is {', '.join(RANKINGS)}")
     return name

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pruning.budget import Budget, Cost, costs
-from pruning.coupling import coupled_tensors
+from pruning.cost.budget import Budget, Cost, costs
+from pruning.cost.latency import Timings
 from pruning.errors import LevelError
-from pruning.latency import Timings
-from pruning.narrowing import Narrowing
-from pruning.network import IMAGES, Flatten, Network
-from training.posterior import Posterior
+from pruning.granularity.narrowing import Narrowing
+from pruning.graph.channel_groups import channel_groups
+from pruning.graph.network import IMAGES, Flatten, Network
+from training.bayesian.posterior import Posterior
 
 BLOCK = 8
 # Milliseconds: what measures no faster than this is not faster.
@@ -78,7 +78,7 @@ class _Chooser:
 
     def __init__(self, network: Network, scores: Mapping[str, Tensor], timings: Timings) -> None:
         self.network, self.costs = network, costs(timings)
-        self.group = coupled_tensors(network)
+        self.group = channel_groups(network)
         flattened = {node.name: node for node in network.nodes if isinstance(node, Flatten)}
         before = {name: flat.source for name, flat in flattened.items()}
         self.layers = []

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pruning.budget import Budget
+from pruning.cost.budget import Budget
+from pruning.cost.latency import Timings
 from pruning.errors import LevelError
-from pruning.latency import Timings
-from pruning.mask import Mask
-from pruning.network import Network
-from training.posterior import Posterior
+from pruning.granularity.mask import Mask
+from pruning.graph.network import Network
+from training.bayesian.posterior import Posterior
 
 SAFE_SHARE = 0.01
 

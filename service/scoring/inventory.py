@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from model_store.manifest import InputShape
+from service.cli.files import SUFFIXES
 from service.errors import ScoringError
-from service.files import SUFFIXES
 from service.scoring.parquet import Parquet
-from service.scoring.pictures import Pictures
-from service.scoring.place import File, place_at
-from service.scoring.source import Kind, Shard, Source, Span
+from service.scoring.source import Kind, Pictures, Shard, Source, Span
+from service.scoring.storage import File, storage_at
 
 # In folders, names that begin so are of somebody's own: `_SUCCESS` and `_plan.json` of an output, for one.
 HIDDEN = (".", "_")
@@ -61,9 +60,9 @@ class Inventory:
         return [*found, Shard(len(found), len(found) * size, tuple(spans))] if spans else found
 
 
-def take_stock(location: str, shape: InputShape, column: str | None, id_column: str | None) -> tuple[Source, Inventory]:
+def scan_input(location: str, shape: InputShape, column: str | None, id_column: str | None) -> tuple[Source, Inventory]:
     """What lies at a path or URL, all pictures or all Parquet; raise ScoringError where there is neither, or both."""
-    place = place_at(location)
+    place = storage_at(location)
     found = sorted(place.files(), key=lambda file: file.name)
     pictures = [file for file in found if _is_one(file, SUFFIXES, len(found) == 1)]
     tables = [file for file in found if _is_one(file, {".parquet"}, len(found) == 1)]

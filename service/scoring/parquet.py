@@ -20,8 +20,8 @@ from pyarrow import parquet
 
 from model_store.manifest import InputShape
 from service.errors import ScoringError, UnreadableError
-from service.scoring.place import File, Place
 from service.scoring.source import Item, Pixels, Shard, Span
+from service.scoring.storage import File, Storage
 
 # Rows that are read together: pictures may be large.
 ROWS = 64
@@ -32,7 +32,7 @@ USUAL = "image"
 class Parquet:
     """Rows of files at a place; `column` has the images, by default the one that can, `id_column` what names them."""
 
-    place: Place
+    place: Storage
     shape: InputShape
     column: str | None = None
     id_column: str | None = None

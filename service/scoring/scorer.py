@@ -16,19 +16,19 @@ import numpy as np
 
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
-from service.arrangement import arrange
-from service.artifact import FloatArray
 from service.errors import MediaTypeError, TooLargeError, UndecodableError, UnreadableError
-from service.job import Job, Stop
-from service.picture import decode_quickly
-from service.plan import quantile
-from service.scheduler import Scheduler
-from service.scoring.plan import ScoringPlan
-from service.scoring.row import Row, Scored, scored
+from service.inference.autotune import autotune
+from service.inference.early_stopping import EarlyStopping
+from service.pipeline.planning import quantile
+from service.pipeline.preprocessing import decode_quickly
+from service.repository.verification import draw_key, verified_artifact
+from service.scheduling.job import Job
+from service.scheduling.scheduler import Scheduler
+from service.scoring.config import ScoringPlan
+from service.scoring.rows import Row, Scored, scored
 from service.scoring.source import Item, Pixels
-from service.served import draw_key, verified_artifact
 from service.settings import Settings
-from service.settlement import Settlement
+from service.types import FloatArray, StopReason
 
 # Processor seconds for one picture.
 DECODE_SECONDS = Settings.model_fields["decode_ms"].default / 1000
@@ -41,7 +41,7 @@ class Drawn(NamedTuple):
     """One image's draws, logits float32 [S, K], and why there are no more."""
 
     logits_SK: FloatArray
-    stop: Stop
+    stop: StopReason
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Scorer:
         self.level: Level = level
         artifact = verified_artifact(store, self.manifest, level, plan.precision, MOST_LEVEL_BYTES)
         with ThreadPoolExecutor(threads, "builder") as builders:
-            self.engine = arrange(artifact, draw_key(plan.version, plan.level), builders, threads)
+            self.engine = autotune(artifact, draw_key(plan.version, plan.level), builders, threads)
             self.engine.prepare(plan.samples)
-        self.settlement = Settlement.of(level.calibration, plan.tolerance) if plan.adaptive else None
+        self.settlement = EarlyStopping.of(level.calibration, plan.tolerance) if plan.adaptive else None
         self.quantile = quantile(plan.alpha, level)
         self.scheduler = Scheduler(threads)
 
@@ -113,7 +113,7 @@ class Scorer:
 
     def _scored(self, images: Sequence[Drawn]) -> Iterator[Scored]:
         """Images with equally many draws together: how many there are hardly matters to what that takes."""
-        alike: dict[tuple[int, Stop], list[int]] = {}
+        alike: dict[tuple[int, StopReason], list[int]] = {}
         for number, (logits_SK, stop) in enumerate(images):
             alike.setdefault((len(logits_SK), stop), []).append(number)
         found: dict[int, Scored] = {}
@@ -124,5 +124,5 @@ class Scorer:
         return (found[number] for number in range(len(images)))
 
 
-def _drawn(logits_SNK: FloatArray, stop: Stop) -> list[Drawn]:
+def _drawn(logits_SNK: FloatArray, stop: StopReason) -> list[Drawn]:
     return [Drawn(logits_SK, stop) for logits_SK in logits_SNK.swapaxes(0, 1)]

@@ -1,15 +1,19 @@
-"""Where images come from: rows of files, one by one. A picture is a file of one row."""
+"""Where images come from: rows of files, one by one. A picture is a file of one row.
+
+A source of picture files: each is one row, and is named as it lies below the input.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from service.scoring.place import File
+from service.scoring.storage import File, Storage
 
 Kind = Literal["pictures", "parquet"]
 Pixels = npt.NDArray[np.uint8]
@@ -60,3 +64,22 @@ class Source(Protocol):
     def read(self, shard: Shard) -> Iterator[Item]:
         """The shard's images, in order. Raises ScoringError where they cannot be read now."""
         ...
+
+
+class Pictures:
+    """Picture files at a place."""
+
+    def __init__(self, place: Storage) -> None:
+        self.place = place
+
+    def count(self, files: Sequence[File]) -> list[int]:
+        return [1] * len(files)
+
+    def read(self, shard: Shard) -> Iterator[Item]:
+        for row, span in enumerate(shard.spans, shard.first):
+            yield Item(row, _in_unicode(span.name), partial(self.place.read, span.name))
+
+
+def _in_unicode(name: str) -> str:
+    """A name as text, whatever bytes a file system took for one."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -10,7 +10,8 @@ HEAVY = ("torch", "sklearn", "scipy", "training", "pruning")
 
 def test_no_torch() -> None:
     """Importing the application and its commands, in a fresh process, imports neither torch nor what needs it."""
-    program = "import sys, service.app, service.cli, service.server, service.demo, service.console, model_store.cli\n"
+    program = "import sys, service.app, service.http.server, service.cli.serve, service.cli.demo\n"
+    program += "import service.cli.main, model_store.cli.main\n"
     program += f"print([name for name in {HEAVY!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
@@ -18,6 +19,6 @@ def test_no_torch() -> None:
 
 def test_runtime_does_not_report_home() -> None:
     """Whatever of the service is imported first, ONNX Runtime was told not to report before it was imported."""
-    program = "import os, service.bank; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    program = "import os, service.inference.bank; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "1"

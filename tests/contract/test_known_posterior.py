@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.approximation import Approximation
-from training.estimators.registry import DRAWS, begin
-from training.objective import negative_elbo
-from training.posterior import Posterior
+from training.bayesian.approximation import Approximation
+from training.bayesian.estimators import DRAWS, begin
+from training.bayesian.objective import negative_elbo
+from training.bayesian.posterior import Posterior
 from training.recipe import Recipe
 
 NOISE_SCALE, PRIOR_SCALE = 0.5, 2.0

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from model_store.store import Store
-from service.keys import Key
+from service.http.api_keys import Key
 from tests.support.services import running_service
 
 CHECKS = (

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruning.granularity import GRANULARITIES
-from pruning.mask import Mask
-from pruning.narrowing import fitted
-from pruning.trace import trace
+from pruning.granularity.mask import Mask
+from pruning.granularity.narrowing import fitted
+from pruning.graph.trace import trace
 from tests.support.same_draw import (
     assert_same_draw,
     network_of,
@@ -20,7 +20,7 @@ from tests.support.same_draw import (
     random_posterior,
     without,
 )
-from training.posterior import GaussianWeight, Posterior
+from training.bayesian.posterior import GaussianWeight, Posterior
 
 SIDES = {"convnet": 8, "resnet20": 16}
 quick = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])

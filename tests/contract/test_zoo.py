@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from model_store.cli import app
-from model_store.location import ZOO, default_location
+from model_store.cli.main import app
+from model_store.storage.location import ZOO, default_location
 from model_store.store import Store
 
 MOST_BYTES = 8_000_000

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model_store.location import ZOO
-from service.assets import ROOT as PAGE
+from model_store.storage.location import ZOO
+from service.api.routes.ui import ROOT as PAGE
 from tests.support.project import PROJECT
 
 

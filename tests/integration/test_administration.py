@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from model_store.store import Store
 from service.app import create_app
-from service.keys import Key
+from service.http.api_keys import Key
 from service.settings import Settings
 from tests.support.http import PNG, refusal
 from tests.support.restamped import publish
@@ -120,7 +120,7 @@ def test_a_store_that_cannot_be_written(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("model_store.folder.Folder._write_durably", refuse)
+    monkeypatch.setattr("model_store.storage.local.Folder._write_durably", refuse)
     body = {"version": max(store.versions("digits"))}
     response = client.post("/models/digits/aliases/production", json=body, headers=keys["admin"])
     assert "cannot be changed from here" in refusal(response, 409)

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from tests.support.project import PROJECT
-from training.estimators.registry import ESTIMATORS
+from training.bayesian.estimators import ESTIMATORS
 from training.recipe import Recipe
-from training.run import Run
+from training.trainer.run_dir import Run
 
 WORKER = PROJECT / "tests" / "support" / "programs" / "distributed_worker.py"
 BATCH = 8

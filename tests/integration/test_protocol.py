@@ -17,8 +17,8 @@ import httpx
 import orjson
 import pytest
 
-from service.keys import Key
-from service.server import Server, bind
+from service.http.api_keys import Key
+from service.http.server import Server, bind
 from service.settings import Settings
 from tests.support.services import wait_until
 

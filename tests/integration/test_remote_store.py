@@ -18,8 +18,8 @@ from model_store.manifest import Level
 from model_store.store import Store
 from model_store.transfer import transfer
 from service.app import create_app
-from service.catalog import Catalog
-from service.errors import FetchingError, StartError
+from service.errors import FetchingError, StartupError
+from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.backends import Place, in_bucket
 from tests.support.http import PNG, ask, metric, refusal
@@ -157,7 +157,7 @@ def test_a_service_starts_from_its_cache(
         assert client.get("/readyz").json() == {"status": "ready", "store": "away"}
         assert catalog_of(client).models["digits"].aliases == {"production": store.resolve("digits")}
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p90")] == answers
-    with pytest.raises(StartError, match=f"the store at {bucket.url} cannot be reached: it does not answer"):
+    with pytest.raises(StartupError, match=f"the store at {bucket.url} cannot be reached: it does not answer"):
         create_app(Settings(**settings | {"cache": settings["cache"] / "other"}))
 
 
@@ -165,7 +165,7 @@ def test_a_store_that_was_away_for_a_moment_refuses_no_version(
     store: Store, proxy: Proxy, settings: dict[str, Any]
 ) -> None:
     """What could not be read is neither offered nor refused, and is there as soon as it can be."""
-    catalog = Catalog(Settings(**settings))
+    catalog = ModelRepository(Settings(**settings))
     try:
         assert catalog.warm()
         second = publish(store, 1)
@@ -188,7 +188,7 @@ def test_a_store_that_was_away_for_a_moment_refuses_no_version(
 
 def test_networks_that_could_not_be_built_are_built_later(store: Store, proxy: Proxy, settings: dict[str, Any]) -> None:
     """The store goes away between verification and the first build, and nothing of it was kept."""
-    catalog = Catalog(Settings(**settings | {"cache_bytes": 1}))
+    catalog = ModelRepository(Settings(**settings | {"cache_bytes": 1}))
     try:
         proxy.down()
         assert not catalog.warm()
@@ -229,7 +229,7 @@ def test_a_level_that_does_not_come_in_time(
     store: Store, proxy: Proxy, settings: dict[str, Any], example: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request without a deadline waits for it so long, and is told to come again; then it is there."""
-    monkeypatch.setattr("service.served.LONGEST_FETCH", 0.3)
+    monkeypatch.setattr("service.repository.level.LONGEST_FETCH", 0.3)
     with serving(settings | {"cache_bytes": 1, "reload_seconds": 0}) as client:
         slow, away = cold_levels(store)
         proxy.rate = slow.bytes / 3
@@ -239,7 +239,7 @@ def test_a_level_that_does_not_come_in_time(
         proxy.rate = None
         query = {"level": slow.name}
         wait_until(lambda: client.post("/predict", params=query, content=example, headers=PNG).status_code == 200)
-        monkeypatch.setattr("service.served.LONGEST_FETCH", 30.0)
+        monkeypatch.setattr("service.repository.level.LONGEST_FETCH", 30.0)
         proxy.down()
         response = client.post("/predict", params={"level": away.name}, content=example, headers=PNG)
         assert "the store does not answer" in refusal(response, FetchingError.status)

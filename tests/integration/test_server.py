@@ -18,10 +18,10 @@ import pytest
 import trustme
 
 from model_store.store import Store
-from service.artifact import read_artifact
 from service.client import Client
-from service.errors import AnswerError, StartError
-from service.server import Server, bind
+from service.errors import ClientError, StartupError
+from service.http.server import Server, bind
+from service.inference.artifact import read_artifact
 from service.settings import Settings
 from tests.support.http import PNG
 from tests.support.services import running_service, wait_until
@@ -43,7 +43,7 @@ def test_service_agrees_with_the_bare_file(digits_store: Path, example: bytes) -
     import onnxruntime
     from scipy.special import softmax
 
-    from service.picture import decode
+    from service.pipeline.preprocessing import decode
 
     store = Store.open(digits_store)
     manifest = store.manifest("digits", store.resolve("digits"))
@@ -123,7 +123,7 @@ def test_a_port_is_ours_from_the_start(digits_store: Path) -> None:
     settings = Settings(store=digits_store, port=0)
     with bind(settings) as first:
         taken = settings.model_copy(update={"port": first.getsockname()[1]})
-        with pytest.raises(StartError, match="cannot listen"):
+        with pytest.raises(StartupError, match="cannot listen"):
             bind(taken)
 
 
@@ -175,7 +175,7 @@ def test_tls(digits_store: Path, tmp_path: Path) -> None:
         with Client(server.url, ca_file=trusted) as client:
             wait_until(client.ready)
             assert client.models().models
-        with Client(server.url) as stranger, pytest.raises(AnswerError, match="certificate"):
+        with Client(server.url) as stranger, pytest.raises(ClientError, match="certificate"):
             stranger.models()
     finally:
         server.stop()

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from benchmarks.network import CABLE, Host, two_hosts
 from tests.support.project import PROJECT
-from training.run import Run
+from training.trainer.run_dir import Run
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -55,7 +55,7 @@ def start(hosts: list[Host], environment: dict[str, str], tmp_path: Path) -> Ite
 
 
 def test_the_documented_command_trains_on_two_hosts(hosts: list[Host], start: Start, tmp_path: Path) -> None:
-    text = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
+    text = (PROJECT / "docs" / "guides" / "distributed.md").read_text().replace("\\\n", " ")
     documented = re.search(r"^\$ (torchrun --nnodes 2 .*--rdzv-backend c10d .*)$", text, re.MULTILINE)
     assert documented
     command = [*shlex.split(documented[1]), *SMALL, "--epochs", "2"]

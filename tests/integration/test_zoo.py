@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from service.app import create_app
 from service.settings import Settings
 from tests.support.http import ask

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from model_store.errors import VerificationError
-from model_store.level_file import read_level_file
-from model_store.location import ZOO
 from model_store.manifest import Manifest
+from model_store.onnx_file.reader import read_level_file
+from model_store.storage.location import ZOO
 from model_store.store import Store
 from service.settings import Settings
 from tests.support.hostile.bytes import bombs, mutated
@@ -129,14 +129,14 @@ def value_ranges(data: bytes) -> list[range]:
 
 def test_more_bytes_than_allowed_are_not_even_read(version: tuple[Manifest, bytes], tmp_path: Path) -> None:
     """A file of a terabyte that its manifest announces."""
-    from service.catalog import Catalog
+    from service.repository.repository import ModelRepository
 
     manifest, data = version
     huge = manifest.model_copy(update={"levels": (manifest.levels[0].model_copy(update={"bytes": 2**40}),)})
     write(tmp_path, manifest, data, huge.to_json())
     with (tmp_path / manifest.model / manifest.version / LEVEL / "model.onnx").open("r+b") as file:
         file.truncate(2**40)
-    catalog = Catalog(Settings(store=tmp_path, allow_empty=True))
+    catalog = ModelRepository(Settings(store=tmp_path, allow_empty=True))
     (served,) = catalog.models[manifest.model].versions.values()
     assert "more than the 1,073,741,824 bytes that are allowed" in (served.refusal or "")
     catalog.close()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from model_store.signature import SigningKey
+from model_store.signing import SigningKey
 from model_store.store import Store
 from service.app import create_app
-from service.catalog import Catalog
-from service.errors import StartError
+from service.errors import StartupError
+from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.http import PNG, ask, refusal
 from tests.support.keys import Pair, make_pair
@@ -84,10 +84,10 @@ def test_signed_later_it_is_served(
     store: Store, example: bytes, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By either of two keys, once the service looks again."""
-    monkeypatch.setattr("service.reader.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("service.repository.loader.RETRY_SECONDS", 0.0)
     second, other = publish(store, 1), make_pair(tmp_path, "second", "P-384")
     with trusting(store, pair, other) as client:
-        catalog: Catalog = client.app.state.catalog  # type: ignore[attr-defined]
+        catalog: ModelRepository = client.app.state.catalog  # type: ignore[attr-defined]
         assert ask(client, example)["version"] != second
         sign(store, second, other)
         catalog.refresh()
@@ -96,12 +96,12 @@ def test_signed_later_it_is_served(
 
 def test_nothing_signed_is_nothing_to_serve(digits_store: Path, pair: Pair, tmp_path: Path) -> None:
     """Nor does it start with what is no key."""
-    with pytest.raises(StartError, match="no version that can be served"):
-        Catalog(Settings(store=digits_store, trusted_keys=(pair.public,)))
-    with pytest.raises(StartError, match="there is no public key in"):
-        Catalog(Settings(store=digits_store, trusted_keys=(pair.private,)))
-    with pytest.raises(StartError, match="cannot read the key in"):
-        Catalog(Settings(store=digits_store, trusted_keys=(tmp_path / "none",)))
+    with pytest.raises(StartupError, match="no version that can be served"):
+        ModelRepository(Settings(store=digits_store, trusted_keys=(pair.public,)))
+    with pytest.raises(StartupError, match="there is no public key in"):
+        ModelRepository(Settings(store=digits_store, trusted_keys=(pair.private,)))
+    with pytest.raises(StartupError, match="cannot read the key in"):
+        ModelRepository(Settings(store=digits_store, trusted_keys=(tmp_path / "none",)))
 
 
 def test_keys_are_named_in_the_environment(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.metrics import predictive
+from training.evaluation.metrics import predictive
 
 
 def answers(count: int, seed: int, shift: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from model_store.registry_access import PASSWORD, USERNAME
+from model_store.storage.oci.auth import PASSWORD, USERNAME
 
 
 def log_in(monkeypatch: pytest.MonkeyPatch, username: str, password: str) -> None:

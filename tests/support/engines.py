@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.artifact import Artifact
-from service.session import Session, with_constants
+from service.inference.artifact import Artifact
+from service.inference.graph import with_constants
+from service.inference.session import Session
 
 KEY = "ab" * 32
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from model_store.cli import app
+from model_store.cli.main import app
 from model_store.store import Store
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
-from service.inference import HEADER, InferenceResponse
+from service.api.v2.schemas import HEADER, InferenceResponse
 
 INFER = "/v2/models/digits/infer"
 PIXELS = np.random.default_rng(8).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)

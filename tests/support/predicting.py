@@ -8,7 +8,7 @@ from typing import Any
 from click.testing import Result
 from typer.testing import CliRunner
 
-from service.predict_cli import app
+from service.cli.predict import app
 
 
 def predict(url: str, *arguments: object, **environment: str) -> Result:

@@ -9,10 +9,10 @@ from typing import Any
 
 import onnx
 
+from model_store.integrity import sha256
 from model_store.manifest import Manifest, read_manifest
 from model_store.store import Store
-from model_store.verification import sha256
-from pruning.export import stamp
+from pruning.graph.onnx_export import stamp
 
 
 def renamed(manifest: Manifest, files: Mapping[str, bytes], **names: str) -> tuple[Manifest, dict[str, bytes]]:

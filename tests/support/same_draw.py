@@ -13,22 +13,23 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pruning.budget import Budget
-from pruning.compaction import Compaction, compact
+from pruning.cost.budget import Budget
+from pruning.cost.latency import Timings
 from pruning.criteria import criterion
-from pruning.export import export, to_bytes
-from pruning.folding import fold
-from pruning.forward import forward
 from pruning.granularity import granularity
-from pruning.latency import Timings
-from pruning.mask import weights_left
-from pruning.network import Network
-from pruning.trace import trace
-from service.artifact import read_artifact
-from service.session import Session, with_constants
+from pruning.granularity.mask import weights_left
+from pruning.graph.compaction import Compaction, compact
+from pruning.graph.folding import fold
+from pruning.graph.forward import forward
+from pruning.graph.network import Network
+from pruning.graph.onnx_export import export_onnx, to_bytes
+from pruning.graph.trace import trace
+from service.inference.artifact import read_artifact
+from service.inference.graph import with_constants
+from service.inference.session import Session
 from training.architectures import architecture
-from training.data.images import Pixels
-from training.posterior import GaussianWeight, Posterior
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.data.dataset import Pixels
 
 RELATIVE = 1e-4
 
@@ -100,7 +101,7 @@ def assert_same_draw(
     compaction = compact(folding.network)
     compacted = compaction.carry(folded)
     assert_close(forward(compaction.network, images, compacted), expected, "compacted")
-    artifact = read_artifact(to_bytes(export(compaction.network)))
+    artifact = read_artifact(to_bytes(export_onnx(compaction.network)))
     constants = {f"{name}.weight": weight.numpy() for name, weight in compacted.items()}
     drawn = {weight.name: constants[weight.name] for weight in artifact.weights}
     (logits,) = Session(with_constants(artifact.graph, drawn)).run({"images": images.numpy()})

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from service.admission import Admission
-from service.artifact import FloatArray
-from service.engine import Engine
-from service.job import Job, Stop
+from service.inference.engine import Engine
+from service.scheduling.admission import Admission
+from service.scheduling.job import Job
+from service.types import FloatArray, StopReason
 
-Found = tuple[FloatArray, Stop]
+Found = tuple[FloatArray, StopReason]
 
 
 def job(engine: Engine, images: np.ndarray, samples: int, **more: object) -> Job:

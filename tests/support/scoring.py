@@ -13,7 +13,7 @@ from typing import Any
 from click.testing import Result
 from pyarrow import parquet
 
-from service.score_cli import app
+from service.cli.score import app
 
 Score = Callable[..., Result]
 Rows = list[dict[str, Any]]
@@ -36,7 +36,7 @@ def check_complete(output: Path, images: int, shard_size: int) -> Rows:
     return rows
 
 
-PRELOAD = ["service.score_cli", "service.scoring.inventory", "service.scoring.task"]
+PRELOAD = ["service.cli.score", "service.scoring.inventory", "service.scoring.pipeline"]
 
 
 def start(*arguments: str) -> BaseProcess:

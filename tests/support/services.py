@@ -15,9 +15,9 @@ import httpx
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.catalog import Catalog
+from service.observability.tracing import Tracing
+from service.repository.repository import ModelRepository
 from service.settings import Settings
-from service.tracing import Tracing
 from tests.support.http import ask
 
 
@@ -65,9 +65,9 @@ class Warm(TestClient):
         return self
 
 
-def catalog_of(client: TestClient) -> Catalog:
+def catalog_of(client: TestClient) -> ModelRepository:
     """The application's catalog."""
-    catalog: Catalog = client.app.state.catalog  # type: ignore[attr-defined]
+    catalog: ModelRepository = client.app.state.catalog  # type: ignore[attr-defined]
     return catalog
 
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from model_store.cache import Cache
 from model_store.manifest import Manifest
+from model_store.names import version_name
+from model_store.storage.disk_cache import DiskCache
 from model_store.store import Store
-from model_store.version import version_name
 from tests.support.project import PROJECT
 
 # Every schema that there ever was, and a manifest of each.
@@ -94,7 +94,7 @@ def snapshot(store: Store) -> dict[str, bytes]:
     return {found.name: store.objects.read(found.name, found.size) for found in listed if not found.name.endswith("/")}
 
 
-def entries(cache: Cache) -> list[Path]:
+def entries(cache: DiskCache) -> list[Path]:
     return [path for path in cache.folder.iterdir() if path.suffix in (".content", ".document")]
 
 

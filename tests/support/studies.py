@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from pruning.study_cli import app
+from pruning.cli.study import app
 
 FLAGS = ["--epochs", "1", "--draws", "2", "--criteria", "snr,random", "--levels", "p50,p80,x2"]
 

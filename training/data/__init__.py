@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from training.data import cifar10, digits, folder
-from training.data.images import Dataset, Source
+from training.data import cifar10, digits
+from training.data import image_folder as folder
+from training.data.dataset import Dataset, Source
 from training.data.split import split
 from training.errors import DataError
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from torch import Generator, Tensor
 
-from training.data.geometry import cut_out, shift_and_mirror, warp
-from training.data.photometry import change_tones
+from training.data.transforms import change_tones, cut_out, shift_and_mirror, warp
 from training.errors import RecipeError
 
 Augmentation = Callable[[Tensor, Generator], Tensor]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.data.archive import Archive, fetch
-from training.data.images import Images, Source
-from training.data.pickles import load_plain_pickle
+from training.data.dataset import Images, Source
+from training.data.download import RemoteArchive, fetch
+from training.data.safe_pickle import load_plain_pickle
 from training.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -21,7 +21,7 @@ IMAGES_PER_FILE = 10_000
 RECORD_BYTES = 1 + 3 * 32 * 32
 
 
-ARCHIVE = Archive(
+ARCHIVE = RemoteArchive(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     bytes=170_052_171,

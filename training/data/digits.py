@@ -1,14 +1,18 @@
-"""scikit-learn's digits: 1,797 handwritten digits of 8x8 pixels, in its wheel (Alpaydin and Kaynak 1998, UCI)."""
+"""scikit-learn's digits: 1,797 handwritten digits of 8x8 pixels, in its wheel (Alpaydin and Kaynak 1998, UCI).
+
+Files in scikit-learn's wheel, without what importing it takes: seconds, most of them for what nobody here calls.
+"""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from training.data.images import Images, Source
-from training.data.wheel import published
+from training.data.dataset import Images, Source
+from training.errors import DataError
 
 SIDE = 8
 
@@ -18,3 +22,14 @@ def load(folder: Path | None) -> Source:
     rows = torch.from_numpy(np.loadtxt(published("data/digits.csv.gz"), delimiter=","))
     pixels = (rows[:, :-1] * (255 / 16)).round().to(torch.uint8).reshape(-1, SIDE, SIDE, 1)
     return Source(tuple(map(str, range(10))), Images(pixels, rows[:, -1].long()))
+
+
+def published(name: str) -> Path:
+    """Where a file of `sklearn.datasets` lies; raise DataError where it does not."""
+    spec = find_spec("sklearn")
+    folders = () if spec is None else spec.submodule_search_locations or ()
+    for folder in folders:
+        path = Path(folder) / "datasets" / name
+        if path.is_file():
+            return path
+    raise DataError(f"scikit-learn is installed without its datasets/{name}: install it again, with pip")

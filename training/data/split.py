@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.data.images import Dataset, Images, Pixels, Source
-from training.data.out_of_distribution import out_of_distribution
+from training.data.dataset import Dataset, Images, Pixels, Source
+from training.data.ood import out_of_distribution
 from training.errors import DataError
 from training.randomness import generator_for
 

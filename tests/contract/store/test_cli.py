@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from model_store.cli import app
+from model_store.cli.main import app
 from tests.support.stores import Filled
 
 

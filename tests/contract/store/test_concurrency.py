@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 
-from model_store.collection import collect
+from model_store.maintenance import collect_garbage
 from model_store.manifest import Manifest
 from model_store.store import Store
 from tests.support.stores import NOON, Filled, build_version
@@ -30,7 +30,7 @@ def test_publishers_at_the_same_second_get_a_version_each(store: Store) -> None:
     for manifest, files in built:
         assert store.verify("digits", manifest.version) == manifest
         assert {level: store.read_level(manifest, level) for level in files} == files
-    assert collect(store, older_than=NOW) == []
+    assert collect_garbage(store, older_than=NOW) == []
 
 
 def test_no_alias_is_lost_among_concurrent_updates(filled: Filled) -> None:
@@ -61,7 +61,7 @@ def test_collection_at_work_disturbs_no_publisher(store: Store) -> None:
 
     def clean() -> None:
         while not done.is_set():
-            removed.extend(collect(store))
+            removed.extend(collect_garbage(store))
 
     def publish(number: int) -> str:
         manifest, files = build_version(f"{number}".encode(), created=NOON + timedelta(seconds=number))

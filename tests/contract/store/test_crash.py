@@ -17,8 +17,8 @@ from itertools import count
 
 import pytest
 
-from model_store.collection import collect
-from model_store.errors import StoreAwayError, VersionExistsError
+from model_store.errors import StoreUnavailableError, VersionExistsError
+from model_store.maintenance import collect_garbage
 from model_store.manifest import Manifest
 from model_store.store import Store
 from tests.support.backends import SERVERS, Place
@@ -40,7 +40,7 @@ NOW = timedelta(seconds=-1)
 def assert_nothing_else(store: Store, versions: list[str]) -> list[str]:
     """Collection removes what was left behind, all of it, and nothing else; returns what that was."""
     aliases = store.aliases("digits")
-    removed = collect(store, older_than=NOW)
+    removed = collect_garbage(store, older_than=NOW)
     assert (store.versions("digits"), store.aliases("digits")) == (versions, aliases)
     names = [found.name for found in store.objects.walk("digits/") if "/aliases/" not in found.name]
     assert names == [f"digits/{version}/{name}" for version in versions for name in FILES]
@@ -133,7 +133,7 @@ def test_connections_cut_at_random_moments(place: Place, monkeypatch: pytest.Mon
                     return
                 except VersionExistsError:
                     return
-                except StoreAwayError as error:
+                except StoreUnavailableError as error:
                     failures.append(str(error))
 
         def publish(publisher: int) -> Iterator[str]:

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from model_store.collection import collect
 from model_store.errors import NotInStoreError, StoreError
-from model_store.objects import UNFINISHED
+from model_store.maintenance import collect_garbage
+from model_store.storage.object_storage import TEMP_PREFIX
 from tests.support.stores import Filled, snapshot
 
 ABSENT = "20200101-000000-000000"
@@ -33,11 +33,11 @@ def test_collection_removes_what_is_no_version(filled: Filled) -> None:
     store = filled.store
     store.set_alias("digits", "production", filled.old)
     before = snapshot(store)
-    assert collect(store, older_than=NOW) == []
+    assert collect_garbage(store, older_than=NOW) == []
     store.objects.write(f"digits/{ABSENT}/p80/model.onnx", b"half of it")
-    store.objects.write(f"digits/{filled.old}/{UNFINISHED}0123456789abcdef", b"half of it")
-    expected = [f"digits/{ABSENT}", f"digits/{filled.old}/{UNFINISHED}0123456789abcdef"]
-    assert collect(store) == []
-    assert collect(store, older_than=NOW, dry_run=True) == expected
-    assert collect(store, older_than=NOW) == expected
+    store.objects.write(f"digits/{filled.old}/{TEMP_PREFIX}0123456789abcdef", b"half of it")
+    expected = [f"digits/{ABSENT}", f"digits/{filled.old}/{TEMP_PREFIX}0123456789abcdef"]
+    assert collect_garbage(store) == []
+    assert collect_garbage(store, older_than=NOW, dry_run=True) == expected
+    assert collect_garbage(store, older_than=NOW) == expected
     assert snapshot(store) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_store.errors import StoreError, VerificationError, VersionExistsError
-from model_store.publication import WORTH_COPYING
+from model_store.publishing import WORTH_COPYING
 from model_store.store import Store
 from model_store.transfer import transfer
 from tests.support.stores import Filled, build_version, snapshot

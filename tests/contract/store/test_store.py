@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model_store.errors import (
-    InvalidNameError,
-    ManifestError,
-    NotInStoreError,
-    ObjectNotFoundError,
-    VerificationError,
-)
+from model_store.errors import InvalidNameError, ManifestError, NotInStoreError, ObjectNotFoundError, VerificationError
 from model_store.store import Store
 from tests.support.backends import Place
 from tests.support.stores import Filled, build_version, snapshot

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from service.app import create_app
-from service.errors import StartError
+from service.errors import StartupError
 from service.settings import Settings
 from tests.support.deploy.api_server import VERSIONS, check
 from tests.support.deploy.helm import CHART, VALUES, Helm, Manifest, RefusedError, by_kind, pod_of, values_of
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 SETS = sorted(path.stem for path in VALUES.iterdir())
 DEPLOYED = [name for name in SETS if name != "kserve"]
 DIGEST = "0" * 64
-DOCUMENT = (PROJECT / "docs" / "deploy.md").read_text()
+DOCUMENT = (PROJECT / "docs" / "guides" / "deploy.md").read_text()
 
 
 def environment(pod: Manifest) -> dict[str, str]:
@@ -115,7 +115,7 @@ def test_variables_of_the_clusters_services_stay_out(helm: Helm, monkeypatch: py
     assert by_kind(manifests)["Service"]["metadata"]["name"] == "slimbayes"
     assert pod_of(manifests)["enableServiceLinks"] is False
     monkeypatch.setenv("SLIMBAYES_SERVICE_HOST", "10.0.0.1")
-    with pytest.raises(StartError, match="unknown setting SLIMBAYES_SERVICE_HOST"):
+    with pytest.raises(StartupError, match="unknown setting SLIMBAYES_SERVICE_HOST"):
         Settings.read(store=ZOO)
 
 
@@ -169,7 +169,7 @@ def test_a_store_in_a_folder_has_neither(helm: Helm, url: str) -> None:
 
 
 def test_keys_are_a_file_that_the_service_reads(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
-    from service.keys import Key, read_keys
+    from service.http.api_keys import Key, read_keys
 
     lines = [str(Key.make(name, "user")[1]) for name in ("ann", "eve")]
     manifests = helm.render({"keys": {"lines": lines}, "settings": {"metrics_key": True}})

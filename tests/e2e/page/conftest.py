@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from tests.support.page import DESKTOP, Open, Watch, missing_chromium, open_chromium
 from tests.support.requirements import require
 from tests.support.services import running_service

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from tests.support.page import PHONE, open_chromium
 from tests.support.project import PROJECT
 from tests.support.services import running_service

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from service.assets import ROOT
+from service.api.routes.ui import ROOT
 from tests.support.page import Open, choose, option, truth
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

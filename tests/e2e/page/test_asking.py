@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from service.assets import ROOT
+from service.api.routes.ui import ROOT
 from tests.support.images import png
 from tests.support.page import Open, choose, needs_a_key, option, pick, truth
 

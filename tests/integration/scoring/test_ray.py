@@ -22,7 +22,7 @@ PROGRAM = """
 import logging, sys
 import ray
 ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", logging_level=logging.WARNING)
-from service.score_cli import app
+from service.cli.score import app
 app(sys.argv[1:], standalone_mode=False)
 """
 

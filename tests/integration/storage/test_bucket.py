@@ -13,11 +13,11 @@ from model_store.errors import (
     ObjectError,
     ObjectExistsError,
     ObjectNotFoundError,
-    StoreAwayError,
     StoreError,
     StoreNotFoundError,
+    StoreUnavailableError,
 )
-from model_store.location import objects_at
+from model_store.storage.location import open_storage
 from model_store.store import Store
 from tests.support.backends import BUCKET, Place, in_bucket, s3_environment
 from tests.support.proxy import Proxy
@@ -85,7 +85,7 @@ def test_credentials_that_may_only_read(bucket: Place, swift: str, monkeypatch: 
     ):
         with pytest.raises(StoreError, match=f"{what}: the credentials do not allow it") as caught:
             attempt()
-        assert not isinstance(caught.value, StoreAwayError)
+        assert not isinstance(caught.value, StoreUnavailableError)
     assert (store.versions("digits"), store.aliases("digits")) == ([manifest.version], {})
 
 
@@ -120,7 +120,7 @@ def test_a_store_that_is_overloaded(bucket: Place, proxy: Proxy, answer: bytes) 
     other, other_files = build_version(b"other")
     proxy.cut()
     proxy.answers, before = [answer] * 100, proxy.connections
-    with pytest.raises(StoreAwayError, match=r"model digits cannot be read: it answers 50[03]"):
+    with pytest.raises(StoreUnavailableError, match=r"model digits cannot be read: it answers 50[03]"):
         store.publish(other, other_files)
     assert 2 <= proxy.connections - before <= 4
     proxy.answers = []
@@ -129,15 +129,15 @@ def test_a_store_that_is_overloaded(bucket: Place, proxy: Proxy, answer: bytes) 
 
 def test_a_store_that_nobody_answers_for(bucket: Place, proxy: Proxy) -> None:
     proxy.down()
-    with pytest.raises(StoreAwayError, match=f"the store at {bucket.url} cannot be reached: it does not answer"):
+    with pytest.raises(StoreUnavailableError, match=f"the store at {bucket.url} cannot be reached: it does not answer"):
         Store.open(bucket.url)
 
 
 def test_a_store_that_says_nothing(bucket: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.bucket.SILENCE", timedelta(seconds=0.3))
+    monkeypatch.setattr("model_store.storage.bucket.SILENCE", timedelta(seconds=0.3))
     proxy.silent = True
     begun = time.monotonic()
-    with pytest.raises(StoreAwayError, match="does not answer"):
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
         Store.open(bucket.url)
     assert time.monotonic() - begun < 10
     proxy.silent = False
@@ -145,7 +145,7 @@ def test_a_store_that_says_nothing(bucket: Place, proxy: Proxy, monkeypatch: pyt
 
 def test_an_object_that_comes_incomplete(bucket: Place, proxy: Proxy) -> None:
     """Read on where the connection was cut; where that happens every time the store is away, the object not bad."""
-    objects, data = objects_at(bucket.url), bytes(range(256)) * 4000
+    objects, data = open_storage(bucket.url), bytes(range(256)) * 4000
     objects.write("digits/object", data)
     proxy.cut()
     proxy.cut_after, proxy.cuts = 300_000, 1
@@ -153,19 +153,19 @@ def test_an_object_that_comes_incomplete(bucket: Place, proxy: Proxy) -> None:
     assert proxy.cuts == 0
     proxy.cut()
     proxy.cut_after, proxy.cuts = 2_000, 100
-    with pytest.raises(StoreAwayError):
+    with pytest.raises(StoreUnavailableError):
         objects.read("digits/object", len(data) + 1)
 
 
 def test_a_write_whose_answer_was_lost(bucket: Place, proxy: Proxy) -> None:
     """Whether it came through or not: written again by the client, it is there once, and no rival's is taken for it."""
-    objects = objects_at(bucket.url)
+    objects = open_storage(bucket.url)
     objects.write("digits/first", b"1")
     proxy.cut()
     proxy.cut_after, proxy.cuts = 10, 1
     try:
         objects.write("digits/object", b"mine", new=True)
-    except StoreAwayError:
+    except StoreUnavailableError:
         objects.write("digits/object", b"mine", new=True)
     assert proxy.cuts == 0
     assert objects.read("digits/object", 100) == b"mine"
@@ -187,7 +187,7 @@ def test_a_store_without_conditional_writes(bucket: Place, monkeypatch: pytest.M
 
 
 def test_copy_is_done_by_the_store(bucket: Place) -> None:
-    objects = objects_at(bucket.url)
+    objects = open_storage(bucket.url)
     objects.write("digits/a", b"a")
     assert objects.copy("digits/a", "digits/b")
     assert objects.read("digits/b", 10) == b"a"
@@ -198,7 +198,7 @@ def test_copy_is_done_by_the_store(bucket: Place) -> None:
 
 @pytest.mark.slow
 def test_a_listing_of_more_than_a_thousand_keys(bucket: Place) -> None:
-    objects = objects_at(bucket.url)
+    objects = open_storage(bucket.url)
     names = [f"digits/{number:04}" for number in range(1100)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda name: objects.write(name, b""), names))
@@ -207,6 +207,6 @@ def test_a_listing_of_more_than_a_thousand_keys(bucket: Place) -> None:
 
 def test_errors_of_objects_are_the_stores(bucket: Place) -> None:
     with pytest.raises(ObjectNotFoundError, match="no such object"):
-        objects_at(bucket.url).read("digits/none", 1)
+        open_storage(bucket.url).read("digits/none", 1)
     with pytest.raises(ObjectError, match="no such bucket"):
-        objects_at("s3://missing").read("digits/none", 1)
+        open_storage("s3://missing").read("digits/none", 1)

@@ -14,13 +14,7 @@ import oras.client
 import pytest
 
 from model_store.errors import ObjectError, StoreError, StoreNotFoundError
-from model_store.registry_artifact import (
-    IMAGE_MANIFEST,
-    digest_of,
-    layer_of,
-    locate,
-    object_artifact,
-)
+from model_store.storage.oci.artifact import IMAGE_MANIFEST, digest_of, layer_of, locate, object_artifact
 from model_store.store import Store
 from tests.support.backends import Place
 from tests.support.registry_front import Answered, Asked, Front

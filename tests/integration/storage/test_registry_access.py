@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model_store.errors import StoreAwayError, StoreError, StoreNotFoundError
-from model_store.registry_artifact import digest_of
+from model_store.errors import StoreError, StoreNotFoundError, StoreUnavailableError
+from model_store.storage.oci.artifact import digest_of
 from model_store.store import Store
 from tests.support.credentials import auths, log_in
 from tests.support.registry_front import Answered, Asked, Front
@@ -126,7 +126,7 @@ def test_tokens(tokens: tuple[str, TokenService, Front], home: Path, monkeypatch
     ):
         with pytest.raises(StoreError, match=f"{what}: the credentials do not allow it") as caught:
             attempt()
-        assert not isinstance(caught.value, StoreAwayError)
+        assert not isinstance(caught.value, StoreUnavailableError)
     assert reader.aliases("digits") == {"production": manifest.version}
     log_in(monkeypatch, "", "")
     (home / ".docker").mkdir()

@@ -14,14 +14,14 @@ import trustme
 from model_store.errors import (
     ObjectError,
     ObjectNotFoundError,
-    StoreAwayError,
     StoreError,
     StoreNotFoundError,
+    StoreUnavailableError,
     VerificationError,
 )
-from model_store.location import objects_at
-from model_store.registry_access import Request
-from model_store.registry_session import RETRIES, Session
+from model_store.storage.location import open_storage
+from model_store.storage.oci.auth import Request
+from model_store.storage.oci.session import RETRIES, Session
 from model_store.store import Store
 from tests.support.backends import Place
 from tests.support.proxy import Proxy
@@ -58,7 +58,7 @@ def test_a_registry_that_is_overloaded(repository: Place, front: Front, status: 
     store.publish(manifest, files)
     front.rule = lambda asked: Answered(status, {})
     front.asked.clear()
-    with pytest.raises(StoreAwayError, match=f"model digits cannot be read: it answers {status}"):
+    with pytest.raises(StoreUnavailableError, match=f"model digits cannot be read: it answers {status}"):
         store.publish(*build_version(b"other"))
     assert len(front.asked) == RETRIES + 1
     assert Store.open(repository.url).versions("digits") == [manifest.version]
@@ -74,7 +74,7 @@ def test_it_is_asked_again_when_it_says(repository: Place, front: Front) -> None
     front.asked.clear()
     for late in ("3600", formatdate(time.time() + 3600, usegmt=True), "9" * 100):
         front.rule = failing(Answered(503, {"Retry-After": late}), 1)
-        with pytest.raises(StoreAwayError, match="it answers 503"):
+        with pytest.raises(StoreUnavailableError, match="it answers 503"):
             store.models()
     assert len(front.asked) == 3
 
@@ -83,15 +83,15 @@ def test_a_registry_that_nobody_answers_for(repository: Place, proxy: Proxy) -> 
     Store.create(repository.url)
     there = repository.through(proxy.address).url
     proxy.down()
-    with pytest.raises(StoreAwayError, match=f"the store at {there} cannot be reached: it does not answer"):
+    with pytest.raises(StoreUnavailableError, match=f"the store at {there} cannot be reached: it does not answer"):
         Store.open(there)
 
 
 def test_a_registry_that_says_nothing(repository: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.registry_session.SILENCE", 0.2)
+    monkeypatch.setattr("model_store.storage.oci.session.READ_TIMEOUT_SECONDS", 0.2)
     proxy.silent = True
     begun = time.monotonic()
-    with pytest.raises(StoreAwayError, match="does not answer"):
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
         Store.open(repository.through(proxy.address).url)
     assert time.monotonic() - begun < 10
     proxy.silent = False
@@ -100,10 +100,10 @@ def test_a_registry_that_says_nothing(repository: Place, proxy: Proxy, monkeypat
 def test_a_registry_that_trickles(repository: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytes(200_000)
     Store.create(repository.url).objects.write("digits/object", data)
-    objects = objects_at(repository.through(proxy.address).url)
-    monkeypatch.setattr("model_store.registry_session.LONGEST", 0.3)
+    objects = open_storage(repository.through(proxy.address).url)
+    monkeypatch.setattr("model_store.storage.oci.session.TOTAL_TIMEOUT_SECONDS", 0.3)
     proxy.rate = 60_000
-    with pytest.raises(StoreAwayError, match="it takes too long"):
+    with pytest.raises(StoreUnavailableError, match="it takes too long"):
         objects.read("digits/object", len(data) + 1)
 
 
@@ -111,13 +111,13 @@ def test_an_object_that_comes_incomplete(repository: Place, proxy: Proxy) -> Non
     """Read again where the connection was cut; where that happens every time the store is away, the object not bad."""
     data = bytes(range(256)) * 4000
     Store.create(repository.url).objects.write("digits/object", data)
-    objects = objects_at(repository.through(proxy.address).url)
+    objects = open_storage(repository.through(proxy.address).url)
     proxy.cut_after, proxy.cuts = 300_000, 1
     assert objects.read("digits/object", len(data) + 1) == data
     assert proxy.cuts == 0
     proxy.cut()
     proxy.cut_after, proxy.cuts = 5_000, 100
-    with pytest.raises(StoreAwayError):
+    with pytest.raises(StoreUnavailableError):
         objects.read("digits/object", len(data) + 1)
 
 
@@ -200,7 +200,7 @@ def test_answers_that_are_none(repository: Place, front: Front, answer: Answered
     front.rule = lambda asked: answer
     with pytest.raises(ObjectError, match=f"the store cannot be read: .*{message}") as caught:
         store.models()
-    assert not isinstance(caught.value, StoreAwayError)
+    assert not isinstance(caught.value, StoreUnavailableError)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_registry_that_may_only_be_read(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"models cannot be written to: the registry does not allow it"):
             Store.create(f"oci://{address}/models")
         with pytest.raises(ObjectNotFoundError, match="no such object"):
-            objects_at(f"oci://{address}/models").read("digits/none", 1)
+            open_storage(f"oci://{address}/models").read("digits/none", 1)
 
 
 # TLS
@@ -248,6 +248,6 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 session.ask(Request("GET", f"http://{plain.address}/"))
             assert plain.asked == []
     with registry_server(tmp_path, host="127.0.0.2") as address:
-        with pytest.raises(StoreAwayError, match="it does not answer"):
+        with pytest.raises(StoreUnavailableError, match="it does not answer"):
             Store.open(f"oci://{address}/models")
         assert Store.open(f"oci+http://{address}/models").verify("digits", manifest.version) == manifest

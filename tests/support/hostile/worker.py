@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from service.catalog import Catalog
-from service.errors import UnknownNameError
+from service.errors import NotFoundError
+from service.repository.repository import ModelRepository
 from service.settings import Settings
 
 LIMIT_MB, DRAWS = 64, 4
@@ -24,7 +24,9 @@ LIMIT_MB, DRAWS = 64, 4
 
 def serve(store: Path) -> dict[str, object]:
     """What a service makes of the one version of a store: discovered, verified, built and asked."""
-    catalog = Catalog(Settings(store=store, allow_empty=True, threads=1, max_level_mb=LIMIT_MB, reload_seconds=0))
+    catalog = ModelRepository(
+        Settings(store=store, allow_empty=True, threads=1, max_level_mb=LIMIT_MB, reload_seconds=0)
+    )
     try:
         (version,) = next(iter(catalog.models.values())).versions.values()
         if version.default is None:
@@ -33,7 +35,7 @@ def serve(store: Path) -> dict[str, object]:
         images = np.random.default_rng(0).integers(0, 256, (2, shape.height, shape.width, shape.channels), np.uint8)
         logits = version.default.engine(DRAWS).draws(images, DRAWS)
         return {"refusal": None, "finite": bool(np.isfinite(logits).all()), "draws": _digest(logits)}
-    except UnknownNameError as error:  # what a client is told
+    except NotFoundError as error:  # what a client is told
         return {"refusal": str(error)}
     finally:
         catalog.close()

@@ -1,6 +1,7 @@
 """What each rank does in the distributed tests: `distributed_worker.py OUT BATCH_SIZE`, alone or under torchrun.
 
-It trains small networks with `training.loop.fit` and dumps what the rank has, drew and saw to OUT/rank-R.pt: first one
+It trains small networks with `training.trainer.loop.fit` and dumps what the rank has, drew and saw to
+OUT/rank-R.pt: first one
 whose scales are tiny and whose optimiser is plain gradient descent, so that the parameters' way is known; then one
 under each estimator, by each reduction of the gradients.
 """
@@ -15,18 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.communication import REDUCTIONS
+from training.bayesian.estimators import ESTIMATORS, begin, reparam
+from training.bayesian.layers import BayesianLayer
+from training.bayesian.variational import Variational
 from training.data import load_dataset
-from training.data.images import Dataset
-from training.distributed import World, joined_world
-from training.estimators import reparam
-from training.estimators.registry import ESTIMATORS, begin
-from training.layers import BayesianLayer
-from training.loop import Epochs, Fit, Step, Ways, fit
+from training.data.dataset import Dataset
+from training.defaults import default_recipe
+from training.distributed.gradient_sync import REDUCTIONS
+from training.distributed.world import World, join_world
 from training.randomness import reseed
 from training.recipe import Recipe
-from training.suited import suited
-from training.variational import Variational
+from training.trainer.loop import Epochs, LoopOptions, Step, TrainState, fit
 
 # Two batches an epoch of which the second, of 15 images, is shared unevenly by two ranks.
 TRAIN_SIZE = 31
@@ -57,7 +57,7 @@ def main(out: Path, batch_size: int) -> None:
         seen.append(len(x))
         return reparam.draw(layer, x)
 
-    with joined_world("cpu") as world:
+    with join_world("cpu") as world:
         torch.manual_seed(100 + world.rank)  # ranks start apart, and must not stay so
         plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         if world.leads:
@@ -67,7 +67,14 @@ def main(out: Path, batch_size: int) -> None:
         module = approximation.module
         approximation.optimizer = torch.optim.SGD(module.parameters(), lr=recipe.learning_rate)
         before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        fit(Fit(approximation), dataset, recipe, world, ways=Ways(reduction="float32"), after_step=steps.append)
+        fit(
+            TrainState(approximation),
+            dataset,
+            recipe,
+            world,
+            ways=LoopOptions(reduction="float32"),
+            after_step=steps.append,
+        )
         settling = int(world.size > 1)  # the pass for nothing before the first step of ranks together
         dump = {
             "world": (world.rank, world.size),
@@ -86,12 +93,12 @@ def main(out: Path, batch_size: int) -> None:
 
 def under(name: str, kind: str, dataset: Dataset, recipe: Recipe, world: World) -> dict[str, Any]:
     """Posterior, first noise, last loss and bytes of a step, from networks that start the same on every rank."""
-    recipe = suited("digits", world.device, estimator=name, epochs=recipe.epochs, batch_size=recipe.batch_size)
+    recipe = default_recipe("digits", world.device, estimator=name, epochs=recipe.epochs, batch_size=recipe.batch_size)
     recipe = replace(recipe, prior_scale=1.0)  # of so few images even a weak prior is a strong one
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    state = Fit(begin(plain, recipe, len(dataset.train), world.mean))
-    epochs = Epochs(state, dataset, recipe, world, Ways(reduction=kind))
+    state = TrainState(begin(plain, recipe, len(dataset.train), world.mean))
+    epochs = Epochs(state, dataset, recipe, world, LoopOptions(reduction=kind))
     reseed(recipe.seed, "noise", 0, world.rank, 0)
     noise = torch.randn(10, 64)
     steps = [epochs.step() for _ in range(60)]

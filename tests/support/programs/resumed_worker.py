@@ -14,20 +14,20 @@ import torch
 from torch import Tensor
 
 from training.data import load_dataset
-from training.data.images import Dataset
-from training.distributed import World, joined_world
-from training.loop import Epochs, Fit, Ways
+from training.data.dataset import Dataset
+from training.defaults import default_recipe
+from training.distributed.world import World, join_world
 from training.recipe import Recipe
-from training.suited import suited
-from training.trainer import approximation
+from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.train import approximation
 
 
 def main(out: Path) -> None:
     """Train and dump."""
     torch.set_num_threads(1)
     dataset = load_dataset("digits", None, seed=0, limit=200)
-    with joined_world("cpu") as world:
-        recipe = suited("digits", world.device, estimator="flipout", batch_size=4)
+    with join_world("cpu") as world:
+        recipe = default_recipe("digits", world.device, estimator="flipout", batch_size=4)
         resumed = steps(started(recipe, dataset, world), recipe, dataset, world, 5)
         again = started(recipe, dataset, world)
         again.approximation.module.load_state_dict(resumed.approximation.module.state_dict())
@@ -42,20 +42,20 @@ def main(out: Path) -> None:
         torch.save(dump | {"train_size": len(dataset.train)}, out / f"rank-{world.rank}.pt")
 
 
-def started(recipe: Recipe, dataset: Dataset, world: World) -> Fit:
+def started(recipe: Recipe, dataset: Dataset, world: World) -> TrainState:
     """A network at its first step."""
-    return Fit(approximation(recipe, dataset, world))
+    return TrainState(approximation(recipe, dataset, world))
 
 
-def steps(state: Fit, recipe: Recipe, dataset: Dataset, world: World, count: int) -> Fit:
+def steps(state: TrainState, recipe: Recipe, dataset: Dataset, world: World, count: int) -> TrainState:
     """The network `count` steps later."""
-    epochs = Epochs(state, dataset, recipe, world, Ways())
+    epochs = Epochs(state, dataset, recipe, world, LoopOptions())
     for _ in range(count):
         epochs.step()
     return state
 
 
-def means(state: Fit) -> dict[str, Tensor]:
+def means(state: TrainState) -> dict[str, Tensor]:
     """The means of all random weights."""
     return {name: weight.mean for name, weight in state.approximation.posterior().weights.items()}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.aliases import Change, meanings, next_change, read_change
+from model_store.aliases import Change, next_change, read_change, resolve_aliases
 from model_store.errors import StoreError
 from tests.support.stores import Filled
 
@@ -42,8 +42,8 @@ def test_other_names_tell_none(name: str) -> None:
 @given(st.lists(CHANGES), st.sets(st.sampled_from(VERSIONS)))
 def test_the_newest_change_to_what_is_there_counts(changes: list[Change], there: set[str]) -> None:
     """In whatever order a listing gives them; no alias ever means a version that is not there."""
-    found = meanings(changes, there)
-    assert found == meanings(reversed(changes), there)
+    found = resolve_aliases(changes, there)
+    assert found == resolve_aliases(reversed(changes), there)
     assert set(found.values()) <= there
     for alias in ("production", "candidate"):
         mine = [c for c in changes if c.alias == alias and (c.version is None or c.version in there)]
@@ -55,7 +55,7 @@ def test_the_newest_change_to_what_is_there_counts(changes: list[Change], there:
 def test_a_change_is_newer_than_all_before_it(changes: list[Change]) -> None:
     change = next_change("production", VERSIONS[0], changes, None, "ann")
     assert all(change.time > other.time for other in changes if other.alias == "production")
-    assert meanings([*changes, change], VERSIONS)["production"] == VERSIONS[0]
+    assert resolve_aliases([*changes, change], VERSIONS)["production"] == VERSIONS[0]
 
 
 def test_a_clock_that_is_behind_loses_no_promotion(filled: Filled) -> None:

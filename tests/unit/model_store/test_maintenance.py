@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.aliases import Change, predecessor
-from model_store.collection import GRACE, collect
-from model_store.contents import Contents
 from model_store.errors import StoreError
-from model_store.objects import Object
-from model_store.retention import superseded
+from model_store.listing import ModelListing
+from model_store.maintenance import GRACE, collect_garbage, superseded
+from model_store.storage.object_storage import ObjectInfo
 from model_store.store import Store
 from tests.support.stores import Filled
 
@@ -50,7 +49,7 @@ def test_nothing_to_remove(filled: Filled) -> None:
     before = everything(filled.store)
     for path in before:
         set_age(path, 1000 * HOURS)
-    assert collect(filled.store) == []
+    assert collect_garbage(filled.store) == []
     assert everything(filled.store) == before
     filled.store.verify("digits", filled.old)
 
@@ -70,17 +69,17 @@ def test_what_a_publisher_left_is_removed(filled: Filled) -> None:
         *(f"digits/{UNFINISHED}", f"digits/{filled.old}/{HALF}", f"digits/aliases/production/{HALF}"),
         f"letters/{UNFINISHED}",
     ]
-    assert collect(filled.store, dry_run=True) == expected
+    assert collect_garbage(filled.store, dry_run=True) == expected
     assert empty.exists()
-    assert collect(filled.store) == expected
+    assert collect_garbage(filled.store) == expected
     assert everything(filled.store) == before
-    assert collect(filled.store) == []
+    assert collect_garbage(filled.store) == []
 
 
 @pytest.mark.parametrize(("age", "removed"), [(0, False), (0.9, False), (1.1, True), (100, True)])
 def test_it_waits_until_nobody_can_be_at_work(filled: Filled, age: float, removed: bool) -> None:
     path = leave(filled.store, f"digits/{UNFINISHED}/p80/model.onnx", age * HOURS)
-    assert collect(filled.store) == ([f"digits/{UNFINISHED}"] if removed else [])
+    assert collect_garbage(filled.store) == ([f"digits/{UNFINISHED}"] if removed else [])
     assert path.exists() != removed
     assert filled.store.versions("digits") == [filled.old, filled.new]
 
@@ -88,15 +87,15 @@ def test_it_waits_until_nobody_can_be_at_work(filled: Filled, age: float, remove
 def test_a_copy_in_which_one_file_is_young_is_spared(store: Store) -> None:
     leave(store, f"digits/{UNFINISHED}/dense/model.onnx", 100 * HOURS)
     leave(store, f"digits/{UNFINISHED}/p80/model.onnx", 0)
-    assert collect(store) == []
-    assert collect(store, older_than=timedelta(seconds=-1)) == [f"digits/{UNFINISHED}"]
+    assert collect_garbage(store) == []
+    assert collect_garbage(store, older_than=timedelta(seconds=-1)) == [f"digits/{UNFINISHED}"]
 
 
 def test_what_is_not_the_stores_is_left_alone(filled: Filled) -> None:
     for foreign in (f"lost+found/{HALF}", f".snapshot/{HALF}", f"digits/notes/{HALF}", HALF, "digits/README.md"):
         leave(filled.store, foreign, 100 * HOURS)
     before = everything(filled.store)
-    assert collect(filled.store) == []
+    assert collect_garbage(filled.store) == []
     assert everything(filled.store) == before
 
 
@@ -109,7 +108,7 @@ def test_links_are_removed_and_never_followed(store: Store, tmp_path: Path) -> N
     for link, target in links.items():
         link.symlink_to(target)
         set_age(link, 2 * HOURS)
-    assert collect(store) == [f"digits/{UNFINISHED}"]
+    assert collect_garbage(store) == [f"digits/{UNFINISHED}"]
     assert not (Path(store.url) / "digits").exists()
     assert (outside / "precious").read_text() == "keep"
 
@@ -120,12 +119,12 @@ def test_what_cannot_be_removed_is_an_error(
     path = leave(filled.store, f"digits/{UNFINISHED}/p80/model.onnx")
     path.parent.chmod(0o555)
     with unprivileged():
-        assert collect(Store.open("store"), dry_run=True) == [f"digits/{UNFINISHED}"]
+        assert collect_garbage(Store.open("store"), dry_run=True) == [f"digits/{UNFINISHED}"]
         with pytest.raises(StoreError, match="cannot clean up the store: Permission denied"):
-            collect(Store.open("store"))
+            collect_garbage(Store.open("store"))
     path.parent.chmod(0o755)
     assert path.exists()
-    assert collect(filled.store) == [f"digits/{UNFINISHED}"]
+    assert collect_garbage(filled.store) == [f"digits/{UNFINISHED}"]
 
 
 VERSIONS = [f"202601{day:02}-000000-abcdef" for day in range(1, 9)]
@@ -134,11 +133,11 @@ LOGS = st.lists(st.tuples(st.sampled_from(["production", "candidate"]), st.sampl
 Log = list[tuple[str, str | None]]
 
 
-def contents(log: Log) -> Contents:
+def contents(log: Log) -> ModelListing:
     """All versions, and these changes of aliases one after the other."""
     changes = [Change(START + timedelta(hours=hour), *change) for hour, change in enumerate(log)]
     names = [f"m/{version}/manifest.json" for version in VERSIONS] + [f"m/{change.name}" for change in changes]
-    return Contents.of("m", [Object(name, 1, START) for name in names])
+    return ModelListing.of("m", [ObjectInfo(name, 1, START) for name in names])
 
 
 @given(LOGS, st.integers(0, 10), st.booleans())

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import InvalidNameError
-from model_store.version import check_alias, check_model_name, is_version_name, version_name
+from model_store.names import check_alias, check_model_name, is_version_name, version_name
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 moments = st.datetimes(

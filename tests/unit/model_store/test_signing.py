@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from model_store.archive import read_archive, write_archive
-from model_store.cli import app
+from model_store.cli.main import app
 from model_store.errors import SignatureError, SigningKeyError
-from model_store.signature import PASSWORD, SIGNATURE, SigningKey, TrustedKeys, digests_of
+from model_store.signing import PASSWORD, SIGNATURE, SigningKey, TrustedKeys, digests_of
 from model_store.store import Store
-from model_store.transfer import transfer
-from pruning.cli import app as prune_app
+from model_store.transfer import read_archive, transfer, write_archive
+from pruning.cli.prune import app as prune_app
 from tests.support.keys import Pair, make_pair, make_rsa_pair
 from tests.support.stores import Filled, build_version
 

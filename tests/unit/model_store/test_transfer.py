@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from model_store.archive import read_archive, write_archive
 from model_store.errors import NewerSchemaError, StoreError, VerificationError
 from model_store.store import Store
+from model_store.transfer import read_archive, write_archive
 from tests.support.stores import Filled
 
 Members = list[tuple[tarfile.TarInfo, bytes]]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pruning.subject import Subject
-from training.run import Run
+from pruning.trained_run import TrainedRun
+from training.trainer.run_dir import Run
 
 
 @pytest.fixture(scope="module")
-def subject(digits_run: Path) -> Subject:
+def subject(digits_run: Path) -> TrainedRun:
     """The digits, with few images, so that an epoch is short."""
-    whole = Subject.of(Run(digits_run))
+    whole = TrainedRun.of(Run(digits_run))
     return replace(whole, dataset=replace(whole.dataset, train=whole.dataset.train[:256]))

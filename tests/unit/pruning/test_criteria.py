@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning.criteria import CRITERIA, criterion, free_energy
-from pruning.errors import PosteriorError, UnknownNameError
-from training.posterior import GaussianWeight, Posterior
+from pruning.errors import NotFoundError, PosteriorError
+from training.bayesian.posterior import GaussianWeight, Posterior
 
 NOISE = torch.Generator().manual_seed(0)
 means, scales = st.floats(-3, 3), st.floats(0.01, 0.9)
@@ -96,5 +96,5 @@ def test_a_weight_without_scale_is_refused_where_the_scale_decides() -> None:
 
 
 def test_unknown_criterion_lists_what_there_is() -> None:
-    with pytest.raises(UnknownNameError, match="there is snr, free_energy, magnitude, random"):
+    with pytest.raises(NotFoundError, match="there is snr, free_energy, magnitude, random"):
         criterion("luck")

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from pruning.budget import UNITS, Budget, costs, total
-from pruning.coupling import coupled_tensors
+from pruning.cost.budget import UNITS, Budget, costs, total
+from pruning.cost.latency import Timings
 from pruning.criteria import CRITERIA
-from pruning.errors import LevelError, UnknownNameError
+from pruning.errors import LevelError, NotFoundError
 from pruning.granularity import GRANULARITIES, RANKINGS, check_level, check_ranking, granularity
-from pruning.latency import Timings
+from pruning.granularity.mask import Mask, weights_left
+from pruning.granularity.narrowing import fitted
+from pruning.graph.channel_groups import channel_groups
+from pruning.graph.network import Network
+from pruning.graph.trace import trace
 from pruning.level import Level
-from pruning.mask import Mask, weights_left
-from pruning.narrowing import fitted
-from pruning.network import Network
-from pruning.trace import trace
 from tests.support.same_draw import network_of, random_pixels, without
-from training.posterior import Posterior
+from training.bayesian.posterior import Posterior
 
 Subject = tuple[Any, Network, Posterior]
 PIXELS = random_pixels(3, 16)
@@ -68,7 +68,7 @@ def test_channel_keeps_multiples_of_eight(subject: Subject, wanted: float, ranki
     plain, network, posterior = subject
     left = without(network, posterior, "channel", wanted, ranking)
     narrow = trace(fitted(plain, left), left, PIXELS)
-    group, of_group = coupled_tensors(network), {}
+    group, of_group = channel_groups(network), {}
     for name, width in widths(narrow).items():
         if group[name] == group[network.output]:
             assert width == 10
@@ -145,8 +145,8 @@ def test_pruned_means_exactly_zero(subject: Subject) -> None:
 
 
 def test_unknown_names_list_what_there_is() -> None:
-    with pytest.raises(UnknownNameError, match="there is weight, channel"):
+    with pytest.raises(NotFoundError, match="there is weight, channel"):
         granularity("layer")
-    with pytest.raises(UnknownNameError, match="there is global, layer"):
+    with pytest.raises(NotFoundError, match="there is global, layer"):
         check_ranking("best")
     assert set(GRANULARITIES) == {"weight", "channel"}

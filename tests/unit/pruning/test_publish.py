@@ -11,12 +11,12 @@ import pytest
 from model_store.store import Store
 from pruning.fine_tuning import FineTuning
 from pruning.level import DENSE, Level
-from pruning.pruned import PrunedLevel
-from pruning.pruner import Pruner, Pruning
-from pruning.publication import publish
-from pruning.subject import Subject
-from service.artifact import read_artifact
-from training.run import Run
+from pruning.postprocess import PrunedLevel
+from pruning.pruner import Pruner, PruningConfig
+from pruning.publish import publish
+from pruning.trained_run import TrainedRun
+from service.inference.artifact import read_artifact
+from training.trainer.run_dir import Run
 
 
 def test_manifest_is_of_its_files(digits_store: Path, digits_run: Path) -> None:
@@ -55,7 +55,7 @@ def test_levels_are_what_they_say(digits_store: Path) -> None:
 
 def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp_path: Path) -> None:
     """Publishing twice loses nothing."""
-    subject, how = Subject.of(Run(digits_run)), Pruning()
+    subject, how = TrainedRun.of(Run(digits_run)), PruningConfig()
     levels = [PrunedLevel.of(subject, DENSE, subject.posterior, how, 2)]
     store = Store.create(tmp_path / "store")
     first = publish(store, "digits", subject, levels)
@@ -68,7 +68,7 @@ def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp
 
 def test_pruned_weights_of_a_published_file_are_exactly_zero(digits_run: Path, tmp_path: Path) -> None:
     """Mean and scale, after fine-tuning, in as many places as the level says; noise there would be BPrune's defect."""
-    subject, how = Subject.of(Run(digits_run)), Pruning(granularity="weight", tuning=FineTuning(epochs=1))
+    subject, how = TrainedRun.of(Run(digits_run)), PruningConfig(granularity="weight", tuning=FineTuning(epochs=1))
     posterior = Pruner(subject, how).level(Level.parse("p80"), subject.posterior)
     levels = [
         PrunedLevel.of(subject, level, of_level, how, 2)
@@ -94,4 +94,4 @@ def test_unfinished_runs_are_refused(digits_run: Path, tmp_path: Path) -> None:
     shutil.copytree(digits_run, unfinished)
     (unfinished / "posterior.safetensors").unlink()
     with pytest.raises(RunError, match="not finished"):
-        Subject.of(Run(unfinished))
+        TrainedRun.of(Run(unfinished))

@@ -6,12 +6,12 @@ import torch
 
 from pruning.fine_tuning import FineTuning
 from pruning.level import Level
-from pruning.pruner import Pruner, Pruning
-from pruning.subject import Subject
+from pruning.pruner import Pruner, PruningConfig
+from pruning.trained_run import TrainedRun
 
 
-def test_the_subject_is_left_as_it_was(subject: Subject) -> None:
+def test_the_subject_is_left_as_it_was(subject: TrainedRun) -> None:
     before = {name: weight.mean.clone() for name, weight in subject.posterior.weights.items()}
-    Pruner(subject, Pruning(tuning=FineTuning(2))).level(Level.parse("p50"), subject.posterior)
+    Pruner(subject, PruningConfig(tuning=FineTuning(2))).level(Level.parse("p50"), subject.posterior)
     for name, mean in before.items():
         assert torch.equal(subject.posterior.weights[name].mean, mean)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from service.client import AsyncClient, Client
-from service.errors import AnswerError
-from service.keys import Key
+from service.errors import ClientError
+from service.http.api_keys import Key
 from tests.support.services import running_service
 
 
@@ -47,7 +47,7 @@ def test_both_clients_say_the_same(url: str, key: tuple[str, Key], example: byte
         answer = client.predict([("a", example)], level="p50", samples=4, version=None)
         models, card = client.models().models, client.card("digits", answer.version)
         expected = [answer.level, answer.predictions, [model.name for model in models], card]
-        with pytest.raises(AnswerError, match="no model 'cats'"):
+        with pytest.raises(ClientError, match="no model 'cats'"):
             client.card("cats", "production")
     assert card.startswith(f"# digits {answer.version}")
     assert expected[0] == "p50"
@@ -62,20 +62,20 @@ def test_who_must_wait_waits_as_long_as_told(url: str, key: tuple[str, Key], exa
             patient.predict([("a", example)], samples=1)
         assert time.monotonic() - begun >= 1
         patient.predict([("a", example)], samples=1)
-        with pytest.raises(AnswerError, match="over the rate limit") as refused:
+        with pytest.raises(ClientError, match="over the rate limit") as refused:
             hasty.predict([("a", example)] * 2, samples=1)
         assert refused.value.status == 429
 
 
 def test_refusals_have_their_status_and_image(url: str, key: tuple[str, Key], example: bytes) -> None:
     with Client(url, key=key[0]) as client:
-        with pytest.raises(AnswerError, match="image 0 is not a picture") as refused:
+        with pytest.raises(ClientError, match="image 0 is not a picture") as refused:
             client.predict([("b", b"no picture")])
         assert (refused.value.status, refused.value.image) == (415, 0)
-        with pytest.raises(AnswerError, match="from 1 to 256") as refused:
+        with pytest.raises(ClientError, match="from 1 to 256") as refused:
             client.predict([("a", example)], samples=0)
         assert (refused.value.status, refused.value.image) == (422, None)
-    with Client(url) as stranger, pytest.raises(AnswerError, match="asks for a key"):
+    with Client(url) as stranger, pytest.raises(ClientError, match="asks for a key"):
         stranger.models()
 
 
@@ -92,7 +92,7 @@ def test_another_service(tmp_path: Path) -> None:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever).start()
-        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(AnswerError, match="is not a"):
+        with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(ClientError, match="is not a"):
             client.models()
         server.shutdown()
 
@@ -100,9 +100,9 @@ def test_another_service(tmp_path: Path) -> None:
 def test_no_service(tmp_path: Path) -> None:
     with Client("http://127.0.0.1:9") as client:
         assert not client.ready()
-        with pytest.raises(AnswerError, match="cannot reach"):
+        with pytest.raises(ClientError, match="cannot reach"):
             client.models()
-    with pytest.raises(AnswerError, match="is no address"):
+    with pytest.raises(ClientError, match="is no address"):
         Client("http://a:port")
-    with pytest.raises(AnswerError, match="authorities"):
+    with pytest.raises(ClientError, match="authorities"):
         Client("https://127.0.0.1", ca_file=tmp_path / "none.pem")

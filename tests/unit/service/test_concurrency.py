@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from service.niceness import LARGEST, NICENESS, step_back
-from service.scheduler import Scheduler
+from service.concurrency import LARGEST, NICENESS, lower_thread_priority
+from service.scheduling.scheduler import Scheduler
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there, threads have no niceness of their own")
@@ -21,7 +21,7 @@ def test_computing_threads_step_back() -> None:
 
     def look() -> None:
         for _ in range(2):  # said twice, it is no more
-            step_back()
+            lower_thread_priority()
         found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
     thread = threading.Thread(target=look)

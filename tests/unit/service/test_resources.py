@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cores import usable_cores
-from service.memory import room
+from service.resources import container_memory_limit, usable_cores
 
 AVAILABLE = len(os.sched_getaffinity(0))
 
@@ -75,7 +74,7 @@ def test_what_a_container_has_for_networks(tmp_path: Path, file: str, text: str,
     """The limit of its control group, of either version, less what the rest of the process takes."""
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(f"{text}\n")
-    assert room(tmp_path, tmp_path / "none") == bytes_left
+    assert container_memory_limit(tmp_path, tmp_path / "none") == bytes_left
 
 
 def test_the_tightest_limit_counts(tmp_path: Path) -> None:
@@ -85,4 +84,4 @@ def test_the_tightest_limit_counts(tmp_path: Path) -> None:
     group.mkdir(parents=True)
     (group / "memory.limit_in_bytes").write_text(str(2**31))
     (group.parent / "memory.limit_in_bytes").write_text(str(2**30))
-    assert room(tmp_path / "cgroup", own) == 2**30 - 288 * 2**20
+    assert container_memory_limit(tmp_path / "cgroup", own) == 2**30 - 288 * 2**20

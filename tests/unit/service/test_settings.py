@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from service.errors import StartError
+from service.errors import StartupError
 from service.settings import Settings
 
 
@@ -26,20 +26,20 @@ def test_defaults_are_local() -> None:
     ("flags", "says"), [({"port": 70000}, "port"), ({"max_samples": 0}, "max_samples"), ({"threads": -1}, "threads")]
 )
 def test_bad_flags(flags: dict[str, int], says: str) -> None:
-    with pytest.raises(StartError, match=says):
+    with pytest.raises(StartupError, match=says):
         Settings.read(**flags)
 
 
 def test_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIMBAYES_PORT", "many")
-    with pytest.raises(StartError, match=r"setting port.*'many'"):
+    with pytest.raises(StartupError, match=r"setting port.*'many'"):
         Settings.read()
 
 
 def test_misspelt_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit that is misspelt is no limit, so it is refused."""
     monkeypatch.setenv("SLIMBAYES_MAX_PIXEL", "100")
-    with pytest.raises(StartError, match=r"SLIMBAYES_MAX_PIXEL .*SLIMBAYES_MAX_PIXELS"):
+    with pytest.raises(StartupError, match=r"SLIMBAYES_MAX_PIXEL .*SLIMBAYES_MAX_PIXELS"):
         Settings.read()
 
 
@@ -73,7 +73,7 @@ def test_frozen() -> None:
 )
 def test_settings_that_make_no_sense(flags: dict[str, object], says: str) -> None:
     """Each is refused in words, and without what the others are."""
-    with pytest.raises(StartError, match=says) as refused:
+    with pytest.raises(StartupError, match=says) as refused:
         Settings.read(**flags)
     assert len(str(refused.value)) < 250
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Reference
-from service.drift import LEAST, WINDOW, Drift, Window, population_stability
-from service.histogram import Histogram
+from service.stats import DRIFT_WINDOW as WINDOW
+from service.stats import MIN_PREDICTIONS as LEAST
+from service.stats import DriftMonitor, DriftWindow, Histogram, population_stability
 
 EVEN = (0.05,) * 20
 
 
-def filled(window: Window, values: np.ndarray) -> Window:
+def filled(window: DriftWindow, values: np.ndarray) -> DriftWindow:
     """The window after these values."""
     for value in values.tolist():
         window.record(value)
@@ -47,7 +48,7 @@ def test_empty_bins() -> None:
 def test_by_chance(count: int) -> None:
     """Under the reference itself, count x PSI follows about chi-squared with bins − 1 degrees of freedom."""
     rng = np.random.default_rng(0)
-    found = [filled(Window(EVEN, 1.0), rng.random(count)).index() or 0.0 for _ in range(200)]
+    found = [filled(DriftWindow(EVEN, 1.0), rng.random(count)).index() or 0.0 for _ in range(200)]
     assert np.mean(found) == pytest.approx(19 / count, rel=0.1)
     assert np.std(found) == pytest.approx(math.sqrt(2 * 19) / count, rel=0.2)
 
@@ -55,14 +56,14 @@ def test_by_chance(count: int) -> None:
 def test_moved() -> None:
     """Values that lie elsewhere are over what custom calls much."""
     rng = np.random.default_rng(0)
-    index = filled(Window(EVEN, 1.0), rng.beta(2, 1, WINDOW)).index()
+    index = filled(DriftWindow(EVEN, 1.0), rng.beta(2, 1, WINDOW)).index()
     assert index is not None
     assert index > 0.25
 
 
 def test_none_from_a_few() -> None:
     """Before there are enough, there is no index."""
-    window = filled(Window(EVEN, 1.0), np.zeros(LEAST - 1))
+    window = filled(DriftWindow(EVEN, 1.0), np.zeros(LEAST - 1))
     assert window.index() is None
     window.record(0.0)
     assert window.index() is not None
@@ -71,14 +72,14 @@ def test_none_from_a_few() -> None:
 def test_only_the_latest_count() -> None:
     """A window forgets, and holds no more than it should, however many values come."""
     values = np.random.default_rng(0).random(10 * WINDOW)
-    window = filled(Window(EVEN, 1.0), values)
+    window = filled(DriftWindow(EVEN, 1.0), values)
     assert len(window.latest) == WINDOW
     assert window.counts == np.histogram(values[-WINDOW:], 20, (0, 1))[0].tolist()
 
 
 def test_bins_are_the_references() -> None:
     """The ends of the range belong to the first and last bin, and what rounding puts outside does too."""
-    window = Window((0.5, 0.5), math.log(10))
+    window = DriftWindow((0.5, 0.5), math.log(10))
     for value in (-1e-17, 0.0, math.log(10), math.log(10) + 1e-9):
         window.record(value)
     assert window.counts == [2, 2]
@@ -86,7 +87,7 @@ def test_bins_are_the_references() -> None:
 
 def test_ranges() -> None:
     """Confidence lies in [0, 1], entropies in [0, ln K]; each has its own reference."""
-    drift = Drift(Reference(confidence=(1.0,), entropy=(0.5, 0.5), mutual_information=(0.9, 0.1, 0.0)), 10)
+    drift = DriftMonitor(Reference(confidence=(1.0,), entropy=(0.5, 0.5), mutual_information=(0.9, 0.1, 0.0)), 10)
     tops = {name: (len(window.counts), window.top) for name, window in drift.windows().items()}
     assert tops == {"confidence": (1, 1.0), "entropy": (2, math.log(10)), "mutual_information": (3, math.log(10))}
 

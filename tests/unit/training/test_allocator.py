@@ -9,7 +9,7 @@ import pytest
 
 MEASURE = """
 import resource, sys, torch
-from training.memory import hold_memory
+from training.allocator import hold_memory
 if sys.argv[1] == "held":
     hold_memory()
 from training.architectures import architecture

@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from training.bayesian.estimators import ESTIMATORS, begin
+from training.defaults import SUITED, default_recipe
 from training.errors import RecipeError
-from training.estimators.registry import ESTIMATORS, begin
-from training.suited import SUITED, suited
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("data", SUITED)
 def test_what_suits_a_data_set_may_be_changed(data: str) -> None:
-    assert suited(data, CPU, epochs=None, beta=None) == suited(data, CPU)
-    changed = suited(data, CPU, epochs=3, beta=0.0, limit=None)
+    assert default_recipe(data, CPU, epochs=None, beta=None) == default_recipe(data, CPU)
+    changed = default_recipe(data, CPU, epochs=3, beta=0.0, limit=None)
     assert (changed.data, changed.epochs, changed.beta) == (data, 3, 0.0)
     assert changed.architecture == SUITED[data].architecture
 
@@ -24,11 +24,11 @@ def test_what_suits_a_data_set_may_be_changed(data: str) -> None:
 @pytest.mark.parametrize("data", SUITED)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_every_estimator_has_a_recipe_that_it_takes(data: str, estimator: str) -> None:
-    recipe = suited(data, CPU, estimator=estimator)
+    recipe = default_recipe(data, CPU, estimator=estimator)
     assert recipe.estimator == estimator
     begin(nn.Sequential(nn.Linear(2, 2)), recipe, 1_000)
 
 
 def test_a_change_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(RecipeError, match="epochs must be at least 1, got 0"):
-        suited("digits", CPU, epochs=0)
+        default_recipe("digits", CPU, epochs=0)

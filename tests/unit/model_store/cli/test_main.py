@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from model_store.cli import app
+from model_store.cli.main import app
 from model_store.manifest import read_manifest
 from model_store.store import Store
 from tests.support.invocation import assert_one_line, invoke, invoke_json

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from model_store.errors import VerificationError
-from model_store.operators import Attributes, Operand, multiply_adds, operate
+from model_store.onnx_file.operators import Attributes, Operand, multiply_adds, operate
 
 sizes = st.integers(1, 20)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from model_store.errors import VerificationError
-from model_store.onnx_messages import MODEL
-from model_store.wire import Field, Message
+from model_store.onnx_file.protobuf import Field, Message
+from model_store.onnx_file.schema import MODEL
 
 INNER = Message("an inner", {1: Field("number", "number"), 2: Field("texts", "text", 3)})
 OUTER = Message("an outer", {1: Field("inner", INNER), 3: Field("raw", "raw")}, {2: "a forbidden"})

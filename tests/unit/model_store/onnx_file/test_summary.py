@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from model_store.cli import app
+from model_store.cli.main import app
 from model_store.errors import VerificationError
-from model_store.graph import DRAWN, read_graph
+from model_store.onnx_file.summary import DRAWN, read_graph
 from model_store.store import Store
 
 

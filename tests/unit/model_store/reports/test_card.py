@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from model_store.card import model_card
-from model_store.cli import app
-from model_store.location import ZOO
+from model_store.cli.main import app
 from model_store.manifest import Manifest, read_manifest
+from model_store.reports.card import model_card
+from model_store.storage.location import ZOO
 from model_store.store import Store
 from tests.support.stores import GOLDEN, golden_document
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from model_store.difference import as_json, levels_table, pairs, provenance, provenance_table
+from model_store.reports.diff import as_json, levels_table, pairs, provenance, provenance_table
 from tests.support.stores import two
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from model_store.plot import as_svg
+from model_store.reports.plot import as_svg
 from tests.support.stores import two
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from model_store.cache import Cache
+from model_store.storage.disk_cache import DiskCache
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
+def cache(tmp_path: Path) -> DiskCache:
     """An empty cache of 64 KiB."""
-    return Cache(tmp_path / "cache", 64 * 1024)
+    return DiskCache(tmp_path / "cache", 64 * 1024)

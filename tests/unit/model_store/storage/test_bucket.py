@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from model_store.bucket import Bucket
-from model_store.errors import (
-    StoreNotFoundError,
-)
-from model_store.location import objects_at
+from model_store.errors import StoreNotFoundError
+from model_store.storage.bucket import BucketStorage
+from model_store.storage.location import open_storage
 from model_store.store import Store
 
 
 def test_urls() -> None:
-    assert Bucket("s3://models/a/b/").url == objects_at("s3://models/a/b").url == "s3://models/a/b"
-    assert [objects_at(f"{scheme}://models").url for scheme in ("gs", "az")] == ["gs://models", "az://models"]
+    assert BucketStorage("s3://models/a/b/").url == open_storage("s3://models/a/b").url == "s3://models/a/b"
+    assert [open_storage(f"{scheme}://models").url for scheme in ("gs", "az")] == ["gs://models", "az://models"]
     for wrong in ("s3://", "s3://key:secret@models/a", "gs://Not a bucket", "s3://models/a?region=b"):
         with pytest.raises(StoreNotFoundError, match=r"expected .*://BUCKET/FOLDER") as caught:
-            objects_at(wrong)
+            open_storage(wrong)
         assert "secret" not in str(caught.value)
 
 

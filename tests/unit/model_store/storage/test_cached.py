@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from model_store.cache import Cache
-from model_store.errors import StoreAwayError, VerificationError
+from model_store.errors import StoreUnavailableError, VerificationError
+from model_store.storage.disk_cache import DiskCache
 from model_store.store import Store
 from tests.support.backends import SERVERS, Place
 from tests.support.proxy import Proxy
@@ -17,7 +17,7 @@ from tests.support.stores import build_version, entries, fill
 # A store that is read through it
 
 
-def test_what_was_read_once_is_read_from_here(place: Place, cache: Cache) -> None:
+def test_what_was_read_once_is_read_from_here(place: Place, cache: DiskCache) -> None:
     """Every file, and what a listing said; equal files are kept once."""
     filled = fill(Store.create(place.url))
     before = Store.open(place.url, cache=cache)
@@ -37,7 +37,7 @@ def test_what_was_read_once_is_read_from_here(place: Place, cache: Cache) -> Non
         again.read_level(manifest, "p80")
 
 
-def test_a_damaged_entry_is_read_anew(place: Place, cache: Cache) -> None:
+def test_a_damaged_entry_is_read_anew(place: Place, cache: DiskCache) -> None:
     filled = fill(Store.create(place.url))
     store = Store.open(place.url, cache=cache)
     manifest = store.verify("digits", filled.new)
@@ -49,7 +49,7 @@ def test_a_damaged_entry_is_read_anew(place: Place, cache: Cache) -> None:
     assert store.verify("digits", filled.new) == manifest
 
 
-def test_what_was_bad_in_the_store_is_read_anew_once_it_is_mended(place: Place, cache: Cache) -> None:
+def test_what_was_bad_in_the_store_is_read_anew_once_it_is_mended(place: Place, cache: DiskCache) -> None:
     filled = fill(Store.create(place.url))
     name = f"digits/{filled.new}/p80/model.onnx"
     filled.store.objects.write(name, b"p80:secon!")
@@ -62,7 +62,7 @@ def test_what_was_bad_in_the_store_is_read_anew_once_it_is_mended(place: Place, 
 
 
 @pytest.mark.parametrize("place", SERVERS, indirect=True)
-def test_a_store_that_goes_away(place: Place, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_goes_away(place: Place, cache: DiskCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be opened and read as it was; what was never read cannot, nor can anything be written."""
     filled = fill(Store.create(place.url))
     with Proxy(place.server) as proxy:
@@ -77,11 +77,11 @@ def test_a_store_that_goes_away(place: Place, cache: Cache, monkeypatch: pytest.
             assert reader.models() == ["digits", "letters"]
             assert reader.away is not None
             assert reader.verify("digits", filled.new) == manifest
-            with pytest.raises(StoreAwayError):
+            with pytest.raises(StoreUnavailableError):
                 reader.verify("digits", filled.old)
-            with pytest.raises(StoreAwayError):
+            with pytest.raises(StoreUnavailableError):
                 reader.set_alias("digits", "production", filled.new)
-        with pytest.raises(StoreAwayError):
+        with pytest.raises(StoreUnavailableError):
             Store.open(there.url)
         proxy.up = True
         assert store.versions("digits") == [filled.old, filled.new]
@@ -89,7 +89,7 @@ def test_a_store_that_goes_away(place: Place, cache: Cache, monkeypatch: pytest.
         assert store.verify("digits", filled.old).version == filled.old
 
 
-def test_many_readers_at_once(place: Place, cache: Cache) -> None:
+def test_many_readers_at_once(place: Place, cache: DiskCache) -> None:
     filled = fill(Store.create(place.url))
     store = Store.open(place.url, cache=cache)
     with ThreadPoolExecutor(8) as threads:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from model_store.cache import Cache
 from model_store.errors import StoreError
-from model_store.objects import UNFINISHED
-from model_store.verification import sha256
+from model_store.integrity import sha256
+from model_store.storage.disk_cache import DiskCache
+from model_store.storage.object_storage import TEMP_PREFIX
 from tests.support.project import PROJECT
 from tests.support.stores import entries
 
@@ -22,7 +22,7 @@ KIB = 1024
 # The cache by itself
 
 
-def test_it_gives_what_was_kept(cache: Cache) -> None:
+def test_it_gives_what_was_kept(cache: DiskCache) -> None:
     assert (cache.content(sha256(b"a")), cache.document("a")) == (None, None)
     for data in (b"a", b"", b"b" * 1000):
         assert cache.content(cache.keep_content(data)) == data
@@ -32,7 +32,7 @@ def test_it_gives_what_was_kept(cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"x" * 1032])
-def test_what_was_damaged_is_removed(cache: Cache, damage: bytes) -> None:
+def test_what_was_damaged_is_removed(cache: DiskCache, damage: bytes) -> None:
     digest = cache.keep_content(b"b" * 1000)
     cache.keep_document("question", b"b" * 1000)
     for path in entries(cache):
@@ -41,7 +41,7 @@ def test_what_was_damaged_is_removed(cache: Cache, damage: bytes) -> None:
     assert entries(cache) == []
 
 
-def test_what_was_not_used_for_longest_goes_first(cache: Cache) -> None:
+def test_what_was_not_used_for_longest_goes_first(cache: DiskCache) -> None:
     digests = [cache.keep_content(bytes([number]) * 10 * KIB) for number in range(6)]
     for age, digest in enumerate(digests):
         os.utime(cache.folder / f"{digest}.content", (age, age))
@@ -52,14 +52,14 @@ def test_what_was_not_used_for_longest_goes_first(cache: Cache) -> None:
     assert kept == [True, False, False, True, True, True]
 
 
-def test_what_is_larger_than_the_cache_is_not_kept(cache: Cache) -> None:
+def test_what_is_larger_than_the_cache_is_not_kept(cache: DiskCache) -> None:
     small = cache.keep_content(b"small")
     assert cache.content(cache.keep_content(b"x" * (cache.limit + 1))) is None
     assert cache.content(small) == b"small"
 
 
-def test_what_a_dead_process_left_is_removed(cache: Cache) -> None:
-    old, young = (cache.folder / f"{UNFINISHED}{name}" for name in ("old", "young"))
+def test_what_a_dead_process_left_is_removed(cache: DiskCache) -> None:
+    old, young = (cache.folder / f"{TEMP_PREFIX}{name}" for name in ("old", "young"))
     for path in (old, young):
         path.write_bytes(b"half")
     os.utime(old, (1, 1))
@@ -70,10 +70,10 @@ def test_what_a_dead_process_left_is_removed(cache: Cache) -> None:
 def test_a_place_where_no_cache_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="no cache can be kept at"):
-        Cache(tmp_path / "file", KIB)
+        DiskCache(tmp_path / "file", KIB)
 
 
-def test_a_disk_that_refuses_is_no_error(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_refuses_is_no_error(cache: DiskCache, caplog: pytest.LogCaptureFixture) -> None:
     (cache.folder / f"{sha256(b'x')}.content").mkdir()
     assert cache.keep_content(b"x") == sha256(b"x")
     assert cache.content(sha256(b"x")) is None
@@ -83,7 +83,7 @@ def test_a_disk_that_refuses_is_no_error(cache: Cache, caplog: pytest.LogCapture
 WORKER = """
 import random, sys
 from pathlib import Path
-from model_store.cache import Cache
+from model_store.storage.disk_cache import Cache
 cache, chance = Cache(Path(sys.argv[1]), 65536), random.Random(int(sys.argv[2]))
 most = 0
 for _ in range(300):
@@ -97,7 +97,7 @@ print(most)
 """
 
 
-def test_several_processes_share_it(cache: Cache) -> None:
+def test_several_processes_share_it(cache: DiskCache) -> None:
     """Twice as much as there is room for, from four: never a torn entry, never more than the limit."""
     command = [sys.executable, "-c", WORKER, str(cache.folder)]
     workers = [

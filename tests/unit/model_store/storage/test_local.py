@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from model_store.collection import collect
 from model_store.errors import StoreError, StoreNotFoundError, VerificationError, VersionExistsError
+from model_store.maintenance import collect_garbage
 from model_store.manifest import Manifest
-from model_store.objects import UNFINISHED
+from model_store.storage.object_storage import TEMP_PREFIX
 from model_store.store import Store
 from tests.support.children import child
 from tests.support.stores import NOON, Filled, build_version
@@ -98,7 +98,7 @@ def test_publishers_of_the_same_name_get_one_version_between_them(store: Store) 
     assert store.versions("digits") == [name]
     assert store.verify("digits", name) == manifest
     assert {level: store.read_level(manifest, level) for level in files} == files
-    assert collect(store) == []
+    assert collect_garbage(store) == []
 
 
 FILES = ("manifest.json", "dense/model.onnx", "p80/model.onnx")
@@ -113,19 +113,19 @@ def assert_whole(store: Store, versions: set[str]) -> None:
     for version in versions:
         manifest = store.verify("digits", version)
         files = {path for path in Path(store.url, "digits", version).rglob("*") if path.is_file()}
-        assert len([file for file in files if not file.name.startswith(UNFINISHED)]) == 1 + len(manifest.levels)
+        assert len([file for file in files if not file.name.startswith(TEMP_PREFIX)]) == 1 + len(manifest.levels)
 
 
 def assert_collected_exactly(store: Store, versions: list[str]) -> list[str]:
     """Collection removes what was left behind, all of it, and nothing else."""
     aliases = store.aliases("digits")
-    removed = collect(store, older_than=NOW)
+    removed = collect_garbage(store, older_than=NOW)
     assert (store.versions("digits") if versions else []) == versions
     assert store.aliases("digits") == aliases
     files = {path for path in everything(store) if path.is_file()}
     known = {Path(store.url, "digits", version, name) for version in versions for name in FILES}
     assert {file for file in files if "aliases" not in file.parts} == known
-    assert collect(store, older_than=NOW) == []
+    assert collect_garbage(store, older_than=NOW) == []
     return removed
 
 
@@ -164,7 +164,7 @@ def test_collection_spares_a_living_publisher(store: Store) -> None:
         written = everything(store)
         assert [path.name for path in written if path.is_file()] == ["model.onnx"]
         assert store.models() == []
-        assert collect(store) == collect(store, dry_run=True) == []
+        assert collect_garbage(store) == collect_garbage(store, dry_run=True) == []
         assert everything(store) == written
         publisher.say("go on")
         version = publisher.hear()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pruning.cli import app
+from pruning.cli.prune import app
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pruning.cost.latency import Timings, milliseconds
 from pruning.errors import StudyError
-from pruning.latency import Timings, milliseconds
-from pruning.pruner import compacted
-from pruning.trace import trace
+from pruning.graph.compaction import compacted
+from pruning.graph.trace import trace
 from tests.support.same_draw import network_of, random_pixels, without
 
 PIXELS = random_pixels(3, 32)
@@ -47,7 +47,7 @@ def test_a_narrower_network_takes_less() -> None:
     plain, posterior = network_of("resnet18", 3, 0)
     network = trace(plain, posterior, PIXELS)
     left = without(network, posterior, "channel", 0.9)
-    from pruning.narrowing import fitted
+    from pruning.granularity.narrowing import fitted
 
     narrow = compacted(trace(fitted(plain, left), left, PIXELS))
     assert milliseconds(compacted(network)) > milliseconds(narrow)

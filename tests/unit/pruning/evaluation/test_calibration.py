@@ -13,7 +13,8 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torchmetrics.functional.classification import binary_auroc, multiclass_calibration_error
 
-from pruning.calibration import (
+from pruning.errors import CalibrationError
+from pruning.evaluation.calibration import (
     ALPHAS,
     abstention_threshold,
     aps_scores,
@@ -22,10 +23,9 @@ from pruning.calibration import (
     conformal_quantile,
     fit_temperature,
 )
-from pruning.errors import CalibrationError
 from tests.support.answers import answers
-from training import metrics
-from training.metrics import predictive
+from training.evaluation import metrics
+from training.evaluation.metrics import predictive
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.sampled_from([0.1, 0.05, 0.01]))

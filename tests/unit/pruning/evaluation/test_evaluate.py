@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pruning.evaluation import reference_histograms
+from pruning.evaluation.evaluate import reference_histograms
 
 
 def test_histograms_are_shares() -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pruning.calibration import (
-    SCORES,
-    calibrate,
-    chosen_and_counted,
-)
+from pruning.evaluation.calibration import calibrate
+from pruning.evaluation.ood import SCORES, chosen_and_counted
 from tests.support.answers import answers
 
 

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call
 
-from pruning.coupling import coupled_tensors
-from pruning.narrowing import Narrowing, fitted
-from pruning.network import IMAGES, Flatten
-from pruning.trace import trace
+from pruning.granularity.narrowing import Narrowing, fitted
+from pruning.graph.channel_groups import channel_groups
+from pruning.graph.network import IMAGES, Flatten
+from pruning.graph.trace import trace
 from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels
-from training.posterior import GaussianWeight, Posterior
+from training.bayesian.posterior import GaussianWeight, Posterior
 
 SIDES = {"convnet": 8, "resnet20": 16}
 quick = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,7 +27,7 @@ def test_narrowed_is_masked(name: str, seed: int, share: float) -> None:
     plain, posterior = network_of(name, 3, seed)
     pixels = random_pixels(3, SIDES[name])
     network = trace(plain, posterior, pixels)
-    group, generator = coupled_tensors(network), torch.Generator().manual_seed(seed)
+    group, generator = channel_groups(network), torch.Generator().manual_seed(seed)
     left = {each: torch.rand(network.widths[each], generator=generator) < share for each in set(group.values())}
     for each, kept in left.items():
         kept[0] = True

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning.compaction import compact, constants
-from pruning.folding import fold
-from pruning.network import Add, Network, Normalisation
-from pruning.trace import trace
+from pruning.graph.compaction import compact, constants
+from pruning.graph.folding import fold
+from pruning.graph.network import Add, Network, Normalisation
+from pruning.graph.trace import trace
 from tests.support.same_draw import network_of, random_pixels, random_posterior
-from training.posterior import GaussianWeight, Posterior
+from training.bayesian.posterior import GaussianWeight, Posterior
 
 
 def with_zeros(posterior: Posterior, zeros: dict[str, Tensor | slice]) -> Posterior:

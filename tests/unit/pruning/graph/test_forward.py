@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pruning.determinism import without_scales
-from pruning.forward import draw_logits, draw_weights, forward
-from pruning.pruner import compacted
-from pruning.trace import trace
+from pruning.graph.compaction import compacted
+from pruning.graph.forward import draw_logits, draw_weights, forward
+from pruning.graph.partial_stochastic import without_scales
+from pruning.graph.trace import trace
 from tests.support.same_draw import network_of, random_images, random_pixels
 from training.progress import Stage
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from pruning.compaction import compact
-from pruning.export import export, stamp, to_bytes
-from pruning.folding import fold
-from pruning.network import Network
-from pruning.trace import trace
-from service.artifact import read_artifact
+from pruning.graph.compaction import compact
+from pruning.graph.folding import fold
+from pruning.graph.network import Network
+from pruning.graph.onnx_export import export_onnx, stamp, to_bytes
+from pruning.graph.trace import trace
+from service.inference.artifact import read_artifact
 from tests.support.same_draw import network_of, random_pixels, without
 
 
@@ -28,7 +28,7 @@ def level(sparsity: float) -> Network:
 def test_weights_are_those_of_the_posterior(sparsity: float) -> None:
     """Means and scales arrive bit by bit, sparse or dense; pruned ones as exact zeros in both."""
     network = level(sparsity)
-    artifact = read_artifact(to_bytes(export(network)))
+    artifact = read_artifact(to_bytes(export_onnx(network)))
     assert {weight.name.removesuffix(".weight") for weight in artifact.weights} == network.weighted.keys()
     for weight in artifact.weights:
         ours = network.weighted[weight.name.removesuffix(".weight")].weight
@@ -39,7 +39,7 @@ def test_weights_are_those_of_the_posterior(sparsity: float) -> None:
 
 def test_sparse_where_that_is_smaller() -> None:
     """Below one third density values carry their places; the file of p90 is at most 0.35 of the dense one."""
-    dense, sparse = export(level(0.0)), export(level(0.9))
+    dense, sparse = export_onnx(level(0.0)), export_onnx(level(0.9))
     assert not dense.graph.sparse_initializer
     for tensor in sparse.graph.sparse_initializer:
         values = numpy_helper.to_array(tensor.values)
@@ -51,8 +51,8 @@ def test_sparse_where_that_is_smaller() -> None:
 def test_form_of_the_file() -> None:
     """Opset, IR version, input, output and metadata are as agreed; equal networks give equal bytes."""
     network = level(0.5)
-    model = export(network)
-    assert to_bytes(model) == to_bytes(export(network))
+    model = export_onnx(network)
+    assert to_bytes(model) == to_bytes(export_onnx(network))
     read = onnx.load_model_from_string(stamp(model, "digits", "20261123-075100-3f9ca1", "p50"))
     assert (read.ir_version, {o.domain: o.version for o in read.opset_import}) == (10, {"": 21, "slimbayes": 1})
     assert [function.name for function in read.functions] == ["GaussianWeight"]

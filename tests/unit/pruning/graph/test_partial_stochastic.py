@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from pruning.determinism import determine, jensen_shannon, without_scales
-from pruning.export import export, shared_parts, to_bytes
-from pruning.forward import draw_weights, forward
-from pruning.network import Network, depends_on_noise, shared_tensors
-from pruning.pruner import compacted
-from pruning.trace import trace
-from service.artifact import read_artifact
-from service.session import Session, with_constants
+from pruning.graph.compaction import compacted
+from pruning.graph.forward import draw_weights, forward
+from pruning.graph.network import Network, depends_on_noise, shared_tensors
+from pruning.graph.onnx_export import export_onnx, shared_parts, to_bytes
+from pruning.graph.partial_stochastic import jensen_shannon, prune_scales, without_scales
+from pruning.graph.trace import trace
+from service.inference.artifact import read_artifact
+from service.inference.graph import with_constants
+from service.inference.session import Session
 from tests.support.same_draw import assert_close, network_of, random_images, random_pixels
 
 PIXELS = random_pixels(3, 16)
@@ -42,7 +43,7 @@ def test_distance_is_that_of_scipy(p: list[float], q: list[float]) -> None:
 
 def test_answers_move_within_the_budget(network: Network) -> None:
     """More budget, more layers without noise; those that are left of it have their scales as they were."""
-    few, many = (determine(network, IMAGES, budget, 8, 0) for budget in (0.02, 0.2))
+    few, many = (prune_scales(network, IMAGES, budget, 8, 0) for budget in (0.02, 0.2))
     assert few.distance <= 0.02
     assert many.distance <= 0.2
     assert len(few.layers) <= len(many.layers)
@@ -54,8 +55,8 @@ def test_answers_move_within_the_budget(network: Network) -> None:
 
 
 def test_no_budget_is_no_change_and_all_of_it_is_a_point(network: Network) -> None:
-    assert determine(network, IMAGES, 0.0, 4, 0).layers == ()
-    point = determine(network, IMAGES, 0.83, 4, 0)
+    assert prune_scales(network, IMAGES, 0.0, 4, 0).layers == ()
+    point = prune_scales(network, IMAGES, 0.83, 4, 0)
     assert point.layers == tuple(network.weighted)
     assert not depends_on_noise(point.network)
     assert shared_parts(point.network) == ("logits",)
@@ -78,7 +79,7 @@ def test_what_is_shared_ends_before_the_first_noise(network: Network) -> None:
 def test_the_file_has_what_is_shared_first_and_draws_the_same(network: Network) -> None:
     """Same draw, same logits, in ONNX Runtime; every node before the first random one is the same for all draws."""
     half = without_scales(network, list(network.weighted)[:3])
-    model = export(half)
+    model = export_onnx(half)
     calls = [place for place, node in enumerate(model.graph.node) if node.op_type == "GaussianWeight"]
     made = {output for node in model.graph.node[: calls[0]] for output in node.output}
     assert set(shared_parts(half)) <= made

@@ -14,19 +14,19 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pruning.determinism import without_scales
-from pruning.export import export, roundings, to_bytes
-from pruning.forward import draw_logits, draw_weights, forward
-from pruning.network import IMAGES, MaxPool, Network
-from pruning.pruner import compacted
-from pruning.quantization import meeting_points, quantise
-from pruning.rounding import Rounding, rounded_layer
-from pruning.trace import trace
-from service.artifact import read_artifact
-from service.bank import Bank
-from service.engine import Engine
-from service.quantization import form
-from service.session import with_constants
+from pruning.graph.compaction import compacted
+from pruning.graph.forward import draw_logits, draw_weights, forward
+from pruning.graph.network import IMAGES, MaxPool, Network
+from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
+from pruning.graph.partial_stochastic import without_scales
+from pruning.graph.quantization import meeting_points, quantise
+from pruning.graph.rounding import Rounding, rounded_layer
+from pruning.graph.trace import trace
+from service.inference.artifact import read_artifact
+from service.inference.bank import Bank
+from service.inference.engine import Engine
+from service.inference.graph import with_constants
+from service.inference.quantization import quantize
 from tests.support.same_draw import network_of, random_images, random_pixels
 from training.progress import Stage
 
@@ -93,7 +93,7 @@ def test_same_draw(network: Network, fixed: int) -> None:
     """Torch that rounds, and the engine in integers: equal but where a half was rounded to the other side."""
     network = without_scales(network, list(network.weighted)[:fixed])
     eight = in_eight_bits(network)
-    artifact = read_artifact(to_bytes(export(eight)), roundings(eight))
+    artifact = read_artifact(to_bytes(export_onnx(eight)), roundings(eight))
     with ThreadPoolExecutor(1) as builders:
         bank = Bank(artifact, "ab" * 32, 2)
         found = Engine(bank, builders).draws(PICTURES.numpy(), 4)
@@ -116,8 +116,8 @@ def test_same_draw(network: Network, fixed: int) -> None:
 def test_integers_are_computed(network: Network) -> None:
     """Every convolution of a draw is one of integers once ONNX Runtime has it, and sums of tensors are too."""
     eight = in_eight_bits(network)
-    artifact = read_artifact(to_bytes(export(eight)), roundings(eight))
-    made = form(artifact)
+    artifact = read_artifact(to_bytes(export_onnx(eight)), roundings(eight))
+    made = quantize(artifact)
     weights = {weight.name: weight.mean for weight in artifact.weights}
     kinds = _optimised(with_constants(made.graph, made.constants(weights)))
     whole = _optimised(with_constants(artifact.graph, weights))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pruning.errors import TraceError
-from pruning.trace import trace
+from pruning.graph.trace import trace
 from tests.support.same_draw import random_pixels, random_posterior
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from pruning.bprune import bprune
-from pruning.mask import Mask
+from pruning.granularity.mask import Mask
+from pruning.study.bprune import bprune
 from tests.support.same_draw import network_of
 from tests.support.studies import CELLS, FLAGS, study, table
 

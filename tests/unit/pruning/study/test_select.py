@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from model_store.store import Store
-from pruning.cell import Cell
-from pruning.choice import parse_cells
-from pruning.cli import app as prune_app
+from pruning.cli.prune import app as prune_app
 from pruning.errors import LevelError
 from pruning.level import DENSE, Level
+from pruning.study.select import parse_trials
+from pruning.study.trial import Trial
 from tests.support.studies import study, table
 
 
@@ -33,14 +33,14 @@ def test_what_cannot_be_published_says_why(
 
 
 def test_two_levels_of_one_name_are_refused() -> None:
-    x2 = Cell("snr", "channel", Level.parse("x2"))
-    assert parse_cells("weight/p80,x2,dense", "snr", "channel") == [
-        Cell("none", "none", DENSE),
-        Cell("snr", "weight", Level.parse("p80")),
+    x2 = Trial("snr", "channel", Level.parse("x2"))
+    assert parse_trials("weight/p80,x2,dense", "snr", "channel") == [
+        Trial("none", "none", DENSE),
+        Trial("snr", "weight", Level.parse("p80")),
         x2,
     ]
     with pytest.raises(LevelError, match="two of the levels are called p80"):
-        parse_cells("weight/p80,channel/p80", "snr", "channel")
+        parse_trials("weight/p80,channel/p80", "snr", "channel")
 
 
 def test_chosen_cells_are_published_as_they_are(digits_run: Path, studied: Path, tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pruning.cell import Cell, Cells
 from pruning.level import Level
+from pruning.study.trial import Trial, TrialStore
 from tests.support.same_draw import network_of
 from tests.support.studies import study
-from training.posterior import Posterior
+from training.bayesian.posterior import Posterior
 
 
 def test_damaged_cells_are_named(digits_run: Path, studied: Path, tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_damaged_cells_are_named(digits_run: Path, studied: Path, tmp_path: Path
 
 def test_a_posterior_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     _, posterior = network_of("convnet", 3, 0)
-    cells, cell = Cells(tmp_path), Cell("snr", "weight", Level.parse("p80"))
+    cells, cell = TrialStore(tmp_path), Trial("snr", "weight", Level.parse("p80"))
     assert cells.posterior(cell) is None
     assert cells.found(cell) is None
     cells.keep_posterior(cell, posterior)

@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 
 from model_store.manifest import Level
 from model_store.store import Store
-from service.arrangement import SIZES
-from service.cores import usable_cores
-from service.listing import pareto
+from service.api.listing import pareto
+from service.inference.autotune import SIZES
+from service.resources import usable_cores
 from tests.support.http import ask
 
 

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 def test_example_is_an_answer(client: TestClient) -> None:
     """The example in the document is one that the service could give."""
-    from service.answer import Answer
+    from service.api.schemas import Answer
 
     document = client.get("/openapi.json").json()
     operation = document["paths"]["/predict"]["post"]

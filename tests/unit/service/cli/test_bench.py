@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.bench_cli import app
+from service.cli.bench import app
 
 
 def test_every_way_is_timed(digits_store: Path, digits_run: Path, tmp_path: Path) -> None:

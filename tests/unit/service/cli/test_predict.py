@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.keys import Key
+from service.http.api_keys import Key
 from tests.support.images import png
 from tests.support.predicting import documents, predict
 from tests.support.services import running_service

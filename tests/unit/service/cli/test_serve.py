@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typer.testing import CliRunner
 
-from service.cli import serve_app
+from service.cli.serve import serve_app
 from service.settings import Settings
 
 

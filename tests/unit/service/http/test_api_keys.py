@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.errors import StartError
-from service.keys import Key, Keyring
-from service.keys_cli import app
+from service.cli.keys import app
+from service.errors import StartupError
+from service.http.api_keys import Key, Keyring
 
 
 def test_a_made_key_is_found(tmp_path: Path) -> None:
@@ -47,23 +47,23 @@ def test_two_keys_are_never_alike() -> None:
 def test_files_that_are_refused(tmp_path: Path, text: str, says: str) -> None:
     """In words, and without the line, which may have a key where its digest should be."""
     (tmp_path / "keys").write_text(text)
-    with pytest.raises(StartError, match=says) as refused:
+    with pytest.raises(StartupError, match=says) as refused:
         Keyring(tmp_path / "keys")
     assert "secret" not in str(refused.value)
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="No such file"):
+    with pytest.raises(StartupError, match="No such file"):
         Keyring(tmp_path / "keys")
     (tmp_path / "keys").write_bytes(b"\xff\xfe")
-    with pytest.raises(StartError, match="not text"):
+    with pytest.raises(StartupError, match="not text"):
         Keyring(tmp_path / "keys")
 
 
 def test_a_key_is_taken_away_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A changed file is read again; one that makes no sense changes nothing."""
     now = 100.0
-    monkeypatch.setattr("service.keys.time.monotonic", lambda: now)
+    monkeypatch.setattr("service.http.api_keys.time.monotonic", lambda: now)
     file = tmp_path / "keys"
     ann, ann_line = Key.make("ann", "user")
     bob, bob_line = Key.make("bob", "user")

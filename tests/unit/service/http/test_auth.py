@@ -10,9 +10,9 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.testclient import TestClient
 
-from service.access import Admin
+from service.api.dependencies import Admin
 from service.app import create_app
-from service.keys import Key
+from service.http.api_keys import Key
 from service.settings import Settings
 from tests.support.http import PNG, refusal
 

@@ -9,8 +9,8 @@ from base64 import b64encode
 import pytest
 from fastapi.testclient import TestClient
 
-from service.body import WORTH_COMPRESSING, accepted_encoding, inflate
 from service.errors import MalformedError, TooLargeError
+from service.http.body import WORTH_COMPRESSING, accepted_encoding, inflate
 from tests.support.http import PNG, ask, refusal
 
 COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.direct import Direct
+from service.http.fast_path import FastPathMiddleware
 from service.settings import Settings
 
 INFER = "/v2/models/digits/infer"
@@ -34,7 +34,7 @@ QUERIES = (
 def both(digits_store: Path) -> Iterator[tuple[TestClient, TestClient]]:
     """A service, and the same without its short way."""
     direct, framework = (create_app(Settings(store=digits_store)) for _ in range(2))
-    framework.user_middleware = [each for each in framework.user_middleware if each.cls is not Direct]
+    framework.user_middleware = [each for each in framework.user_middleware if each.cls is not FastPathMiddleware]
     with TestClient(direct) as one, TestClient(framework) as other:
         yield one, other
 

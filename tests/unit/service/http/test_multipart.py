@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.errors import MalformedError
-from service.form import read_form
+from service.http.multipart import read_form
 
 HEAD = b'--x\r\nContent-Disposition: form-data; name="images"'
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.engine import Engine
+from service.inference.engine import Engine
 from tests.support.http import PNG, refusal
 from tests.support.open_inference import INFER, refused, tensor
 

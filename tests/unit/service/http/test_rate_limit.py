@@ -9,12 +9,12 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import rate
 from service.app import create_app
 from service.errors import RateLimitError
-from service.keys import Key
-from service.rate import Rate, RateLimiter
-from service.settings import Settings
+from service.http import rate_limit as rate
+from service.http.api_keys import Key
+from service.http.rate_limit import RateLimiter
+from service.settings import Rate, Settings
 from tests.support.http import PNG, refusal
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from model_store.store import Store
-from service.artifact import Artifact, read_artifact
+from service.inference.artifact import Artifact, read_artifact
 
 
 @pytest.fixture(scope="module")

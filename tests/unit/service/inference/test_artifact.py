@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from model_store.errors import VerificationError
 from model_store.store import Store
-from service.artifact import read_artifact
+from service.inference.artifact import read_artifact
 
 
 @pytest.fixture

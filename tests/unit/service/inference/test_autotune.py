@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from service.admission import DRAWS
-from service.arrangement import SIZES, arrange
-from service.artifact import Artifact
-from service.bank import Bank
-from service.engine import Engine
+from service.inference.artifact import Artifact
+from service.inference.autotune import SIZES, autotune
+from service.inference.bank import Bank
+from service.inference.engine import Engine
+from service.scheduling.admission import DRAWS
 from tests.support.engines import KEY
 
 
@@ -24,7 +24,7 @@ def test_what_is_cut_most_computes_no_draw_for_nothing(size: int) -> None:
 
 def test_arrangement(artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor) -> None:
     """One of those that were tried, ready for its first pack, and knowing what draws take and what they share."""
-    engine = arrange(artifact, KEY, builders, 2)
+    engine = autotune(artifact, KEY, builders, 2)
     assert engine.bank.size in SIZES
     assert engine.prepared(engine.bank.size)
     assert engine.seconds(2) > engine.seconds(1) > engine.seconds(1, shared=False) > 0

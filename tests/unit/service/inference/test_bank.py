@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from service.arrangement import SIZES
-from service.artifact import Artifact
-from service.bank import Bank
-from service.engine import Engine
-from service.noise import noise
+from service.inference.artifact import Artifact
+from service.inference.autotune import SIZES
+from service.inference.bank import Bank, noise
+from service.inference.engine import Engine
 from tests.support.engines import KEY, plain
 
 

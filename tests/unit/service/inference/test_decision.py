@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Calibration, Score, Strangeness
-from service.answer import Decided, decide
-from service.uncertainty import predictive
+from service.inference.decision import Decided, decide
+from service.inference.uncertainty import predictive
 
 # Logits with an entropy of 1.09 nats each, and energies of −1.9 and −8.9.
 FAINT, STRONG = [1.0, 0.8, 0.6], [8.0, 7.8, 7.6]

@@ -9,11 +9,11 @@ from scipy.stats import entropy
 from scipy.stats import t as student
 
 from model_store.manifest import Score, Strangeness
-from service.settlement import BLOCKS, STUDENT, Settlement
-from service.strangeness import SCORES
-from service.uncertainty import Draws
+from service.inference.early_stopping import CHECKPOINTS, STUDENT, EarlyStopping
+from service.inference.ood import SCORES
+from service.inference.uncertainty import Draws
 
-RULE = Settlement(temperature=1.0, abstain_above=0.9, tolerance=0.02)
+RULE = EarlyStopping(temperature=1.0, abstain_above=0.9, tolerance=0.02)
 
 
 def antithetic(images: int, draws: int, spread: float, seed: int = 0) -> np.ndarray:
@@ -33,7 +33,7 @@ def test_quantiles(values: int) -> None:
 
 def test_blocks_have_quantiles() -> None:
     """For draws and for pairs of them."""
-    assert all(block in STUDENT and block // 2 in STUDENT for block in BLOCKS)
+    assert all(block in STUDENT and block // 2 in STUDENT for block in CHECKPOINTS)
 
 
 def test_equal_draws_settle_at_once() -> None:
@@ -47,18 +47,18 @@ def test_a_decision_on_the_edge_does_not_settle() -> None:
     """Neither where the entropy is at the threshold, nor where two classes are as probable."""
     logits = antithetic(1, 16, 0.3)
     edge = float(entropy(softmax(logits, -1).mean(0), axis=-1)[0])
-    assert not Settlement(1.0, edge + 1e-6, 1.0).settled(logits)[0]
+    assert not EarlyStopping(1.0, edge + 1e-6, 1.0).settled(logits)[0]
     tie = logits.copy()
     tie[:, 0, :2] = 9.0, 9.0
     tie[::2, 0, 0] += 0.5
     tie[1::2, 0, 1] += 0.5
-    assert not Settlement(1.0, 5.0, 1.0).settled(tie)[0]
+    assert not EarlyStopping(1.0, 5.0, 1.0).settled(tie)[0]
 
 
 def test_tolerance() -> None:
     """The top probability must be known as well as was asked."""
     logits = antithetic(200, 8, 1.0)
-    strict, lax = (Settlement(1.0, 0.9, tolerance).settled(logits) for tolerance in (1e-4, 1.0))
+    strict, lax = (EarlyStopping(1.0, 0.9, tolerance).settled(logits) for tolerance in (1e-4, 1.0))
     assert not strict.any()
     assert lax.any()
 
@@ -69,7 +69,7 @@ def test_it_is_right() -> None:
     p = softmax(logits, -1)
     full = p.mean(0)
     used = np.full(len(full), 1024)
-    for block in reversed(BLOCKS[:-1]):
+    for block in reversed(CHECKPOINTS[:-1]):
         used[RULE.settled(logits[:block])] = block
     ours = np.stack([p[:draws, image].mean(0) for image, draws in enumerate(used)])
     agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours, axis=-1) > 0.9) == (entropy(full, axis=-1) > 0.9))
@@ -97,7 +97,7 @@ def test_equal_draws_settle_at_once_with_every_score(score: Score) -> None:
     """Also where there is no mutual information at all."""
     logits = np.zeros((4, 1, 3), np.float32)
     logits[:, 0, 1] = 2.0
-    assert Settlement(1.0, 0.9, 0.02, Strangeness(score=score, above=1.0)).settled(logits)[0]
+    assert EarlyStopping(1.0, 0.9, 0.02, Strangeness(score=score, above=1.0)).settled(logits)[0]
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -105,20 +105,20 @@ def test_strangeness_on_the_edge_does_not_settle(score: Score) -> None:
     """An image at the threshold may be on either side of it; far from it, it settles as without one."""
     logits = antithetic(1, 64, 0.3)
     edge = float(measured(logits, score)[1][0])
-    without = Settlement(1.0, 5.0, 1.0)
+    without = EarlyStopping(1.0, 5.0, 1.0)
     assert without.settled(logits)[0]
     for factor in (0.999, 1.001):
-        assert not Settlement(1.0, 5.0, 1.0, Strangeness(score=score, above=factor * edge)).settled(logits)[0]
-    assert Settlement(1.0, 5.0, 1.0, Strangeness(score=score, above=edge + 10)).settled(logits)[0]
-    assert Settlement(1.0, 5.0, 1.0, Strangeness(score=score, above=edge - 10)).settled(logits)[0]
+        assert not EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=factor * edge)).settled(logits)[0]
+    assert EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=edge + 10)).settled(logits)[0]
+    assert EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=edge - 10)).settled(logits)[0]
 
 
 def test_a_stranger_need_not_be_known_to_be_uncertain() -> None:
     """Out of distribution is what it is called, on whichever side of the other threshold its entropy is."""
     logits = antithetic(1, 16, 0.3)
     edge = float(entropy(softmax(logits, -1).mean(0), axis=-1)[0]) + 1e-6
-    assert Settlement(1.0, edge, 1.0, Strangeness(score="energy", above=-1e3)).settled(logits)[0]
-    assert not Settlement(1.0, edge, 1.0, Strangeness(score="energy", above=1e3)).settled(logits)[0]
+    assert EarlyStopping(1.0, edge, 1.0, Strangeness(score="energy", above=-1e3)).settled(logits)[0]
+    assert not EarlyStopping(1.0, edge, 1.0, Strangeness(score="energy", above=1e3)).settled(logits)[0]
 
 
 @pytest.mark.parametrize("share", [0.2, 0.05])
@@ -129,9 +129,9 @@ def test_it_is_right_of_strangers(score: Score, share: float) -> None:
     mean, strange = measured(logits, score)
     above = float(np.quantile(strange, 1 - share))
     full = decisions(mean, strange, above)
-    rule = Settlement(1.0, 0.9, 0.02, Strangeness(score=score, above=above))
+    rule = EarlyStopping(1.0, 0.9, 0.02, Strangeness(score=score, above=above))
     left, wrong = np.arange(len(full)), 0
-    for block in BLOCKS[:-1]:
+    for block in CHECKPOINTS[:-1]:
         settled = rule.settled(logits[:block, left])
         ours = decisions(*measured(logits[:block, left[settled]], score), above)
         wrong += int((ours != full[left[settled]]).sum())

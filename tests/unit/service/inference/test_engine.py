@@ -8,10 +8,11 @@ import numpy as np
 import onnxruntime
 from scipy.special import softmax
 
-from service.artifact import Artifact, FloatArray
-from service.bank import Bank
-from service.engine import Engine
-from service.session import Arrays, Session
+from service.inference.artifact import Artifact
+from service.inference.bank import Bank
+from service.inference.engine import Engine
+from service.inference.session import Session
+from service.types import Arrays, FloatArray
 from tests.support.engines import KEY
 
 

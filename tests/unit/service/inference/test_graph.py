@@ -6,18 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from service.artifact import Artifact
-from service.bank import Bank
-from service.engine import Engine
-from service.quantization import form
-from service.session import with_constants
-from service.split import split
+from service.inference.artifact import Artifact
+from service.inference.bank import Bank
+from service.inference.engine import Engine
+from service.inference.graph import split, with_constants
+from service.inference.quantization import quantize
 from tests.support.engines import KEY, plain
 
 
 def test_what_draws_share_runs_apart(artifact: Artifact) -> None:
     """Scaling and turning the pixels, and every layer before the first random one."""
-    made = form(artifact)
+    made = quantize(artifact)
     parts = split(made.graph, made.names)
     random = {weight.name for weight in artifact.weights}
     assert {node.op_type for node in parts.shared.graph.node} >= {"Cast", "Transpose"}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from model_store.manifest import Score
-from pruning import calibration
-from service.strangeness import SCORES, strangeness
-from service.uncertainty import Draws
+from pruning.evaluation import calibration
+from service.inference.ood import SCORES, strangeness
+from service.inference.uncertainty import Draws
 
 DRAWS = arrays(
     np.float32,

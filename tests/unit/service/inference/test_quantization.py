@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from service.quantization import LARGEST
-from service.session import Session
+from service.inference.quantization import LARGEST
+from service.inference.session import Session
 
 
 @pytest.mark.parametrize("sign", [1, -1])

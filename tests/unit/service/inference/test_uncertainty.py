@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from service.uncertainty import Predictive, predictive
+from service.inference.uncertainty import Predictive, predictive
 
 DRAWS = arrays(
     np.float32,

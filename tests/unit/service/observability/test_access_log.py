@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.log import JsonFormatter, TextFormatter
+from service.observability.access_log import JsonFormatter, TextFormatter
 from tests.support.http import PNG
 from tests.support.services import running_service
 
@@ -74,7 +74,7 @@ def test_debug_has_probes(digits_store: Path, example: bytes) -> None:
 
 def test_import_sets_nothing_up() -> None:
     """Who uses the package as a library keeps their logging."""
-    program = "import logging, service.app, service.log, service.server, service.cli\n"
+    program = "import logging, service.app, service.observability.access_log, service.http.server, service.cli\n"
     program += "print(logging.getLogger().handlers, logging.getLogger('slimbayes').handlers)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[] []"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from service.engine import Engine
+from service.inference.engine import Engine
 from tests.support.http import PNG, metric, requests
 from tests.support.services import default_level, running_service, wait_until
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sklearn.datasets import load_digits
 
-from model_store.location import ZOO
+from model_store.storage.location import ZOO
 from tests.support.http import PNG, metric, requests
 from tests.support.images import NOISE, png
 from tests.support.services import Warm, catalog_of, default_level

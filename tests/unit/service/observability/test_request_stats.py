@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.traffic import RATE_SECONDS, Rate
+from service.observability.request_stats import RATE_SECONDS, EventRate
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
 def test_rate() -> None:
     """The mean of the last ten full seconds; older ones are forgotten, the one that runs does not count yet."""
     clock = Clock()
-    rate = Rate(clock)
+    rate = EventRate(clock)
     assert rate.per_second == 0
     for _ in range(1000):
         rate.add(3)

@@ -19,10 +19,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from service.engine import Engine
-from service.errors import StartError
+from service.errors import StartupError
+from service.inference.engine import Engine
+from service.observability.tracing import Tracing
 from service.settings import Settings
-from service.tracing import Tracing
 from tests.support.http import PNG
 from tests.support.services import Warm, running_service
 
@@ -158,7 +158,7 @@ def test_without_the_extra(digits_store: Path) -> None:
     program = "import sys; sys.modules['opentelemetry.sdk'] = sys.modules['opentelemetry.exporter'] = None\n"
     arguments = ["slimbayes", "serve", "--store", str(digits_store), "--port", "0", "--traces", "http://x"]
     program += f"sys.argv = {arguments!r}\n"
-    program += "from service.console import main; main()"
+    program += "from service.cli.main import main; main()"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert "pip install 'slimbayes[tracing]'" in result.stderr
@@ -166,5 +166,5 @@ def test_without_the_extra(digits_store: Path) -> None:
 
 
 def test_only_urls(digits_store: Path) -> None:
-    with pytest.raises(StartError, match="setting traces"):
+    with pytest.raises(StartupError, match="setting traces"):
         Settings.read(traces="localhost:4318")

@@ -8,29 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ParameterError
-from service.wish import Candidate, Wish
+from service.pipeline.level_selection import LevelCandidate, LevelConstraints
 from tests.support.http import PNG, ask, refusal
 
 LEVELS = {
-    "dense": Candidate(0.95, 8.0),
-    "p80": Candidate(0.94, 3.0),
-    "p95": Candidate(0.90, 1.0),
-    "new": Candidate(0.93, None),
+    "dense": LevelCandidate(0.95, 8.0),
+    "p80": LevelCandidate(0.94, 3.0),
+    "p95": LevelCandidate(0.90, 1.0),
+    "new": LevelCandidate(0.93, None),
 }
 
 
 @pytest.mark.parametrize(
     ("wish", "name"),
     [
-        (Wish(min_accuracy=0.93), "p80"),
-        (Wish(min_accuracy=0.95), "dense"),
-        (Wish(min_accuracy=0.0), "p95"),
-        (Wish(max_latency_ms=10), "dense"),
-        (Wish(max_latency_ms=5), "p80"),
-        (Wish(0.92, 5), "p80"),
+        (LevelConstraints(min_accuracy=0.93), "p80"),
+        (LevelConstraints(min_accuracy=0.95), "dense"),
+        (LevelConstraints(min_accuracy=0.0), "p95"),
+        (LevelConstraints(max_latency_ms=10), "dense"),
+        (LevelConstraints(max_latency_ms=5), "p80"),
+        (LevelConstraints(0.92, 5), "p80"),
     ],
 )
-def test_choice(wish: Wish, name: str) -> None:
+def test_choice(wish: LevelConstraints, name: str) -> None:
     """The fastest that is accurate enough, or the most accurate that is fast enough."""
     chosen, reason = wish.choose(LEVELS)
     assert chosen == name
@@ -38,24 +38,29 @@ def test_choice(wish: Wish, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "says"), [(Wish(0.96), "dense has 0.95"), (Wish(None, 0.5), "p95 has"), (Wish(0.94, 2.0), "p80 has")]
+    ("wish", "says"),
+    [
+        (LevelConstraints(0.96), "dense has 0.95"),
+        (LevelConstraints(None, 0.5), "p95 has"),
+        (LevelConstraints(0.94, 2.0), "p80 has"),
+    ],
 )
-def test_impossible(wish: Wish, says: str) -> None:
+def test_impossible(wish: LevelConstraints, says: str) -> None:
     """The message names the level that comes nearest."""
     with pytest.raises(ParameterError, match=says):
         wish.choose(LEVELS)
 
 
 @given(
-    st.dictionaries(st.text(min_size=1), st.builds(Candidate, st.floats(0, 1), st.floats(0.01, 100)), min_size=1),
+    st.dictionaries(st.text(min_size=1), st.builds(LevelCandidate, st.floats(0, 1), st.floats(0.01, 100)), min_size=1),
     st.none() | st.floats(0, 1),
     st.floats(0.01, 100),
 )
-def test_a_choice_fulfils_the_wish(levels: dict[str, Candidate], accuracy: float | None, latency: float) -> None:
+def test_a_choice_fulfils_the_wish(levels: dict[str, LevelCandidate], accuracy: float | None, latency: float) -> None:
     """And no other level that does is more accurate."""
     fit = [c.accuracy for c in levels.values() if c.accuracy >= (accuracy or 0) and (c.milliseconds or 0) <= latency]
     try:
-        name, _ = Wish(accuracy, latency).choose(levels)
+        name, _ = LevelConstraints(accuracy, latency).choose(levels)
     except ParameterError:
         assert not fit
     else:

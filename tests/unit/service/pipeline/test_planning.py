@@ -9,36 +9,37 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.admission import Admission
-from service.catalog import Catalog
 from service.errors import ParameterError
-from service.plan import Parameters, fitted, plan
+from service.pipeline.parameters import PredictQuery
+from service.pipeline.planning import fitted, plan
+from service.repository.repository import ModelRepository
+from service.scheduling.admission import Admission
 from service.settings import Settings
 from tests.support.http import PNG, ask, refusal
 
 
 @pytest.fixture(scope="module")
-def catalog(digits_store: Path) -> Iterator[Catalog]:
+def catalog(digits_store: Path) -> Iterator[ModelRepository]:
     """Of the digits; a request may ask for 50 draws."""
-    catalog = Catalog(Settings(store=digits_store, max_samples=50))
+    catalog = ModelRepository(Settings(store=digits_store, max_samples=50))
     yield catalog
     catalog.close()
 
 
-def test_by_default_an_answer_may_stop_by_itself(catalog: Catalog) -> None:
+def test_by_default_an_answer_may_stop_by_itself(catalog: ModelRepository) -> None:
     """After the level's default number of draws at most, and usually sooner."""
-    made = plan(catalog, Parameters())
+    made = plan(catalog, PredictQuery())
     assert made.samples == made.served.level.monte_carlo.draws == 32
     assert made.settlement is not None
     assert made.expected_draws < 32
     made.served.learn(32)
-    assert plan(catalog, Parameters()).expected_draws > made.samples / 4
+    assert plan(catalog, PredictQuery()).expected_draws > made.samples / 4
 
 
-def test_what_a_request_names_it_gets(catalog: Catalog) -> None:
+def test_what_a_request_names_it_gets(catalog: ModelRepository) -> None:
     """Whatever the load; of what an answer may take by itself each step takes more away."""
     admission = Admission(10**6, 1.0, degrade=True)
-    exact, free = Parameters(samples="50"), Parameters(level="p50")
+    exact, free = PredictQuery(samples="50"), PredictQuery(level="p50")
     full = plan(catalog, free)
     full.served.engine(full.samples)
     with admission.admit(1, 60.0):
@@ -55,10 +56,10 @@ def test_what_a_request_names_it_gets(catalog: Catalog) -> None:
     assert fitted(catalog, full, 1, free, admission) is full
 
 
-def test_more_draws_than_are_allowed(catalog: Catalog) -> None:
+def test_more_draws_than_are_allowed(catalog: ModelRepository) -> None:
     """The message says how many there may be."""
     with pytest.raises(ParameterError, match="from 1 to 50"):
-        plan(catalog, Parameters(samples="51"))
+        plan(catalog, PredictQuery(samples="51"))
 
 
 def test_deadline(client: TestClient, example: bytes) -> None:

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from model_store.manifest import InputShape
-from service.picture import decode
-from service.png import CHECKSUM, plain
+from service.pipeline.png import CHECKSUM, plain
+from service.pipeline.preprocessing import decode
 
 COLOUR, GREY = (InputShape(height=9, width=7, channels=channels, resize="center-crop") for channels in (3, 1))
 MOST = 10_000

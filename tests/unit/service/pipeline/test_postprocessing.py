@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Calibration, Strangeness
-from service.answer import Answering, Prediction
+from service.api.schemas import Prediction
+from service.pipeline.postprocessing import ResponseBuilder
 
 ENERGY = Strangeness(score="energy", above=-5.0)
 
@@ -20,7 +21,7 @@ def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | No
     """The document has all that `Prediction` has, in its order, and nothing else."""
     calibration = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0, out_of_distribution=strange)
     logits = np.random.default_rng(0).normal(size=(draws, 5, 3)).astype(np.float32)
-    answering = Answering(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
+    answering = ResponseBuilder(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
     for found in answering(logits, "settled"):
         described = Prediction.model_validate(found.document).model_dump(mode="json")
         assert json.dumps(described) == json.dumps(found.document)
@@ -32,7 +33,7 @@ def test_prediction_sets() -> None:
     logits = np.log([[[0.2, 0.5, 0.3], [0.05, 0.05, 0.9], [0.35, 0.33, 0.32]]]).astype(np.float32)
 
     def sets(quantile: float) -> list[list[str]]:
-        answering = Answering(("a", "b", "c"), calibration, quantile=quantile, top_k=1)
+        answering = ResponseBuilder(("a", "b", "c"), calibration, quantile=quantile, top_k=1)
         return [each.document["prediction_set"] for each in answering(logits, "samples")]
 
     assert sets(0.72) == [["b", "c"], ["c"], ["a", "b", "c"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
-from service.picture import QUICK_BYTES, decode, decode_all, quick
+from service.pipeline.preprocessing import QUICK_BYTES, decode, decode_all, quick
 from service.settings import Settings
 from tests.support.images import encode
 
@@ -188,3 +189,17 @@ def test_what_is_quick() -> None:
     for other in ([small, small], [wide[:QUICK_BYTES]], [encode(Image.new("L", (4, 4)), "JPEG")], [small[:20]], [b""]):
         assert not quick(other)
     assert not quick([small + bytes(QUICK_BYTES)])
+
+
+def test_pillows_limit_is_lifted_only_while_a_thread_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user of Pillow in the process keeps the limit, and pictures over it are read, by several threads."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    data = encode(Image.new("L", (40, 40)))
+    shape = InputShape(height=8, width=8, channels=1)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: decode(data, shape, 10_000), range(200)))
+    assert len(found) == 200
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(UndecodableError):
+        decode(b"\x89PNG\r\n\x1a\n", shape, 10_000)
+    assert Image.MAX_IMAGE_PIXELS == 100

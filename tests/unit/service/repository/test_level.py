@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.catalog import Catalog
-from service.job import Job
+from service.repository.repository import ModelRepository
+from service.scheduling.job import Job
 from service.settings import Settings
 from tests.support.http import ask
 from tests.support.services import Warm, wait_until
@@ -18,7 +18,7 @@ from tests.support.services import Warm, wait_until
 
 def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path) -> None:
     """A request is counted, as the event loop does it, while another thread builds; what is held is not released."""
-    catalog = Catalog(Settings(store=digits_store))
+    catalog = ModelRepository(Settings(store=digits_store))
     served = catalog.level(None, None, "p50")
     building = threading.Thread(target=served.engine, args=(64,))
     building.start()
@@ -35,7 +35,7 @@ def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path
 
 def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
     """Neither does who may be answered at once, and nobody is before there is something to answer with."""
-    catalog = Catalog(Settings(store=digits_store))
+    catalog = ModelRepository(Settings(store=digits_store))
     served = catalog.level(None, None, "p50")
     with served._building:
         served.release()
@@ -51,7 +51,7 @@ def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
 
 def test_an_answer_costs_its_draws_and_what_they_share(digits_store: Path) -> None:
     """On all threads, each image; where networks must be built, nobody knows."""
-    catalog = Catalog(Settings(store=digits_store))
+    catalog = ModelRepository(Settings(store=digits_store))
     served = catalog.level(None, None, "p50")
     assert served.seconds(3, 4.0, 4) == 0
     engine = served.engine(4)
@@ -63,7 +63,7 @@ def test_an_answer_costs_its_draws_and_what_they_share(digits_store: Path) -> No
 
 def test_no_more_draws_are_made_than_there_is_time_for(digits_store: Path) -> None:
     """What is made by the deadline answers, and is the first of what is made later."""
-    catalog = Catalog(Settings(store=digits_store))
+    catalog = ModelRepository(Settings(store=digits_store))
     served = catalog.level(None, None, "p50")
     engine = served.engine(4096, latest=time.monotonic() + 1)
     made = engine.bank.draws
@@ -77,7 +77,7 @@ def test_no_more_draws_are_made_than_there_is_time_for(digits_store: Path) -> No
 
 
 def test_a_deadline_that_has_passed_leaves_one_pack(digits_store: Path) -> None:
-    catalog = Catalog(Settings(store=digits_store))
+    catalog = ModelRepository(Settings(store=digits_store))
     engine = catalog.level(None, None, "p50").engine(64, latest=time.monotonic())
     assert engine.bank.draws == engine.bank.size
     catalog.close()

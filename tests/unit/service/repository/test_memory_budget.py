@@ -14,9 +14,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.catalog import Catalog
-from service.engine import Engine
-from service.memory import SOON_SECONDS, Memory
+from service.inference.engine import Engine
+from service.repository.memory_budget import SOON_SECONDS, MemoryBudget
+from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.http import PNG, ask
 from tests.support.services import Warm, wait_until
@@ -26,9 +26,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from model_store.store import Store
-from service.arrangement import arrange
-from service.artifact import read_artifact
-from service.memory import give_back
+from service.inference.autotune import autotune
+from service.inference.artifact import read_artifact
+from service.resources import trim_heap
 import numpy as np
 
 store = Store.open(Path(sys.argv[1]))
@@ -41,10 +41,10 @@ def resident():
 
 with ThreadPoolExecutor(2) as builders:
     for number in range(1, 101):
-        engine = arrange(read_artifact(data), "ab" * 32, builders, 2)
+        engine = autotune(read_artifact(data), "ab" * 32, builders, 2)
         engine.draws(images, 32)
         del engine
-        give_back()
+        trim_heap()
         if number == 10:
             tenth = resident()
 print(resident() / tenth)
@@ -53,7 +53,7 @@ print(resident() / tenth)
 
 def test_longest_unused_goes_first() -> None:
     """Until the rest fits; the one that is asked for stays, however large."""
-    memory, gone = Memory(100), []
+    memory, gone = MemoryBudget(100), []
     for name, size in (("a", 40), ("b", 40), ("a", 40), ("c", 50)):
         memory.use(name, size, lambda name=name: gone.append(name))
     assert gone == ["b"]
@@ -64,7 +64,7 @@ def test_longest_unused_goes_first() -> None:
 
 def test_no_limit() -> None:
     """Nothing goes."""
-    memory = Memory(None)
+    memory = MemoryBudget(None)
     for number in range(100):
         memory.use(number, 2**30, lambda: pytest.fail("dropped"))
     assert memory.used == 100 * 2**30
@@ -98,8 +98,8 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
         if isinstance(timer, threading.Timer):  # of what was let go of before
             timer.join()
     given_back, gone = [], list[weakref.ref[Engine]]()
-    monkeypatch.setattr("service.memory.give_back", lambda: given_back.append([each() is None for each in gone]))
-    catalog = Catalog(Settings(store=digits_store))
+    monkeypatch.setattr("service.resources.trim_heap", lambda: given_back.append([each() is None for each in gone]))
+    catalog = ModelRepository(Settings(store=digits_store))
     levels = [catalog.level(None, None, name) for name in ("p50", "p90")]
     answering = [level.engine(4) for level in levels]
     gone.extend(map(weakref.ref, answering))

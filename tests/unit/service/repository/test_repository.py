@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from model_store.store import Store
 from service.app import create_app
-from service.errors import StartError
+from service.errors import StartupError
 from service.settings import Settings
 from tests.support.http import PNG, ask, refusal
 from tests.support.images import png
@@ -34,14 +34,14 @@ def test_newest_unless_production_says_otherwise(store: Path, example: bytes) ->
 
 def test_nothing_to_serve(store: Path, tmp_path: Path) -> None:
     """No store, an empty store, or one with nothing but refused versions."""
-    with pytest.raises(StartError, match="there is no store at"):
+    with pytest.raises(StartupError, match="there is no store at"):
         create_app(Settings(store=tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(StartError, match="no version that can be served"):
+    with pytest.raises(StartupError, match="no version that can be served"):
         create_app(Settings(store=tmp_path / "empty"))
     shutil.rmtree(store / "digits" / min(Store.open(store).versions("digits")))
     alter(store, "dense")
-    with pytest.raises(StartError, match="no version that can be served"):
+    with pytest.raises(StartupError, match="no version that can be served"):
         create_app(Settings(store=store))
 
 
@@ -78,7 +78,7 @@ def test_several_models(store: Path, example: bytes) -> None:
         assert ask(client, example, model="numbers")["model"] == "numbers"
     with TestClient(create_app(Settings(store=store, default_model="digits"))) as client:
         assert ask(client, example)["model"] == "digits"
-    with pytest.raises(StartError, match="default model 'cats'"):
+    with pytest.raises(StartupError, match="default model 'cats'"):
         create_app(Settings(store=store, default_model="cats"))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from model_store.location import ZOO
-from service.catalog import Catalog
+from model_store.storage.location import ZOO
+from service.repository.repository import ModelRepository
 from service.settings import Settings
 
 
 def test_a_cheaper_level_is_worth_its_answers() -> None:
     """Weights that are gone from a graph of the same size save nothing; channels do."""
-    catalog = Catalog(Settings(store=ZOO))
+    catalog = ModelRepository(Settings(store=ZOO))
     try:
         catalog.refresh()
         version = catalog.model(None).version(None)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from model_store.store import Store
-from service.artifact import read_artifact
-from service.bank import Bank
-from service.engine import Engine
+from service.inference.artifact import read_artifact
+from service.inference.bank import Bank
+from service.inference.engine import Engine
 from tests.support.scheduling import Clock
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.admission import STEPS, Admission
 from service.app import create_app
 from service.errors import OverloadedError
-from service.job import Job
+from service.scheduling.admission import STEPS, Admission
+from service.scheduling.job import Job
 from service.settings import Settings
 from tests.support.http import PNG, ask, refusal
 from tests.support.open_inference import refused

@@ -9,10 +9,10 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from service.artifact import FloatArray
-from service.engine import Engine
-from service.job import Job, Stop
-from service.scheduler import Scheduler
+from service.inference.engine import Engine
+from service.scheduling.job import Job
+from service.scheduling.scheduler import Scheduler
+from service.types import FloatArray, StopReason
 from tests.support.scheduling import SECONDS, Slow, job
 
 
@@ -52,7 +52,7 @@ def test_errors_reach_those_who_wait(engine: Engine, images: np.ndarray) -> None
 def test_a_request_that_cannot_be_concluded_fails_alone(engine: Engine, images: np.ndarray) -> None:
     """Others of its batch are answered, and nothing is left of either."""
 
-    def fail(logits: FloatArray, stop: Stop) -> list[object]:
+    def fail(logits: FloatArray, stop: StopReason) -> list[object]:
         raise ZeroDivisionError
 
     started = threading.Event()

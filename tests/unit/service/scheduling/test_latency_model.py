@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from service.admission import Admission
 from service.errors import OverloadedError
+from service.scheduling.admission import Admission
 from tests.support.scheduling import Clock
 
 

@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from service.engine import Engine
-from service.scheduler import MOST_IMAGES, Scheduler
-from service.settlement import Settlement
+from service.inference.early_stopping import EarlyStopping
+from service.inference.engine import Engine
+from service.scheduling.level_queue import MOST_IMAGES
+from service.scheduling.scheduler import Scheduler
 from tests.support.scheduling import SECONDS, Slow, job
 
 
@@ -18,7 +19,7 @@ def test_a_small_request_overtakes_a_large_one(engine: Engine, images: np.ndarra
     """Between the blocks of one that wants many draws, one that wants few is answered."""
     slow = Slow(engine, 0.01)
     scheduler = Scheduler(1)
-    large = job(slow, images[:1], 64, settlement=Settlement(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    large = job(slow, images[:1], 64, settlement=EarlyStopping(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
     small = job(slow, images[:1], 4)  # type: ignore[arg-type]
     scheduler.submit(large)
     time.sleep(0.005)
@@ -80,7 +81,7 @@ def test_a_job_is_charged_what_is_computed_for_it(engine: Engine, images: np.nda
     scheduler = Scheduler(1)
     first = job(slow, images[:1], 2)  # type: ignore[arg-type]
     fixed = job(slow, images[:3], 32)  # type: ignore[arg-type]
-    looked_at = job(slow, images[:3], 32, settlement=Settlement(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    looked_at = job(slow, images[:3], 32, settlement=EarlyStopping(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
     scheduler.submit(first)
     started.wait(SECONDS)
     for each in (fixed, looked_at):

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from service.engine import Engine
 from service.errors import DeadlineError
-from service.scheduler import MOST_IMAGES, Scheduler
-from service.settlement import Settlement
+from service.inference.early_stopping import EarlyStopping
+from service.inference.engine import Engine
+from service.scheduling.level_queue import MOST_IMAGES
+from service.scheduling.scheduler import Scheduler
 from tests.support.scheduling import SECONDS, Found, Slow, job
 
 
@@ -31,7 +32,7 @@ def test_samples_are_exact_in_any_company(engine: Engine, scheduler: Scheduler, 
         job(engine, images[:count], samples, settlement=settlement)
         for samples in (1, 3, 4, 7, 16, 33)
         for count in (1, 3, 2 * MOST_IMAGES + 1)
-        for settlement in (None, Settlement(1.0, 0.9, 1e-9))  # which never settles
+        for settlement in (None, EarlyStopping(1.0, 0.9, 1e-9))  # which never settles
     ]
     for each in jobs:
         scheduler.submit(each)
@@ -43,7 +44,7 @@ def test_samples_are_exact_in_any_company(engine: Engine, scheduler: Scheduler, 
 
 def test_each_image_stops_by_itself(engine: Engine, scheduler: Scheduler, images: np.ndarray) -> None:
     """As many draws as the rule wants, alone and together."""
-    rule = Settlement(0.5, 0.9, 0.05)
+    rule = EarlyStopping(0.5, 0.9, 0.05)
     together = job(engine, images, 64, settlement=rule)
     scheduler.submit(together)
     found: list[Found] = together.future.result(SECONDS)
@@ -80,7 +81,7 @@ def test_deadlines(engine: Engine, images: np.ndarray) -> None:
     """With some draws there is an answer from them; with none there is none."""
     slow = Slow(engine, 0.02)
     scheduler = Scheduler(1)
-    rule = Settlement(1.0, 0.9, 1e-9)
+    rule = EarlyStopping(1.0, 0.9, 1e-9)
     in_time = job(slow, images[:1], 64, settlement=rule, deadline=time.monotonic() + 0.3)  # type: ignore[arg-type]
     begun = time.monotonic()
     scheduler.submit(in_time)

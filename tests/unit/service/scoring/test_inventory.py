@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from model_store.manifest import InputShape
-from service.scoring.inventory import Inventory, take_stock
-from service.scoring.place import File
+from service.scoring.inventory import Inventory, scan_input
+from service.scoring.storage import File
 
 SHAPE = InputShape(height=8, width=8, channels=1)
 
@@ -52,10 +52,10 @@ def test_what_counts(tmp_path: Path) -> None:
     for name in ("b/2.PNG", "a/1.jpg", "10.png", ".git/x.png", "_temporary/y.png", "_z.png", "readme.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    _, inventory = take_stock(str(tmp_path), SHAPE, None, None)
+    _, inventory = scan_input(str(tmp_path), SHAPE, None, None)
     assert (inventory.kind, inventory.rows) == ("pictures", 3)
     assert [file.name for file, _ in inventory.files] == ["10.png", "a/1.jpg", "b/2.PNG"]
-    _, inventory = take_stock(f"file://{tmp_path}/_z.png", SHAPE, None, None)
+    _, inventory = scan_input(f"file://{tmp_path}/_z.png", SHAPE, None, None)
     assert [file.name for file, _ in inventory.files] == ["_z.png"]
 
 
@@ -64,6 +64,6 @@ def test_rows_of_parquet_are_counted(tmp_path: Path) -> None:
     for number, rows in enumerate((3, 0, 4)):
         images = pa.array([b""] * rows, pa.binary())
         parquet.write_table(pa.table({"image": images}), tmp_path / f"{number}.parquet")
-    _, inventory = take_stock(str(tmp_path), SHAPE, None, None)
+    _, inventory = scan_input(str(tmp_path), SHAPE, None, None)
     assert [rows for _, rows in inventory.files] == [3, 0, 4]
     assert [shard.rows for shard in inventory.shards(5)] == [5, 2]

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from model_store.manifest import InputShape
 from service.errors import ScoringError, UnreadableError
-from service.scoring.inventory import take_stock
+from service.scoring.inventory import scan_input
 from service.scoring.source import Item, Pixels
 
 SHAPE = InputShape(height=4, width=2, channels=3)
@@ -21,7 +21,7 @@ PICTURES = [f"picture {number}".encode() for number in range(7)]
 
 def items(folder: Path, shard_size: int = 100, column: str | None = None, id_column: str | None = None) -> list[Item]:
     """Of all shards, in order."""
-    source, inventory = take_stock(str(folder), SHAPE, column, id_column)
+    source, inventory = scan_input(str(folder), SHAPE, column, id_column)
     return [item for shard in inventory.shards(shard_size) for item in source.read(shard)]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from model_store.signature import SigningKey
+from model_store.signing import SigningKey
 from model_store.store import Store
-from service.score_cli import app
+from service.cli.score import app
 from tests.support.keys import make_pair
 from tests.support.scoring import IMAGES, Score, check_complete
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from service.scoring.output import Output
-from service.scoring.plan import ScoringPlan
+from service.scoring.config import ScoringPlan
+from service.scoring.sink import Output
 from tests.support.images import png
 from tests.support.scoring import Score, check_complete
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from model_store.bucket import RETRY
+from model_store.storage.bucket import RETRY
 from service.errors import ScoringError, UnreadableError
-from service.scoring.place import Bucket, Folder, Place, place_at
+from service.scoring.storage import Bucket, Folder, Storage, storage_at
 from tests.support.backends import BUCKET, s3_environment
 
 DATA = bytes(range(256)) * 300
@@ -29,20 +29,20 @@ def bucket(swift: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.system)])
-def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A folder, or a bucket, with the files."""
     if request.param == "folder":
         for name, data in FILES.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_bytes(data)
-        return place_at(str(tmp_path))
+        return storage_at(str(tmp_path))
     bucket: Bucket = request.getfixturevalue("bucket")
     for name, data in FILES.items():
         bucket.client.put(name, data)
     return bucket
 
 
-def test_files(somewhere: Place) -> None:
+def test_files(somewhere: Storage) -> None:
     found = sorted(somewhere.files(), key=lambda file: file.name)
     assert [(file.name, file.size) for file in found] == [(name, len(data)) for name, data in FILES.items()]
     assert all(file.mark for file in found)
@@ -50,7 +50,7 @@ def test_files(somewhere: Place) -> None:
         assert somewhere.read(name) == data
 
 
-def test_from_anywhere(somewhere: Place) -> None:
+def test_from_anywhere(somewhere: Storage) -> None:
     """As Parquet's readers do."""
     with somewhere.open("a/one.bin") as file:
         assert file.seek(-10, os.SEEK_END) == len(DATA) - 10
@@ -72,7 +72,7 @@ def test_parquet_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
         assert parquet.ParquetFile(file).read_row_group(2).equals(table.slice(200))
 
 
-def test_a_missing_file_is_its_own_fault(somewhere: Place) -> None:
+def test_a_missing_file_is_its_own_fault(somewhere: Storage) -> None:
     with pytest.raises(UnreadableError, match="none cannot be read"):
         somewhere.read("none")
     with pytest.raises(UnreadableError):
@@ -84,7 +84,7 @@ def test_one_object(bucket: Bucket) -> None:
     """A URL that ends as files do is one; it means the same where it is unpickled."""
     for name in ("one.parquet", "two.parquet"):
         bucket.client.put(name, DATA)
-    one = pickle.loads(pickle.dumps(place_at(f"{bucket.url}/one.parquet")))
+    one = pickle.loads(pickle.dumps(storage_at(f"{bucket.url}/one.parquet")))
     assert [file.name for file in one.files()] == ["one.parquet"]
     assert one.read("one.parquet") == DATA
     assert sorted(file.name for file in bucket.files()) == ["one.parquet", "two.parquet"]
@@ -92,9 +92,9 @@ def test_one_object(bucket: Bucket) -> None:
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ScoringError, match="no such file or folder"):
-        list(place_at(str(tmp_path / "none")).files())
+        list(storage_at(str(tmp_path / "none")).files())
     with pytest.raises(ScoringError, match="nowhere:// cannot be read: expected a file, a folder"):
-        place_at("nowhere://x")
+        storage_at("nowhere://x")
 
 
 def test_what_does_not_answer_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:

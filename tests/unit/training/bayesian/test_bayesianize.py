@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from training.architectures import ARCHITECTURES, architecture
-from training.bayesianize import bayesian_layers, bayesianize, posterior_of, restore
+from training.bayesian.bayesianize import bayesian_layers, bayesianize, posterior_of, restore
+from training.bayesian.estimators import flipout, lrt, reparam
+from training.bayesian.layers import BayesianConv2d, BayesianLinear, Draw
 from training.errors import ConversionError
-from training.estimators import flipout, lrt, reparam
-from training.layers import BayesianConv2d, BayesianLinear, Draw
 
 
 def bayesian(plain: nn.Module, initial_scale: float = 0.1) -> nn.Module:
@@ -124,7 +124,7 @@ def test_grouped_and_dilated_convolutions_are_converted(draw: Draw, kind: dict[s
 
 
 def test_a_network_of_someone_else_is_converted_with_no_more_than_a_prior() -> None:
-    module = bayesianize(small(), prior_scale=0.5)
+    module = bayesianize(small(), flipout.draw, prior_scale=0.5)
     assert {layer.prior_scale for layer in bayesian_layers(module).values()} == {0.5}
     x = torch.randn(2, 3, 8, 8)
     assert not torch.equal(module(x), module(x))

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.bayesian.estimators import DRAWS, ESTIMATORS, begin
+from training.bayesian.layers import BayesianConv2d, BayesianLayer, BayesianLinear
 from training.errors import RecipeError
-from training.estimators.registry import DRAWS, ESTIMATORS, begin
-from training.layers import BayesianConv2d, BayesianLayer, BayesianLinear
 from training.recipe import Recipe
 
 NUM_DRAWS = 4_000

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from training.bayesian.estimators import DRAWS, reparam
+from training.bayesian.layers import BayesianConv2d, BayesianLayer, BayesianLinear
+from training.bayesian.posterior import GaussianWeight
 from training.errors import ConversionError
-from training.estimators import reparam
-from training.estimators.registry import DRAWS
-from training.layers import BayesianConv2d, BayesianLayer, BayesianLinear
-from training.posterior import GaussianWeight
 
 PRIOR_SCALE = 0.7
 # `lrt` takes the square root of a variance, which has to stay above zero.

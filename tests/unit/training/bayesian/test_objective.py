@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from training.batches import Batches
-from training.bayesianize import bayesian_layers, bayesianize
-from training.layers import BayesianLayer
-from training.objective import data_term, divergence, negative_elbo
+from training.bayesian.bayesianize import bayesian_layers, bayesianize
+from training.bayesian.layers import BayesianLayer
+from training.bayesian.objective import data_term, divergence, negative_elbo
+from training.distributed.sampler import Batches
 from training.recipe import Recipe
 
 TRAIN = 40

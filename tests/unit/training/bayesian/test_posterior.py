@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from training.bayesian.posterior import GaussianWeight, Posterior
 from training.errors import CheckpointError
-from training.posterior import GaussianWeight, Posterior
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ import torch
 from typer.testing import CliRunner
 
 from tests.support.requirements import program
-from training import trainer
 from training.architectures import ARCHITECTURES
-from training.cli import app
+from training.bayesian.estimators import ESTIMATORS
+from training.cli.train import app
 from training.data import SOURCES
-from training.estimators.registry import ESTIMATORS
-from training.run import Run
+from training.trainer import train as trainer
+from training.trainer.run_dir import Run
 
 BAD = [
     pytest.param(["--data", "mnist"], ["unknown data set 'mnist'", *SOURCES], id="data"),
@@ -217,7 +217,7 @@ def test_a_full_disk_ends_with_one_line_and_keeps_the_last_checkpoint(
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
-        "from training.cli import app; app()"
+        "from training.cli.train import app; app()"
     )
     command = [sys.executable, "-c", limited, *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

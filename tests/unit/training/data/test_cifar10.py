@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from training.data import cifar10
-from training.data.archive import Archive
 from training.data.cifar10 import ARCHIVE, download, load
+from training.data.download import RemoteArchive
 from training.errors import DataError
 
 FileArrays = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -82,14 +82,14 @@ def test_a_folder_without_cifar_says_what_was_expected(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Archive, Path]]:
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RemoteArchive, Path]]:
     """What was asked for instead of being fetched."""
-    asked: list[tuple[Archive, Path]] = []
+    asked: list[tuple[RemoteArchive, Path]] = []
     monkeypatch.setattr(cifar10, "fetch", lambda archive, folder: asked.append((archive, folder)))
     return asked
 
 
-def test_the_archive_is_fetched_where_there_is_none(tmp_path: Path, fetched: list[tuple[Archive, Path]]) -> None:
+def test_the_archive_is_fetched_where_there_is_none(tmp_path: Path, fetched: list[tuple[RemoteArchive, Path]]) -> None:
     download(tmp_path / "new")
     assert fetched == [(ARCHIVE, tmp_path / "new")]
 
@@ -97,7 +97,7 @@ def test_the_archive_is_fetched_where_there_is_none(tmp_path: Path, fetched: lis
 @pytest.mark.parametrize("inside", [".", "cifar-10-batches-bin", "cifar-10-batches-py"])
 @pytest.mark.parametrize("file", ["test_batch.bin", "test_batch"])
 def test_nothing_is_fetched_where_it_lies(
-    tmp_path: Path, fetched: list[tuple[Archive, Path]], inside: str, file: str
+    tmp_path: Path, fetched: list[tuple[RemoteArchive, Path]], inside: str, file: str
 ) -> None:
     (tmp_path / inside).mkdir(exist_ok=True)
     (tmp_path / inside / file).touch()

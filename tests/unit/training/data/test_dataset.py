@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.data.images import Images, Pixels, Source
+from training.data.dataset import Images, Pixels, Source
 from training.errors import DataError
 
 

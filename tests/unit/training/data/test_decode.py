@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from model_store.manifest import InputShape
-from service.picture import decode
-from training.data.picture import MAX_PIXELS, read_picture
+from service.pipeline.preprocessing import decode
+from training.data.decode import MAX_PIXELS, decode_image
 from training.errors import DataError
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
@@ -48,7 +48,7 @@ def test_pixels_are_those_that_the_service_reads(tmp_path: Path, suffix: str, mo
     path = saved(tmp_path / f"picture.{suffix}", drawn(mode, size))
     channels = 1 if mode in GREY else 3
     for side in (8, 31):
-        found = read_picture(path, side)
+        found = decode_image(path, side)
         expected = decode(path.read_bytes(), InputShape(height=side, width=side, channels=channels), MAX_PIXELS)
         assert found.dtype == np.uint8
         assert found.shape == (side, side, channels)
@@ -65,13 +65,13 @@ def test_orientation_is_that_which_the_service_sees(
     exif[0x0112] = orientation
     path = saved(tmp_path / f"picture.{suffix}", drawn("RGB", size), exif=exif)
     expected = decode(path.read_bytes(), InputShape(height=8, width=8, channels=3), MAX_PIXELS)
-    assert (read_picture(path, 8) == expected).all()
+    assert (decode_image(path, 8) == expected).all()
 
 
 def test_transparent_grey_goes_over_white(tmp_path: Path) -> None:
     """A grey value that a PNG declares transparent is white."""
     path = saved(tmp_path / "picture.png", Image.fromarray(RAMP), transparency=4)
-    found = read_picture(path, 8)
+    found = decode_image(path, 8)
     assert found[0, 1, 0] == 255
     assert found[0, 2, 0] == 8
     assert (found == decode(path.read_bytes(), InputShape(height=8, width=8, channels=1), MAX_PIXELS)).all()
@@ -80,17 +80,17 @@ def test_transparent_grey_goes_over_white(tmp_path: Path) -> None:
 def test_a_picture_of_the_right_size_is_untouched(tmp_path: Path) -> None:
     colour = np.stack([RAMP, RAMP.T, 255 - RAMP], -1)
     for suffix, options in (("png", {}), ("bmp", {}), ("webp", {"lossless": True})):
-        assert (read_picture(saved(tmp_path / f"p.{suffix}", Image.fromarray(colour), **options), 8) == colour).all()
+        assert (decode_image(saved(tmp_path / f"p.{suffix}", Image.fromarray(colour), **options), 8) == colour).all()
 
 
 def test_a_wide_picture_is_cut_around_its_centre(tmp_path: Path) -> None:
     wide = np.zeros((16, 48), np.uint8)
     wide[:, 16:32] = 200
-    assert (read_picture(saved(tmp_path / "wide.png", Image.fromarray(wide)), 8) == 200).all()
+    assert (decode_image(saved(tmp_path / "wide.png", Image.fromarray(wide)), 8) == 200).all()
 
 
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
-    assert (read_picture(saved(tmp_path / "picture.jpg", Image.fromarray(RAMP), format="PNG"), 8)[..., 0] == RAMP).all()
+    assert (decode_image(saved(tmp_path / "picture.jpg", Image.fromarray(RAMP), format="PNG"), 8)[..., 0] == RAMP).all()
 
 
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,21 +98,21 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, monkeypa
     decoded: list[object] = []
     monkeypatch.setattr(ImageFile.ImageFile, "load", decoded.append)
     with pytest.raises(DataError, match=r"huge\.png has 20000 x 900 pixels: at most 16,777,216 pixels are allowed"):
-        read_picture(path, 8)
+        decode_image(path, 8)
     assert not decoded
 
 
 def test_a_huge_photograph_is_decoded_small(tmp_path: Path) -> None:
     """A JPEG counts with the pixels that are decoded, a fraction of those it has."""
     path = saved(tmp_path / "huge.jpg", Image.linear_gradient("L").resize((6_000, 4_000)))
-    assert read_picture(path, 32).shape == (32, 32, 1)
+    assert decode_image(path, 32).shape == (32, 32, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"GIF89a" + bytes(50)], ids=["empty", "text", "another type"])
 def test_other_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.png").write_bytes(content)
     with pytest.raises(DataError, match=r"odd\.png is not a picture of a type read here: PNG, JPEG, WEBP, BMP"):
-        read_picture(tmp_path / "odd.png", 8)
+        decode_image(tmp_path / "odd.png", 8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
@@ -121,15 +121,15 @@ def test_a_picture_that_was_cut_short_is_named(tmp_path: Path, suffix: str) -> N
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=rf"half\.{suffix} cannot be decoded: it is damaged or cut short"):
-        read_picture(path, 8)
+        decode_image(path, 8)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*nothing\.png: No such file or directory"):
-        read_picture(tmp_path / "nothing.png", 8)
+        decode_image(tmp_path / "nothing.png", 8)
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(DataError, match=r"cannot read .*folder\.png: Is a directory"):
-        read_picture(tmp_path / "folder.png", 8)
+        decode_image(tmp_path / "folder.png", 8)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -144,7 +144,7 @@ def test_mutated_pictures_never_crash(tmp_path: Path) -> None:
             damaged[generator.integers(len(damaged))] = generator.integers(256)
         path.write_bytes(damaged)
         try:
-            outcomes.add(read_picture(path, 8).shape)
+            outcomes.add(decode_image(path, 8).shape)
         except DataError as error:
             outcomes.add(str(path) in str(error))
     assert {(8, 8, 3), True} <= outcomes <= {(8, 8, 1), (8, 8, 3), True}

@@ -12,8 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
 from training.data import digits
-from training.data.out_of_distribution import PHOTOGRAPHS
-from training.data.wheel import published
+from training.data.digits import published
+from training.data.ood import PHOTOGRAPHS
 from training.errors import DataError
 
 
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_named() -> None:
 def test_the_library_is_not_imported() -> None:
     code = (
         "import sys; from training.data import digits, out_of_distribution as other;"
-        "from training.data.images import Pixels; digits.load(None);"
+        "from training.data.dataset import Pixels; digits.load(None);"
         "other.out_of_distribution(Pixels(8, 8, 1, (0.5,), (0.5,)));"
         "print(sorted({name.partition('.')[0] for name in sys.modules}))"
     )

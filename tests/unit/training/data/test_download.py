@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from training.data import archive as archive_module
-from training.data.archive import Archive, fetch
+from training.data import download as archive_module
+from training.data.download import RemoteArchive, fetch
 from training.errors import DataError
 
 # Random, so that it cannot be compressed and each part of the archive differs from the others.
@@ -96,9 +96,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def of(server: Server, content: bytes = WHOLE) -> Archive:
+def of(server: Server, content: bytes = WHOLE) -> RemoteArchive:
     """The archive that is expected of a server."""
-    return Archive(server.url, hashlib.sha256(content).hexdigest(), len(content), "set", tuple(FILES))
+    return RemoteArchive(server.url, hashlib.sha256(content).hexdigest(), len(content), "set", tuple(FILES))
 
 
 def assert_whole(place: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from training.data import load_dataset
-from training.data.folder import load
+from training.data.image_folder import load
 from training.errors import DataError
 
 CLASSES = {"cat": 10, "ant": 200, "bee": 100}

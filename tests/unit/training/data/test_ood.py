@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.images import Pixels
-from training.data.out_of_distribution import COUNT, MOST_OF_FILE, out_of_distribution
+from training.data.dataset import Pixels
+from training.data.ood import COUNT, MOST_OF_FILE, out_of_distribution
 from training.errors import DataError
 
 SHAPES = [Pixels(8, 8, 1, (0.5,), (0.5,)), Pixels(12, 10, 3, (0.5,) * 3, (0.5,) * 3)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.pickles import load_plain_pickle
+from training.data.safe_pickle import load_plain_pickle
 from training.errors import DataError
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from training.data import digits, load_dataset
-from training.data.images import Dataset, Images, Source
-from training.data.out_of_distribution import COUNT
+from training.data.dataset import Dataset, Images, Source
+from training.data.ood import COUNT
 from training.data.split import split
 from training.errors import DataError
 

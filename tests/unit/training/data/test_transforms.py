@@ -14,19 +14,21 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy import ndimage
 from torch import Generator, Tensor
 
-from training.data.geometry import (
+from training.data.transforms import (
+    CHANGE,
+    OPERATIONS,
     ROTATION,
     SHEAR,
     SHIFT,
     TRANSLATION,
     WARPS,
+    change_tones,
     cut_out,
     shift_and_mirror,
     warp,
     warp_matrices,
     warped,
 )
-from training.data.photometry import CHANGE, OPERATIONS, change_tones
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]))
 

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from torch.distributed import HashStore, Store
 
-from training import attempt
-from training.attempt import NAME, agreed_start
+from training.distributed import elastic as attempt
+from training.distributed.elastic import NAME, agree_on_start
 
 
 def start(store: Store, ranks: list[int], world_size: int) -> list[str]:
     """What ranks that start together get, asking in the given order."""
     with ThreadPoolExecutor(world_size) as pool:
-        return list(pool.map(lambda rank: agreed_start(store, rank, world_size), ranks))
+        return list(pool.map(lambda rank: agree_on_start(store, rank, world_size), ranks))
 
 
 @pytest.mark.parametrize("ranks", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
@@ -33,17 +33,17 @@ def test_a_rank_that_answered_to_a_start_that_ended_answers_to_the_next(monkeypa
     store.set(f"{NAME}/ended/1", "killed")
     store.set(f"{NAME}/ended/1/heard", "killed")
     with ThreadPoolExecutor(2) as pool:
-        other = pool.submit(agreed_start, store, 1, 2)
+        other = pool.submit(agree_on_start, store, 1, 2)
         with pytest.raises(TimeoutError):
             other.result(timeout=0.3)  # it hears nothing: that was not meant for it
-        assert agreed_start(store, 0, 2) == other.result(timeout=10)
+        assert agree_on_start(store, 0, 2) == other.result(timeout=10)
 
 
 def test_a_rank_that_never_comes_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "PATIENCE", timedelta(seconds=0.2))
     with pytest.raises(Exception, match=r"(?i)timeout"):
-        agreed_start(HashStore(), 0, 2)
+        agree_on_start(HashStore(), 0, 2)
     store = HashStore()
     store.set(NAME, "ended")
     with pytest.raises(TimeoutError, match="rank 0 did not start"):
-        agreed_start(store, 1, 2)
+        agree_on_start(store, 1, 2)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.batches import Batches
+from training.distributed.sampler import Batches
 from training.errors import RecipeError
 
 SIZES = st.tuples(st.integers(1, 400), st.integers(1, 64), st.integers(1, 9)).filter(lambda each: each[0] >= each[2])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.communication import Reduction
-from training.distributed import World, joined_world
+from training.distributed.gradient_sync import GradientSync
+from training.distributed.world import World, join_world
 from training.errors import RecipeError
 
 
@@ -14,9 +14,9 @@ def test_alone_there_is_no_group_and_a_mean_is_the_value(monkeypatch: pytest.Mon
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.delenv("RANK", raising=False)
     module = torch.nn.Linear(2, 2)
-    with joined_world("cpu") as world:
+    with join_world("cpu") as world:
         assert (world.rank, world.size, world.leads) == (0, 1, True)
-        assert world.wrap(module, Reduction("bfloat16", 1)) is module
+        assert world.wrap(module, GradientSync("bfloat16", 1)) is module
         assert world.mean(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
         assert not torch.distributed.is_initialized()
 
@@ -26,5 +26,5 @@ def test_only_the_first_rank_leads() -> None:
 
 
 def test_an_unknown_device_is_told_what_there_is() -> None:
-    with pytest.raises(RecipeError, match="unknown device 'tpu': there is auto, cpu, cuda"), joined_world("tpu"):
+    with pytest.raises(RecipeError, match="unknown device 'tpu': there is auto, cpu, cuda"), join_world("tpu"):
         pass

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 from torch import Tensor
 
-from training import metrics
+from training.evaluation import metrics
 
 P = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.3, 0.3, 0.4], [0.5, 0.25, 0.25]], dtype=torch.float64)
 LABELS = torch.tensor([0, 0, 2, 0])

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training import prediction
-from training.data.images import Pixels
-from training.posterior import GaussianWeight, Posterior
-from training.prediction import draw_logits, drawing
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.data.dataset import Pixels
+from training.evaluation import prediction
+from training.evaluation.prediction import draw_logits, drawing
 from training.progress import Stage
 
 PIXELS = Pixels(2, 2, 1, (0.5,), (0.25,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.page import table
+from training.report.markdown import table
 
 
 def test_a_table_is_aligned_by_its_second_line() -> None:

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 from torch import Tensor
 
-from training import metrics
-from training.plots import calibration, curves, layers, snr
-from training.plots.calibration import Reliability
-from training.plots.style import LINE, apart, png
-from training.posterior import GaussianWeight, Posterior
-from training.recorder import pictured, pictured_values
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.evaluation import metrics
+from training.report.plots import calibration, curves, layers, snr
+from training.report.plots.calibration import Reliability
+from training.report.plots.style import LINE, apart, png
+from training.trainer.recorder import pictured, pictured_values
 
 LOG = [
     {

@@ -14,13 +14,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.support.project import PROJECT
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.cli.report import app
 from training.errors import RunError
-from training.posterior import GaussianWeight, Posterior
 from training.recipe import Recipe
-from training.recorder import pictured, pictured_values
-from training.report import write_report
-from training.report_cli import app
-from training.run import Run
+from training.report.report import write_report
+from training.trainer.recorder import pictured, pictured_values
+from training.trainer.run_dir import Run
 
 PLOTS = ["curves.png", "layers.png", "snr.png", "calibration.png"]
 MISSING = re.compile(r"(\S+\.png) is left out: (.+)")
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_written_is_refused(finished: Run, tmp_path: Pat
 
 def test_the_command_is_one_of_slimbayes() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    assert project["project"]["entry-points"]["slimbayes.commands"]["report"] == "training.report_cli:app"
+    assert project["project"]["entry-points"]["slimbayes.commands"]["report"] == "training.cli.report:app"
 
 
 def test_the_page_has_thresholds_and_layers(finished: Run) -> None:

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from training.checkpoint import Checkpoint, write_atomically
+from training.atomic import write_atomically
 from training.errors import CheckpointError, RunError
 from training.recipe import Recipe
+from training.trainer.checkpoint import Checkpoint
 
 
 @pytest.fixture

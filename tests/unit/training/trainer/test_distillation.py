@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training.distillation import Teacher
-from training.objective import data_term
-from training.posterior import GaussianWeight, Posterior
+from training.bayesian.objective import data_term
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.trainer.distillation import Teacher
 
 PLAIN = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False))
 POSTERIOR = Posterior({"1.weight": GaussianWeight(torch.linspace(-1, 1, 12).view(3, 4), torch.full((3, 4), 0.5))}, {})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from training.data.images import Dataset
+from training.data.dataset import Dataset
 from training.errors import RecipeError
-from training.initialisation import fresh_network
 from training.recipe import Recipe
+from training.trainer.initialization import fresh_network
 
 
 def test_images_that_are_too_small_are_refused(digits: Dataset) -> None:

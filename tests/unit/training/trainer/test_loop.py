@@ -10,18 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.checkpoint import Checkpoint
-from training.data.images import Dataset
-from training.distributed import World
+from training.bayesian.estimators import DRAWS, ESTIMATORS, begin, reparam
+from training.bayesian.layers import BayesianLayer, Draw
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.data.dataset import Dataset
+from training.distributed.world import World
 from training.errors import DivergedError
-from training.estimators import reparam
-from training.estimators.registry import DRAWS, ESTIMATORS, begin
-from training.layers import BayesianLayer, Draw
-from training.loop import Fit, Step, fit
-from training.posterior import GaussianWeight, Posterior
 from training.recipe import PRECISIONS, Recipe
-from training.run import Run
-from training.trainer import train
+from training.trainer.checkpoint import Checkpoint
+from training.trainer.loop import Step, TrainState, fit
+from training.trainer.run_dir import Run
+from training.trainer.train import train
 
 RECIPE = Recipe(epochs=3, batch_size=50, estimator="reparam", limit=200, warmup_epochs=1.0)
 IVON = RECIPE.changed(
@@ -30,9 +29,9 @@ IVON = RECIPE.changed(
 PLAIN = RECIPE.changed(estimator="none", warmup_epochs=0.0)
 
 
-def begun(dataset: Dataset, recipe: Recipe) -> Fit:
+def begun(dataset: Dataset, recipe: Recipe) -> TrainState:
     torch.manual_seed(0)
-    return Fit(begin(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), recipe, len(dataset.train)))
+    return TrainState(begin(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), recipe, len(dataset.train)))
 
 
 def trained(dataset: Dataset, recipe: Recipe, world: World) -> tuple[Posterior, list[Step]]:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from training.data.images import Dataset
+from training.bayesian.posterior import GaussianWeight, Posterior
+from training.data.dataset import Dataset
 from training.errors import RunError
-from training.posterior import GaussianWeight, Posterior
 from training.recipe import Recipe
-from training.run import Run
+from training.trainer.run_dir import Run
 
 POSTERIOR = Posterior({"w": GaussianWeight(torch.ones(2), torch.ones(2))}, {})
 ANSWERS = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]), torch.tensor([1, 0])
@@ -92,7 +92,7 @@ def test_the_posterior_is_written_last(begun: Run, monkeypatch: pytest.MonkeyPat
         if path.name == "quality.json":
             raise RunError(f"cannot write {path}")
 
-    monkeypatch.setattr("training.run.write_atomically", full)
+    monkeypatch.setattr("training.trainer.run_dir.write_atomically", full)
     with pytest.raises(RunError, match=r"quality\.json"):
         begun.finish(POSTERIOR, QUALITY, *ANSWERS)
     assert not begun.finished

@@ -11,16 +11,16 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from training.data.images import Dataset
-from training.distributed import World
+from training.data.dataset import Dataset
+from training.distributed.world import World
 from training.errors import RunError
-from training.events import Events
-from training.initialisation import initial_network
-from training.loop import Fit, Step
 from training.recipe import Recipe
-from training.recorder import Recorder
-from training.run import Run
-from training.trainer import approximation, train
+from training.trainer.initialization import initial_network
+from training.trainer.loop import Step, TrainState
+from training.trainer.recorder import Recorder
+from training.trainer.run_dir import Run
+from training.trainer.tensorboard import Events
+from training.trainer.train import approximation, train
 
 RECIPE = Recipe(epochs=4, estimator="reparam", limit=60, warmup_epochs=1.0)
 
@@ -186,7 +186,7 @@ def test_a_plain_run_has_histograms_of_its_means_only(tmp_path: Path, alone: Wor
 
 def test_only_the_leading_rank_writes(tmp_path: Path, digits: Dataset) -> None:
     follower = World(1, 2, torch.device("cpu"))
-    state = Fit(approximation(RECIPE, digits, follower))
+    state = TrainState(approximation(RECIPE, digits, follower))
     record = Recorder(Run(tmp_path), RECIPE, digits, initial_network(RECIPE, digits), state, follower)
     record(Step(32, 32, 0, epoch_ended=True, loss=1.0, data=1.0, kl=1.0, accuracy=0.5))
     assert not list(tmp_path.iterdir())

@@ -18,21 +18,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from training.checkpoint import Checkpoint
-from training.cli import app
-from training.distributed import World
+from training.cli.train import app
+from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RecipeError, RunError
-from training.loop import Step
 from training.recipe import Recipe
-from training.recorder import Recorder
-from training.run import Run
-from training.trainer import train
+from training.trainer.checkpoint import Checkpoint
+from training.trainer.loop import Step
+from training.trainer.recorder import Recorder
+from training.trainer.run_dir import Run
+from training.trainer.train import train
 
 RECIPE = Recipe(epochs=2, estimator="reparam", limit=60, warmup_epochs=1.0)
 EPOCHS = 12
 COMMAND = ["--limit", "200", "--epochs", str(EPOCHS), "--device", "cpu"]
 # The same command with a checkpoint after each step, so that most of the time one is being written.
-EAGER = "import training.recorder as r; r.CHECKPOINT_EVERY_SECONDS = -1; from training.cli import app; app()"
+EAGER = (
+    "import training.trainer.recorder as r; r.CHECKPOINT_EVERY_SECONDS = -1; from training.cli.train import app; app()"
+)
 
 
 def posterior_bytes(folder: Path) -> bytes:
@@ -105,7 +107,7 @@ def test_a_broken_network_does_not_replace_the_last_good_checkpoint(
     tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch, estimator: str
 ) -> None:
     """Where a step breaks it, the loss of the next would tell, but a checkpoint may be due before."""
-    monkeypatch.setattr("training.recorder.CHECKPOINT_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr("training.trainer.recorder.CHECKPOINT_EVERY_SECONDS", -1.0)
     with pytest.raises(DivergedError, match="lower the learning rate"):
         train(replace(RECIPE, estimator=estimator, epochs=20, warmup_epochs=0, learning_rate=1e30), tmp_path, alone)
     checkpoint = tmp_path / "checkpoint.pt"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from model_store.aliases import Change
-from model_store.registry_artifact import editions_of, layer_of, locate, object_artifact, read_artifact
+from model_store.storage.oci.artifact import editions_of, layer_of, locate, object_artifact, read_artifact
 
 
 def test_tags() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import ObjectError
-from model_store.registry_access import Access, Credentials, Request, find_credentials
+from model_store.storage.oci.auth import Access, Credentials, Request, find_credentials
 from tests.support.credentials import auths, log_in
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from model_store.card import model_card
+from model_store.reports.card import model_card
 from model_store.store import Store
 from tests.support.http import ask, refusal
 

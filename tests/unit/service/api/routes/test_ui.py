@@ -7,7 +7,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from service.assets import ROOT, assets
+from service.api.routes.ui import ROOT, assets
 from tests.support.http import refusal
 
 

@@ -10,7 +10,7 @@ from base64 import b64encode
 import pytest
 from fastapi.testclient import TestClient
 
-from service.inference import InferenceResponse
+from service.api.v2.schemas import InferenceResponse
 from tests.support.http import ask
 from tests.support.images import png
 from tests.support.open_inference import INFER, PIXELS, arrays, binary, in_binary, infer, refused, tensor

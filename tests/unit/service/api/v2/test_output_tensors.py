@@ -7,7 +7,7 @@ import json
 import numpy as np
 from fastapi.testclient import TestClient
 
-from service.inference import HEADER
+from service.api.v2.schemas import HEADER
 from tests.support.open_inference import INFER, arrays, in_binary, infer, tensor
 
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.inference import HEADER
+from service.api.v2.schemas import HEADER
 from tests.support.open_inference import INFER, in_binary, refused, tensor
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from training.bayesian.estimators import begin
+from training.bayesian.estimators.ivon import HESSIAN_EVERY, IVON, NaturalGradient
+from training.bayesian.posterior import GaussianWeight, Posterior
 from training.errors import ConversionError, RecipeError
-from training.estimators.ivon import HESSIAN_EVERY, IVON, NaturalGradient
-from training.estimators.registry import begin
-from training.posterior import GaussianWeight, Posterior
 from training.recipe import Recipe
 
 N = 50

@@ -1,0 +1,1 @@
+"""Provide `slimbayes models` and its subcommands."""

@@ -1,0 +1,216 @@
+"""`slimbayes models`: look at the store; what changes it is in `change_cli`, what moves versions in `transfer_cli`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from model_store.cli import manage as change_cli
+from model_store.cli import manage as sign_cli
+from model_store.cli import transfer as transfer_cli
+from model_store.cli.options import (
+    JsonOption,
+    ModelArgument,
+    ReadOption,
+    TrustedOption,
+    VersionArgument,
+    names_table,
+    print_json,
+    reporting,
+    trusted_keys,
+)
+from model_store.errors import StoreError
+from model_store.onnx_file.summary import read_graph
+from model_store.reports.card import model_card
+from model_store.reports.diff import as_json as difference_as_json
+from model_store.reports.diff import levels_table as compared_levels
+from model_store.reports.diff import provenance_table
+from model_store.reports.plot import as_svg
+from model_store.reports.tables import graph_table, levels_table
+from model_store.storage.location import default_location
+from model_store.store import Store
+
+app = typer.Typer(
+    help="Look at the models in a store, compare, promote, move and remove them.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.command("list")
+def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
+    """List every model, version and alias."""
+    with reporting():
+        opened = Store.open(store or default_location())
+        found = {name: opened.contents(name) for name in opened.names()}
+    models = {name: contents for name, contents in found.items() if contents.versions}
+    if as_json:
+        return print_json(
+            {
+                "models": [
+                    {"name": name, "versions": contents.versions, "aliases": contents.aliases}
+                    for name, contents in models.items()
+                ]
+            }
+        )
+    table = names_table("aliases")
+    for name, contents in models.items():
+        for version in reversed(contents.versions):
+            aliases = sorted(alias for alias, target in contents.aliases.items() if target == version)
+            table.add_row(name, version, ", ".join(aliases))
+    return Console().print(table if models else "The store is empty: publish with `slimbayes prune`.")
+
+
+@app.command("show")
+def show(
+    model: ModelArgument,
+    version: VersionArgument = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Show the operations of one level instead.")] = False,
+    level: Annotated[str | None, typer.Option(help="That level; by default the version's default one.")] = None,
+    store: ReadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one version: where it comes from, and its levels side by side."""
+    with reporting():
+        opened = Store.open(store or default_location())
+        manifest = opened.manifest(model, opened.resolve(model, version))
+        if graph:
+            nodes = read_graph(opened.read_level(manifest, level or manifest.default_level))
+            return (
+                print_json({"nodes": [asdict(node) for node in nodes]})
+                if as_json
+                else Console().print(graph_table(nodes))
+            )
+    if as_json:
+        return typer.echo(manifest.to_json(), nl=False)
+    training = manifest.training
+    console = Console()
+    console.print(f"[bold]{manifest.model}[/bold] {manifest.version}")
+    console.print(
+        escape(
+            f"{training.architecture} on {training.dataset}, {training.estimator}, {training.epochs} epochs, "
+            f"seed {training.seed}; {len(manifest.classes)} classes; default level {manifest.default_level}"
+        )
+    )
+    return console.print(levels_table(manifest.levels))
+
+
+@app.command("card")
+def card(
+    model: ModelArgument, version: VersionArgument = None, store: ReadOption = None, as_json: JsonOption = False
+) -> None:
+    """Print a version's model card, in Markdown."""
+    with reporting():
+        opened = Store.open(store or default_location())
+        manifest = opened.manifest(model, opened.resolve(model, version))
+    if as_json:
+        return print_json({"model": model, "version": manifest.version, "card": model_card(manifest)})
+    return typer.echo(model_card(manifest), nl=False)
+
+
+@app.command("diff")
+def diff(
+    model: ModelArgument,
+    before: Annotated[str, typer.Argument(metavar="FROM", help="Version or alias.")],
+    after: Annotated[
+        str | None,
+        typer.Argument(metavar="[TO]", help="Version or alias; by default the newest.", show_default=False),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it: an SVG file to write.")] = None,
+    store: ReadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show two versions' levels side by side, and what else is different."""
+    with reporting():
+        opened = Store.open(store or default_location())
+        later = opened.resolve(model, after) if after else opened.versions(model)[-1]
+        old, new = (opened.manifest(model, version) for version in (opened.resolve(model, before), later))
+        if plot is not None:
+            _write(plot, as_svg(old, new))
+    if as_json:
+        return print_json(difference_as_json(old, new))
+    console = Console()
+    console.print(compared_levels(old, new))
+    changes = provenance_table(old, new)
+    return console.print(changes if changes.rows else "They were made in the same way.")
+
+
+@app.command("history")
+def history(model: ModelArgument, store: ReadOption = None, as_json: JsonOption = False) -> None:
+    """Show every promotion: when, which alias, from and to which version, by whom."""
+    with reporting():
+        changes = Store.open(store or default_location()).history(model)
+    if as_json:
+        return print_json({"model": model, "changes": [change.to_document() for change in changes]})
+    table = Table("when", "alias", "from", "to", Column("by", overflow="fold"))
+    for change in reversed(changes):
+        before, after = (version or "—" for version in (change.before, change.version))
+        table.add_row(f"{change.time:%Y-%m-%d %H:%M:%S}", change.alias, before, after, escape(change.by))
+    return Console().print(table if changes else f"{model} has no aliases yet: `slimbayes models promote` sets one.")
+
+
+@app.command("verify")
+def verify(
+    model: Annotated[str | None, typer.Argument(help="Model; all by default.", show_default=False)] = None,
+    version: Annotated[str | None, typer.Argument(help="Version or alias; all by default.", show_default=False)] = None,
+    store: ReadOption = None,
+    trusted: TrustedOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every file against its checksum, with keys also signatures; exit status 1 if anything is not as it was."""
+    with reporting():
+        opened = Store.open(store or default_location(), trusted_keys(trusted))
+        results = [
+            {"model": name, "version": one, "problem": _problem(opened, name, one)}
+            for name in ([model] if model else opened.models())
+            for one in ([opened.resolve(name, version)] if version else opened.versions(name))
+        ]
+    if as_json:
+        print_json({"versions": results})
+    else:
+        table = names_table("result")
+        for row in results:
+            table.add_row(
+                row["model"], row["version"], f"[red]{escape(row['problem'])}" if row["problem"] else "[green]intact"
+            )
+        Console().print(table)
+    if any(row["problem"] for row in results):
+        raise typer.Exit(1)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "promote": change_cli.promote,
+    "rollback": change_cli.rollback,
+    "unalias": change_cli.unalias,
+    "delete": change_cli.delete,
+    "gc": change_cli.gc,
+    "sign": sign_cli.sign,
+    "push": transfer_cli.push,
+    "pull": transfer_cli.pull,
+    "export": transfer_cli.export,
+    "import": transfer_cli.import_,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+def _problem(store: Store, model: str, version: str) -> str | None:
+    try:
+        store.verify(model, version)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error

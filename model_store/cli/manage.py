@@ -1,0 +1,163 @@
+"""The commands that change a store: promote, rollback, unalias, delete, gc.
+
+The command that signs a version which is there already: sign.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_store.aliases import predecessor
+from model_store.cli.options import (
+    DEFAULT_STORE,
+    AliasOption,
+    DryRunOption,
+    JsonOption,
+    ModelArgument,
+    StoreOption,
+    TrustedOption,
+    VersionArgument,
+    YesOption,
+    confirm,
+    print_json,
+    reporting,
+    trusted_keys,
+)
+from model_store.errors import NotInStoreError
+from model_store.maintenance import collect_garbage, superseded
+from model_store.signing import SigningKey
+from model_store.store import Store
+
+
+def promote(
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="Version or alias to promote.")],
+    alias: AliasOption = "production",
+    store: StoreOption = DEFAULT_STORE,
+    trusted: TrustedOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias at a version, once that version is verified."""
+    with reporting():
+        opened = Store.open(store, trusted_keys(trusted))
+        target = opened.resolve(model, version)
+        _promote(opened, model, alias, target, as_json)
+
+
+def rollback(
+    model: ModelArgument,
+    alias: AliasOption = "production",
+    store: StoreOption = DEFAULT_STORE,
+    trusted: TrustedOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias back at the version that it meant before; again, at the one before that."""
+    with reporting():
+        opened = Store.open(store, trusted_keys(trusted))
+        contents = opened.contents(model)
+        target = predecessor(alias, contents.changes, contents.versions)
+        if target is None:
+            raise NotInStoreError(f"{alias} of {model} meant no other version before that is still there")
+        _promote(opened, model, alias, target, as_json)
+
+
+def unalias(
+    model: ModelArgument,
+    alias: Annotated[str, typer.Argument(help="The alias.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an alias away; the version that it meant stays."""
+    with reporting():
+        Store.open(store).remove_alias(model, alias)
+    if as_json:
+        return print_json({"model": model, "alias": alias, "version": None})
+    return typer.echo(f"{model}: {alias} means no version any more")
+
+
+def delete(
+    model: ModelArgument,
+    version: Annotated[str, typer.Argument(help="The version.")],
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove one version that no alias means."""
+    with reporting():
+        opened = Store.open(store)
+        target = opened.deletable(model, version)
+        if not dry_run:
+            confirm(f"Remove {model} {target} for good?", yes)
+            opened.delete(model, target)
+    _say_removed([f"{model}/{target}"], dry_run, as_json)
+
+
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=0, help="Also remove versions that are not among the newest KEEP and that no alias means."),
+    ] = None,
+    keep_aliased: Annotated[
+        bool, typer.Option("--keep-aliased", help="Of these, keep what an alias ever meant, to roll back to.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what interrupted publications left behind, and with --keep old versions."""
+    with reporting():
+        opened = Store.open(store)
+        old = [] if keep is None else _superseded(opened, keep, keep_aliased)
+        if old and not dry_run:
+            confirm(f"Remove {len(old)} versions for good, from {old[0][0]} {old[0][1]} on?", yes)
+            for model, version in old:
+                opened.delete(model, version)
+        removed = collect_garbage(opened, dry_run=dry_run)
+    _say_removed([*(f"{model}/{version}" for model, version in old), *removed], dry_run, as_json)
+
+
+def _promote(store: Store, model: str, alias: str, target: str, as_json: bool) -> None:
+    store.verify(model, target)
+    store.set_alias(model, alias, target)
+    if as_json:
+        return print_json({"model": model, "alias": alias, "version": target})
+    return typer.echo(f"{model}: {alias} is now {target}")
+
+
+def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, str]]:
+    """Models and versions that retention does without."""
+    return [
+        (model, version)
+        for model in store.names()
+        for version in superseded(store.contents(model), keep, keep_aliased=keep_aliased)
+    ]
+
+
+def _say_removed(names: list[str], dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        return print_json({"removed": names, "dry_run": dry_run})
+    verb = "Would remove" if dry_run else "Removed"
+    return typer.echo("\n".join(f"{verb} {name}" for name in names) or "Nothing to remove.")
+
+
+def sign(
+    model: ModelArgument,
+    version: VersionArgument = None,
+    *,
+    key: Annotated[Path, typer.Option("--sign-key", help="Private key: ECDSA, in PEM.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign a version, once its files are verified; a signature that it has is replaced."""
+    with reporting():
+        signing, opened = SigningKey.read(key), Store.open(store)
+        manifest = opened.verify(model, opened.resolve(model, version))
+        opened.attach(manifest, signing.sign(manifest))
+    if as_json:
+        return print_json({"model": model, "version": manifest.version, "key": signing.fingerprint})
+    return typer.echo(f"{model} {manifest.version} is signed with the key {signing.fingerprint[:12]}")

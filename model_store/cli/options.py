@@ -1,0 +1,96 @@
+"""What the commands of `slimbayes models` share: options, JSON, questions, and how they fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from model_store.errors import StoreError
+from model_store.signing import TrustedKeys
+
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.", show_default=True)
+]
+ReadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo inside."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AliasOption = Annotated[str, typer.Option(help="The alias that is meant.")]
+ModelArgument = Annotated[str, typer.Argument(help="Name of the model.")]
+VersionArgument = Annotated[
+    str | None, typer.Argument(help="Version or alias; by default `production`, else the newest.", show_default=False)
+]
+SignKeyOption = Annotated[
+    Path | None,
+    typer.Option("--sign-key", help="Sign the version with this private key: ECDSA, in PEM.", show_default=False),
+]
+TrustedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-key",
+        envvar="SLIMBAYES_TRUSTED_KEYS",
+        help="Public key in PEM; only what one of these signed is trusted. May be given again.",
+        show_default=False,
+    ),
+]
+DEFAULT_STORE = "store"
+
+
+def key_files(given: Iterable[str] | None) -> list[Path]:
+    """The files of `--trusted-key`; several may stand between commas."""
+    return [Path(part.strip()) for each in given or () for part in each.split(",") if part.strip()]
+
+
+def trusted_keys(given: Iterable[str] | None) -> TrustedKeys | None:
+    """The keys of `--trusted-key`, or None where there are none."""
+    paths = key_files(given)
+    return TrustedKeys.read(paths) if paths else None
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One document on standard output."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def names_table(last: str) -> Table:
+    """A table of versions in which a long name is continued on the next line rather than cut."""
+    return Table(Column("model", overflow="fold"), Column("version", no_wrap=True), Column(last, overflow="fold"))
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is removed; where nobody can answer, raise StoreError unless `yes`."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise StoreError("nobody is there to ask: pass --yes to go on without a question")
+    typer.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on the terminal what takes a while, as long as it does."""
+    with Console(stderr=True).status(what):
+        yield
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Turn the store's errors into a message and exit status 1."""
+    try:
+        yield
+    except StoreError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,73 @@
+"""Removing what a crash left behind, and nothing else.
+
+Which versions a store may do without.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from model_store.aliases import FOLDER
+from model_store.errors import ObjectError, StoreError
+from model_store.listing import ModelListing
+from model_store.names import is_version_name
+from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
+from model_store.store import Store
+
+# What nobody has touched for as long is not being published or copied any more.
+GRACE = timedelta(hours=1)
+
+
+def collect_garbage(store: Store, *, older_than: timedelta = GRACE, dry_run: bool = False) -> list[str]:
+    """Remove unfinished writes, and versions that never got a manifest, in which nothing has changed for `older_than`.
+
+    Returns what was (or, with `dry_run`, would be) removed: names of objects, or MODEL/VERSION. Never touches a
+    version. Raises StoreError where something cannot be removed.
+    """
+    removed = []
+    try:
+        for model in store.names():
+            for name, objects in _left_behind(model, store.contents(model), datetime.now(UTC) - older_than):
+                if not dry_run and not _remove(store, model, name, objects):
+                    continue
+                removed.append(name)
+    except ObjectError as error:
+        raise StoreError(f"cannot clean up the store: {error}") from error
+    return removed
+
+
+def _left_behind(model: str, contents: ModelListing, before: datetime) -> Iterator[tuple[str, list[ObjectInfo]]]:
+    """Names and objects of what lies there for nothing, deepest first."""
+    groups = defaultdict[str, list[ObjectInfo]](list)
+    for name, found in sorted(contents.objects.items()):
+        first, *rest = name.split("/")
+        if is_version_name(first) and first not in contents.versions:
+            groups[f"{model}/{first}"].append(found)
+        elif rest and rest[-1].startswith(TEMP_PREFIX) and (first == FOLDER or is_version_name(first)):
+            groups[found.name].append(found)
+    for name, objects in groups.items():
+        if max(found.modified for found in objects) < before:
+            yield name, objects
+
+
+def _remove(store: Store, model: str, name: str, objects: list[ObjectInfo]) -> bool:
+    """Remove them, unless what they belong to was published just now."""
+    version = name.removeprefix(f"{model}/")
+    if is_version_name(version) and version in store.contents(model).versions:
+        return False
+    for found in objects:
+        store.objects.delete(found.name)
+    return True
+
+
+def superseded(contents: ModelListing, keep: int, *, keep_aliased: bool = False) -> list[str]:
+    """Versions that are not among the newest `keep` and that no alias means, oldest first.
+
+    With `keep_aliased` those stay too that an alias meant once, so that one can go back to them.
+    """
+    kept = {*contents.versions[-keep:], *contents.aliases.values()} if keep else set(contents.aliases.values())
+    if keep_aliased:
+        kept |= {change.version for change in contents.changes if change.version is not None}
+    return [version for version in contents.versions if version not in kept]

@@ -1,0 +1,1 @@
+"""Read and verify a level's ONNX file without onnx."""

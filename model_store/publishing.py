@@ -1,0 +1,80 @@
+"""A version on its way into the store: its levels first, its manifest last.
+
+Published again after a failure, what is there already is not sent again; and what another version of the model has is
+copied where it lies, not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from model_store.errors import ManifestError, ObjectExistsError, ObjectNotFoundError, VersionExistsError
+from model_store.listing import ModelListing
+from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Level, Manifest, read_manifest
+from model_store.signing import SIGNATURE
+from model_store.storage.object_storage import ObjectStorage
+
+# Less is sent sooner than it is found out whether it is there already.
+WORTH_COPYING = 2**16
+
+
+class Publication:
+    """One version for `objects`, where its model has `contents` now."""
+
+    def __init__(self, objects: ObjectStorage, manifest: Manifest, contents: ModelListing) -> None:
+        self.objects, self.manifest, self.contents = objects, manifest, contents
+        self.folder = f"{manifest.model}/{manifest.version}"
+        # The levels of versions that were looked at already.
+        self._others = dict[str, tuple[Level, ...]]()
+
+    def write(self, files: Mapping[str, bytes], signature: bytes | None) -> None:
+        """Write the verified bytes of each level's file, by level name, then signature and manifest.
+
+        Raises VersionExistsError where the version, or part of another by its name, is there already.
+        """
+        if self.manifest.version in self.contents.versions:
+            raise self._exists()
+        for level in self.manifest.levels:
+            self._put(level, files[level.name])
+        if signature is not None:
+            self.objects.write(f"{self.folder}/{SIGNATURE}", signature)
+        try:
+            self.objects.write(f"{self.folder}/{MANIFEST}", self.manifest.to_json(), new=True)
+        except ObjectExistsError as error:
+            raise self._exists() from error
+
+    def _put(self, level: Level, data: bytes) -> None:
+        name = f"{self.folder}/{level.file}"
+        twin = self._twin(level) if level.bytes >= WORTH_COPYING else None
+        try:
+            if twin is None or not self.objects.copy(twin, name):
+                self.objects.write(name, data, new=True)
+        except ObjectExistsError as error:  # an earlier attempt came as far as this
+            if self.objects.read(name, level.bytes + 1) != data:
+                raise self._exists() from error
+
+    def _twin(self, level: Level) -> str | None:
+        """The object of another version of the model that has the same bytes, by its manifest; newest first."""
+        if f"{self.manifest.version}/{level.file}" in self.contents.objects:
+            return None
+        for version in reversed(self.contents.versions):
+            candidates = self.contents.of_version(version)
+            if not any(found.size == level.bytes for found in candidates):
+                continue
+            for other in self._levels_of(version):
+                if other.sha256 == level.sha256 and any(found.name.endswith(f"/{other.file}") for found in candidates):
+                    return f"{self.manifest.model}/{version}/{other.file}"
+        return None
+
+    def _levels_of(self, version: str) -> tuple[Level, ...]:
+        """The levels of another version; none where its manifest cannot be read."""
+        if version not in self._others:
+            name = f"{self.manifest.model}/{version}/{MANIFEST}"
+            try:
+                self._others[version] = read_manifest(self.objects.read(name, MOST_MANIFEST_BYTES)).levels
+            except (ManifestError, ObjectNotFoundError):
+                self._others[version] = ()
+        return self._others[version]
+
+    def _exists(self) -> VersionExistsError:
+        return VersionExistsError(f"{self.manifest.model} {self.manifest.version} is in the store already")

@@ -1,0 +1,1 @@
+"""Describe and compare versions: model card, tables, differences, plots."""

@@ -1,0 +1,1 @@
+"""Store objects in a folder, a bucket or an OCI registry."""

@@ -1,0 +1,107 @@
+"""Objects as one sees them who serves from them: through a cache on this machine, while the store is away from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, TypeVar
+
+from model_store.errors import StoreUnavailableError
+from model_store.storage.disk_cache import DiskCache
+from model_store.storage.object_storage import ObjectInfo, ObjectStorage
+
+Told = TypeVar("Told")
+
+
+class CachedStorage:
+    """What `objects` tells, and where it does not answer what it told last; without a cache, StoreAwayError then.
+
+    Objects are kept by their digest. One whose size or time was another when it was listed last is read anew.
+    """
+
+    def __init__(self, objects: ObjectStorage, cache: DiskCache | None) -> None:
+        self.objects, self.cache = objects, cache
+        # Why the store did not answer when it was asked last; None where it did.
+        self.away: str | None = None
+        self._listed: dict[str, dict[str, ObjectInfo]] = {}
+
+    @property
+    def url(self) -> str:
+        return self.objects.url
+
+    def check(self, *, writable: bool = False) -> None:
+        try:
+            self._ask(lambda: self.objects.check(writable=writable))
+        except StoreUnavailableError:
+            if self._document("folders") is None:
+                raise
+
+    def folders(self) -> list[str]:
+        found: list[str] = self._told_last("folders", self.objects.folders)
+        return found
+
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        told = self._told_last(f"walk {prefix}", lambda: [_to_json(found) for found in self.objects.walk(prefix)])
+        found = [ObjectInfo(name, size, datetime.fromisoformat(modified)) for name, size, modified in told]
+        self._listed[prefix] = {each.name: each for each in found}
+        return iter(found)
+
+    def read(self, name: str, limit: int) -> bytes:
+        known = self._known(name)
+        if self.cache is None or known is None or known.size > limit:
+            return self._ask(lambda: self.objects.read(name, limit))
+        version = " ".join(map(str, _to_json(known)))
+        digest = self._document(version)
+        kept = self.cache.content(digest.decode()) if digest else None
+        if kept is not None:
+            return kept
+        data = self._ask(lambda: self.objects.read(name, limit))
+        if len(data) == known.size:
+            self.cache.keep_document(self._named(version), self.cache.keep_content(data).encode())
+        return data
+
+    def write(self, name: str, data: bytes, *, new: bool = False) -> None:
+        self.objects.write(name, data, new=new)
+
+    def copy(self, source: str, target: str) -> bool:
+        return self.objects.copy(source, target)
+
+    def delete(self, name: str) -> None:
+        self.objects.delete(name)
+
+    def _known(self, name: str) -> ObjectInfo | None:
+        """The object as it was listed last."""
+        return next((listed[name] for listed in tuple(self._listed.values()) if name in listed), None)
+
+    def _told_last(self, what: str, ask: Callable[[], Any]) -> Any:
+        """What the store answers, of JSON's kinds; what it answered last where it does not."""
+        try:
+            told = self._ask(ask)
+        except StoreUnavailableError:
+            kept = self._document(what)
+            if kept is None:
+                raise
+            return json.loads(kept)
+        if self.cache is not None:
+            self.cache.keep_document(self._named(what), json.dumps(told).encode())
+        return told
+
+    def _ask(self, ask: Callable[[], Told]) -> Told:
+        try:
+            told = ask()
+        except StoreUnavailableError as error:
+            self.away = str(error)
+            raise
+        self.away = None
+        return told
+
+    def _document(self, what: str) -> bytes | None:
+        return None if self.cache is None else self.cache.document(self._named(what))
+
+    def _named(self, what: str) -> str:
+        return f"{self.url} {what}"
+
+
+def _to_json(found: ObjectInfo) -> tuple[str, int, str]:
+    return found.name, found.size, found.modified.isoformat()

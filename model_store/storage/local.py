@@ -1,0 +1,184 @@
+"""A store in a folder: the objects are its files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from model_store.errors import ObjectError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreNotFoundError
+from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
+
+# How often a folder is made again that somebody who was cleaning up removed before it had a file in it.
+ATTEMPTS = 5
+# What file systems without hard links say.
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class LocalStorage:
+    """The objects in the files below `root`. Links to folders are never followed, nor any link out of its version."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def url(self) -> str:
+        return str(self.root)
+
+    def check(self, *, writable: bool = False) -> None:
+        if writable:
+            self._make_root()
+        if not os.path.isdir(self.root):
+            raise StoreNotFoundError(
+                f"there is no store at {self.root}: expected a folder that `slimbayes prune` published to"
+            )
+        if not os.access(self.root, os.R_OK | os.X_OK, effective_ids=True):
+            raise StoreNotFoundError(f"the store at {self.root} cannot be read: check its permissions")
+
+    def folders(self) -> list[str]:
+        with _as_object_errors():
+            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
+
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        with _as_object_errors():
+            try:
+                yield from self._walk(prefix)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+
+    def read(self, name: str, limit: int) -> bytes:
+        path = self._path(name)
+        with _as_object_errors():
+            self._check_inside(name, path)
+            with path.open("rb") as file:
+                return file.read(min(limit, os.fstat(file.fileno()).st_size))
+
+    def write(self, name: str, data: bytes, *, new: bool = False) -> None:
+        path = self._path(name)
+        staged = path.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}")
+        with _as_object_errors():
+            try:
+                self._write_durably(staged, data)
+                _place(staged, path, new)
+                _flush(path.parent)
+            except OSError:
+                staged.unlink(missing_ok=True)
+                self._remove_empty(path.parent)
+                raise
+            staged.unlink(missing_ok=True)
+
+    def copy(self, source: str, target: str) -> bool:
+        return False
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with _as_object_errors():
+            try:
+                path.rmdir() if name.endswith("/") and not path.is_symlink() else path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            self._remove_empty(path.parent)
+
+    def _path(self, name: str) -> Path:
+        return self.root / name
+
+    def _make_root(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make a store at {self.root}: {error.strerror}") from error
+        if not os.access(self.root, os.W_OK, effective_ids=True):
+            raise StoreError(f"cannot write to the store at {self.root}: check its permissions")
+
+    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        entries = sorted(os.scandir(self.root / prefix), key=lambda entry: entry.name)
+        for entry in entries:
+            name = f"{prefix}{entry.name}"
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    inside = list(self._walk(f"{name}/"))
+                    yield from inside or [_object(f"{name}/", entry)]
+                else:
+                    yield _object(name, entry)
+            except FileNotFoundError:  # removed, or finished, since the folder was read
+                continue
+
+    def _check_inside(self, name: str, path: Path) -> None:
+        """An object's bytes must be where nothing but its own version can change them."""
+        folder = self.root.joinpath(*name.split("/")[:-1][:2])
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+            raise ObjectError("it lies outside its version")
+
+    def _write_durably(self, path: Path, data: bytes) -> None:
+        for attempt in range(ATTEMPTS):
+            self._make_folder(path.parent)
+            try:
+                with path.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                return
+            except FileNotFoundError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _flush(folder.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove folders that have become empty, up to the root."""
+        while folder != self.root:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
+
+
+def _object(name: str, entry: os.DirEntry[str]) -> ObjectInfo:
+    found = entry.stat(follow_symlinks=False)
+    return ObjectInfo(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _place(staged: Path, path: Path, new: bool) -> None:
+    if not new:
+        staged.replace(path)
+        return
+    try:
+        os.link(staged, path)
+    except OSError as error:
+        if path.exists() or error.errno not in NO_LINKS:
+            raise
+        staged.replace(path)
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _as_object_errors() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectNotFoundError(_reason(error)) from error
+    except FileExistsError as error:
+        raise ObjectExistsError(_reason(error)) from error
+    except OSError as error:
+        raise ObjectError(_reason(error)) from error
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

@@ -1,0 +1,1 @@
+"""Store versions as artifacts of an OCI registry."""

@@ -1,0 +1,174 @@
+"""What lies in a registry for a store: artifacts, as OCI image manifests that list blobs by their digests.
+
+    REPOSITORY:_store                             there is a store
+    REPOSITORY:MODEL                              it has, or will have, this model
+    REPOSITORY/MODEL:VERSION                      a version: a layer for each of its files, titled p80/model.onnx
+    REPOSITORY/MODEL:VERSION.DIGEST               the same, where a file was added to the version later, as a signature
+    REPOSITORY/MODEL:aliases.ALIAS.TIME.VERSION   a change of an alias
+    REPOSITORY/MODEL:object-SHA256                any other object
+
+A manifest tells what it is of, so that no two tags have the same; deleting one by its digest deletes no other.
+https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from model_store.aliases import read_change
+from model_store.integrity import sha256
+from model_store.manifest import MANIFEST
+from model_store.names import is_version_name
+from model_store.storage.object_storage import ObjectInfo
+
+IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+OURS = "application/vnd.slimbayes."
+VERSION_TYPE, OBJECT_TYPE, STORE_TYPE = f"{OURS}version.v1", f"{OURS}object.v1", f"{OURS}store.v1"
+MANIFEST_TYPE = f"{OURS}manifest.v1+json"
+MEDIA_TYPES = {"onnx": "application/onnx", "json": "application/json"}
+TITLE, CREATED = "org.opencontainers.image.title", "org.opencontainers.image.created"
+MARKER = "_store"
+EMPTY_JSON = b"{}"
+EPOCH = datetime.fromtimestamp(0, UTC)
+PART = re.compile(r"[^/\0]+")
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class Document(BaseModel):
+    """Frozen, in OCI's spelling; what others add is passed over."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Descriptor(Document):
+    """A blob, by its digest; as a layer it is the object that its title names."""
+
+    media_type: str
+    digest: Digest
+    size: Annotated[int, Field(ge=0)]
+    annotations: dict[str, str] | None = None
+
+    @property
+    def title(self) -> str | None:
+        """The object's name, where it has one that stays where it is."""
+        title = (self.annotations or {}).get(TITLE, "")
+        parts = title.split("/")
+        return title if all(PART.fullmatch(part) and part not in (".", "..") for part in parts) else None
+
+    @property
+    def created(self) -> datetime:
+        """When it was written (aware); 1970 where it does not say."""
+        try:
+            return datetime.fromisoformat((self.annotations or {}).get(CREATED, "")).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return EPOCH
+
+    def shown(self, folder: str) -> ObjectInfo:
+        """The object as a listing shows it."""
+        return ObjectInfo(f"{folder}{self.title}", self.size, self.created)
+
+
+class Artifact(Document):
+    """An image manifest of ours."""
+
+    schema_version: int = 2
+    media_type: str = IMAGE_MANIFEST
+    artifact_type: str = ""
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: dict[str, str] | None = None
+
+    @cached_property
+    def objects(self) -> dict[str, Descriptor]:
+        """Layers by title."""
+        return {layer.title: layer for layer in self.layers if layer.title}
+
+    @cached_property
+    def digest(self) -> str:
+        """That of what the registry is given."""
+        return digest_of(self.to_json())
+
+    def to_json(self) -> bytes:
+        """What the registry is given."""
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def digest_of(data: bytes) -> str:
+    """The digest by which a registry knows these bytes."""
+    return f"sha256:{sha256(data)}"
+
+
+def layer_of(title: str, digest: str, size: int) -> Descriptor:
+    """An object, written now."""
+    media_type = MEDIA_TYPES.get(title.rpartition(".")[2], "application/octet-stream")
+    annotations = {TITLE: title, CREATED: datetime.now(UTC).isoformat()}
+    return Descriptor(media_type=media_type, digest=digest, size=size, annotations=annotations)
+
+
+def version_artifact(version: str, objects: Mapping[str, Descriptor]) -> Artifact:
+    """A version with its objects by title, of which its manifest is the configuration as well."""
+    layers = tuple(layer for _, layer in sorted(objects.items()))
+    return _artifact(VERSION_TYPE, _config(MANIFEST_TYPE, objects[MANIFEST]), layers, version)
+
+
+def object_artifact(layer: Descriptor) -> Artifact:
+    """One object by itself."""
+    return _artifact(OBJECT_TYPE, _config(OBJECT_TYPE, layer), (layer,), layer.title or "")
+
+
+def store_artifact(title: str) -> Artifact:
+    """What says that there is a store, or a model; the same whoever writes it. Its blob is EMPTY_JSON."""
+    empty = Descriptor(media_type=EMPTY, digest=digest_of(EMPTY_JSON), size=len(EMPTY_JSON))
+    annotations = {TITLE: title}
+    return Artifact(artifact_type=STORE_TYPE, config=empty, layers=(empty,), annotations=annotations)
+
+
+def read_artifact(data: bytes) -> Artifact | None:
+    """The artifact that a manifest describes; None where it is none of ours."""
+    try:
+        found = Artifact.model_validate_json(data)
+    except ValidationError:
+        return None
+    return found if (found.artifact_type or found.config.media_type).startswith(OURS) else None
+
+
+def locate(path: str) -> tuple[str, str]:
+    """The tag that an object of a model, by its name within it, lies under, and its title there."""
+    version, separator, title = path.partition("/")
+    if separator and is_version_name(version):
+        return version, title
+    if read_change(path) is not None:
+        return path.removesuffix(".json").replace("/", "."), path
+    return f"object-{sha256(path.encode())}", path
+
+
+def folder_of(tag: str) -> str:
+    """What the titles under a tag are relative to, within the model."""
+    return f"{tag}/" if is_version_name(tag) else ""
+
+
+def editions_of(tags: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The tags that artifacts have, each with the tags of its later editions."""
+    found = {tag: set[str]() for tag in tags if is_version_name(tag) or tag.startswith(("aliases.", "object-"))}
+    for tag in tags:
+        if (version := tag.partition(".")[0]) != tag and is_version_name(version) and version in found:
+            found[version].add(tag)
+    return {tag: frozenset(editions) for tag, editions in found.items()}
+
+
+def _config(media_type: str, layer: Descriptor) -> Descriptor:
+    return Descriptor(media_type=media_type, digest=layer.digest, size=layer.size)
+
+
+def _artifact(kind: str, config: Descriptor, layers: tuple[Descriptor, ...], title: str) -> Artifact:
+    annotations = {TITLE: title, CREATED: datetime.now(UTC).isoformat()}
+    return Artifact(artifact_type=kind, config=config, layers=layers, annotations=annotations)

@@ -1,0 +1,169 @@
+"""What the OCI distribution API offers, as far as a store needs it; whatever comes in is checked against its digest.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from model_store.errors import ObjectError
+from model_store.storage.oci.artifact import IMAGE_MANIFEST, Artifact, digest_of, read_artifact
+from model_store.storage.oci.auth import Request
+from model_store.storage.oci.session import TOTAL_TIMEOUT_SECONDS, Answer, RetryableError, Session, json_object, refusal
+
+# Tags that are asked for at once, and pages of them that are read.
+PAGE, MOST_PAGES = 1000, 10_000
+NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
+ACCEPT = {"Accept": IMAGE_MANIFEST}
+ALTERED = "its bytes are not those that were published"
+
+
+class Stored(NamedTuple):
+    """An artifact as it lies in the registry; None where the manifest is none of ours."""
+
+    digest: str
+    artifact: Artifact | None
+
+
+class Client:
+    """Asks a registry, by session; a `name` is that of a repository."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    # Manifests
+
+    def tags(self, name: str) -> list[str]:
+        """All tags; none where there is no such repository."""
+        path, tags, pages = f"/v2/{name}/tags/list?n={PAGE}", set[str](), set[str]()
+        while path and path not in pages and len(pages) < MOST_PAGES:
+            pages.add(path)
+            answer = self.session.ask(Request("GET", path, _reading(name)))
+            if answer.status == 404:
+                return []
+            document = json_object(_checked(answer, 200))
+            tags.update(filter(lambda tag: isinstance(tag, str), document.get("tags") or []))
+            following = NEXT.search(answer.headers.get("Link", ""))
+            path = following[1] if following else ""
+        if path:
+            raise ObjectError("its list of tags does not end")
+        return sorted(tags)
+
+    def digest(self, name: str, tag: str) -> str | None:
+        """The digest of what is tagged so; None where nothing is."""
+        answer = self.session.ask(Request("HEAD", _manifest(name, tag), _reading(name), ACCEPT))
+        if answer.status == 404:
+            return None
+        digest: str = _checked(answer, 200).headers.get("Docker-Content-Digest", "")
+        if digest:
+            return digest
+        stored = self.manifest(name, tag)
+        return stored.digest if stored else None
+
+    def manifest(self, name: str, reference: str) -> Stored | None:
+        """What is tagged so, or has that digest; None where nothing has."""
+        answer = self.session.ask(Request("GET", _manifest(name, reference), _reading(name), ACCEPT))
+        if answer.status == 404:
+            return None
+        content = _checked(answer, 200).content
+        expected = reference if ":" in reference else answer.headers.get("Docker-Content-Digest", "")
+        if expected.startswith("sha256:") and expected != digest_of(content):
+            raise ObjectError(ALTERED)
+        return Stored(digest_of(content), read_artifact(content))
+
+    def put_manifest(self, name: str, tag: str, artifact: Artifact) -> None:
+        """Tag an artifact, whose blobs are there: from now on it is what the tag means, for everyone."""
+        headers = {"Content-Type": IMAGE_MANIFEST}
+        request = Request("PUT", _manifest(name, tag), _writing(name), headers, artifact.to_json())
+        _checked(self.session.ask(request), 201)
+
+    def delete_manifest(self, name: str, digest: str) -> None:
+        """Remove an artifact, whatever its tags; one that is not there is no error."""
+        answer = self.session.ask(Request("DELETE", _manifest(name, digest), _deleting(name)))
+        if answer.status != 404:
+            _checked(answer, 202, 200, 204)
+
+    # Blobs
+
+    def has_blob(self, name: str, digest: str) -> bool:
+        """Whether the repository has it."""
+        answer = self.session.ask(Request("HEAD", f"/v2/{name}/blobs/{digest}", _reading(name)))
+        return answer.status != 404 and _checked(answer, 200) is not None
+
+    def blob(self, name: str, digest: str, size: int, limit: int) -> bytes:
+        """The first `limit` bytes of a blob of that size; checked against the digest where they are all."""
+        wanted = min(size, limit)
+        answer = self.session.ask(Request("GET", f"/v2/{name}/blobs/{digest}", _reading(name), limit=wanted))
+        content = _checked(answer, 200).content
+        if len(content) < wanted or (wanted == size and digest_of(content) != digest):
+            raise ObjectError(ALTERED)
+        return content
+
+    def put_blob(self, name: str, data: bytes) -> str:
+        """Send a blob unless the repository has it; returns its digest."""
+        digest = digest_of(data)
+        self.session.insist(lambda: self._put_blob_once(name, digest, data), within=TOTAL_TIMEOUT_SECONDS)
+        return digest
+
+    def mount_blob(self, name: str, digest: str, source: str) -> bool:
+        """Have the repository share a blob of another; False where the registry does not do that."""
+        if self.has_blob(name, digest):
+            return True
+        if name == source:
+            return False
+        answer = self.session.ask(_begin(name, mount=digest, **{"from": source}))
+        self._forget(name, _checked(answer, 201, 202))
+        return answer.status == 201
+
+    def check_writable(self, name: str) -> None:
+        """Raise ObjectError unless blobs may be sent."""
+        self._forget(name, _checked(self.session.ask(_begin(name)), 202))
+
+    def _put_blob_once(self, name: str, digest: str, data: bytes) -> None:
+        if self.has_blob(name, digest):
+            return
+        begun = _checked(self.session.ask_once(_begin(name)), 202)
+        location = begun.headers.get("Location", "")
+        path = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self.session.ask_once(Request("PUT", path, _writing(name), headers, data))
+        if answer.status == 404:  # what was begun was forgotten meanwhile
+            raise RetryableError("it lost what was sent")
+        _checked(answer, 201)
+
+    def _forget(self, name: str, begun: Answer) -> None:
+        """Take back what was begun and is not to be sent; who does not allow that forgets it by itself."""
+        if begun.status == 202 and (location := begun.headers.get("Location")):
+            with suppress(ObjectError):
+                self.session.ask(Request("DELETE", location, _writing(name)))
+
+
+def _begin(name: str, **query: str) -> Request:
+    path = f"/v2/{name}/blobs/uploads/{'?' if query else ''}{urlencode(query)}"
+    return Request("POST", path, _writing(name), content=b"")
+
+
+def _manifest(name: str, reference: str) -> str:
+    return f"/v2/{name}/manifests/{reference}"
+
+
+def _reading(name: str) -> str:
+    return f"repository:{name}:pull"
+
+
+def _writing(name: str) -> str:
+    return f"repository:{name}:pull,push"
+
+
+def _deleting(name: str) -> str:
+    return f"repository:{name}:pull,push,delete"
+
+
+def _checked(answer: Answer, *expected: int) -> Answer:
+    if answer.status not in expected:
+        raise refusal(answer)
+    return answer

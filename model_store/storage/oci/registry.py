@@ -1,0 +1,135 @@
+"""A store in an OCI registry, `oci://host[:port]/repository`: a model is a repository below, a version an artifact.
+
+Registries are asked over TLS, but for those on this machine and with `oci+http://`. Credentials are those of docker and
+podman (`model_store.storage.oci.auth`); what lies where is told in `model_store.storage.oci.artifact`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from model_store.errors import ObjectError, ObjectNotFoundError, StoreError, StoreNotFoundError, StoreUnavailableError
+from model_store.names import is_model_name
+from model_store.storage.object_storage import ObjectInfo
+from model_store.storage.oci.artifact import EMPTY_JSON, MARKER, store_artifact
+from model_store.storage.oci.client import Client
+from model_store.storage.oci.repository import Repository
+from model_store.storage.oci.session import Session
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+# The distribution specification's name of a repository, and what may stand before it.
+NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
+MOST_NAME = 255
+
+
+class RegistryStorage:
+    """The objects of the models in the repositories below the URL's."""
+
+    def __init__(self, url: str) -> None:
+        self.scheme, _, rest = url.partition("://")
+        self.host, _, name = rest.partition("/")
+        self.name = name.rstrip("/")
+        if not HOST.fullmatch(self.host) or not NAME.fullmatch(self.name):
+            # Without what was given: it may be a password that somebody wrote before an @.
+            raise StoreNotFoundError(
+                "expected oci://HOST[:PORT]/REPOSITORY, the repository in lower case and without a tag; "
+                "credentials come from docker's configuration"
+            )
+        plain = self.scheme == "oci+http" or urlsplit(f"//{self.host}").hostname in LOCAL_HOSTS
+        self._client = Client(Session(f"{'http' if plain else 'https'}://{self.host}", f"{self.host}/{self.name}"))
+        self._models: dict[str, Repository] = {}
+        self._announced: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.host}/{self.name}"
+
+    def check(self, *, writable: bool = False) -> None:
+        try:
+            if self._client.digest(self.name, MARKER) is not None:
+                if writable:
+                    self._client.check_writable(self.name)
+                return
+            if writable:
+                self._tag(MARKER)
+                return
+        except StoreUnavailableError as error:
+            raise StoreUnavailableError(f"the store at {self.url} cannot be reached: {error}") from error
+        except ObjectError as error:
+            kind, what = (StoreError, "written to") if writable else (StoreNotFoundError, "read")
+            raise kind(f"the store at {self.url} cannot be {what}: {error}") from error
+        raise StoreNotFoundError(
+            f"there is no store at {self.url}: expected a repository that `slimbayes prune` published to"
+        )
+
+    def folders(self) -> list[str]:
+        with self._lock:
+            awaited = {model for model, repository in self._models.items() if repository.is_awaited}
+        return sorted(awaited | set(filter(is_model_name, self._client.tags(self.name))))
+
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        model = prefix.partition("/")[0]
+        if self._name_of(model) is None:
+            return
+        found = (each for each in self._model(model).walk() if each.name.startswith(prefix))
+        yield from sorted(found, key=lambda each: each.name)
+
+    def read(self, name: str, limit: int) -> bytes:
+        model, _, path = name.partition("/")
+        if self._name_of(model) is None:
+            raise ObjectNotFoundError("there is no such object")
+        return self._model(model).read(path, limit)
+
+    def write(self, name: str, data: bytes, *, new: bool = False) -> None:
+        model, _, path = name.partition("/")
+        repository = self._model(model)
+        self._announce(model)
+        repository.add(path, self._client.put_blob(repository.name, data), len(data), new=new)
+
+    def copy(self, source: str, target: str) -> bool:
+        (model, _, path), (other, _, other_path) = source.partition("/"), target.partition("/")
+        giver, taker = self._model(model), self._model(other)
+        layer = giver.layer(path)
+        if layer is None or not self._client.mount_blob(taker.name, layer.digest, giver.name):
+            return False
+        self._announce(other)
+        taker.add(other_path, layer.digest, layer.size, new=False)
+        return True
+
+    def delete(self, name: str) -> None:
+        model, _, path = name.partition("/")
+        self._model(model).delete(path)
+
+    # Which models there are
+
+    def _announce(self, model: str) -> None:
+        """Say that there is a model, before anything of it is. It is said for good: a version may be on its way."""
+        if model not in self._announced:
+            if self._client.digest(self.name, model) is None:
+                self._tag(model)
+            self._announced.add(model)
+
+    def _tag(self, tag: str) -> None:
+        self._client.put_blob(self.name, EMPTY_JSON)
+        self._client.put_manifest(self.name, tag, store_artifact(tag))
+
+    # Where they are
+
+    def _name_of(self, model: str) -> str | None:
+        """The name of a model's repository; None for a model that a registry has no name for."""
+        name = f"{self.name}/{model}"
+        return name if NAME.fullmatch(name) and len(name) <= MOST_NAME else None
+
+    def _model(self, model: str) -> Repository:
+        name = self._name_of(model)
+        if name is None:
+            raise ObjectError(
+                "a registry allows '.', '_' and '-' in the name of a model only one by one, between others"
+            )
+        with self._lock:
+            return self._models.setdefault(model, Repository(self._client, name, model))

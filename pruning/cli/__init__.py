@@ -1,0 +1,1 @@
+"""Provide `slimbayes prune` and `slimbayes study`."""

@@ -1,0 +1,1 @@
+"""Measure what a network costs: weights, multiply-adds, latency."""

@@ -1,0 +1,128 @@
+"""Quality and calibration of one level: quality on the test set, calibration on the calibration set.
+
+What is measured is what the service answers, the mean over draws of softmax(logits / T), with other draws of the same
+posterior.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_store.manifest import Calibration, Metrics, MonteCarlo, Reference
+from pruning.evaluation.calibration import calibrate, check_size, coverage
+from pruning.evaluation.ood import SCORES, chosen_and_counted
+from pruning.graph.forward import draw_logits
+from pruning.graph.network import Network
+from training.data.dataset import Dataset
+from training.evaluation import metrics
+from training.progress import Stage
+from training.randomness import generator_for
+
+HISTOGRAM_BINS = 20
+# Images of each out-of-distribution set, evenly spread: their AUROC's standard error is then below 0.01.
+MOST_STRANGERS = 2_000
+PARTS = ("metrics", "calibration", "monte_carlo", "reference")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the manifest says of a level's answers, and more.
+
+    `calibration_accuracy` is that on the calibration set, to choose levels by. `coverage` is the share of test images
+    whose prediction set has their label, by the kind of set, `lac` or `aps`, and the error rate asked for, as text.
+    """
+
+    metrics: Metrics
+    calibration: Calibration
+    monte_carlo: MonteCarlo
+    reference: Reference
+    calibration_accuracy: float
+    coverage: dict[str, dict[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        parts = (self.metrics, self.calibration, self.monte_carlo, self.reference)
+        models = {name: part.model_dump(mode="json") for name, part in zip(PARTS, parts, strict=True)}
+        return models | {"calibration_accuracy": self.calibration_accuracy, "coverage": self.coverage}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Evaluation:
+        """What `to_json` made; raise ValueError, KeyError or TypeError for something else."""
+        return cls(
+            Metrics.model_validate(values["metrics"]),
+            Calibration.model_validate(values["calibration"]),
+            MonteCarlo.model_validate(values["monte_carlo"]),
+            Reference.model_validate(values["reference"]),
+            float(values["calibration_accuracy"]),
+            dict(values["coverage"]),
+        )
+
+
+def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
+    """Evaluate the level called `name` with `num_draws` draws an image.
+
+    Raises CalibrationError where the calibration set is too small.
+    """
+    check_size(len(dataset.calibration))
+    strange = {
+        name: images[:: -(-len(images) // MOST_STRANGERS)] for name, images in dataset.out_of_distribution.items()
+    }
+    sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | strange
+    with Stage(f"evaluating {name}", num_draws * sum(map(len, sets.values()))) as stage:
+        logits = {
+            purpose: draw_logits(network, images_NHWC, num_draws, generator_for(seed, purpose), stage)
+            for purpose, images_NHWC in sets.items()
+        }
+    held_SNK, held_N = logits["calibration"], dataset.calibration.labels
+    logits_SNK, labels_N = logits["test"], dataset.test.labels
+    strangers = {stranger: logits[stranger] for stranger in strange}
+    noise_N = torch.rand(len(held_N), generator=generator_for(seed, "conformal"), dtype=torch.float64)
+    calibration = calibrate(held_SNK, held_N, strangers, noise_N)
+    temperature = calibration.temperature
+    p_NK = metrics.predictive(logits_SNK, temperature)
+    assert calibration.out_of_distribution is not None
+    score = SCORES[calibration.out_of_distribution.score]
+    information_N = metrics.mutual_information(logits_SNK, temperature)
+    quality = Metrics(
+        accuracy=metrics.accuracy(p_NK, labels_N),
+        nll=metrics.nll(p_NK, labels_N),
+        brier=metrics.brier(p_NK, labels_N),
+        ece=metrics.ece(p_NK, labels_N),
+        aurc=metrics.aurc(p_NK, labels_N),
+        mutual_information=float(information_N.mean()),
+        ood_auroc={
+            stranger: metrics.auroc(score(logits_SNK, temperature), score(chosen_and_counted(found)[1], temperature))
+            for stranger, found in strangers.items()
+        },
+    )
+    top_SN = (logits_SNK.double() / temperature).softmax(-1)[:, torch.arange(len(labels_N)), p_NK.argmax(1)]
+    error = float(top_SN.std(0).mean()) / math.sqrt(num_draws) if num_draws > 1 else 0.0
+    return Evaluation(
+        quality,
+        calibration,
+        MonteCarlo(draws=num_draws, standard_error=error),
+        reference_histograms(p_NK, information_N),
+        metrics.accuracy(metrics.predictive(held_SNK, temperature), held_N),
+        coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),
+    )
+
+
+def reference_histograms(p_NK: Tensor, information_N: Tensor) -> Reference:
+    """Shares of confidence, predictive entropy and mutual information in equal bins."""
+    top = math.log(p_NK.shape[1])
+    return Reference(
+        confidence=_shares(p_NK.max(1).values, 1.0),
+        entropy=_shares(metrics.entropy(p_NK), top),
+        mutual_information=_shares(information_N, top),
+    )
+
+
+def _shares(values_N: Tensor, top: float) -> tuple[float, ...]:
+    counts, _ = np.histogram(values_N.clamp(0, top).numpy(), bins=HISTOGRAM_BINS, range=(0.0, top))
+    return tuple((counts / len(values_N)).tolist())

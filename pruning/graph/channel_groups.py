@@ -1,0 +1,27 @@
+"""Which tensors share their channels: what a residual sum, a rectifier or a pooling joins must be cut alike."""
+
+from __future__ import annotations
+
+from pruning.graph.network import IMAGES, Add, Convolution, Flatten, Linear, Network
+
+
+def channel_groups(network: Network) -> dict[str, str]:
+    """Each tensor's group, named by one of its tensors.
+
+    Weights start a new group, and so does `Flatten`, whose channels are another number of another kind.
+    """
+    parent = {IMAGES: IMAGES}
+
+    def find(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for node in network.nodes:
+        parent[node.name] = node.name
+        if not isinstance(node, Convolution | Linear | Flatten):
+            parent[node.name] = find(node.source)
+        if isinstance(node, Add):
+            parent[find(node.other)] = find(node.source)
+    return {name: find(name) for name in parent}

@@ -1,0 +1,149 @@
+"""The graph's forward pass in torch, for given weights: the reference that export is compared with.
+
+Where a network has roundings, its tensors and the weights of convolutions that read them are rounded as they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pruning.graph.network import (
+    IMAGES,
+    Add,
+    Convolution,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Network,
+    Node,
+    Normalisation,
+    Relu,
+    depends_on_noise,
+    sources,
+)
+from pruning.graph.rounding import rounded_layer
+from training.evaluation.prediction import BATCH_SIZE
+from training.progress import Stage
+
+# The weight and the bias that a layer computes with.
+Layer = tuple[Tensor, Tensor]
+
+
+@torch.no_grad()
+def forward(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    """Logits float32 [N, K] of uint8 images under one draw of the weights, by node."""
+    return tensors(network, images_NHWC, weights)[network.output]
+
+
+@torch.no_grad()
+def tensors(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of the pass, by name."""
+    return _continued(network, network.nodes, _pixels(network, images_NHWC), _layers(network, weights))
+
+
+def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tensor]:
+    """One draw of every weight, by node."""
+    return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
+
+
+@torch.no_grad()
+def draw_logits(
+    network: Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
+) -> Tensor:
+    """Logits float32 [S, N, K] under `num_draws` draws; every image sees the same ones.
+
+    What does not depend on the draw is computed once. The stage advances by one for each image and draw.
+    """
+    draws = [_layers(network, draw_weights(network, generator)) for _ in range(num_draws)]
+    random = depends_on_noise(network)
+    shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
+    read = {name for node in drawn for name in sources(node)} | {network.output}
+    parts = []
+    for x_NHWC in images_NHWC.split(BATCH_SIZE):
+        known = _continued(network, shared, _pixels(network, x_NHWC), draws[0])
+        kept = {name: value for name, value in known.items() if name in read}
+        parts.append(torch.stack([_continued(network, drawn, dict(kept), layers)[network.output] for layers in draws]))
+        stage.advance(num_draws * len(x_NHWC), "")
+    return torch.cat(parts, 1)
+
+
+def _pixels(network: Network, images_NHWC: Tensor) -> dict[str, Tensor]:
+    return {IMAGES: _rounded(network, IMAGES, network.pixels.normalise(images_NHWC))}
+
+
+def _layers(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Layer]:
+    """What each layer computes with under one draw."""
+    layers: dict[str, Layer] = {}
+    for name, node in network.weighted.items():
+        rounding = network.roundings.get(node.source)
+        if isinstance(node, Convolution) and rounding is not None:
+            layers[name] = rounded_layer(weights[name], node.bias, rounding)
+        else:
+            layers[name] = (weights[name], node.bias)
+    return layers
+
+
+def _continued(
+    network: Network, nodes: Iterable[Node], values: dict[str, Tensor], layers: Mapping[str, Layer]
+) -> dict[str, Tensor]:
+    """The values of some nodes added to those that are known."""
+    for node in nodes:
+        value = _apply(node, *(values[name] for name in sources(node)), layer=layers.get(node.name))
+        values[node.name] = _rounded(network, node.name, value)
+    return values
+
+
+def _rounded(network: Network, name: str, value: Tensor) -> Tensor:
+    rounding = network.roundings.get(name)
+    return value if rounding is None else rounding.apply(value)
+
+
+@singledispatch
+def _apply(node: Node, x: Tensor, *, layer: Layer | None) -> Tensor:
+    raise TypeError(f"no forward pass for {type(node).__name__}")
+
+
+@_apply.register
+def _(node: Convolution, x: Tensor, *, layer: Layer) -> Tensor:
+    return F.conv2d(x, *layer, node.stride, node.padding)
+
+
+@_apply.register
+def _(node: Linear, x: Tensor, *, layer: Layer) -> Tensor:
+    return F.linear(x, *layer)
+
+
+@_apply.register
+def _(node: Normalisation, x: Tensor, *, layer: None) -> Tensor:
+    return x * node.factor[:, None, None] + node.shift[:, None, None]
+
+
+@_apply.register
+def _(node: Relu, x: Tensor, *, layer: None) -> Tensor:
+    return x.relu()
+
+
+@_apply.register
+def _(node: Add, x: Tensor, y: Tensor, *, layer: None) -> Tensor:
+    return x + y
+
+
+@_apply.register
+def _(node: MaxPool, x: Tensor, *, layer: None) -> Tensor:
+    return F.max_pool2d(x, node.kernel, node.stride, node.padding)
+
+
+@_apply.register
+def _(node: GlobalAveragePool, x: Tensor, *, layer: None) -> Tensor:
+    return x.mean((2, 3), keepdim=True)
+
+
+@_apply.register
+def _(node: Flatten, x: Tensor, *, layer: None) -> Tensor:
+    return x.flatten(1)

@@ -1,0 +1,216 @@
+"""The graph as an ONNX file: uint8 images in, logits out, and every run is one draw.
+
+Each random weight is a call of `slimbayes.GaussianWeight(mean, scale)`, a function inside the file, so that any ONNX
+Runtime draws from it without our code. `mean` and `scale` are sparse where that is smaller. Opset 21 and IR 10: from
+opset 22 on ONNX Runtime's CPU provider has no RandomNormalLike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatchmethod
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from model_store.manifest import SCHEMA_VERSION, Rounding
+from pruning.graph.network import (
+    IMAGES,
+    Add,
+    Convolution,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Network,
+    Node,
+    Normalisation,
+    Relu,
+    depends_on_noise,
+    shared_tensors,
+)
+from training.bayesian.posterior import GaussianWeight
+
+OPSET, IR_VERSION = 21, 10
+DOMAIN = "slimbayes"
+# A sparse value costs its eight bytes of index beside its four.
+SPARSE_BELOW_DENSITY = 1 / 3
+
+
+def export_onnx(network: Network) -> onnx.ModelProto:
+    """The network as a checked ONNX model; deterministic, so that equal networks give equal bytes."""
+    writer = _Writer(network)
+    graph = helper.make_graph(
+        writer.nodes,
+        "slimbayes",
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *_image_shape(network)])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", network.widths[network.output]])],
+        writer.dense,
+        sparse_initializer=writer.sparse,
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
+        ir_version=IR_VERSION,
+        functions=[gaussian_weight()],
+        producer_name="slimbayes",
+    )
+    # Not the full check: its type inference takes no sparse initializer as the input of a function.
+    onnx.checker.check_model(model)
+    return model
+
+
+def shared_parts(network: Network) -> tuple[str, ...]:
+    """The tensors of the exported graph at which the part ends that every draw shares."""
+    return tuple(_exported(network, name) for name in shared_tensors(network))
+
+
+def roundings(network: Network) -> dict[str, Rounding]:
+    """How tensors of the exported graph are rounded, by name; nothing where all is computed in float32."""
+    return {
+        _exported(network, name): Rounding(scale=each.scale, zero_point=each.zero_point)
+        for name, each in network.roundings.items()
+    }
+
+
+def _exported(network: Network, name: str) -> str:
+    return {network.output: "logits", IMAGES: "pixels"}.get(name, name)
+
+
+def gaussian_weight() -> onnx.FunctionProto:
+    """mean + scale · ε with ε ~ N(0, I), drawn anew in each run."""
+    return helper.make_function(
+        DOMAIN,
+        "GaussianWeight",
+        ["mean", "scale"],
+        ["weight"],
+        [
+            helper.make_node("RandomNormalLike", ["mean"], ["noise"]),
+            helper.make_node("Mul", ["scale", "noise"], ["deviation"]),
+            helper.make_node("Add", ["mean", "deviation"], ["weight"]),
+        ],
+        [helper.make_opsetid("", OPSET)],
+    )
+
+
+def stamp(graph: onnx.ModelProto, model: str, version: str, level: str) -> bytes:
+    """The file of a level: the graph, and in its metadata what it is, as its manifest says too."""
+    metadata = {"model": model, "version": version, "level": level, "manifest_schema": str(SCHEMA_VERSION)}
+    helper.set_model_props(graph, {f"slimbayes.{key}": value for key, value in metadata.items()})
+    return to_bytes(graph)
+
+
+def to_bytes(model: onnx.ModelProto) -> bytes:
+    """The same bytes for the same model."""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _image_shape(network: Network) -> tuple[int, int, int]:
+    return network.pixels.height, network.pixels.width, network.pixels.channels
+
+
+class _Writer:
+    """Collects ONNX nodes and initializers for each node of a network."""
+
+    def __init__(self, network: Network) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.dense: list[onnx.TensorProto] = []
+        self.sparse: list[onnx.SparseTensorProto] = []
+        self.output = network.output
+        self._pixels(network)
+        random = depends_on_noise(network)
+        # What every draw shares comes first, in one part.
+        for node in sorted(network.nodes, key=lambda node: node.name in random):
+            self.write(node)
+
+    def _pixels(self, network: Network) -> None:
+        pixels = network.pixels
+        std = np.array(pixels.std, np.float32)
+        self._constant("pixels.factor", np.float32(1 / 255) / std)
+        self._constant("pixels.shift", -np.array(pixels.mean, np.float32) / std)
+        self._node("Cast", [IMAGES], "pixels.float", to=TensorProto.FLOAT)
+        self._node("Mul", ["pixels.float", "pixels.factor"], "pixels.scaled")
+        self._node("Add", ["pixels.scaled", "pixels.shift"], "pixels.normalised")
+        self._node("Transpose", ["pixels.normalised"], "pixels", perm=[0, 3, 1, 2])
+
+    @singledispatchmethod
+    def write(self, node: Node) -> None:
+        raise TypeError(f"no ONNX form of {type(node).__name__}")
+
+    @write.register
+    def _(self, node: Convolution) -> None:
+        inputs = [self._tensor(node.source), self._weight(node.name, node.weight), self._bias(node)]
+        self._node("Conv", inputs, node.name, strides=list(node.stride), pads=list(node.padding) * 2)
+
+    @write.register
+    def _(self, node: Linear) -> None:
+        inputs = [self._tensor(node.source), self._weight(node.name, node.weight), self._bias(node)]
+        self._node("Gemm", inputs, node.name, transB=1)
+
+    @write.register
+    def _(self, node: Normalisation) -> None:
+        for part, values in (("factor", node.factor), ("shift", node.shift)):
+            self._constant(f"{node.name}.{part}", values[:, None, None].numpy())
+        self._node("Mul", [self._tensor(node.source), f"{node.name}.factor"], f"{node.name}.scaled")
+        self._node("Add", [f"{node.name}.scaled", f"{node.name}.shift"], node.name)
+
+    @write.register
+    def _(self, node: Relu) -> None:
+        self._node("Relu", [self._tensor(node.source)], node.name)
+
+    @write.register
+    def _(self, node: Add) -> None:
+        self._node("Add", [self._tensor(node.source), self._tensor(node.other)], node.name)
+
+    @write.register
+    def _(self, node: MaxPool) -> None:
+        self._node(
+            "MaxPool",
+            [self._tensor(node.source)],
+            node.name,
+            kernel_shape=list(node.kernel),
+            strides=list(node.stride),
+            pads=list(node.padding) * 2,
+        )
+
+    @write.register
+    def _(self, node: GlobalAveragePool) -> None:
+        self._node("GlobalAveragePool", [self._tensor(node.source)], node.name)
+
+    @write.register
+    def _(self, node: Flatten) -> None:
+        self._node("Flatten", [self._tensor(node.source)], node.name)
+
+    def _tensor(self, name: str) -> str:
+        return "pixels" if name == IMAGES else name
+
+    def _node(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> None:
+        final = "logits" if output == self.output else output
+        self.nodes.append(helper.make_node(kind, inputs, [final], name=output, domain=domain, **attributes))
+
+    def _bias(self, node: Convolution | Linear) -> str:
+        return self._constant(f"{node.name}.bias", node.bias.numpy())
+
+    def _weight(self, name: str, weight: GaussianWeight) -> str:
+        if not (weight.scale > 0).any():
+            return self._values(f"{name}.weight", weight.mean)
+        parts = [self._values(f"{name}.mean", weight.mean), self._values(f"{name}.scale", weight.scale)]
+        self._node("GaussianWeight", parts, f"{name}.weight", domain=DOMAIN)
+        return f"{name}.weight"
+
+    def _constant(self, name: str, values: np.ndarray) -> str:
+        self.dense.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        return name
+
+    def _values(self, name: str, values: Tensor) -> str:
+        flat = values.flatten().numpy()
+        index = flat.nonzero()[0]
+        if len(index) >= SPARSE_BELOW_DENSITY * len(flat):
+            return self._constant(name, values.numpy())
+        entries = numpy_helper.from_array(flat[index], name)
+        places = numpy_helper.from_array(index.astype(np.int64), f"{name}.index")
+        self.sparse.append(helper.make_sparse_tensor(entries, places, list(values.shape)))
+        return name

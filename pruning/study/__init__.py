@@ -1,0 +1,1 @@
+"""Compare ways of pruning: run trials, tabulate, plot, select."""

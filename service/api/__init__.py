@@ -1,0 +1,1 @@
+"""Expose the service over HTTP: routes, schemas, and the OpenAPI document."""

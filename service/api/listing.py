@@ -1,0 +1,97 @@
+"""What `GET /models` says: every model, version and level, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from model_store.manifest import Level
+from service.api.schemas import (
+    Arrangement,
+    LatencyListing,
+    LevelListing,
+    Listing,
+    ModelListing,
+    SortKey,
+    VersionListing,
+)
+from service.inference.bank import Bank
+from service.repository.level import LoadedLevel
+from service.repository.repository import ModelRepository
+from service.repository.snapshot import LoadedVersion
+
+
+def list_models(catalog: ModelRepository, model: str | None = None) -> Listing:
+    """Everything that the catalog serves, or one model of it."""
+    return Listing(models=[list_model(catalog, name) for name in ([model] if model else catalog.models)])
+
+
+def list_model(catalog: ModelRepository, model: str) -> ModelListing:
+    """One model; raise UnknownNameError for one that is not there."""
+    found = catalog.model(model)
+    return ModelListing(
+        name=found.name,
+        versions=[list_version(served, found.aliases) for served in found.listed()],
+    )
+
+
+def list_version(served: LoadedVersion, aliases: Mapping[str, str]) -> VersionListing:
+    """One version with its levels."""
+    best = pareto([level.level for level in served.levels.values()])
+    return VersionListing(
+        version=served.name,
+        aliases=sorted(alias for alias, target in aliases.items() if target == served.name),
+        ready=served.manifest is not None,
+        refusal=served.refusal,
+        created=served.manifest.created if served.manifest else None,
+        default_level=served.manifest.default_level if served.manifest else None,
+        levels=[_list_level(level, level.level.name in best) for level in served.levels.values()],
+    )
+
+
+def sort_levels(listing: Listing, key: SortKey, descending: bool) -> Listing:
+    """The listing with each version's levels sorted; a level without a latency yet comes last."""
+
+    def value(level: LevelListing) -> tuple[bool, float]:
+        found = level.latency_ms.p50 if key == "latency" else getattr(level, key, getattr(level.metrics, key, None))
+        return found is None, (-1 if descending else 1) * float(found or 0)
+
+    models = [
+        model.model_copy(
+            update={"versions": [v.model_copy(update={"levels": sorted(v.levels, key=value)}) for v in model.versions]}
+        )
+        for model in listing.models
+    ]
+    return Listing(models=models)
+
+
+def pareto(levels: list[Level]) -> set[str]:
+    """Names of the levels that no other level beats in accuracy or multiply-adds without losing in the other."""
+
+    def beats(one: Level, other: Level) -> bool:
+        ahead = (one.metrics.accuracy, -one.multiply_adds)
+        behind = (other.metrics.accuracy, -other.multiply_adds)
+        return ahead != behind and all(a >= b for a, b in zip(ahead, behind, strict=True))
+
+    return {level.name for level in levels if not any(beats(other, level) for other in levels)}
+
+
+def _list_level(served: LoadedLevel, on_front: bool) -> LevelListing:
+    level, latency = served.level, served.latency
+    return LevelListing(
+        name=level.name,
+        sparsity=level.sparsity,
+        bytes=level.bytes,
+        parameters=level.parameters,
+        multiply_adds=level.multiply_adds,
+        metrics=level.metrics,
+        latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
+        arrangement=_list_arrangement(served.bank),
+        pareto=on_front,
+    )
+
+
+def _list_arrangement(bank: Bank | None) -> Arrangement | None:
+    if bank is None:
+        return None
+    threads = (bank.wide or bank.shared).threads
+    return Arrangement(draws_per_graph=bank.size, eight_bits=bool(bank.artifact.roundings), shared_threads=threads)

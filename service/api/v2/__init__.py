@@ -1,0 +1,1 @@
+"""Implement the Open Inference Protocol v2."""

@@ -1,0 +1,111 @@
+"""The tensor `images` of a request, in its two datatypes and two forms, to the pixels that a model takes."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.manifest import InputShape
+from service.api.v2.schemas import HEADER, RequestInput
+from service.errors import MalformedError
+from service.http.payload import check_count, from_base64
+from service.pipeline.execution import EncodedBatch
+from service.pipeline.preprocessing import decode_all
+from service.settings import Settings
+
+Pixels = npt.NDArray[np.uint8]
+# A picture file in a BYTES tensor stands behind its length, little-endian in so many bytes.
+LENGTH = 4
+
+
+def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> EncodedBatch:
+    """The images of a request, `rest` being what follows its document.
+
+    Raises MalformedError for another shape or size, TooLargeError for too many images; what the result
+    decodes, may raise both, and what a picture file may be refused for.
+    """
+    tail: list[int] = []
+    decode = partial(_decoded, tensor, rest, shape, settings)
+    if tensor.datatype == "UINT8":
+        tail, decode = [shape.height, shape.width, shape.channels], partial(_pixels, tensor, rest)
+    if not tensor.shape or tensor.shape[1:] != tail:
+        expected = ", ".join(["N", *map(str, tail)])
+        raise MalformedError(f"input 'images' has shape {tensor.shape[:8]} as {tensor.datatype}: expected [{expected}]")
+    count = tensor.shape[0]
+    if not count:
+        raise MalformedError("input 'images' is empty: expected one or more images")
+    check_count(count, settings.max_images)
+    _check_form(tensor, rest)
+    return EncodedBatch(count, decode, quick=tensor.datatype == "UINT8" and tensor.data is None)
+
+
+def _check_form(tensor: RequestInput, rest: bytes) -> None:
+    """Raise MalformedError unless the values are either in the document or, as many bytes as it says, after it."""
+    size = tensor.parameters.binary_data_size if tensor.parameters else None
+    if (tensor.data is None) == (size is None):
+        have = "neither data nor binary_data_size" if size is None else "both data and binary_data_size"
+        raise MalformedError(f"input 'images' has {have}: expected one of them")
+    if len(rest) != (size or 0):
+        announced = f"{HEADER} and binary_data_size must say where they are"
+        raise MalformedError(f"{len(rest)} bytes follow the document, where {size or 0} were expected: {announced}")
+
+
+def _pixels(tensor: RequestInput, rest: bytes) -> Pixels:
+    size = math.prod(tensor.shape)
+    if tensor.data is not None:
+        return _from_list(tensor.data, tensor.shape)
+    if len(rest) != size:
+        raise MalformedError(f"input 'images' has {len(rest)} bytes: a shape of {tensor.shape} has {size}")
+    return np.frombuffer(rest, np.uint8).reshape(tensor.shape)
+
+
+def _from_list(data: list[object], shape: list[int]) -> Pixels:
+    # As objects first: numpy would make text of everything where one value is text, and of numbers in text numbers.
+    values = np.array(data, object)
+    if list(values.shape) not in (shape, [math.prod(shape)]):
+        raise MalformedError(
+            f"the data of input 'images' have shape {list(values.shape)[:8]}: "
+            f"expected {shape}, or one list of {math.prod(shape)} values"
+        )
+    flat = values.ravel().tolist()
+    if not {*map(type, flat)} <= {int, float}:
+        raise _not_pixels()
+    numbers = np.array(flat, np.float64)
+    pixels = numbers.clip(0, 255).astype(np.uint8)
+    if (pixels != numbers).any():
+        raise _not_pixels()
+    return pixels.reshape(shape)
+
+
+def _not_pixels() -> MalformedError:
+    return MalformedError("the data of input 'images' are not all whole numbers from 0 to 255")
+
+
+def _decoded(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> Pixels:
+    return decode_all(_pictures(tensor, rest), shape, settings)
+
+
+def _pictures(tensor: RequestInput, rest: bytes) -> list[bytes]:
+    count = tensor.shape[0]
+    if tensor.data is None:
+        return _from_bytes(rest, count)
+    if len(tensor.data) != count:
+        raise MalformedError(f"the data of input 'images' have {len(tensor.data)} values: expected {count}")
+    return [from_base64(text, number) for number, text in enumerate(tensor.data)]
+
+
+def _from_bytes(rest: bytes, count: int) -> list[bytes]:
+    pictures: list[bytes] = []
+    place = 0
+    for _ in range(count):
+        begin = place + LENGTH
+        place = begin + int.from_bytes(rest[place:begin], "little")
+        pictures.append(rest[begin:place])
+    if place != len(rest):
+        raise MalformedError(
+            f"the bytes of input 'images' are not {count} picture files, each behind its length in {LENGTH} bytes"
+        )
+    return pictures

@@ -1,0 +1,1 @@
+"""Provide the commands of the service: serve, predict, score, keys, bench, demo."""

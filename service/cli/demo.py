@@ -1,0 +1,185 @@
+"""The whole line, once, before your eyes: train, prune, publish, serve, ask; each stage a command you could type."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.rule import Rule
+
+from model_store.reports.tables import levels_table
+from service.api.schemas import Prediction
+from service.cli.main import reporting
+from service.client import Client
+from service.errors import ServiceError
+from service.http.server import Server, bind, prepare_process
+from service.settings import Settings
+
+MODEL = "digits"
+LEVELS = "p50,p80,p90,p95"
+SHOWN = 3
+TIMED_REQUESTS = 20
+READY_SECONDS = 60.0
+SHADES = " ░▒▓█"
+Picture = tuple[str, bytes]
+
+
+class Demo:
+    """One demonstration; the run goes beside the store."""
+
+    def __init__(self, store: Path, port: int, seed: int) -> None:
+        self.store, self.port, self.seed = store, port, seed
+        self.folder = store.parent / "runs" / "demo"
+        self.console = Console()
+
+    def run(self, *, serve_on: bool) -> None:
+        """Every stage in turn; then serve until Ctrl-C, or end."""
+        if find_spec("torch") is None:
+            raise ServiceError("the demonstration trains, so it needs the train extra: pip install 'slimbayes[train]'")
+        settings = Settings.read(store=self.store, port=self.port, default_model=MODEL, max_images=32)
+        bound = bind(settings)  # a port in use is better known now than after the training
+        self._stage("Train a Bayesian convolutional network on scikit-learn's digits")
+        self._command(
+            "training", "--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite"
+        )
+        self._stage("Prune, fine-tune, compact, evaluate, export and publish")
+        self._command(
+            "pruning",
+            str(self.folder),
+            "--levels",
+            LEVELS,
+            "--store",
+            str(self.store),
+            "--model",
+            MODEL,
+            "--alias",
+            "production",
+        )
+        self._stage("Serve, and POST held-out digits")
+        server = Server(settings, bound)
+        prepare_process()
+        thread = threading.Thread(target=server.run_in_background, name="server")
+        thread.start()
+        try:
+            self._ask(server.url)
+            if serve_on:
+                self._wait(server.url)
+        finally:
+            server.stop()
+            thread.join()
+
+    def _stage(self, title: str) -> None:
+        self.console.print(Rule(f"[bold]{title}", align="left"))
+
+    def _command(self, package: str, *arguments: str) -> None:
+        self.console.print(f"$ python -m {package} {' '.join(arguments)}", style="dim", soft_wrap=True, highlight=False)
+        # Threads wait for each other longer than they compute for images of 8 x 8.
+        environment = {"OMP_NUM_THREADS": "1"} | os.environ
+        command = [sys.executable, "-m", package, *arguments]
+        if subprocess.run(command, env=environment, check=False).returncode != 0:
+            raise ServiceError(f"the demonstration ends here: python -m {package} failed, see above")
+
+    def _ask(self, url: str) -> None:
+        with Client(url) as client:
+            _until_ready(client)
+            examples = sorted((self.folder / "examples").glob("*.png"))
+            digits = [(path.name, path.read_bytes()) for path in examples]
+            command = f"$ slimbayes predict {self.folder}/examples/*.png --url {url}"
+            self.console.print(command, style="dim", soft_wrap=True, highlight=False)
+            self._show_answers(client, digits)
+            self._show_levels(client, digits[:TIMED_REQUESTS])
+
+    def _show_answers(self, client: Client, digits: list[Picture]) -> None:
+        noise = [(f"noise-{number}.png", _noise_picture(self.seed, number)) for number in range(SHOWN)]
+        answered = client.predict(digits, model=MODEL).predictions
+        asked = sorted(zip(digits, answered, strict=True), key=lambda pair: pair[1].uncertainty.total)
+        puzzled = list(zip(noise, client.predict(noise, model=MODEL).predictions, strict=True))
+        for title, shown in (
+            ("The surest answers", asked[:SHOWN]),
+            ("The least sure", asked[-SHOWN:]),
+            ("Pictures of nothing", puzzled),
+        ):
+            self.console.print(f"[bold]{title}")
+            self.console.print(Columns([_panel(name, data, prediction) for (name, data), prediction in shown]))
+
+    def _show_levels(self, client: Client, digits: list[Picture]) -> None:
+        served = next(model for model in client.models().models if model.name == MODEL)
+        for level in served.versions[0].levels:
+            for picture in digits:
+                client.predict([picture], model=MODEL, level=level.name)
+        self._stage("The levels, as GET /models gives them")
+        served = next(model for model in client.models().models if model.name == MODEL)
+        levels = served.versions[0].levels
+        self.console.print(levels_table(levels, {level.name: level.latency_ms.p50 or 0.0 for level in levels}))
+
+    def _wait(self, url: str) -> None:
+        self.console.print(f"Serving {url} until Ctrl-C; try {url}/docs")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            self.console.print("Stopped.")
+
+
+def _until_ready(client: Client) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while not client.ready():
+        if time.monotonic() > end:
+            raise ServiceError("the service did not become ready")
+        time.sleep(0.05)
+
+
+def _panel(name: str, data: bytes, prediction: Prediction) -> Panel:
+    uncertainty = prediction.uncertainty
+    verdict = "[green]accept" if prediction.decision == "accept" else f"[red]abstain: {prediction.reason}"
+    lines = [
+        *(
+            f"{one.label} {'█' * round(6 * one.probability):<6} {one.probability:.3f} ± {one.std:.3f}"
+            for one in prediction.probabilities[:3]
+        ),
+        f"aleatoric {uncertainty.aleatoric:.3f} nats",
+        f"epistemic {uncertainty.epistemic:.3f} nats",
+        f"{verdict}[/] {{{', '.join(prediction.prediction_set)}}}",
+    ]
+    return Panel(Group(_drawing(data), *lines), title=name, width=26)
+
+
+def _drawing(data: bytes) -> str:
+    """A small picture in five shades, each pixel two characters wide; it needs no colours."""
+    pixels = np.asarray(Image.open(BytesIO(data)).convert("L")) // 52
+    return "\n".join("".join(2 * SHADES[shade] for shade in row) for row in pixels.tolist())
+
+
+def _noise_picture(seed: int, number: int) -> bytes:
+    buffer = BytesIO()
+    pixels = np.random.default_rng([seed, number]).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+demo_app = typer.Typer(add_completion=False)
+
+
+@demo_app.command("demo")
+def demo(
+    store: Annotated[Path, typer.Option(help="Folder to publish to.")] = Path("store"),
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 picks a free one.")] = 8000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    leave: Annotated[bool, typer.Option("--exit", help="End after the answers instead of serving on.")] = False,
+) -> None:
+    """Train, prune, export, publish, serve and ask: the whole line on real digits, in under three minutes."""
+
+    with reporting():
+        Demo(store, port, seed).run(serve_on=not leave)

@@ -1,0 +1,92 @@
+"""`slimbayes predict`: asks a running service about pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from service.cli.bulk_predict import BulkPredictor, Outcome
+from service.cli.files import batches, find
+from service.cli.main import reporting
+from service.cli.report import Format, report
+from service.client import AsyncClient, Parameter
+from service.errors import ClientError
+
+app = typer.Typer(add_completion=False)
+FAILED, ABSTAINED = 1, 3
+
+
+@app.command("predict")
+def predict(
+    images: Annotated[list[str], typer.Argument(help="Picture files, folders with all below, patterns.")],
+    url: Annotated[str, typer.Option(envvar="SLIMBAYES_URL", help="Where the service is.")] = "http://127.0.0.1:8000",
+    key: Annotated[str | None, typer.Option(envvar="SLIMBAYES_KEY", help="API key.", show_envvar=True)] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Authorities to trust, in PEM, for a service of one's own.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version or alias.")] = None,
+    level: Annotated[str | None, typer.Option(help="Pruning level.")] = None,
+    samples: Annotated[str | None, typer.Option(help="Number of draws, or auto.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Error rate of the prediction set.")] = None,
+    deadline_ms: Annotated[float | None, typer.Option(help="Answer with the draws that there are by then.")] = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="For --level auto: accuracy on the test set.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="For --level auto: time of inference.")] = None,
+    kind: Annotated[Format, typer.Option("--format", help="How to print the answers.")] = "table",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit status 3 where a prediction abstains.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests at a time.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, max=256, help="Most images in a request.")] = 16,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for a busy service.")] = 30.0,
+) -> None:
+    """Ask a running service about pictures.
+
+    A picture that gets no answer is reported and does not stop the others; the exit status is 1 then.
+    """
+    found = list(find(images))
+    errors = [each for each in found if isinstance(each, ClientError)]
+    paths = [each for each in found if isinstance(each, Path)]
+    parameters: dict[str, Parameter] = {
+        "model": model,
+        "version": version,
+        "level": level,
+        "samples": samples,
+        "alpha": alpha,
+        "deadline_ms": deadline_ms,
+        "min_accuracy": min_accuracy,
+        "max_latency_ms": max_latency_ms,
+    }
+    with reporting():
+        client = AsyncClient(url, key=key, patience=patience, ca_file=ca_file)
+    outcomes, end = asyncio.run(_ask(client, paths, parameters, concurrency, batch))
+    if outcomes:
+        report(outcomes, kind, sys.stdout)
+    errors += [ClientError(f"{each.path}: {each.error}") for each in outcomes if each.error]
+    for error in errors + ([end] if end else []):
+        typer.echo(f"Error: {error}", err=True)
+    raise typer.Exit(_status(outcomes, bool(errors or end), strict))
+
+
+async def _ask(
+    client: AsyncClient, paths: Sequence[Path], parameters: dict[str, Parameter], concurrency: int, batch: int
+) -> tuple[list[Outcome], ClientError | None]:
+    """What came of the pictures; progress is shown where somebody looks."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("Asking", total=len(paths))
+        async with client:
+            asking = BulkPredictor(client, parameters, concurrency, lambda more: progress.advance(bar, more))
+            return await asking.run(batches(paths, batch))
+
+
+def _status(outcomes: Sequence[Outcome], failed: bool, strict: bool) -> int:
+    if failed:
+        return FAILED
+    abstained = any(each.prediction and each.prediction.decision == "abstain" for each in outcomes)
+    return ABSTAINED if strict and abstained else 0

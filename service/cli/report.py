@@ -1,0 +1,98 @@
+"""What came of pictures, for people and for programs: a table, JSON, CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service.cli.bulk_predict import Outcome
+
+Format = Literal["table", "json", "csv"]
+COLUMNS = ("image", "model", "version", "level", "label", "probability", "std", "total", "aleatoric", "epistemic")
+MORE_COLUMNS = ("prediction_set", "decision", "reason", "draws", "stop", "error")
+
+
+def report(outcomes: Sequence[Outcome], kind: Format, to: IO[str]) -> None:
+    """Write outcomes in their order."""
+    {"table": _as_table, "json": _as_json, "csv": _as_csv}[kind](outcomes, to)
+
+
+def _as_table(outcomes: Sequence[Outcome], to: IO[str]) -> None:
+    table = Table("image", "label", "probability", "draws", "set", "total", "aleatoric", "epistemic", "decision")
+    answered = [outcome for outcome in outcomes if outcome.prediction is not None]
+    folder = os.path.commonpath([outcome.path.parent.absolute() for outcome in answered]) if answered else ""
+    for outcome in answered:
+        table.add_row(*map(escape, _cells(outcome, folder)))
+    console = Console(file=to)
+    console.print(table)
+    for line, count in Counter(map(_source, answered)).items():
+        console.print(f"{line}: {count} picture{'s' * (count > 1)}", soft_wrap=True)
+
+
+def _cells(outcome: Outcome, folder: str) -> list[str]:
+    one = outcome.prediction
+    assert one is not None
+    entropies = (one.uncertainty.total, one.uncertainty.aleatoric, one.uncertainty.epistemic)
+    return [
+        str(outcome.path.absolute().relative_to(Path(folder))),
+        one.label,
+        f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}",
+        str(one.monte_carlo.draws),
+        " ".join(one.prediction_set),
+        *(f"{entropy:.3f}" for entropy in entropies),
+        one.decision if one.reason is None else f"{one.decision} ({one.reason})",
+    ]
+
+
+def _source(outcome: Outcome) -> str:
+    answer = outcome.answer
+    assert answer is not None
+    return f"{answer.model} {answer.version} {answer.level}{f' ({answer.level_reason})' if answer.level_reason else ''}"
+
+
+def _as_json(outcomes: Sequence[Outcome], to: IO[str]) -> None:
+    json.dump([_document(outcome) for outcome in outcomes], to, indent=2)
+    to.write("\n")
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    if outcome.answer is None or outcome.prediction is None:
+        return {"image": str(outcome.path), "error": str(outcome.error)}
+    source = outcome.answer.model_dump(mode="json", exclude={"predictions"})
+    return {"image": str(outcome.path), **source, **outcome.prediction.model_dump(mode="json")}
+
+
+def _as_csv(outcomes: Sequence[Outcome], to: IO[str]) -> None:
+    writer = csv.DictWriter(to, (*COLUMNS, *MORE_COLUMNS), restval="")
+    writer.writeheader()
+    writer.writerows(map(_row, outcomes))
+
+
+def _row(outcome: Outcome) -> dict[str, object]:
+    answer, one = outcome.answer, outcome.prediction
+    if answer is None or one is None:
+        return {"image": outcome.path, "error": outcome.error}
+    return {
+        "image": outcome.path,
+        "model": answer.model,
+        "version": answer.version,
+        "level": answer.level,
+        "label": one.label,
+        "probability": one.probability,
+        "std": one.probabilities[0].std,
+        **one.uncertainty.model_dump(),
+        "prediction_set": "|".join(one.prediction_set),
+        "decision": one.decision,
+        "reason": one.reason,
+        "draws": one.monte_carlo.draws,
+        "stop": one.monte_carlo.stop,
+    }

@@ -1,0 +1,83 @@
+"""The settings as flags of a command: their names, help and defaults are said once, in `Settings`."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import sys
+from collections.abc import Callable
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from rich.markup import escape
+
+from service.cli.main import reporting
+from service.settings import Settings
+
+Command = Callable[..., None]
+
+
+def with_settings(command: Command) -> Command:
+    """A command whose `**flags` are the settings, each as its text, or None where it is not given."""
+    parameters = [_parameter(name, field) for name, field in Settings.model_fields.items()]
+    # Read by Typer in place of those that are written down.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind: Any = bool if field.annotation is bool else str
+    default = shown_default(field.default)
+    described = f"{field.description}  {escape(f'[default: {default}]')}" if default else field.description
+    option = typer.Option(help=described, metavar="" if kind is bool else choices(field.annotation))
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def shown_default(value: object) -> str:
+    """A default as an operator would write it; empty where there is none to write."""
+    if value is None or value is PydanticUndefined or isinstance(value, bool):
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def choices(annotation: Any) -> str:
+    """What a value looks like: its type, texts with commas between them, or the choices."""
+    if get_origin(annotation) is Annotated:
+        return choices(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return f"<{'|'.join(get_args(annotation))}>"
+    if get_origin(annotation) is tuple:
+        return "<str>,…"
+    parts = [part for part in get_args(annotation) if part is not NoneType]
+    return choices(parts[0]) if parts else f"<{annotation.__name__.lower()}>"
+
+
+serve_app = typer.Typer(add_completion=False)
+
+
+@serve_app.command("serve")
+@with_settings
+def serve(**flags: Any) -> None:
+    """Serve a store over HTTP. Each flag is also a variable: --max-images is SLIMBAYES_MAX_IMAGES."""
+    # Before anything slow: the first process of a container ignores what it does not handle. The server hands the
+    # signal on once it has finished.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    from model_store.storage.location import ZOO
+    from service.http.server import Server, bind
+    from service.observability import access_log as log
+
+    with reporting():
+        settings = Settings.read(**flags)
+        log.configure_logging(settings)
+        server = Server(settings, bind(settings))
+    if settings.store == str(ZOO):
+        typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")
+    typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
+    server.run()

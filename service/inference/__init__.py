@@ -1,0 +1,1 @@
+"""Compute draws with ONNX Runtime and summarise them."""

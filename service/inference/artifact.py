@@ -1,0 +1,110 @@
+"""A level's file as it is computed: a graph without its random weights, and those weights.
+
+What the file may be, `model_store.onnx_file.reader` says, which reads it. The graph here is built anew of what
+was read, so
+that neither onnx nor ONNX Runtime ever sees the file; values are looked at here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from model_store.manifest import Rounding
+from model_store.onnx_file.format import DRAWN, IMAGES, IR_VERSION, LOGITS, OPSETS
+from model_store.onnx_file.reader import LevelFile, Node, Tensor, read_level_file
+from service.errors import ArtifactError
+from service.types import FloatArray
+
+
+@dataclass(frozen=True)
+class RandomWeight:
+    """A weight to draw: `mean` and `scale` float32 of one shape, under the name of the tensor that it makes."""
+
+    name: str
+    mean: FloatArray
+    scale: FloatArray
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The graph without its random weights, which it expects as initializers, and those weights in a fixed order.
+
+    `image_shape` is (H, W, C) of the uint8 images that it takes, `num_classes` K of the logits that it gives,
+    `roundings` are those of tensors between convolutions in eight bits.
+    """
+
+    graph: onnx.ModelProto
+    weights: tuple[RandomWeight, ...]
+    image_shape: tuple[int, ...]
+    num_classes: int
+    roundings: Mapping[str, Rounding] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, file: LevelFile, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
+        """What a file says, to be computed as these roundings say, or in float32.
+
+        Raises ArtifactError where it must not be run.
+        """
+        drawn = [node for node in file.nodes if node.operation == DRAWN]
+        computed = {node.output for node in file.nodes if node.operation != DRAWN}
+        if unknown := (roundings or {}).keys() - (computed - {LOGITS}):
+            raise ArtifactError(f"the manifest rounds a tensor {min(unknown)!r}, which the file does not have")
+        weights = tuple(RandomWeight(node.output, *(_values(file, name) for name in node.inputs)) for node in drawn)
+        if any((weight.scale < 0).any() for weight in weights):
+            raise ArtifactError("the file has a random weight with a negative scale")
+        return cls(_graph(file), weights, file.image_shape, file.num_classes, roundings or {})
+
+
+def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
+    """The artifact of a file's bytes; raise VerificationError or ArtifactError where it must not be run."""
+    return Artifact.of(read_level_file(data), roundings)
+
+
+def _graph(file: LevelFile) -> onnx.ModelProto:
+    """The file's graph anew, without its random weights."""
+    nodes = [_node(node) for node in file.nodes if node.operation != DRAWN]
+    read = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes,
+        "slimbayes",
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
+        [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
+        list(_constants(file, read)),
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _node(node: Node) -> onnx.NodeProto:
+    made = helper.make_node(node.operation, node.inputs, [node.output], name=node.output)
+    made.attribute.extend(helper.make_attribute(name, value) for name, value in node.attributes.items())
+    return made
+
+
+def _constants(file: LevelFile, read: set[str]) -> Iterable[onnx.TensorProto]:
+    return (numpy_helper.from_array(_values(file, name), name) for name in file.tensors if name in read)
+
+
+def _values(file: LevelFile, name: str) -> FloatArray:
+    """A constant without gaps; raise ArtifactError where it is not finite, or has values outside its shape."""
+    tensor = file.tensors[name]
+    values = np.frombuffer(tensor.values, "<f4").astype(np.float32)  # a copy, which does not hold the file
+    if not np.isfinite(values).all():
+        raise ArtifactError(f"the file has values in {name!r} that are not finite")
+    return (values if tensor.places is None else _spread(tensor, values, name)).reshape(tensor.shape)
+
+
+def _spread(tensor: Tensor, values: FloatArray, name: str) -> FloatArray:
+    """Values at their places, zeros elsewhere."""
+    places, size = np.frombuffer(tensor.places or b"", "<i8"), math.prod(tensor.shape)
+    if len(places) and (places[0] < 0 or places[-1] >= size or (places[1:] <= places[:-1]).any()):
+        raise ArtifactError(f"the file has places in {name!r} that are outside its shape or not in order")
+    flat = np.zeros(size, np.float32)
+    flat[places] = values
+    return flat

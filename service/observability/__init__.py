@@ -1,0 +1,1 @@
+"""Count, log and trace requests."""

@@ -1,0 +1,1 @@
+"""Carry one request through preprocessing, execution and postprocessing."""

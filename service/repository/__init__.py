@@ -1,0 +1,1 @@
+"""Keep verified models in memory and follow their store."""

@@ -1,0 +1,1 @@
+"""Schedule draws in continuous batches and control admission."""

@@ -1,0 +1,22 @@
+"""How a training process holds its memory."""
+
+from __future__ import annotations
+
+import ctypes
+
+# From glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+LARGEST = 2**31 - 1
+
+
+def keep_freed_memory() -> None:
+    """Keep what was freed for the next step, which wants the same again; nothing where the C library is not glibc.
+
+    Otherwise each large tensor is asked of the system anew, which clears it page by page: a step of resnet20 under
+    `ivon` or of resnet18 under `lrt` took 15 % longer, with twenty times the page faults, in a tenth to a fourth less
+    memory.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, LARGEST)

@@ -1,0 +1,1 @@
+"""Make a network Bayesian: layers, objective, posterior, estimators."""

@@ -1,0 +1,17 @@
+"""Reparameterisation: one weight for the whole batch (Blundell et al. 2015, Weight uncertainty in neural networks).
+
+y = x ∗ (μ + σ ⊙ ε),  ε ~ N(0, I)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.bayesian.layers import BayesianLayer
+
+
+def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
+    """One random output, every example of the batch under the same weight."""
+    weight = layer.masked_mean() + layer.masked_scale() * torch.randn_like(layer.mean)
+    return layer.apply_weight(x, weight, layer.bias)

@@ -1,0 +1,31 @@
+"""The evidence lower bound per example, as a loss: −log p(y|x,w) + β·KL(q‖p)/N.
+
+N is the size of the whole training set on any number of ranks, so the divergence is counted once.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.bayesian.bayesianize import bayesian_layers
+
+
+def divergence(module: nn.Module) -> Tensor:
+    """KL(q‖p) of the whole network, in nats."""
+    return torch.stack([layer.divergence() for layer in bayesian_layers(module).values()]).sum()
+
+
+def data_term(logits_NK: Tensor, targets: Tensor) -> Tensor:
+    """Mean of −log p(y|x,w) over the batch, in nats; labels [N], or its mean under probabilities [N, K]."""
+    return F.cross_entropy(logits_NK, targets)
+
+
+def negative_elbo(data: Tensor, kl: Tensor, *, weight: float | Tensor, share: float | Tensor = 1.0) -> Tensor:
+    """The loss of one rank at one step, per example and in nats; `weight` is β/N.
+
+    `share` is the rank's part of the world's batch times the number of ranks: with it the mean of the ranks' gradients
+    is the gradient of the whole batch, however it was divided.
+    """
+    return share * data + weight * kl

@@ -1,0 +1,1 @@
+"""Provide `slimbayes train` and `slimbayes report`."""

@@ -1,0 +1,130 @@
+"""`slimbayes train`: from images to a posterior. torchrun starts the same command on many ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from training.defaults import default_recipe
+from training.errors import RecipeError, TrainingError
+
+app = typer.Typer(add_completion=False)
+INTERRUPTED = 130
+
+
+@app.command("train")
+def train_command(
+    data: Annotated[str | None, typer.Option(help="Data set: digits (the default), cifar10 or folder.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where it needs one.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set where it is missing.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Side of the square that a folder's images become.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Architecture: convnet, resnet20, resnet18 or vgg16.")] = None,
+    estimator: Annotated[
+        str | None, typer.Option(help="How a step draws: reparam, flipout, lrt, ivon; none for the plain network.")
+    ] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Start at a trained plain network: a run, or a file with its state.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times that each training image is seen.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images of one step on each rank.")] = None,
+    accumulation: Annotated[int | None, typer.Option(help="Pieces that a batch is taken in, to fit memory.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of the network in each step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate at its peak, on one rank.")] = None,
+    scaling: Annotated[
+        str | None, typer.Option("--lr-scaling", help="How it grows with the ranks: linear, sqrt or none.")
+    ] = None,
+    rise: Annotated[float | None, typer.Option(help="Share of the run over which the learning rate rises.")] = None,
+    prior_scale: Annotated[float | None, typer.Option(help="Standard deviation of the prior.")] = None,
+    initial_scale: Annotated[float | None, typer.Option(help="Standard deviation to start at.")] = None,
+    initial_share: Annotated[
+        float | None, typer.Option(help="With --init-from, the same as a share of each weight's magnitude.")
+    ] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of the divergence; below 1 is a cold posterior.")] = None,
+    warmup_epochs: Annotated[float | None, typer.Option(help="Epochs over which beta rises.")] = None,
+    memory: Annotated[float | None, typer.Option(help="What IVON's Hessian keeps over a step.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="none, crop-flip or rand.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32 or bfloat16; by default what this machine is fast at.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; 0 by default.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use at most this many images, for a quick try.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint, as it was begun.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first; needs a C++ compiler.")
+    ] = False,
+    reduction: Annotated[
+        str,
+        typer.Option(help="How gradients travel between ranks: bfloat16, bfloat16-scales (of these only) or float32."),
+    ] = "bfloat16",
+) -> None:
+    """Train a Bayesian image classifier; the result is a run folder with its posterior.
+
+    What is not given is what suits the data set and the estimator.
+    """
+    from training.allocator import keep_freed_memory
+    from training.distributed.world import join_world
+    from training.trainer.loop import LoopOptions
+    from training.trainer.run_dir import Run
+    from training.trainer.train import train
+
+    changes: dict[str, Any] = {
+        "architecture": arch,
+        "estimator": estimator,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "accumulation": accumulation,
+        "draws": draws,
+        "learning_rate": learning_rate,
+        "scaling": scaling,
+        "rise": rise,
+        "prior_scale": prior_scale,
+        "initial_scale": initial_scale,
+        "beta": beta,
+        "warmup_epochs": warmup_epochs,
+        "memory": memory,
+        "augmentation": augmentation,
+        "precision": precision,
+        "seed": seed,
+        "limit": limit,
+        "image_size": image_size,
+        "init_from": None if init_from is None else str(init_from.resolve()),
+        "initial_share": initial_share,
+    }
+    keep_freed_memory()
+    folder = out
+    try:
+        if resume and overwrite:
+            raise RecipeError("--resume goes on with a run and --overwrite replaces it: pass one of them")
+        with join_world(device) as world:
+            named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
+            folder = out or Path("runs") / f"{named.data}-{named.architecture}-{named.estimator}"
+            begun = Run(folder)
+            if resume and begun.begun:
+                recipe = begun.recipe().changed(data=data, **changes)
+                data_dir = data_dir or begun.data_dir()
+            else:
+                recipe = default_recipe(data or "digits", world.device, **changes)
+                if resume and world.leads:
+                    typer.echo(f"There is nothing to resume in {folder}: starting.")
+            ways = LoopOptions(compiled, reduction)
+            run = train(
+                recipe, folder, world, data_dir=data_dir, download=download, resume=resume, fresh=overwrite, ways=ways
+            )
+            if world.leads:
+                quality = run.quality()
+                typer.echo(
+                    f"{folder}: test accuracy {quality['accuracy']:.2%}, NLL {quality['nll']:.4f}, "
+                    f"ECE {quality['ece']:.4f} ({quality['images']} images, {quality['draws']} draws)"
+                )
+    except TrainingError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as interruption:
+        if folder is not None and Run(folder).checkpoint.exists():
+            typer.echo(f"Interrupted; `slimbayes train --resume --out {folder}` goes on from its checkpoint.", err=True)
+        raise typer.Exit(INTERRUPTED) from interruption

@@ -1,0 +1,126 @@
+"""A folder of pictures, one folder a class: ROOT/CLASS/PICTURE, of any sizes.
+
+Where ROOT holds exactly `train` and `test`, and both hold folders of the same classes, that split is official.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data.dataset import Images, Source
+from training.data.decode import decode_image, without_pillows_limit
+from training.errors import DataError
+from training.progress import Stage
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SIDE, SIDES = 32, range(8, 513)
+PARTS = ("train", "test")
+# Pictures of a class in each folder, so that each part of the split has one: to train on, calibrate on and test on.
+FEWEST, FEWEST_OFFICIAL = (3,), (2, 1)
+FILES_AT_ONCE = 32
+
+Classes = dict[str, list[Path]]
+
+
+def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -> Source:
+    """Read every picture as a square of `side` pixels (32); classes are sorted by name, pictures by file name.
+
+    Raises DataError where there are fewer than two classes or too few pictures of one, and for a picture that cannot
+    be read, or that is grey among others in colour. A quiet load shows no progress.
+    """
+    if folder is None:
+        raise DataError("folder needs --data-dir: a folder with one folder of pictures for each class")
+    side = SIDE if side is None else side
+    if side not in SIDES:
+        raise DataError(f"the image size must be {SIDES[0]} to {SIDES[-1]} pixels, got {side}")
+    parts = {root: _files_of_classes(root) for root in _roots(folder)}
+    _check_classes(folder, parts)
+    classes, *_ = parts.values()
+    labels = [_labels(part) for part in parts.values()]
+    pixels = _read_all([file for part in parts.values() for files in part.values() for file in files], side, quiet)
+    images = map(Images, pixels.split([len(part) for part in labels]), labels)
+    return Source(tuple(classes), *images)
+
+
+def _roots(folder: Path) -> list[Path]:
+    """The folder that holds the folders of classes, or the two that an official split has."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    roots = [folder / part for part in PARTS]
+    official = {inside.name for inside in _folders(folder)} == set(PARTS) and all(map(_folders, roots))
+    return roots if official else [folder]
+
+
+def _files_of_classes(root: Path) -> Classes:
+    """The pictures in each folder of `root`, all sorted by name."""
+    return {each.name: [file for file in _seen(each) if file.suffix.lower() in SUFFIXES] for each in _folders(root)}
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [inside for inside in _seen(folder) if inside.is_dir()]
+
+
+def _seen(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden, sorted by name."""
+    try:
+        return sorted(inside for inside in folder.iterdir() if not inside.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot read {folder}: {error.strerror}") from error
+
+
+def _check_classes(folder: Path, parts: dict[Path, Classes]) -> None:
+    classes, *others = map(set, parts.values())
+    for other in others:
+        if odd := sorted(classes ^ other):
+            raise DataError(f"train and test in {folder} must hold the same classes: only one has {', '.join(odd)}")
+    if len(classes) < 2:
+        found = ", ".join(classes) or "none"
+        raise DataError(f"{folder} must hold at least two folders, one for each class: found {found}")
+    for (root, part), fewest in zip(parts.items(), FEWEST_OFFICIAL if others else FEWEST, strict=True):
+        for name, files in part.items():
+            if len(files) < fewest:
+                expected = f"expected at least {fewest}, ending in {', '.join(SUFFIXES)}"
+                raise DataError(f"the class {root / name} has too few pictures, {len(files)}: {expected}")
+
+
+def _labels(part: Classes) -> Tensor:
+    """The place of each picture's class, int64 [N]."""
+    return torch.arange(len(part)).repeat_interleave(torch.tensor([len(files) for files in part.values()]))
+
+
+def _read_all(files: list[Path], side: int, quiet: bool) -> Tensor:
+    """Pixels uint8 [N, side, side, C] of all files, by a few threads: decoding lets go of Python's lock."""
+    with (
+        warnings.catch_warnings(),
+        without_pillows_limit(),
+        Stage("reading pictures", len(files), quiet=quiet) as stage,
+    ):
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of metadata that are not read
+        channels = decode_image(files[0], side).shape[-1]
+        pixels = np.empty((len(files), side, side, channels), np.uint8)
+
+        def read(start: int) -> int:
+            chunk = files[start : start + FILES_AT_ONCE]
+            for number, file in enumerate(chunk, start):
+                picture = decode_image(file, side)
+                if picture.shape[-1] != channels:
+                    raise DataError(_mixed(files[0], file, channels))
+                pixels[number] = picture
+            return len(chunk)
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for count in pool.map(read, range(0, len(files), FILES_AT_ONCE)):
+                stage.advance(count, f"{stage.done + count:,} pictures")
+    return torch.from_numpy(pixels)
+
+
+def _mixed(first: Path, other: Path, channels: int) -> str:
+    grey, colour = (first, other) if channels == 1 else (other, first)
+    return f"{grey} is grey but {colour} is in colour: save all pictures as one or the other"

@@ -1,0 +1,88 @@
+"""Images that are none of the classes, in the shape of a data set's own.
+
+noise    values drawn uniformly
+blank    one colour each, black and white among them: an image without anything on it is of no class
+crops    parts of the two photographs in scikit-learn's wheel, turned upside down, so that nothing in them stands the
+         way a camera sees it
+NAME     the images of each file NAME-ood.npz in the data set's folder
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from training.data.dataset import Pixels
+from training.data.digits import published
+from training.errors import DataError
+from training.randomness import seed_for
+
+COUNT = 500
+CROP_SIDE = 96
+PHOTOGRAPHS = ("china", "flower")
+SUFFIX = "-ood.npz"
+MOST_OF_FILE = 10_000
+# Parts of every data set, beside which sets of strangers are listed.
+PARTS = ("train", "calibration", "test")
+
+
+def out_of_distribution(pixels: Pixels, folder: Path | None = None) -> dict[str, Tensor]:
+    """Sets of images uint8 [N, H, W, C], by name; the same in each run.
+
+    `COUNT` images each, and as many as `MOST_OF_FILE` from a file in `folder`. Raises DataError, naming the file,
+    where its images are missing, damaged or of another shape.
+    """
+    sets = {"noise": _noise(pixels), "blank": _blank(pixels), "crops": _crops(pixels)}
+    files = sorted(folder.glob(f"*{SUFFIX}")) if folder is not None else []
+    for path in (file for file in files if not file.name.startswith(".")):
+        name = path.name.removesuffix(SUFFIX)
+        if name in (*sets, *PARTS, ""):
+            raise DataError(f"{path} needs another name: {name!r} is taken")
+        sets[name] = _from_file(path, pixels)
+    return sets
+
+
+def _from_file(path: Path, pixels: Pixels) -> Tensor:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            images = arrays["images"]
+    except KeyError as error:
+        raise DataError(f"{path} must hold an array `images`") from error
+    except Exception as error:  # damaged bytes raise almost anything
+        raise DataError(f"{path} is damaged or not an archive of arrays: {error}") from error
+    shape = (pixels.height, pixels.width, pixels.channels)
+    if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) == 0:
+        found = f"{images.dtype} {list(images.shape)}"
+        raise DataError(f"the images of {path} must be uint8 [N, {', '.join(map(str, shape))}], found {found}")
+    return torch.from_numpy(np.ascontiguousarray(images[:MOST_OF_FILE]))
+
+
+def _noise(pixels: Pixels) -> Tensor:
+    generator = np.random.default_rng(seed_for(0, "noise images"))
+    shape = (COUNT, pixels.height, pixels.width, pixels.channels)
+    return torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))
+
+
+def _blank(pixels: Pixels) -> Tensor:
+    generator = np.random.default_rng(seed_for(0, "blank images"))
+    colours = generator.integers(0, 256, (COUNT, 1, 1, pixels.channels), dtype=np.uint8)
+    colours[0], colours[1] = 0, 255
+    return torch.from_numpy(colours).repeat(1, pixels.height, pixels.width, 1)
+
+
+def _crops(pixels: Pixels) -> Tensor:
+    generator = np.random.default_rng(seed_for(0, "crops"))
+    photographs = [Image.open(published(f"images/{name}.jpg")) for name in PHOTOGRAPHS]
+    crops = []
+    for number in range(COUNT):
+        photograph = photographs[number % len(photographs)]
+        left = int(generator.integers(0, photograph.width - CROP_SIDE))
+        top = int(generator.integers(0, photograph.height - CROP_SIDE))
+        crop = photograph.crop((left, top, left + CROP_SIDE, top + CROP_SIDE)).transpose(Image.Transpose.ROTATE_180)
+        small = crop.convert("L" if pixels.channels == 1 else "RGB").resize((pixels.width, pixels.height))
+        crops.append(np.asarray(small).reshape(pixels.height, pixels.width, pixels.channels))
+    return torch.from_numpy(np.stack(crops))

@@ -1,0 +1,51 @@
+"""What suits a data set and an estimator; a run may change any of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from training.precision import suited_precision
+from training.recipe import Recipe
+
+SUITED = {
+    "digits": Recipe(),
+    "cifar10": Recipe(
+        data="cifar10",
+        architecture="resnet20",
+        estimator="ivon",
+        epochs=45,
+        batch_size=128,
+        learning_rate=0.003,
+        rise=0.1,
+        initial_scale=0.01,
+        augmentation="crop-flip",
+    ),
+    "folder": Recipe(
+        data="folder",
+        architecture="resnet20",
+        estimator="ivon",
+        epochs=45,
+        batch_size=64,
+        learning_rate=0.003,
+        rise=0.1,
+        initial_scale=0.01,
+        augmentation="crop-flip",
+    ),
+}
+# What an estimator wants otherwise than its data set's recipe has it.
+IVON = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
+NONE = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
+OF_ESTIMATOR: dict[str, dict[str, Any]] = {"ivon": IVON, "none": NONE}
+
+
+def default_recipe(data: str, device: torch.device, **changes: Any) -> Recipe:
+    """The recipe that suits a data set, an estimator and a device, with every change that is not None."""
+    base = SUITED.get(data, Recipe(data=data))
+    given = {key: value for key, value in changes.items() if value is not None}
+    own = OF_ESTIMATOR.get(given.get("estimator", base.estimator), {})
+    if data != "digits":  # whose images are too small for it to matter
+        own = own | {"precision": suited_precision(device)}
+    return replace(base, **own | given)

@@ -1,0 +1,1 @@
+"""Train on many ranks: world, elastic restarts, gradient synchronisation, sampling."""

@@ -1,0 +1,1 @@
+"""Draw predictions and score them."""

@@ -1,0 +1,1 @@
+"""Report a finished run as plots and Markdown."""

@@ -1,0 +1,115 @@
+"""The page of a report: what a run was, how far it came, what it is worth, as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from training.recipe import Recipe
+from training.report.plots import snr
+
+SHOWN = {
+    "curves.png": (
+        "Curves",
+        "Loss and accuracy as means over each epoch's training images, and on held-out images at the posterior mean.",
+    ),
+    "layers.png": (
+        "Layers",
+        "Each column of a picture is the distribution of a layer's weights at one moment, by its own greatest density.",
+    ),
+    "snr.png": (
+        "Signal-to-noise ratios",
+        "Pruned weight by weight, the weights with the lowest ratio go first.",
+    ),
+    "calibration.png": (
+        "Calibration",
+        "A point above the diagonal is right more often than it is sure, a point below it less often.",
+    ),
+}
+QUALITY = {
+    "accuracy": ("Accuracy", "{:.2%}"),
+    "nll": ("NLL, nats", "{:.4f}"),
+    "ece": ("ECE, 15 bins", "{:.4f}"),
+    "images": ("Test images", "{:,}"),
+    "draws": ("Draws", "{:,}"),
+}
+LAST = {
+    "loss": ("Loss", "{:.4f}"),
+    "data": ("Data term", "{:.4f}"),
+    "kl": ("KL divergence, nats", "{:,.0f}"),
+    "accuracy": ("Training accuracy", "{:.2%}"),
+    "held_out_accuracy": ("Held-out accuracy", "{:.2%}"),
+    "held_out_nll": ("Held-out NLL", "{:.4f}"),
+}
+
+
+def page(
+    title: str,
+    recipe: Recipe,
+    log: Sequence[dict[str, Any]],
+    quality: Mapping[str, float | int] | None,
+    ratios: snr.Ratios | None,
+    missing: Mapping[str, str],
+) -> str:
+    """The whole page; `missing` says, by file, why a plot is not there."""
+    parts = [f"# {title}", _progress(recipe, log, finished=ratios is not None)]
+    if quality is not None:
+        parts += ["## Quality on the test set", _figures(QUALITY, quality)]
+    if log:
+        parts += ["## Last epoch", _figures(LAST, log[-1])]
+    for file, (heading, caption) in SHOWN.items():
+        shown = f"Not drawn: {missing[file]}." if file in missing else f"![{heading}]({file})\n\n{caption}"
+        parts += [f"## {heading}", shown]
+        if file == "snr.png" and ratios:
+            parts += [_thresholds(ratios), _by_layer(ratios)]
+    settings = {name: "–" if value is None else value for name, value in recipe.to_json().items()}
+    parts += [
+        "## Recipe",
+        table(["Setting", "Value"], [[f"`{name}`", _cell(value)] for name, value in settings.items()]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left and all others to the right."""
+    rules = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rules, *rows])
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|")
+
+
+def _progress(recipe: Recipe, log: Sequence[dict[str, Any]], *, finished: bool) -> str:
+    done = log[-1]["epoch"] if log else 0
+    state = "finished" if finished else "not finished"
+    seconds = sum(float(line.get("seconds", 0.0)) for line in log)
+    lasted = f", {timedelta(seconds=round(seconds))} of training" if math.isfinite(seconds) and log else ""
+    return (
+        f"{recipe.architecture} on {recipe.data} with estimator {recipe.estimator}: "
+        f"{state}, {done} of {recipe.epochs} epochs{lasted}."
+    )
+
+
+def _figures(shown: Mapping[str, tuple[str, str]], figures: Mapping[str, Any]) -> str:
+    rows = [[called, form.format(figures[name])] for name, (called, form) in shown.items() if name in figures]
+    return table(["Figure", "Value"], rows)
+
+
+def _thresholds(ratios: snr.Ratios) -> str:
+    rows = [[f"{share:.0%}", f"{threshold:.4g}"] for share, threshold in snr.thresholds(ratios).items()]
+    return table(["Of all weights", "\\|mean\\| / scale below"], rows)
+
+
+def _by_layer(ratios: snr.Ratios) -> str:
+    limits = snr.thresholds(ratios)
+    rows = []
+    for name, values in ratios.items():
+        gone = [f"{np.mean(values < limit):.1%}" for limit in limits.values()]
+        rows.append([f"`{name}`", f"{len(values):,}", f"{np.median(values):.3g}", *gone])
+    header = ["Layer", "Weights", "Median ratio", *(f"Goes at {share:.0%}" for share in limits)]
+    return table(header, rows)

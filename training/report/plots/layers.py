@@ -1,0 +1,139 @@
+"""Each layer's scales and signal-to-noise ratios over training, as densities over epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from training.report.plots.style import DENSITY, INK, SECOND, log_ticks, short, styled
+
+KINDS = {"log_scale": "Scale", "log_snr": "|mean| / scale"}
+# Bins of the axis that all layers share.
+BINS = 96
+# Share of a layer's weights that may lie beyond either end of it.
+BEYOND = 0.002
+# Inches: of a cell by how many stand side by side, between cells, and of the margins.
+CELLS = {1: (3.6, 1.4), 2: (2.2, 1.1), 3: (1.65, 0.85)}
+GAP = (0.12, 0.3)
+LEFT, RIGHT, TOP, BOTTOM = 0.6, 0.12, 0.62, 0.5
+
+
+def pictured(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """Layers whose scales are in every line, in the network's order."""
+    first = lines[0]["layers"] if lines else {}
+    return [name for name in first if all(KINDS.keys() <= line["layers"].get(name, {}).keys() for line in lines)]
+
+
+def cumulated(counts: Sequence[float], ends: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges of a histogram's equal bins from `ends[0]` to `ends[1]`, and the share of weights below each."""
+    low, high = ends
+    return np.linspace(low, high, len(counts) + 1), np.concatenate([[0.0], np.cumsum(counts)]) / max(sum(counts), 1)
+
+
+def rebinned(counts: Sequence[float], ends: Sequence[float], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares of a histogram's weights between `edges`, float64, as if each of its bins were evenly filled."""
+    return np.diff(np.interp(edges, *cumulated(counts, ends)))
+
+
+def quantile(counts: Sequence[float], ends: Sequence[float], share: float) -> float:
+    """Below which a share of a histogram's weights lies."""
+    at, below = cumulated(counts, ends)
+    return float(np.interp(share, below, at))
+
+
+@styled()
+def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
+    """Draw the lines of a log of layers, of which at least one layer is pictured; `epochs` as in `curves`."""
+    names = pictured(lines)
+    columns = 1 if len(names) < 3 else 2 if len(names) < 9 else 3
+    rows = math.ceil(len(names) / columns)
+    across, down = CELLS[columns]
+    half = LEFT + columns * across + (columns - 1) * GAP[0] + RIGHT
+    height = TOP + rows * down + (rows - 1) * GAP[1] + BOTTOM
+    # Laid out by hand: below the last layer of a column its axis reaches into an empty cell.
+    drawn = Figure(figsize=(2 * half, height))
+    drawn.set_layout_engine("none")
+    for side, (kind, title) in enumerate(KINDS.items()):
+        grid = drawn.subplots(
+            rows,
+            columns,
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            gridspec_kw={
+                "left": (side * half + LEFT) / (2 * half),
+                "right": ((side + 1) * half - RIGHT) / (2 * half),
+                "bottom": BOTTOM / height,
+                "top": 1 - TOP / height,
+                "wspace": GAP[0] / across,
+                "hspace": GAP[1] / down,
+            },
+        )
+        drawn.text(
+            (side * half + LEFT) / (2 * half), 1 - 0.12 / height, f"{title}, with its median", va="top", fontsize=10
+        )
+        _small_multiples(grid, lines, names, kind, epochs)
+    return drawn
+
+
+def _small_multiples(
+    grid: NDArray[Any], lines: Sequence[dict[str, Any]], names: list[str], kind: str, epochs: int
+) -> None:
+    edges, columns = _axis(lines, names, kind), grid.shape[1]
+    for place, axes in enumerate(grid.flat):
+        if place >= len(names):
+            axes.set_axis_off()
+            continue
+        _layer(axes, lines, names[place], kind, edges)
+        if place + columns >= len(names):
+            axes.set_xlabel("epoch", labelpad=2)
+            axes.tick_params(labelbottom=True)
+    first = grid[0, 0]
+    first.set(xlim=(0, max(epochs, lines[-1]["epoch"])), yscale="log", ylim=(10 ** edges[0], 10 ** edges[-1]))
+    first.xaxis.set_major_locator(MaxNLocator(4, integer=True, prune="upper", steps=[1, 2, 5, 10]))
+    log_ticks(first.yaxis, *first.get_ylim())
+
+
+def _layer(axes: Axes, lines: Sequence[dict[str, Any]], name: str, kind: str, edges: NDArray[np.float64]) -> None:
+    epochs = [line["epoch"] for line in lines]
+    histograms = _histograms(lines, [name], kind)
+    shares = np.stack([rebinned(*histogram, edges) for histogram in histograms], 1)
+    # Each moment by its own greatest density: how narrow one is must not hide the others.
+    axes.pcolormesh(_spans(epochs), 10**edges, shares / shares.max(0).clip(1e-12), cmap=DENSITY, vmin=0, vmax=1.25)
+    medians = [10 ** quantile(*histogram, 0.5) for histogram in histograms]
+    axes.plot(epochs, medians, color=SECOND, linewidth=1.2, marker="" if len(lines) > 1 else ".")
+    axes.set_title(short(name), fontsize=8, pad=3)
+    axes.set_title(f"{medians[-1]:.3g}", fontsize=8, pad=3, loc="right", color=SECOND)
+    axes.tick_params(labelsize=7.5, length=2.5)
+    axes.spines[:].set_color(INK)
+    axes.spines[:].set_linewidth(0.4)
+
+
+def _spans(epochs: list[int]) -> list[float]:
+    """Where the column of each picture begins and the last one ends: halfway to the pictures beside it."""
+    between = [(before + after) / 2 for before, after in pairwise(epochs)]
+    first = 1.5 * epochs[0] - 0.5 * epochs[1] if between else 0
+    return [max(first, 0), *between, epochs[-1]]
+
+
+def _histograms(lines: Sequence[dict[str, Any]], names: list[str], kind: str) -> list[tuple[list[float], list[float]]]:
+    """Counts and ends of every named layer at every time."""
+    of_layers = [line["layers"][name] for line in lines for name in names]
+    return [(of_layer[kind], of_layer[f"{kind}_range"]) for of_layer in of_layers]
+
+
+def _axis(lines: Sequence[dict[str, Any]], names: list[str], kind: str) -> NDArray[np.float64]:
+    """Edges of bins that hold all but the outermost weights of every layer at every time."""
+    histograms = _histograms(lines, names, kind)
+    low = min(quantile(*histogram, BEYOND) for histogram in histograms)
+    high = max(quantile(*histogram, 1 - BEYOND) for histogram in histograms)
+    margin = max(0.05 * (high - low), 0.05)
+    return np.linspace(low - margin, high + margin, BINS + 1)

@@ -1,0 +1,165 @@
+"""What a run came to, for people: plots, and a page that shows them with the recipe and the figures.
+
+FOLDER/curves.png        loss and accuracy over epochs
+FOLDER/layers.png        each layer's scales and signal-to-noise ratios over training
+FOLDER/snr.png           signal-to-noise ratios of the final posterior
+FOLDER/calibration.png   how often the network is right, by how sure it is
+FOLDER/report.md         all of them, and tables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from training.atomic import write_atomically
+from training.errors import RunError
+from training.evaluation.metrics import predictive
+from training.recipe import Recipe
+from training.report.markdown import page
+from training.report.plots import calibration, curves, layers, snr
+from training.report.plots.style import png
+from training.trainer.run_dir import Run
+
+
+class Missing(Exception):
+    """A plot that cannot be drawn, or not yet; its text says why."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run has left so far, as its plots and its page need it."""
+
+    run: Run
+    recipe: Recipe
+    log: list[dict[str, Any]]
+    pictures: list[dict[str, Any]]
+    quality: dict[str, float | int] | None
+    ratios: snr.Ratios | None
+
+    @classmethod
+    def of(cls, run: Run) -> Material:
+        """Read it; raise RunError where there is no run or its logs are damaged."""
+        return cls(
+            run,
+            run.recipe(),
+            _lines(run, "log.jsonl", _check_log),
+            _lines(run, "layers.jsonl", _check_picture),
+            _quality(run),
+            snr.ratios(run.posterior()) if run.finished else None,
+        )
+
+    @property
+    def epochs_done(self) -> int:
+        """Whole epochs that the log has."""
+        return int(self.log[-1]["epoch"]) if self.log else 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """`written`: the files, the page last; `missing`: by the file that would have been there, why it is not."""
+
+    written: list[Path]
+    missing: dict[str, str]
+
+
+def write_report(run: Run, folder: Path) -> Report:
+    """Draw what there is of `run` into `folder`, which is made where it is missing.
+
+    Raises TrainingError where there is no run, where a file of it is damaged or where the folder cannot be written.
+    """
+    material = Material.of(run)
+    drawn: dict[str, bytes] = {}
+    missing: dict[str, str] = {}
+    for name, draw in PLOTS.items():
+        try:
+            drawn[name] = png(draw(material))
+        except Missing as reason:
+            missing[name] = str(reason)
+    text = page(run.folder.resolve().name, material.recipe, material.log, material.quality, material.ratios, missing)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in missing:  # one of an earlier run would pass for this one's
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write the report in {folder}: {error.strerror}") from error
+    files = drawn | {"report.md": text.encode()}
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return Report([folder / name for name in files], missing)
+
+
+def _curves(material: Material) -> Figure:
+    if not material.log:
+        raise Missing("the run has not finished its first epoch")
+    return curves.figure(material.log, material.recipe.epochs)
+
+
+def _layers(material: Material) -> Figure:
+    _check_random(material)
+    if not layers.pictured(material.pictures):
+        raise Missing("the layers of the run have not been pictured so far")
+    return layers.figure(material.pictures, material.recipe.epochs)
+
+
+def _snr(material: Material) -> Figure:
+    _check_random(material)
+    if material.ratios is None:
+        raise Missing("the run is not finished: it has no posterior so far")
+    if not material.ratios:
+        raise Missing("no weight of the posterior has a scale above zero")
+    return snr.figure(material.ratios)
+
+
+def _calibration(material: Material) -> Figure:
+    if not (material.run.folder / "predictions.npz").exists():
+        raise Missing("the run has left no predictions" if material.run.finished else "the run is not finished")
+    logits_SNK, labels_N = material.run.predictions()
+    return calibration.figure(predictive(logits_SNK), labels_N)
+
+
+def _check_random(material: Material) -> None:
+    if material.recipe.estimator == "none":
+        raise Missing("the run is of the plain network (estimator none): its weights have no scales")
+
+
+PLOTS: dict[str, Callable[[Material], Figure]] = {
+    "curves.png": _curves,
+    "layers.png": _layers,
+    "snr.png": _snr,
+    "calibration.png": _calibration,
+}
+
+
+def _check_log(line: dict[str, Any]) -> None:
+    _ = int(line["epoch"]), [float(value) for value in line.values()]
+
+
+def _check_picture(line: dict[str, Any]) -> None:
+    for of_layer in line["layers"].values():
+        for kind in layers.KINDS.keys() & of_layer.keys():
+            low, high = of_layer[f"{kind}_range"]
+            _ = int(line["epoch"]), float(low), float(high), sum(of_layer[kind], 0.0)
+
+
+def _lines(run: Run, name: str, check: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+    try:
+        lines = run.lines(name)
+        for line in lines:
+            check(line)
+    except OSError as error:
+        raise RunError(f"{name} of the run in {run.folder} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{name} of the run in {run.folder} is damaged: {error}") from error
+    return lines
+
+
+def _quality(run: Run) -> dict[str, float | int] | None:
+    try:
+        return run.quality() if (run.folder / "quality.json").exists() else None
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"quality.json of the run in {run.folder} is damaged: {error}") from error

@@ -1,0 +1,92 @@
+"""The network that training starts at: fresh from its seed, or one that is trained already."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from training.architectures import architecture
+from training.bayesian.posterior import Posterior
+from training.data.dataset import Dataset
+from training.errors import CheckpointError, RecipeError
+from training.recipe import Recipe
+
+POSTERIOR = "posterior.safetensors"
+
+
+def initial_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    """The recipe's plain network as training starts; raise CheckpointError where `init_from` does not fit it."""
+    plain = fresh_network(recipe, dataset)
+    if recipe.init_from is not None:
+        _load(plain, Path(recipe.init_from))
+    return plain
+
+
+def fresh_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    """The recipe's plain network for the data set's images, initialised from its seed.
+
+    Raises RecipeError where the architecture cannot take them.
+    """
+    pixels = dataset.pixels
+    plain = architecture(recipe.architecture, pixels.channels, len(dataset.classes), recipe.seed)
+    blank = torch.zeros(1, pixels.channels, pixels.height, pixels.width)
+    try:
+        with torch.no_grad():
+            plain.eval()(blank)
+            if recipe.batch_size // recipe.accumulation == 1:
+                deepcopy(plain).train()(blank)
+    except ValueError as error:
+        raise RecipeError(
+            f"{recipe.architecture} cannot normalise one of these images alone: choose a larger --batch-size, "
+            "or a smaller --accumulation"
+        ) from error
+    except RuntimeError as error:
+        size = f"{pixels.width}x{pixels.height}"
+        raise RecipeError(
+            f"{recipe.architecture} cannot take images of {size} pixels: choose another --arch"
+        ) from error
+    return plain.train()
+
+
+def _load(plain: nn.Module, path: Path) -> None:
+    found, expected = trained_state(path), plain.state_dict()
+    for name, tensor in expected.items():
+        if name not in found:
+            raise CheckpointError(f"{path} is of another architecture: it has no {name}")
+        if found[name].shape != tensor.shape:
+            shapes = f"{list(found[name].shape)}, expected {list(tensor.shape)}"
+            raise CheckpointError(f"{path} is of another architecture: its {name} has shape {shapes}")
+    if unexpected := sorted(found.keys() - expected.keys()):
+        raise CheckpointError(f"{path} is of another architecture: it has {unexpected[0]}")
+    plain.load_state_dict(found)
+
+
+def trained_state(path: Path) -> dict[str, Tensor]:
+    """The state of a plain network: of a finished run (its means), of a safetensors file or of a torch checkpoint.
+
+    A checkpoint may hold the state alone or under `state_dict`. Raises CheckpointError where it is none of these.
+    """
+    if path.is_dir():
+        path = path / POSTERIOR
+        if not path.exists():
+            raise CheckpointError(f"{path.parent} holds no finished run: expected {POSTERIOR} in it")
+    if path.name == POSTERIOR:
+        return Posterior.load(path).mean()
+    try:
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}") from error
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read, it may be damaged") from error
+    except Exception as error:  # the restricted unpickler's own
+        raise CheckpointError(f"the checkpoint {path} holds more than tensors, which is not read") from error
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise CheckpointError(f"{path} is no checkpoint of a network: expected its state, tensors by name")
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}

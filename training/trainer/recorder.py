@@ -1,0 +1,131 @@
+"""What a run leaves behind while it goes on: a log, events, now and then a picture of its layers, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from training.bayesian.posterior import GaussianWeight
+from training.data.dataset import Dataset, Images
+from training.distributed.world import World
+from training.errors import DivergedError
+from training.evaluation import metrics
+from training.evaluation.prediction import mean_logits
+from training.recipe import Recipe
+from training.trainer.checkpoint import Checkpoint
+from training.trainer.loop import Step, TrainState
+from training.trainer.run_dir import Run
+from training.trainer.tensorboard import Events
+
+CHECKPOINT_EVERY_SECONDS = 60.0
+# What is summed over the images of an epoch; the log has the means.
+SUMMED = ("images", "loss", "data", "kl", "accuracy")
+# Held-out images that each epoch's figures are taken on.
+HELD_OUT = 2_000
+# How often over a run the layers are pictured.
+PICTURES = 20
+
+
+class Recorder:
+    """Called after each step; only the leading rank writes."""
+
+    def __init__(
+        self, run: Run, recipe: Recipe, dataset: Dataset, plain: nn.Module, state: TrainState, world: World
+    ) -> None:
+        self.run, self.recipe, self.dataset, self.plain = run, recipe, dataset, plain
+        self.state, self.world = state, world
+        self.held_out: Images = dataset.calibration.spread(HELD_OUT)
+        self.sums: dict[str, float] = {}
+        self.events: Events | None = None
+        self.due = False
+        self.saved = self.epoch_started = time.monotonic()
+
+    def __call__(self, step: Step) -> None:
+        if not self.world.leads:
+            return
+        if self.events is None:
+            self.events = Events(self.run.folder / "events", step.images - step.size or None)
+        for figure in SUMMED:
+            self.sums[figure] = self.sums.get(figure, 0.0) + step.size * (
+                1 if figure == "images" else getattr(step, figure)
+            )
+        if step.epoch_ended:
+            self._end_epoch(step, self.events)
+        self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_SECONDS
+        # What one rank alone knows would be lost, so a checkpoint waits for the step at which all know the same.
+        if self.due and self.state.approximation.settled:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment."""
+        approximation = self.state.approximation
+        model, optimizer = dict(approximation.module.state_dict()), approximation.optimizer.state_dict()
+        self._check_finite(model.values())
+        Checkpoint(self.recipe.to_json(), self.state.images, self.sums, model, optimizer).save(self.run.checkpoint)
+        self.due, self.saved = False, time.monotonic()
+
+    def _check_finite(self, tensors: Iterable[Tensor]) -> None:
+        """What is no number any more must not replace the last good checkpoint."""
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise DivergedError(
+                f"the network is not finite after {self.state.images:,} images: lower the learning rate"
+            )
+
+    def _end_epoch(self, step: Step, events: Events) -> None:
+        images, epochs_done = self.sums.pop("images"), step.epoch + 1
+        means = {figure: total / images for figure, total in self.sums.items()}
+        posterior = self.state.approximation.posterior()
+        self._check_finite([part for weight in posterior.weights.values() for part in (weight.mean, weight.scale)])
+        logits_NK = mean_logits(self.plain, posterior, self.dataset.pixels, self.held_out.pixels, self.world.device)
+        p_NK = metrics.predictive(logits_NK[None])
+        if not math.isfinite(nll := metrics.nll(p_NK, self.held_out.labels)):
+            raise DivergedError(f"the network predicts nothing after {step.images:,} images: lower the learning rate")
+        progress = step.images / (len(self.dataset.train) * self.recipe.epochs)
+        figures = means | {
+            "held_out_accuracy": metrics.accuracy(p_NK, self.held_out.labels),
+            "held_out_nll": nll,
+            "learning_rate": self.recipe.learning_rate_at(progress, self.world.size),
+            "beta": self.recipe.beta_at(epochs_done),
+            "seconds": time.monotonic() - self.epoch_started,
+        }
+        self.run.log(epoch=epochs_done, images=step.images, **figures)
+        events.scalars(step.images, {"epoch": epochs_done} | figures)
+        if epochs_done * PICTURES // self.recipe.epochs > step.epoch * PICTURES // self.recipe.epochs:
+            values = {name: pictured_values(weight) for name, weight in posterior.weights.items()}
+            self.run.log_layers(epochs_done, step.images, {name: pictured(of) for name, of in values.items()})
+            kinds = ("mean", "log_scale")
+            events.histograms(
+                step.images,
+                {f"{kind}/{name}": of[kind] for kind in kinds for name, of in values.items() if kind in of},
+            )
+        self.sums, self.epoch_started = {}, time.monotonic()
+
+
+def pictured_values(weight: GaussianWeight) -> dict[str, Tensor]:
+    """What is pictured of one layer's random weights, each float32 and flat.
+
+    The means, the decimal logarithms of the scales, and those of |mean| / scale; where nothing has noise, the means.
+    """
+    kept = (weight.mean != 0) | (weight.scale > 0)
+    mean, scale = weight.mean[kept].float(), weight.scale[kept]
+    values = {"mean": mean}
+    if (scale > 0).any():
+        noisy = scale > 0
+        values["log_scale"] = scale[noisy].log10()
+        values["log_snr"] = (mean[noisy].abs() / scale[noisy]).clamp_min(1e-4).log10()
+    return values
+
+
+def pictured(values: dict[str, Tensor]) -> dict[str, list[float]]:
+    """Histograms of one layer: counts in equal bins and, as `…_range`, the ends of the first and last."""
+    picture: dict[str, list[float]] = {}
+    for kind, of_kind in values.items():
+        low, high = float(of_kind.min()), float(of_kind.max())
+        high = high if high > low else low + 1e-6
+        picture[kind] = torch.histc(of_kind, 40, low, high).tolist()
+        picture[f"{kind}_range"] = [low, high]
+    return picture

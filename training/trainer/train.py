@@ -1,0 +1,156 @@
+"""A whole run: data, network, loop, checkpoints, posterior."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training.bayesian.approximation import Approximation
+from training.bayesian.estimators import begin
+from training.bayesian.posterior import Posterior
+from training.data import DOWNLOAD_FOLDER, load_dataset
+from training.data.augmentation import augmentation
+from training.data.dataset import Dataset
+from training.distributed.sampler import Batches
+from training.distributed.world import World
+from training.errors import CheckpointError, DivergedError, RunError
+from training.evaluation import metrics
+from training.evaluation.prediction import draw_logits, drawing
+from training.progress import Stage
+from training.randomness import generator_for
+from training.recipe import Recipe
+from training.trainer.checkpoint import Checkpoint
+from training.trainer.initialization import fresh_network, initial_network
+from training.trainer.loop import LoopOptions, TrainState, fit
+from training.trainer.recorder import Recorder
+from training.trainer.run_dir import Run
+
+# Draws for the figures that a finished run reports.
+DRAWS = 32
+
+
+def approximation(recipe: Recipe, dataset: Dataset, world: World, plain: nn.Module | None = None) -> Approximation:
+    """A network, by default the recipe's fresh one, under its estimator on the world's device."""
+    plain = fresh_network(recipe, dataset) if plain is None else plain
+    return begin(plain.to(world.device), recipe, len(dataset.train), world.mean)
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    world: World,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    resume: bool = False,
+    fresh: bool = False,
+    ways: LoopOptions = LoopOptions(),  # noqa: B008
+) -> Run:
+    """Train as `recipe` says and leave a finished run in `out`.
+
+    `resume` goes on from the run's checkpoint where there is one, and leaves a finished run as it is; `fresh` removes
+    what an earlier run left. Raises RunError where the folder is in use and neither was asked for.
+    """
+    run = Run(out)
+    if run.finished and resume:
+        run.check_recipe(recipe)
+        world.wait()  # leaving at once, a rank could end what another is still joining
+        return run
+    if not fresh:
+        _check_free(run, resume)
+    augmentation(recipe.augmentation)  # refuses what there is not before anything is removed
+    if download and data_dir is None:
+        data_dir = DOWNLOAD_FOLDER
+    dataset = load_dataset(
+        recipe.data,
+        data_dir,
+        seed=recipe.seed,
+        limit=recipe.limit,
+        image_size=recipe.image_size,
+        download=download,
+        quiet=not world.leads,
+    )
+    Batches(len(dataset.train), recipe.batch_size, world.size, recipe.seed)  # refuses what cannot be divided
+    going_on = resume and run.interrupted
+    plain = None if going_on else initial_network(recipe, dataset)
+    state = TrainState(approximation(recipe, dataset, world, plain))
+    recorder = Recorder(run, recipe, dataset, fresh_network(recipe, dataset), state, world)
+    with run.claimed() if world.leads else nullcontext():
+        if fresh and world.leads:
+            run.clear()
+        world.wait()
+        _check_free(run, resume)  # again, now that no other training can change it
+        if run.interrupted:
+            run.check_dataset(dataset)
+            recorder.sums = _resume(state, recipe, run)
+            if world.leads:
+                run.cut_logs(state.images)
+        elif world.leads:
+            run.clear()  # what a run left that came to no checkpoint
+            run.begin(recipe, dataset, data_dir, world.size)
+        world.wait()
+        fit(state, dataset, recipe, world, ways=ways, after_step=recorder)
+        world.agree(state.approximation.module)
+        posterior = state.approximation.posterior()
+        logits_SNK = predictions(recipe, dataset, posterior, world)
+        if world.leads:
+            _finish(run, dataset, posterior, logits_SNK)
+        world.wait()
+        return run
+
+
+def _check_free(run: Run, resume: bool) -> None:
+    """Raise RunError where the folder holds a run that is not to be gone on with."""
+    if run.finished:
+        raise RunError(f"{run.folder} holds a finished run: choose another --out, or pass --overwrite")
+    if run.interrupted and not resume:
+        raise RunError(f"{run.folder} holds an interrupted run: pass --resume to go on, or --overwrite to start again")
+
+
+def _finish(run: Run, dataset: Dataset, posterior: Posterior, logits_SNK: Tensor) -> None:
+    p_NK, labels_N = metrics.predictive(logits_SNK), dataset.test.labels
+    nll = metrics.nll(p_NK, labels_N)
+    if not math.isfinite(nll):
+        raise DivergedError("the network that training ended at predicts nothing: lower the learning rate")
+    quality: dict[str, float | int] = {
+        "accuracy": metrics.accuracy(p_NK, labels_N),
+        "nll": nll,
+        "ece": metrics.ece(p_NK, labels_N),
+        "images": len(labels_N),
+        "draws": len(logits_SNK),
+    }
+    run.finish(posterior, quality, logits_SNK, labels_N)
+
+
+def predictions(recipe: Recipe, dataset: Dataset, posterior: Posterior, world: World) -> Tensor:
+    """Logits float32 [S, N, K] on the test set of `DRAWS` draws, or of one where all are the same.
+
+    The ranks share the draws, of which each is a function of its number, and every rank gets all of them.
+    """
+    num_draws = DRAWS if posterior.random else 1
+    plain, own = fresh_network(recipe, dataset), range(world.rank, num_draws, world.size)
+    logits_SNK = torch.zeros(num_draws, len(dataset.test), len(dataset.classes), device=world.device)
+    with Stage("testing", len(own) * len(dataset.test), quiet=not world.leads) as stage:
+        for number in own:
+            draw = drawing(
+                plain, posterior, dataset.pixels, generator_for(recipe.seed, "quality", number), world.device
+            )
+            logits_SNK[number] = draw_logits(draw, dataset.test.pixels, 1, stage, world.device)[0]
+    return world.total(logits_SNK).cpu()
+
+
+def _resume(state: TrainState, recipe: Recipe, run: Run) -> dict[str, float]:
+    """Put `state` where the checkpoint stands; returns the sums of the epoch so far."""
+    checkpoint = Checkpoint.load(run.checkpoint)
+    checkpoint.check_recipe(recipe.to_json())
+    try:
+        state.approximation.module.load_state_dict(checkpoint.model)
+        state.approximation.optimizer.load_state_dict(checkpoint.optimizer)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint {run.checkpoint} is of another architecture") from error
+    state.images = checkpoint.images
+    return checkpoint.sums
