@@ -11,20 +11,20 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
-from starlette.requests import Request
 
 Result = TypeVar("Result")
 
 
-async def run_in_worker(request: Request, work: Callable[[], Result], *, quick: bool = False) -> Result:
-    """What `work` gives, from another thread; or from this one, where it is so quick that asking would take longer.
+async def run_in_worker(work: Callable[[], Result], limiter: anyio.CapacityLimiter, *, inline: bool = False) -> Result:
+    """Run blocking work in a worker thread, off the event loop; `inline` work is quicker than asking a thread.
 
-    As many are done at once as there are cores: more would only wait for each other, with their pictures in memory.
+    `limiter` bounds the threads by the cores: more would only wait for each other, with their images in memory.
     """
-    if quick:
+    if inline:
         return work()
-    return await anyio.to_thread.run_sync(_at_low_priority, work, limiter=request.app.state.computing)
+    return await anyio.to_thread.run_sync(_at_low_priority, work, limiter=limiter)
 
 
 def _at_low_priority(work: Callable[[], Result]) -> Result:

@@ -28,11 +28,12 @@ from model_store.manifest import Calibration, Manifest, Rounding
 from model_store.store import Store
 from service.inference.artifact import Artifact, read_artifact
 from service.inference.autotune import autotune
+from service.inference.decision import ImageResult, Postprocessor
 from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
 from service.inference.graph import with_constants
 from service.inference.quantization import quantize
-from service.pipeline.postprocessing import Predicted, ResponseBuilder
+from service.pipeline.postprocessing import ResponseBuilder
 from service.repository.verification import draw_key
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
@@ -134,13 +135,13 @@ def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: 
             artifact = read_artifact(entrant.data, entrant.roundings)
             engine = autotune(artifact, entrant.key, builders, threads)
             engine.prepare(entrant.draws)
-            settlement = EarlyStopping.of(entrant.calibration, tolerance)
+            rule = EarlyStopping.from_calibration(entrant.calibration, tolerance)
             made.ways[entrant.level, PASS] = _pass(replace(artifact, roundings={}), threads)
             if entrant.roundings:
                 made.ways[entrant.level, f"{PASS} in eight bits"] = _pass(artifact, threads)
             made.ways[entrant.level, "draws in the graph"] = _in_graph(entrant.data, entrant.draws, threads)
             made.ways[entrant.level, "ours, fixed"] = partial(_ask, scheduler, engine, entrant, None)
-            made.ways[entrant.level, "ours, adaptive"] = partial(_ask, scheduler, engine, entrant, settlement)
+            made.ways[entrant.level, "ours, adaptive"] = partial(_ask, scheduler, engine, entrant, rule)
         yield made
     finally:
         scheduler.close()
@@ -148,13 +149,14 @@ def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: 
 
 
 def _ask(
-    scheduler: Scheduler, engine: Engine, entrant: BenchLevel, settlement: EarlyStopping | None, image_1HWC: Images
+    scheduler: Scheduler, engine: Engine, entrant: BenchLevel, early_stopping: EarlyStopping | None, image_1HWC: Images
 ) -> int:
-    answering = ResponseBuilder(entrant.classes, entrant.calibration, quantile=0.5, top_k=10)
-    job = Job(engine, image_1HWC, entrant.draws, answering, settlement)
+    builder = ResponseBuilder(entrant.classes, entrant.calibration, quantile=0.5, top_k=10)
+    postprocess = Postprocessor(entrant.calibration, builder.render)
+    job = Job(engine, image_1HWC, entrant.draws, postprocess, early_stopping)
     scheduler.submit(job)
-    answered: list[Predicted] = job.future.result()
-    return answered[0].verdict.draws
+    results: list[ImageResult] = job.future.result()
+    return results[0].draws
 
 
 def _pass(artifact: Artifact, threads: int) -> Way:

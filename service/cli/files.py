@@ -7,9 +7,8 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from service.errors import ClientError
+from service.types import IMAGE_SUFFIXES
 
-# What counts as a picture in a folder; a file that is named itself may end as it likes.
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 # A batch of larger pictures has fewer of them, so that the body stays far below what services allow.
 BATCH_BYTES = 8 * 2**20
 
@@ -35,7 +34,7 @@ def _found(name: str) -> Iterator[Path]:
 
 def _is_picture(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
 
 
 def _reason(name: str) -> str:

@@ -21,7 +21,7 @@ from model_store.storage.location import default_location
 from model_store.store import Store
 from service.cli.main import reporting
 from service.errors import NotFoundError
-from service.pipeline.planning import fixed_samples, quantile
+from service.pipeline.planning import conformal_quantile, fixed_samples
 from service.resources import usable_cores
 from service.settings import Precision, Settings
 
@@ -132,7 +132,7 @@ def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, sample
     found = manifest.level(name)
     if found is None:
         raise NotFoundError(f"no level {name!r}: there is {', '.join(each.name for each in manifest.levels)}")
-    quantile(others["alpha"], found)
+    conformal_quantile(others["alpha"], found)
     adaptive = samples == "auto"
     most: int = DEFAULTS["max_samples"].default
     return ScoringPlan(

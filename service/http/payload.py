@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 
+import anyio
 import orjson
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
@@ -19,10 +20,10 @@ from service.types import FIELD
 MORE_ENTRIES = 64
 
 
-async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
+async def read_pictures(request: Request, settings: Settings, workers: anyio.CapacityLimiter) -> list[bytes]:
     """The bytes of every picture in the request, at least one; raise RequestError otherwise."""
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
-    body = await read_body(request, settings.max_body_bytes)
+    body = await read_body(request, settings.max_body_bytes, settings.receive_seconds, workers)
     if not body:
         raise MalformedError(f"the body is empty: expected {_expected(settings)}")
     if media_type == b"multipart/form-data":

@@ -124,7 +124,7 @@ def ignore_metadata_warnings() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def quick(pictures: Sequence[bytes]) -> bool:
+def is_small_png(pictures: Sequence[bytes]) -> bool:
     """Whether they are decoded in about 0.1 ms: a single small PNG, as its own header says and cannot exceed."""
     if len(pictures) != 1 or not PNG_BEGIN.size <= len(pictures[0]) <= QUICK_BYTES:
         return False

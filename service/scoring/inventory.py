@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from model_store.manifest import InputShape
-from service.cli.files import SUFFIXES
 from service.errors import ScoringError
 from service.scoring.parquet import Parquet
 from service.scoring.source import Kind, Pictures, Shard, Source, Span
 from service.scoring.storage import File, storage_at
+from service.types import IMAGE_SUFFIXES
 
 # In folders, names that begin so are of somebody's own: `_SUCCESS` and `_plan.json` of an output, for one.
 HIDDEN = (".", "_")
@@ -64,7 +64,7 @@ def scan_input(location: str, shape: InputShape, column: str | None, id_column: 
     """What lies at a path or URL, all pictures or all Parquet; raise ScoringError where there is neither, or both."""
     place = storage_at(location)
     found = sorted(place.files(), key=lambda file: file.name)
-    pictures = [file for file in found if _is_one(file, SUFFIXES, len(found) == 1)]
+    pictures = [file for file in found if _is_one(file, IMAGE_SUFFIXES, len(found) == 1)]
     tables = [file for file in found if _is_one(file, {".parquet"}, len(found) == 1)]
     if pictures and tables:
         raise ScoringError(f"{location} has pictures and Parquet: name a folder that has one of them")

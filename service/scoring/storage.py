@@ -16,8 +16,8 @@ from typing import IO, Any, Protocol
 from model_store.errors import ObjectNotFoundError, StoreError
 from model_store.storage import bucket
 from model_store.storage.bucket import object_error
-from service.cli.files import SUFFIXES
 from service.errors import ScoringError, UnreadableError
+from service.types import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,10 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         folder, _, last = url.rpartition("/")
-        self.url, self.alone = url, last if PurePosixPath(last).suffix.lower() in (*SUFFIXES, ".parquet") else None
+        self.url, self.alone = (
+            url,
+            last if PurePosixPath(last).suffix.lower() in (*IMAGE_SUFFIXES, ".parquet") else None,
+        )
         with _saying_of_a_bucket(url):
             self.client: Any = bucket.BucketStorage(folder if self.alone else url).client
 
