@@ -60,7 +60,7 @@ class Server:
         app = create_app(settings)
         config = uvicorn.Config(
             app,
-            http=partial(LimitedProtocol, seconds=settings.receive_seconds),  # type: ignore[arg-type]
+            http=partial(LimitedProtocol, timeout_s=settings.receive_seconds),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             log_level="warning",
