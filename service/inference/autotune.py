@@ -40,7 +40,7 @@ def autotune(artifact: Artifact, key: str, builders: Executor, num_workers: int)
     image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
     engine = _packed(artifact, key, builders, num_workers, image_1HWC)
     if num_workers > 1:
-        engine.bank.wide = _widened(engine.bank, num_workers, image_1HWC)
+        engine.bank.parallel_prefix = _widened(engine.bank, num_workers, image_1HWC)
     return engine
 
 
@@ -69,10 +69,10 @@ def _packed(
 
 def _widened(bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.uint8]) -> Session | None:
     """What draws share, on all threads; None where that is not faster, or rounds otherwise."""
-    wide, feed = Session(bank.split.shared, num_workers), Arrays(images=image_1HWC)
-    seconds = _seconds({session: partial(session.run, feed) for session in (bank.shared, wide)})
-    same = all(map(np.array_equal, wide.run(feed), bank.shared.run(feed)))
-    return wide if same and seconds[wide] < WORTH_THREADS * seconds[bank.shared] else None
+    wide, feed = Session(bank.split.prefix, num_workers), Arrays(images=image_1HWC)
+    seconds = _seconds({session: partial(session.run, feed) for session in (bank.prefix, wide)})
+    same = all(map(np.array_equal, wide.run(feed), bank.prefix.run(feed)))
+    return wide if same and seconds[wide] < WORTH_THREADS * seconds[bank.prefix] else None
 
 
 def _seconds(ways: Mapping[Key, Callable[[], object]]) -> dict[Key, float]:

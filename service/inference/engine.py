@@ -46,7 +46,7 @@ class Engine:
 
         `alone` where nothing else is computed meanwhile: then other threads may help, and the bits are the same.
         """
-        session = self.bank.wide if alone and self.bank.wide else self.bank.shared
+        session = self.bank.parallel_prefix if alone and self.bank.parallel_prefix else self.bank.prefix
         begun = time.perf_counter()
         features = session.run({"images": images_NHWC})
         seconds = session.threads * (time.perf_counter() - begun) / len(images_NHWC)
@@ -57,7 +57,7 @@ class Engine:
         """Logits float32 [N, K] for each draw of a pack that is prepared."""
         begun = time.perf_counter()
         feed: Arrays = dict(zip(self.bank.split.boundary, features, strict=True))
-        logits = self.bank.packs[pack].run(feed)
+        logits = self.bank.blocks[pack].run(feed)
         seconds = (time.perf_counter() - begun) / (len(logits) * len(logits[0]))
         self.pace = _followed(self.pace, seconds)
         return logits

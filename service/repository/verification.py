@@ -23,7 +23,7 @@ def verified_artifact(store: Store, manifest: Manifest, level: Level, precision:
         raise ArtifactError(f"the file of level {level.name} has more than the {most:,} bytes that are allowed")
     file = read_level_file(store.read_level(manifest, level.name), most, MOST_IMAGES)
     check_agreement(file, manifest, level)
-    return Artifact.of(file, level.roundings if precision == "published" else None)
+    return Artifact.from_file(file, level.roundings if precision == "published" else None)
 
 
 def draw_key(version: str, level: str) -> str:
