@@ -19,7 +19,7 @@ from service.pipeline.execution import EncodedBatch, execute
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import fitted, plan, quantile
 from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import FORMATS, decode_all, quick
+from service.pipeline.preprocessing import FORMATS, decode_all, is_fast_to_decode
 from service.scheduling.admission import Admission
 from service.types import FIELD
 
@@ -111,7 +111,7 @@ async def predict(request: Request, catalog: RepositoryDep, parameters: Annotate
             manifest.classes, level.calibration, level_quantile, parameters.top_k, parameters.draws
         )
         decoding = partial(decode_all, pictures, manifest.input, catalog.settings)
-        images = EncodedBatch(len(pictures), decoding, quick(pictures))
+        images = EncodedBatch(len(pictures), decoding, is_fast_to_decode(pictures))
         job = await execute(request, planned, images, parameters.deadline, answering)
     answer = {
         "request_id": request.state.request_id,

@@ -74,7 +74,7 @@ def test_an_error_is_said_and_loses_nothing(open_page: Open, zoo: str) -> None:
     before = page.locator("#verdict").inner_text()
     pick(page, "cat.png", b"I am a cat")
     notice = page.get_by_role("alert")
-    expect(notice).to_contain_text("No answer: this is not a picture of a type read here: PNG, JPEG")
+    expect(notice).to_contain_text("No answer: this is not a picture of a supported type: PNG, JPEG")
     expect(notice).to_contain_text("Below is still the answer to the picture before.")
     expect(notice.get_by_role("button")).to_have_count(0)
     expect(page.locator("#picture .preview")).to_have_text("Cannot be shown.")
