@@ -93,5 +93,5 @@ def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
 def _list_arrangement(bank: Bank | None) -> Arrangement | None:
     if bank is None:
         return None
-    threads = (bank.wide or bank.shared).threads
+    threads = (bank.parallel_prefix or bank.prefix).threads
     return Arrangement(draws_per_graph=bank.size, eight_bits=bool(bank.artifact.roundings), shared_threads=threads)

@@ -62,7 +62,7 @@ class Server:
         self.socket = bound
         config = uvicorn.Config(
             app,
-            http=partial(LimitedProtocol, seconds=settings.receive_seconds),  # type: ignore[arg-type]
+            http=partial(LimitedProtocol, timeout_s=settings.receive_seconds),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             log_level="warning",

@@ -42,7 +42,7 @@ def autotune(
     image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
     engine = _fastest_size(artifact, key, builders, num_workers, batch_sizes, image_1HWC)
     if num_workers > 1:
-        engine.bank.wide = _parallel_prefix(engine.bank, num_workers, image_1HWC)
+        engine.bank.parallel_prefix = _parallel_prefix(engine.bank, num_workers, image_1HWC)
     return engine
 
 
@@ -75,10 +75,10 @@ def _fastest_size(
 
 def _parallel_prefix(bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.uint8]) -> Session | None:
     """Build the shared prefix on all threads; None if that is not faster, or rounds differently."""
-    wide, feed = Session(bank.split.shared, num_workers), Arrays(images=image_1HWC)
-    seconds = _seconds({session: partial(session.run, feed) for session in (bank.shared, wide)})
-    same = all(map(np.array_equal, wide.run(feed), bank.shared.run(feed)))
-    return wide if same and seconds[wide] < FASTER_PREFIX * seconds[bank.shared] else None
+    wide, feed = Session(bank.split.prefix, num_workers), Arrays(images=image_1HWC)
+    seconds = _seconds({session: partial(session.run, feed) for session in (bank.prefix, wide)})
+    same = all(map(np.array_equal, wide.run(feed), bank.prefix.run(feed)))
+    return wide if same and seconds[wide] < FASTER_PREFIX * seconds[bank.prefix] else None
 
 
 def _seconds(ways: Mapping[Key, Callable[[], object]]) -> dict[Key, float]:

@@ -48,7 +48,7 @@ class Engine:
 
         With `alone`, when nothing else is computed, other threads may help; the bits are the same.
         """
-        session = self.bank.wide if alone and self.bank.wide else self.bank.shared
+        session = self.bank.parallel_prefix if alone and self.bank.parallel_prefix else self.bank.prefix
         begun = time.perf_counter()
         features = session.run({"images": images_NHWC})
         seconds = session.threads * (time.perf_counter() - begun) / len(images_NHWC)
@@ -59,7 +59,7 @@ class Engine:
         """Compute logits float32 [N, K] for each draw of a prepared block."""
         begun = time.perf_counter()
         feed: Arrays = dict(zip(self.bank.split.boundary, features, strict=True))
-        logits = self.bank.packs[block].run(feed)
+        logits = self.bank.blocks[block].run(feed)
         seconds = (time.perf_counter() - begun) / (len(logits) * len(logits[0]))
         self.seconds_per_draw = _moving_average(self.seconds_per_draw, seconds)
         return logits

@@ -21,7 +21,7 @@ def verified_artifact(
         raise ArtifactError(f"the file of level {level.name} has more than the {max_bytes:,} bytes that are allowed")
     file = read_level_file(store.read_level(manifest, level.name), max_bytes, MAX_BATCH_IMAGES)
     check_agreement(file, manifest, level)
-    return Artifact.of(file, level.roundings if precision == "published" else None)
+    return Artifact.from_file(file, level.roundings if precision == "published" else None)
 
 
 def draw_key(version: str, level: str) -> str:

@@ -18,7 +18,10 @@ def test_no_torch() -> None:
 
 
 def test_runtime_does_not_report_home() -> None:
-    """Whatever of the service is imported first, ONNX Runtime was told not to report before it was imported."""
-    program = "import os, service.inference.bank; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    """Telemetry is off before ONNX Runtime is imported, which reads the variable then."""
+    program = "import os, sys\nfrom importlib.abc import MetaPathFinder\n"
+    program += "class Watch(MetaPathFinder):\n    def find_spec(self, name, path, target=None):\n"
+    program += "        if name == 'onnxruntime': print(os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+    program += "sys.meta_path.insert(0, Watch())\nimport service.inference.bank\n"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "1"

@@ -18,7 +18,7 @@ from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import conformal_quantile, degrade_to_fit, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import FORMATS, decode_all, is_small_png
+from service.pipeline.preprocessing import FORMATS, decode_all, is_fast_to_decode
 from service.types import FIELD
 
 router = APIRouter(tags=["predict"])
@@ -109,7 +109,7 @@ async def respond(request: Request, query: PredictQuery) -> Response:
         quantile = conformal_quantile(query.alpha, level)
     builder = ResponseBuilder(manifest.classes, level.calibration, quantile, query.top_k, query.draws)
     decode = partial(decode_all, images, manifest.input, state.settings)
-    batch = EncodedBatch(len(images), decode, inline=is_small_png(images))
+    batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images))
     job = await state.execute(request, plan, batch, builder.render)
     answer = {
         "request_id": request.state.request_id,

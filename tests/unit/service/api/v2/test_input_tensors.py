@@ -50,7 +50,7 @@ from tests.support.open_inference import INFER, PIXELS, binary, in_binary, refus
         ({"datatype": "BYTES"}, 400, "as BYTES: expected [N]"),
         ({"datatype": "BYTES", "shape": [2], "data": ["aGk="]}, 400, "have 1 values: expected 2"),
         ({"datatype": "BYTES", "shape": [1], "data": ["?"]}, 400, "not valid base64"),
-        ({"datatype": "BYTES", "shape": [1], "data": [1]}, 400, "image 0 is not text"),
+        ({"datatype": "BYTES", "shape": [1], "data": [1]}, 400, "image 0 is not a string"),
         ({"datatype": "BYTES", "shape": [1], "data": [""]}, 422, "is empty"),
         ({"datatype": "BYTES", "shape": [1], "data": ["aGk="]}, 415, "PNG, JPEG"),
         ({"datatype": "BYTES", "shape": [33], "data": ["aGk="] * 33}, 413, "33 images"),
