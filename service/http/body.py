@@ -44,7 +44,7 @@ async def read_body(request: Request, limit: int) -> bytes:
         return body
     if encoding not in WINDOWS:
         raise MediaTypeError(f"Content-Encoding {encoding[:80]!r} is not read here: expected gzip or deflate")
-    return await run_in_worker(request, partial(inflate, body, encoding, limit))
+    return await run_in_worker(partial(inflate, body, encoding, limit), request.app.state.computing)
 
 
 async def _received(request: Request, limit: int) -> bytes:

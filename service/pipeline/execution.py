@@ -63,7 +63,7 @@ async def execute(
         engine = planned.served.engine_at_once(planned.samples) if images.quick else None
         if engine is None:
             await planned.served.fetched(deadline)
-        job = await run_in_worker(request, partial(prepare, engine), quick=engine is not None)
+        job = await run_in_worker(partial(prepare, engine), request.app.state.computing, inline=engine is not None)
         admitted.done = lambda: job.had
         await _computed(request.app.state.catalog.scheduler, job, request)
         admitted.whole = not job.cut

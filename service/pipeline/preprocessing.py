@@ -26,9 +26,8 @@ from PIL import Image, UnidentifiedImageError
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
 from service.pipeline import png
-from service.settings import Settings
+from service.settings import FORMATS, Settings
 
-FORMATS: tuple[str, ...] = Settings.model_fields["formats"].default
 # Bytes between two looks at the clock: a progressive JPEG can ask for a pass over all pixels in 30 of them.
 BLOCK = 2048
 ORIENTATION_TAG = 0x0112

@@ -19,8 +19,9 @@ from service.pipeline.execution import EncodedBatch, execute
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import fitted, plan, quantile
 from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import FORMATS, decode_all, quick
+from service.pipeline.preprocessing import decode_all, quick
 from service.scheduling.admission import Admission
+from service.settings import FORMATS
 from service.types import FIELD
 
 router = APIRouter(tags=["predict"])

@@ -105,7 +105,8 @@ async def _infer(request: Request, catalog: ModelRepository, model: str, version
     job = await execute(request, planned, images, wanted.deadline, concluding)
     writing = partial(_written, request, document, planned, job.future.result(), outputs)
     values = len(outputs) * images.count * len(served.manifest.classes)
-    return await run_in_worker(request, writing, quick="draws" not in outputs and values <= QUICK_VALUES)
+    inline = "draws" not in outputs and values <= QUICK_VALUES
+    return await run_in_worker(writing, request.app.state.computing, inline=inline)
 
 
 async def _read(request: Request, settings: Settings, shape: InputShape) -> tuple[InferenceRequest, EncodedBatch]:
@@ -115,7 +116,7 @@ async def _read(request: Request, settings: Settings, shape: InputShape) -> tupl
     header = request.headers.get(HEADER, "")
     length = int(header) if header.isdecimal() and len(header) <= 12 else len(body)
     parsing = partial(read_request, body, request.headers.get(HEADER), most_values)
-    document, rest = await run_in_worker(request, parsing, quick=length <= QUICK_BYTES)
+    document, rest = await run_in_worker(parsing, request.app.state.computing, inline=length <= QUICK_BYTES)
     return document, read_images(document.inputs[0], rest, shape, settings)
 
 
