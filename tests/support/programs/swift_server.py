@@ -1,6 +1,6 @@
 """A real S3 server: OpenStack Swift, all four servers of it, in one process on free ports of 127.0.0.1.
 
-    .venv-swift/bin/python tests/support/swift_server.py FOLDER
+    .venv-swift/bin/python tests/support/programs/swift_server.py FOLDER
 
 Run by the interpreter of an environment that has Swift, and no other. It keeps everything in FOLDER, prints its address
 once it listens, and ends with its standard input. Users of account `test` are `tester`, who may do anything, and
