@@ -33,7 +33,7 @@ RETRYABLE_STATUSES = (429, 503)
 class Call(Generic[Parsed]):
     """Request, and the parser of its response."""
 
-    read: Callable[[bytes], Parsed]
+    parse_body: Callable[[bytes], Parsed]
     method: str
     path: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Call(Generic[Parsed]):
         if response.status_code != 200:
             raise _problem(response)
         try:
-            return self.read(response.content)
+            return self.parse_body(response.content)
         except ValueError as error:  # the base of ValidationError and UnicodeDecodeError
             raise ClientError("the answer is not a Slimbayes response of this version") from error
 
@@ -68,11 +68,7 @@ def card_call(model: str, version: str) -> Call[str]:
 
 
 class Connection:
-    """Hold the address, API key and retry budget that both clients share.
-
-    `timeout` is in seconds, for each request. `patience` is the total time in seconds that a call may wait for retries
-    at the times that the service names. `ca_file` has trusted certificate authorities, in PEM.
-    """
+    """Hold the address, API key and retry budget that both clients share."""
 
     def __init__(
         self,
@@ -93,7 +89,7 @@ class Connection:
         }
 
     @contextmanager
-    def _reachable(self) -> Iterator[None]:
+    def _transport_errors(self) -> Iterator[None]:
         try:
             yield
         except httpx.TransportError as error:
@@ -101,7 +97,11 @@ class Connection:
 
 
 class Client(Connection):
-    """Blocking client of one service; use it in a `with` block."""
+    """Blocking client of one service; use it in a `with` block.
+
+    `timeout` is in seconds, for each request. `patience` is the total time in seconds that a call may wait for retries
+    at the times that the service names. `ca_file` has trusted certificate authorities, in PEM.
+    """
 
     def __enter__(self) -> Self:
         self._http = httpx.Client(**self._options)
@@ -115,15 +115,15 @@ class Client(Connection):
 
         Raises ClientError if the service is unreachable or refuses.
         """
-        return self._ask(predict_call(pictures, parameters))
+        return self._call(predict_call(pictures, parameters))
 
     def models(self) -> Listing:
         """List the models, versions and levels that the service serves."""
-        return self._ask(MODELS)
+        return self._call(MODELS)
 
     def card(self, model: str, version: str) -> str:
         """Return the model card of a version or alias, in Markdown; raise ClientError if there is none."""
-        return self._ask(card_call(model, version))
+        return self._call(card_call(model, version))
 
     def ready(self) -> bool:
         """Return whether the service is ready."""
@@ -132,20 +132,20 @@ class Client(Connection):
         except httpx.TransportError:
             return False
 
-    def _ask(self, call: Call[Parsed]) -> Parsed:
-        left = self.patience
+    def _call(self, call: Call[Parsed]) -> Parsed:
+        left_s = self.patience
         while True:
-            with self._reachable():
+            with self._transport_errors():
                 response = self._http.request(call.method, call.path, **call.options)
-            pause = _retry_pause_s(response, left)
+            pause = _retry_pause_s(response, left_s)
             if pause is None:
                 return call.parse(response)
-            left -= pause
+            left_s -= pause
             time.sleep(pause)
 
 
 class AsyncClient(Connection):
-    """Asyncio client of one service; use it in an `async with` block."""
+    """Asyncio client of one service; use it in an `async with` block. Parameters are those of `Client`."""
 
     async def __aenter__(self) -> Self:
         self._http = httpx.AsyncClient(**self._options)
@@ -158,15 +158,15 @@ class AsyncClient(Connection):
 
     async def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
         """Post images and return the predictions; see `Client.predict`."""
-        return await self._ask(predict_call(pictures, parameters))
+        return await self._call(predict_call(pictures, parameters))
 
     async def models(self) -> Listing:
         """List the models, versions and levels that the service serves."""
-        return await self._ask(MODELS)
+        return await self._call(MODELS)
 
     async def card(self, model: str, version: str) -> str:
         """Return the model card of a version or alias, in Markdown; see `Client.card`."""
-        return await self._ask(card_call(model, version))
+        return await self._call(card_call(model, version))
 
     async def ready(self) -> bool:
         """Return whether the service is ready."""
@@ -175,25 +175,25 @@ class AsyncClient(Connection):
         except httpx.TransportError:
             return False
 
-    async def _ask(self, call: Call[Parsed]) -> Parsed:
-        left = self.patience
+    async def _call(self, call: Call[Parsed]) -> Parsed:
+        left_s = self.patience
         while True:
-            with self._reachable():
+            with self._transport_errors():
                 response = await self._http.request(call.method, call.path, **call.options)
-            pause = _retry_pause_s(response, left)
+            pause = _retry_pause_s(response, left_s)
             if pause is None:
                 return call.parse(response)
-            left -= pause
+            left_s -= pause
             await asyncio.sleep(pause)
 
 
-def _retry_pause_s(response: httpx.Response, left: float) -> float | None:
-    """Return the seconds until a retry; None unless the service names a time within the `left` seconds."""
+def _retry_pause_s(response: httpx.Response, left_s: float) -> float | None:
+    """Return the seconds until a retry; None unless the service names a time within `left_s`."""
     named = response.headers.get("retry-after", "")
     if response.status_code not in RETRYABLE_STATUSES or not named.isascii() or not named.isdigit():
         return None
     seconds = max(1.0, float(named))
-    return seconds if seconds <= left else None
+    return seconds if seconds <= left_s else None
 
 
 def _problem(response: httpx.Response) -> ClientError:
