@@ -1,4 +1,4 @@
-"""The settings as flags of a command: their names, help and defaults are said once, in `Settings`."""
+"""`slimbayes serve`: serve a store; its flags are the settings, with names, help and defaults from `Settings`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from service.http.server import Server
 
 Command = Callable[..., None]
+# Settings of most deployments; `--help` and the reference show them before the others.
+BASIC = (
+    *("store", "host", "port", "threads", "overload", "max_wait_ms"),
+    *("keys_file", "rate_limit", "tls_cert", "tls_key"),
+)
 SWITCH_INTERVAL_S = 0.0005
+serve_app = typer.Typer(add_completion=False)
 
 
 def with_settings(command: Command) -> Command:
-    """A command whose `**flags` are the settings, each as its text, or None where it is not given."""
+    """Give a command with `**flags` one option per setting; each flag is its text, or None if it was not given."""
     parameters = [_parameter(name, field) for name, field in Settings.model_fields.items()]
-    # Read by Typer in place of those that are written down.
+    # Typer reads these in place of the declared parameters.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
@@ -39,21 +45,25 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = bool if field.annotation is bool else str
     default = shown_default(field.default)
     described = f"{field.description}  {escape(f'[default: {default}]')}" if default else field.description
-    option = typer.Option(help=described, metavar="" if kind is bool else choices(field.annotation))
+    option = typer.Option(
+        help=described,
+        metavar="" if kind is bool else choices(field.annotation),
+        rich_help_panel="Basic" if name in BASIC else "Advanced",
+    )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
 def shown_default(value: object) -> str:
-    """A default as an operator would write it; empty where there is none to write."""
+    """Format a default as a flag's value; empty for none and for switches."""
     if value is None or value is PydanticUndefined or isinstance(value, bool):
         return ""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def choices(annotation: Any) -> str:
-    """What a value looks like: its type, texts with commas between them, or the choices."""
+    """Format the values of a setting: a type, texts separated by commas, or the choices."""
     if get_origin(annotation) is Annotated:
         return choices(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
@@ -62,9 +72,6 @@ def choices(annotation: Any) -> str:
         return "<str>,…"
     parts = [part for part in get_args(annotation) if part is not NoneType]
     return choices(parts[0]) if parts else f"<{annotation.__name__.lower()}>"
-
-
-serve_app = typer.Typer(add_completion=False)
 
 
 @serve_app.command("serve")

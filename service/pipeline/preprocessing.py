@@ -27,9 +27,8 @@ from PIL import Image, UnidentifiedImageError
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
 from service.pipeline import png
-from service.settings import Settings
+from service.settings import FORMATS, Settings
 
-FORMATS: tuple[str, ...] = Settings.model_fields["formats"].default
 # Bytes between two checks of the clock: 30 of a progressive JPEG can demand a pass over all pixels.
 BLOCK_BYTES = 2048
 ORIENTATION_TAG = 0x0112

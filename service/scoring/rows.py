@@ -1,8 +1,6 @@
-"""What is said of one image, and rows as Parquet.
+"""Rows of the output, one per image, as Parquet, and their summary.
 
 The numbers are those of `POST /predict`; entropies are in nats.
-
-What came of images: how many were accepted, abstained on by reason, and got an error.
 """
 
 from __future__ import annotations
@@ -23,6 +21,9 @@ from service.inference.uncertainty import Predictive
 from service.scoring.config import ScoringPlan
 
 PLAN, SUMMARY = b"slimbayes.plan", b"slimbayes.summary"
+# Fields of the plan that have a metadata key of their own.
+PLAN_KEYS = ("model", "version", "level", "engine")
+ACCEPTED, ERRORS = "accept", "error"
 SCHEMA = pa.schema(
     [
         pa.field("row", pa.int64(), nullable=False),
@@ -90,7 +91,7 @@ FIGURES = {"probability": "confidence", "strangeness": "ood_score"} | {
 
 
 def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -> bytes:
-    """A file of rows; its metadata have the plan, the classes and how many rows of each kind there are."""
+    """Serialize rows; the metadata have the plan, the classes and the summary."""
     columns: dict[str, list[Any]] = {
         name: [getattr(each.result, figure, None) for each in rows] for name, figure in FIGURES.items()
     }
@@ -103,7 +104,7 @@ def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -
         PLAN: plan.to_json(),
         SUMMARY: summary.to_json(),
         b"slimbayes.classes": "\n".join(classes).encode(),
-        **{f"slimbayes.{name}".encode(): str(getattr(plan, name)).encode() for name in NAMED},
+        **{f"slimbayes.{name}".encode(): str(getattr(plan, name)).encode() for name in PLAN_KEYS},
     }
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
     buffer = BytesIO()
@@ -111,38 +112,31 @@ def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -
     return buffer.getvalue()
 
 
-# What the metadata say by a key of its own.
-NAMED = ("model", "version", "level", "engine")
-
-
 def summary_in(file: Any) -> Summary:
-    """How many rows of each kind there are in an open file of rows."""
+    """Read the summary from the metadata of an open file."""
     return Summary.from_json(parquet.ParquetFile(file).schema_arrow.metadata[SUMMARY])
 
 
-ACCEPTED, ERRORS = "accept", "error"
-
-
 class Summary(Counter[str]):
-    """How many images of each kind: `accept`, each reason to abstain, `error`. Summaries add up."""
+    """Number of images by outcome: `accept`, each reason to abstain, `error`."""
 
     @classmethod
     def of(cls, decisions: Iterable[tuple[str, str | None] | None]) -> Summary:
-        """Of decisions and their reasons; of None, an error."""
+        """Count decisions with their reasons; None is an error."""
         return cls(ERRORS if each is None else each[1] or each[0] for each in decisions)
 
     @classmethod
     def from_json(cls, data: bytes) -> Summary:
-        """As `to_json` wrote it."""
+        """Parse the result of `to_json`."""
         return cls(json.loads(data))
 
     def to_json(self) -> bytes:
-        """For a file."""
+        """Serialize for metadata and `_SUCCESS`."""
         return json.dumps(dict(sorted(self.items()))).encode()
 
     @property
     def errors(self) -> int:
-        """Images that got an error."""
+        """Return the number of images with an error."""
         return self[ERRORS]
 
     def __str__(self) -> str:

@@ -1,7 +1,4 @@
-"""One level, made ready: images to rows.
-
-It is the engine, the scheduler and the decoder of the service, without its requests.
-"""
+"""Predict images with one level: the engine, scheduler and decoder of the service, without HTTP."""
 
 from __future__ import annotations
 
@@ -30,19 +27,18 @@ from service.scheduling.scheduler import Scheduler
 from service.scoring.config import ScoringPlan
 from service.scoring.rows import Row, render_columns
 from service.scoring.source import Item, Pixels
-from service.settings import Settings
+from service.settings import DECODE_MS, MAX_LEVEL_MB
 from service.types import FloatArray, StopReason
 
-# Processor seconds for one picture.
-DECODE_SECONDS = Settings.model_fields["decode_ms"].default / 1000
-MOST_LEVEL_BYTES = Settings.model_fields["max_level_mb"].default * 2**20
-# What is wrong with one image, and not with the next.
-OWN_ERRORS = (UnreadableError, MediaTypeError, TooLargeError, UndecodableError)
+# CPU time for one picture.
+MAX_DECODE_S = DECODE_MS / 1000
+# Errors of one image, which do not stop the run.
+IMAGE_ERRORS = (UnreadableError, MediaTypeError, TooLargeError, UndecodableError)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images on their way: what is wrong with those that have no pixels, and the job of those that have."""
+    """Images in flight: errors by row of those without pixels, and the job of the others."""
 
     items: Sequence[Item]
     errors: dict[int, str]
@@ -50,9 +46,9 @@ class Batch:
 
 
 class Scorer:
-    """Answers images by a plan, on so many threads; use it in a `with` block. Safe to use from several threads.
+    """Predict images by a plan; use it in a `with` block. Thread-safe.
 
-    Raises StoreError or ArtifactError where the level cannot be run.
+    Raises StoreError or ArtifactError if the level cannot be run.
     """
 
     def __init__(self, plan: ScoringPlan, store: Store, threads: int) -> None:
@@ -61,7 +57,9 @@ class Scorer:
         level = self.manifest.level(plan.level)
         assert level is not None
         self.level: Level = level
-        artifact = verified_artifact(store, self.manifest, level, precision=plan.precision, max_bytes=MOST_LEVEL_BYTES)
+        artifact = verified_artifact(
+            store, self.manifest, level, precision=plan.precision, max_bytes=MAX_LEVEL_MB * 2**20
+        )
         with ThreadPoolExecutor(threads, "builder") as builders:
             self.engine = autotune(artifact, draw_key(plan.version, plan.level), builders, threads)
             self.engine.prepare(plan.samples)
@@ -78,13 +76,13 @@ class Scorer:
         self.scheduler.close()
 
     def begin(self, items: Sequence[Item]) -> Batch:
-        """Read and decode images on this thread, and have them computed; raise ScoringError where reading fails."""
+        """Read and decode images on this thread and submit them; raise ScoringError if reading fails."""
         errors: dict[int, str] = {}
         pixels: list[Pixels] = []
         for item in items:
             try:
                 pixels.append(self._pixels(item))
-            except OWN_ERRORS as error:
+            except IMAGE_ERRORS as error:
                 errors[item.row] = str(error)
         if not pixels:
             return Batch(items, errors, None)
@@ -93,7 +91,7 @@ class Scorer:
         return Batch(items, errors, job)
 
     def finish(self, batch: Batch) -> list[Row]:
-        """The rows of images, once they are computed, in order."""
+        """Wait for a batch and return its rows in order."""
         results = iter(self._results(batch.job.future.result()) if batch.job else ())
         return [
             Row(item.row, item.id, None, batch.errors[item.row])
@@ -106,7 +104,7 @@ class Scorer:
         found = item.load()
         if not isinstance(found, bytes):
             return found
-        until = time.thread_time() + DECODE_SECONDS
+        until = time.thread_time() + MAX_DECODE_S
         return decode_quickly(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
 
     def _results(self, images: Sequence[tuple[FloatArray, StopReason]]) -> Iterator[ImageResult]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+import service
+
 HEAVY = ("torch", "sklearn", "scipy", "training", "pruning")
 
 
@@ -25,3 +29,19 @@ def test_runtime_does_not_report_home() -> None:
     program += "sys.meta_path.insert(0, Watch())\nimport service.inference.bank\n"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "1"
+
+
+def test_client_needs_no_server() -> None:
+    """A program that only asks a service loads neither ONNX, ONNX Runtime nor FastAPI."""
+    program = "import sys\nfrom service import AsyncClient, Client, ServiceError\nfrom service.api import schemas\n"
+    program += "print([name for name in ('onnx', 'onnxruntime', 'fastapi', 'obstore') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_service_exports() -> None:
+    """Each exported name is the one of the module that defines it, and no other name is found."""
+    assert all(getattr(service, name).__module__ == service.MODULE_OF[name] for name in service.__all__)
+    assert sorted(service.MODULE_OF) == sorted(service.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Server'"):
+        service.Server  # noqa: B018

@@ -11,7 +11,7 @@ import pytest
 from tests.support.project import PROJECT
 
 UNIT = PROJECT / "tests" / "unit"
-PACKAGES = ("service", "model_store", "pruning", "training")
+PACKAGES = ("slimbayes", "service", "model_store", "pruning", "training")
 # A shorter module may be tested by those who use it.
 LINES = 60
 # What has no file of its own under `unit`, and where it is tested.

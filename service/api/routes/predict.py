@@ -18,7 +18,8 @@ from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import conformal_quantile, degrade_to_fit, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import FORMATS, decode_all, is_fast_to_decode
+from service.pipeline.preprocessing import decode_all, is_fast_to_decode
+from service.settings import FORMATS
 from service.types import FIELD
 
 router = APIRouter(tags=["predict"])

@@ -102,7 +102,7 @@ def test_no_service(tmp_path: Path) -> None:
         assert not client.ready()
         with pytest.raises(ClientError, match="cannot reach"):
             client.models()
-    with pytest.raises(ClientError, match="is no address"):
+    with pytest.raises(ClientError, match="is not the URL of a service"):
         Client("http://a:port")
     with pytest.raises(ClientError, match="authorities"):
         Client("https://127.0.0.1", ca_file=tmp_path / "none.pem")
