@@ -24,13 +24,12 @@ from pruning.cost.budget import Budget
 from pruning.cost.latency import Timings
 from pruning.criteria import criterion
 from pruning.granularity import granularity
-from pruning.granularity.narrowing import fitted
 from pruning.graph.compaction import compacted
 from pruning.graph.network import Network, depends_on_noise
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.partial_stochastic import without_scales
 from pruning.graph.quantization import quantise
-from pruning.graph.trace import trace
+from pruning.graph.trace import GraphTemplate
 from pruning.level import DENSE, parse_levels
 from service.cli.bench import BenchLevel, Way, as_json, benchmark
 from service.resources import usable_cores
@@ -121,7 +120,8 @@ def pruned(arch: str, levels: str) -> dict[str, Network]:
         {name: GaussianWeight(w.detach().clone(), torch.full_like(w.detach(), 0.01)) for name, w in weights.items()},
         {name: value.clone() for name, value in plain.state_dict().items() if name not in weights},
     )
-    dense = trace(plain, posterior, PIXELS)
+    template = GraphTemplate.trace(plain, PIXELS)
+    dense = template.bind(posterior)
     scores = criterion("snr").scores(posterior, 1.0, torch.Generator())
     networks, timings = {"dense": compacted(dense)}, Timings()
     for level in parse_levels(levels):
@@ -129,7 +129,7 @@ def pruned(arch: str, levels: str) -> dict[str, Network]:
             continue
         budget = Budget.of(level, sum(w.mean.numel() for w in posterior.weights.values()), dense.multiply_adds)
         left = granularity("channel")(dense, posterior, scores, budget, "layer", timings).apply(posterior)
-        network = compacted(trace(fitted(plain, left), left, PIXELS))
+        network = compacted(template.bind(left))
         networks[level.name] = network
         for count in RANDOM_LAYERS:
             fixed = list(network.weighted)[:-count]

@@ -130,7 +130,7 @@ def main(
 ) -> None:
     """Compare moments with draws."""
     subject = TrainedRun.of(Run(run), data_dir)
-    network = compacted(subject.trace(Posterior.load(posterior) if posterior else subject.posterior))
+    network = compacted(subject.network(Posterior.load(posterior) if posterior else subject.posterior))
     rows = compare(network, subject.dataset, images)
     lines = ["| way | passes | distance from 1,000 draws | decides alike | mutual information | ms an image |"]
     lines += ["|---|--:|--:|--:|--:|--:|"]

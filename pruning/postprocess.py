@@ -93,7 +93,7 @@ class PrunedLevel:
     @classmethod
     def of(cls, subject: TrainedRun, level: Level, posterior: Posterior, how: PruningConfig, draws: int) -> PrunedLevel:
         """Compact the level's posterior and evaluate it with so many draws an image."""
-        network, seed = compacted(subject.trace(posterior)), subject.recipe.seed
+        network, seed = compacted(subject.network(posterior)), subject.recipe.seed
         images = subject.dataset.calibration.spread(IMAGES).pixels
         if how.scale_budget > 0:
             network = prune_scales(network, images, how.scale_budget, SCALE_DRAWS, seed).network

@@ -85,7 +85,7 @@ class Pruner:
     def _remove(self, posterior: Posterior, budget: Budget, number: int) -> Posterior:
         if self._spent(budget, posterior) <= budget.most:
             return posterior
-        network = self.subject.trace(posterior)
+        network = self.subject.network(posterior)
         generator = generator_for(self.subject.recipe.seed, "criterion", number)
         scores = self.criterion.scores(posterior, self.subject.recipe.prior_scale, generator)
         how, aim = self.how, budget
@@ -104,7 +104,7 @@ class Pruner:
         """What a posterior costs in the unit of the budget."""
         if budget.kind == "p":
             return weights_left(posterior)
-        network = self.subject.trace(posterior)
+        network = self.subject.network(posterior)
         return network.multiply_adds if budget.kind == "x" else milliseconds(compacted(network))
 
 

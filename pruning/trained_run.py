@@ -11,7 +11,7 @@ from torch import nn
 from pruning.granularity.mask import weights_left
 from pruning.granularity.narrowing import fitted
 from pruning.graph.network import Network
-from pruning.graph.trace import trace
+from pruning.graph.trace import GraphTemplate
 from training.architectures import architecture
 from training.bayesian.posterior import Posterior
 from training.data import load_dataset
@@ -39,7 +39,7 @@ class TrainedRun:
         folder = data_dir or run.data_dir()
         dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
         subject = cls(recipe, dataset, posterior, facts["world_size"])
-        trace(subject.architecture, posterior, dataset.pixels)
+        subject.template.check_dense(posterior)
         return subject
 
     @property
@@ -51,9 +51,14 @@ class TrainedRun:
         """The run's plain network, as narrow as a posterior."""
         return fitted(self.architecture, posterior)
 
-    def trace(self, posterior: Posterior) -> Network:
-        """The run's network under a posterior, which may have been narrowed."""
-        return trace(self.plain(posterior), posterior, self.dataset.pixels)
+    @cached_property
+    def template(self) -> GraphTemplate:
+        """The graph of the run's architecture, traced once."""
+        return GraphTemplate.trace(self.architecture, self.dataset.pixels)
+
+    def network(self, posterior: Posterior) -> Network:
+        """Build the run's network of a posterior, which may have been narrowed."""
+        return self.template.bind(posterior)
 
     @cached_property
     def weights(self) -> int:
@@ -63,4 +68,4 @@ class TrainedRun:
     @cached_property
     def multiply_adds(self) -> int:
         """Multiply-adds of one draw of the dense network for one image."""
-        return self.trace(self.posterior).multiply_adds
+        return self.network(self.posterior).multiply_adds

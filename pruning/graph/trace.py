@@ -1,9 +1,10 @@
-"""A plain torch module and its posterior to a `Network`, by symbolic tracing."""
+"""Trace an architecture once with torch.fx, and bind posteriors to its graph without tracing again."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,29 +31,92 @@ from pruning.graph.network import (
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.data.dataset import Pixels
 
+# Tensors of a template's nodes, until a posterior is bound.
+UNBOUND = torch.empty(0)
+UNBOUND_WEIGHT = GaussianWeight(UNBOUND, UNBOUND)
+# Named arguments that change nothing here; what flattening makes is checked by its shape.
+HARMLESS = {"inplace", "start_dim", "end_dim"}
 
-def trace(plain: nn.Module, posterior: Posterior, pixels: Pixels) -> Network:
-    """The graph of `plain` under `posterior`.
 
-    Raises TraceError, naming the place, for a part it cannot follow, and PosteriorError for a posterior of another
-    network.
+@dataclass(frozen=True)
+class GraphTemplate:
+    """An architecture's graph, whose `nodes` have no tensors yet.
+
+    `epsilons` holds the ε of each normalisation by the node's name, `shapes` the shape of each parameter and buffer of
+    the dense network by its name.
     """
-    try:
-        plain.load_state_dict(posterior.mean())
-    except RuntimeError as error:
-        raise PosteriorError("the posterior is of another architecture: its parameters have other names") from error
-    plain.eval()
-    try:
-        traced = fx.symbolic_trace(plain)
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise TraceError(f"the network's forward pass cannot be traced: {error}") from error
-    try:
-        ShapeProp(traced).propagate(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
-    except RuntimeError as error:
-        raise TraceError(f"the network does not take {pixels.width} x {pixels.height} images") from error
-    network = reachable(Network(pixels, tuple(_Reader(traced, posterior).read())))
-    _check_flattening(network)
-    return network
+
+    pixels: Pixels
+    nodes: tuple[Node, ...]
+    epsilons: Mapping[str, float]
+    shapes: Mapping[str, torch.Size]
+
+    @classmethod
+    def trace(cls, plain: nn.Module, pixels: Pixels) -> GraphTemplate:
+        """Trace `plain` and put it into evaluation mode; raise TraceError, naming the place, for unsupported parts."""
+        plain.eval()
+        try:
+            traced = fx.symbolic_trace(plain)
+        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+            raise TraceError(f"the network's forward pass cannot be traced: {error}") from error
+        try:
+            ShapeProp(traced).propagate(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
+        except RuntimeError as error:
+            raise TraceError(f"the network does not take {pixels.width} x {pixels.height} images") from error
+        reader = _Reader(traced)
+        network = reachable(Network(pixels, tuple(reader.read())))
+        _check_flattening(network)
+        return cls(pixels, network.nodes, reader.epsilons, _shapes(plain.state_dict()))
+
+    def bind(self, posterior: Posterior) -> Network:
+        """Build the network of a posterior of this architecture, which may have been narrowed.
+
+        Heights and widths of tensors do not depend on numbers of channels, so that those of the dense network hold.
+
+        Raises PosteriorError for a posterior of another architecture.
+        """
+        state = posterior.mean()
+        if state.keys() != self.shapes.keys():
+            raise PosteriorError("the posterior is of another architecture: its parameters have other names")
+        network = Network(self.pixels, tuple(self._bind(node, posterior, state) for node in self.nodes))
+        self._check_shapes(network)
+        return network
+
+    def check_dense(self, posterior: Posterior) -> None:
+        """Raise PosteriorError unless the posterior has this architecture's parameters at their full widths."""
+        self.bind(posterior)
+        if _shapes(posterior.mean()) != self.shapes:
+            raise PosteriorError("the posterior is of another architecture: its parameters have other shapes")
+
+    def _bind(self, node: Node, posterior: Posterior, state: Mapping[str, Tensor]) -> Node:
+        name = node.name
+        if isinstance(node, Convolution | Linear):
+            mean, bias = state[f"{name}.weight"], state.get(f"{name}.bias")
+            known = posterior.weights.get(f"{name}.weight")
+            weight = known or GaussianWeight(mean.clone(), torch.zeros_like(mean))
+            return replace(node, weight=weight, bias=torch.zeros(len(mean)) if bias is None else bias.clone())
+        if isinstance(node, Normalisation):
+            factor = state[f"{name}.weight"] / torch.sqrt(state[f"{name}.running_var"] + self.epsilons[name])
+            return replace(node, factor=factor, shift=state[f"{name}.bias"] - state[f"{name}.running_mean"] * factor)
+        return node
+
+    def _check_shapes(self, network: Network) -> None:
+        """Raise PosteriorError unless the channels of every layer are those that the next one reads."""
+        widths = network.widths
+        for node in network.nodes:
+            if isinstance(node, Convolution | Linear):
+                kernel = self.shapes[f"{node.name}.weight"][2:]
+                fits = node.weight.mean.shape == (widths[node.name], widths[node.source], *kernel)
+            elif isinstance(node, Normalisation):
+                fits = node.factor.shape == node.shift.shape == (widths[node.source],)
+            else:
+                fits = len({widths[name] for name in sources(node)}) == 1
+            if not fits:
+                raise PosteriorError(f"the posterior is of another architecture: {node.name} has another shape")
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def _check_flattening(network: Network) -> None:
@@ -66,8 +130,9 @@ def _check_flattening(network: Network) -> None:
 class _Reader:
     """Reads a traced module node by node; `named` maps each fx node to the tensor that stands for it."""
 
-    def __init__(self, traced: fx.GraphModule, posterior: Posterior) -> None:
-        self.traced, self.posterior = traced, posterior
+    def __init__(self, traced: fx.GraphModule) -> None:
+        self.traced = traced
+        self.epsilons: dict[str, float] = {}
         self.named: dict[fx.Node, str] = {}
         self.nodes: list[Node] = []
 
@@ -110,10 +175,6 @@ class _Reader:
             raise TraceError(f"{node.name}: expected a tensor, found {argument!r}")
         return self.named[argument]
 
-    def weight(self, path: str, plain: Tensor) -> GaussianWeight:
-        known = self.posterior.weights.get(f"{path}.weight")
-        return known or GaussianWeight(plain.detach().clone(), torch.zeros_like(plain))
-
     def convolution(self, node: fx.Node, module: nn.Conv2d) -> Node:
         plain = module.groups == 1 and module.dilation == (1, 1) and isinstance(module.padding, tuple)
         if not plain or module.padding_mode != "zeros":
@@ -124,8 +185,8 @@ class _Reader:
         return Convolution(
             path,
             self.source(node),
-            self.weight(path, module.weight),
-            _bias(module.bias, module.out_channels),
+            UNBOUND_WEIGHT,
+            UNBOUND,
             (module.stride[0], module.stride[1]),
             (module.padding[0], module.padding[1]),
             (shape[2], shape[3]),
@@ -135,16 +196,14 @@ class _Reader:
         path = str(node.target)
         if len(node.meta["tensor_meta"].shape) != 2:
             raise TraceError(f"{path}: a linear layer must read one vector an image")
-        return Linear(
-            path, self.source(node), self.weight(path, module.weight), _bias(module.bias, module.out_features)
-        )
+        return Linear(path, self.source(node), UNBOUND_WEIGHT, UNBOUND)
 
     def normalisation(self, node: fx.Node, module: nn.BatchNorm2d) -> Node:
         if module.running_mean is None or module.running_var is None or not module.affine:
             raise TraceError(f"{node.target}: normalisation must have running statistics, a weight and a bias")
-        gain, shift = module.weight.detach(), module.bias.detach()
-        factor = gain / torch.sqrt(module.running_var + module.eps)
-        return Normalisation(str(node.target), self.source(node), factor, shift - module.running_mean * factor)
+        path = str(node.target)
+        self.epsilons[path] = module.eps
+        return Normalisation(path, self.source(node), UNBOUND, UNBOUND)
 
     def relu(self, node: fx.Node, module: nn.ReLU | None) -> Node:
         return Relu(node.name, self.source(node))
@@ -196,14 +255,6 @@ FUNCTIONS: dict[Any, Callable[[_Reader, fx.Node, Any], Node | None]] = {
     F.relu: _Reader.relu,
     torch.flatten: _Reader.flatten,
 }
-
-
-# Named arguments that change nothing here; what flattening makes is checked by its shape.
-HARMLESS = {"inplace", "start_dim", "end_dim"}
-
-
-def _bias(bias: Tensor | None, width: int) -> Tensor:
-    return torch.zeros(width) if bias is None else bias.detach().clone()
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:

@@ -143,10 +143,10 @@ class Study:
         subject, posterior = self.subject, self.subject.posterior
         scores = criterion("snr").scores(posterior, subject.recipe.prior_scale, generator_for(0, "unused"))
         budget = Budget.of(cell.level, subject.weights, subject.multiply_adds)
-        return bprune(posterior, select(subject.trace(posterior), posterior, scores, budget, "global", Timings()))
+        return bprune(posterior, select(subject.network(posterior), posterior, scores, budget, "global", Timings()))
 
     def _worth(self, cell: Trial, posterior: Posterior) -> TrialResult:
-        network = compacted(self.subject.trace(posterior))
+        network = compacted(self.subject.network(posterior))
         seed, draws = self.subject.recipe.seed, self.plan.draws
         gone = 1 - weights_left(posterior) / self.subject.weights
         if cell.criterion == BASELINE:  # it counts as removed what it leaves as noise

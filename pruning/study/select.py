@@ -56,13 +56,13 @@ def _level(subject: TrainedRun, folders: Sequence[Path], cell: Trial, finishing:
         if found is None or posterior is None:
             continue
         if cell.level == DENSE:
-            return PrunedLevel(DENSE, None, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
+            return PrunedLevel(DENSE, None, found.sparsity, compacted(subject.network(posterior)), found.evaluation)
         ranking, tuning, draws = _settings(folder, settings)
         pruned = PruningConfig(cell.criterion, cell.granularity, ranking, tuning)
         how = finishing.of(pruned, cell.level)
         if how != pruned:
             return PrunedLevel.of(subject, cell.level, posterior, how, draws)
-        return PrunedLevel(cell.level, how, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
+        return PrunedLevel(cell.level, how, found.sparsity, compacted(subject.network(posterior)), found.evaluation)
     there = sorted({path.parent.name for folder in folders for path in (folder / "cells").glob("*/figures.json")})
     raise StudyError(f"no study has a finished {cell.name}: there is {', '.join(there) or 'none so far'}")
 

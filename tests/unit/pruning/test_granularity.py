@@ -14,12 +14,10 @@ from pruning.criteria import CRITERIA
 from pruning.errors import LevelError, NotFoundError
 from pruning.granularity import GRANULARITIES, RANKINGS, check_level, check_ranking, granularity
 from pruning.granularity.mask import Mask, weights_left
-from pruning.granularity.narrowing import fitted
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.network import Network
-from pruning.graph.trace import trace
 from pruning.level import Level
-from tests.support.same_draw import network_of, random_pixels, without
+from tests.support.same_draw import network_of, random_pixels, traced, without
 from training.bayesian.posterior import Posterior
 
 Subject = tuple[Any, Network, Posterior]
@@ -30,7 +28,7 @@ PIXELS = random_pixels(3, 16)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """A plain network, its graph and its posterior."""
     plain, posterior = network_of(request.param, 3, seed=2)
-    return plain, trace(plain, posterior, PIXELS), posterior
+    return plain, traced(plain, posterior, PIXELS), posterior
 
 
 def snr(posterior: Posterior) -> dict[str, Tensor]:
@@ -67,7 +65,7 @@ def test_channel_keeps_multiples_of_eight(subject: Subject, wanted: float, ranki
     """Coupled layers keep as many channels, a multiple of eight; what is gone is near what was asked for."""
     plain, network, posterior = subject
     left = without(network, posterior, "channel", wanted, ranking)
-    narrow = trace(fitted(plain, left), left, PIXELS)
+    narrow = traced(plain, left, PIXELS)
     group, of_group = channel_groups(network), {}
     for name, width in widths(narrow).items():
         if group[name] == group[network.output]:
@@ -87,7 +85,7 @@ def test_channel_stays_within_its_budget(subject: Subject, kind: str) -> None:
     budget = Budget(kind, total(network, cost) / 4 if kind != "t" else total(network, cost) / 1.5)
     removal = granularity("channel")(network, posterior, snr(posterior), budget, "global", timings)
     left = removal.apply(posterior)
-    found = total(trace(fitted(plain, left), left, PIXELS), cost)
+    found = total(traced(plain, left, PIXELS), cost)
     assert found <= budget.most * (1.4 if kind == "p" else 1)
     assert found > budget.most * 0.5
 
@@ -95,7 +93,7 @@ def test_channel_stays_within_its_budget(subject: Subject, kind: str) -> None:
 def test_channel_by_layer_narrows_all_alike(subject: Subject) -> None:
     plain, network, posterior = subject
     left = without(network, posterior, "channel", 0.75, "layer")
-    before, after = widths(network), widths(trace(fitted(plain, left), left, PIXELS))
+    before, after = widths(network), widths(traced(plain, left, PIXELS))
     for name, width in after.items():
         if width != 10:
             assert abs(width - before[name] / 2) <= 8

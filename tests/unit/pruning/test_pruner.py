@@ -21,11 +21,11 @@ def test_levels_by_multiply_adds_and_by_time(subject: TrainedRun, monkeypatch: p
     """Both are limits that the compacted network keeps to. A millisecond is ten kilobytes here: clocks are noisy."""
     monkeypatch.setattr("pruning.cost.latency._milliseconds", lambda model, x: len(model) / 1e4)
     pruner = Pruner(subject, PruningConfig(tuning=FineTuning(0)))
-    dense = compacted(subject.trace(subject.posterior))
-    quarter = compacted(subject.trace(pruner.level(Level.parse("x4"), subject.posterior)))
+    dense = compacted(subject.network(subject.posterior))
+    quarter = compacted(subject.network(pruner.level(Level.parse("x4"), subject.posterior)))
     assert quarter.multiply_adds <= dense.multiply_adds / 4
     wanted = Level("t", round(700 * milliseconds(dense)))
-    faster = compacted(subject.trace(pruner.level(wanted, subject.posterior)))
+    faster = compacted(subject.network(pruner.level(wanted, subject.posterior)))
     assert milliseconds(faster) < milliseconds(dense)
     assert faster.multiply_adds < dense.multiply_adds
 

@@ -9,8 +9,7 @@ import pytest
 from pruning.cost.latency import Timings, milliseconds
 from pruning.errors import StudyError
 from pruning.graph.compaction import compacted
-from pruning.graph.trace import trace
-from tests.support.same_draw import network_of, random_pixels, without
+from tests.support.same_draw import network_of, random_pixels, traced, without
 
 PIXELS = random_pixels(3, 32)
 
@@ -18,7 +17,7 @@ PIXELS = random_pixels(3, 32)
 def test_a_wider_layer_takes_longer() -> None:
     """Sixteen times the work of a convolution is slower by far more than the measurement's noise."""
     plain, posterior = network_of("resnet20", 3, 0)
-    network = trace(plain, posterior, PIXELS)
+    network = traced(plain, posterior, PIXELS)
     layer = network.weighted["10.conv2"]
     timings = Timings()
     assert timings.milliseconds(layer, 64, 64) > 2 * timings.milliseconds(layer, 16, 16) > 0
@@ -27,7 +26,7 @@ def test_a_wider_layer_takes_longer() -> None:
 
 def test_a_layer_is_measured_once(tmp_path: Path) -> None:
     plain, posterior = network_of("convnet", 3, 0)
-    layers = trace(plain, posterior, PIXELS).weighted
+    layers = traced(plain, posterior, PIXELS).weighted
     timings = Timings()
     first = {name: timings.milliseconds(layer, 8, 8) for name, layer in layers.items()}
     timings.save(tmp_path / "timings.json")
@@ -45,9 +44,8 @@ def test_other_files_are_no_timings(tmp_path: Path) -> None:
 
 def test_a_narrower_network_takes_less() -> None:
     plain, posterior = network_of("resnet18", 3, 0)
-    network = trace(plain, posterior, PIXELS)
+    network = traced(plain, posterior, PIXELS)
     left = without(network, posterior, "channel", 0.9)
-    from pruning.granularity.narrowing import fitted
 
-    narrow = compacted(trace(fitted(plain, left), left, PIXELS))
+    narrow = compacted(traced(plain, left, PIXELS))
     assert milliseconds(compacted(network)) > milliseconds(narrow)

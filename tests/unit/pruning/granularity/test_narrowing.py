@@ -11,8 +11,7 @@ from torch.func import functional_call
 from pruning.granularity.narrowing import Narrowing, fitted
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.network import IMAGES, Flatten
-from pruning.graph.trace import trace
-from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels
+from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels, traced
 from training.bayesian.posterior import GaussianWeight, Posterior
 
 SIDES = {"convnet": 8, "resnet20": 16}
@@ -26,7 +25,7 @@ def test_narrowed_is_masked(name: str, seed: int, share: float) -> None:
     """Any channels of any group: the narrow network gives the logits of the wide one with those channels at zero."""
     plain, posterior = network_of(name, 3, seed)
     pixels = random_pixels(3, SIDES[name])
-    network = trace(plain, posterior, pixels)
+    network = traced(plain, posterior, pixels)
     group, generator = channel_groups(network), torch.Generator().manual_seed(seed)
     left = {each: torch.rand(network.widths[each], generator=generator) < share for each in set(group.values())}
     for each, kept in left.items():

@@ -15,11 +15,10 @@ from pruning.graph.forward import draw_weights, forward
 from pruning.graph.network import Network, depends_on_noise, shared_tensors
 from pruning.graph.onnx_export import export_onnx, shared_parts, to_bytes
 from pruning.graph.partial_stochastic import jensen_shannon, prune_scales, without_scales
-from pruning.graph.trace import trace
 from service.inference.artifact import read_artifact
 from service.inference.graph import with_constants
 from service.inference.session import Session
-from tests.support.same_draw import assert_close, network_of, random_images, random_pixels
+from tests.support.same_draw import assert_close, network_of, random_images, random_pixels, traced
 
 PIXELS = random_pixels(3, 16)
 IMAGES = random_images(PIXELS, 12, 0)
@@ -28,7 +27,7 @@ IMAGES = random_images(PIXELS, 12, 0)
 @pytest.fixture(params=["convnet", "resnet20"])
 def network(request: pytest.FixtureRequest) -> Network:
     plain, posterior = network_of(request.param, 3, seed=3)
-    return compacted(trace(plain, posterior, PIXELS))
+    return compacted(traced(plain, posterior, PIXELS))
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.lists(st.floats(0.01, 1), min_size=4, max_size=4))

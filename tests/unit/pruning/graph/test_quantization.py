@@ -21,13 +21,12 @@ from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.partial_stochastic import without_scales
 from pruning.graph.quantization import meeting_points, quantise
 from pruning.graph.rounding import Rounding, rounded_layer
-from pruning.graph.trace import trace
 from service.inference.artifact import read_artifact
 from service.inference.bank import Bank
 from service.inference.engine import Engine
 from service.inference.graph import with_constants
 from service.inference.quantization import quantize
-from tests.support.same_draw import network_of, random_images, random_pixels
+from tests.support.same_draw import network_of, random_images, random_pixels, traced
 from training.progress import Stage
 
 PIXELS = random_pixels(3, 32)
@@ -38,7 +37,7 @@ PICTURES = random_images(PIXELS, 12, 0)
 def network(request: pytest.FixtureRequest) -> Network:
     """A network that is random throughout."""
     plain, posterior = network_of(request.param, 3, seed=3)
-    return compacted(trace(plain, posterior, PIXELS))
+    return compacted(traced(plain, posterior, PIXELS))
 
 
 def in_eight_bits(network: Network) -> Network:
