@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from pruning.graph.network import (
     Node,
     Normalisation,
     Relu,
-    reachable,
+    drop_unreachable,
     sources,
 )
 from training.bayesian.posterior import GaussianWeight, Posterior
@@ -34,8 +34,8 @@ from training.data.dataset import Pixels
 # Tensors of a template's nodes, until a posterior is bound.
 UNBOUND = torch.empty(0)
 UNBOUND_WEIGHT = GaussianWeight(UNBOUND, UNBOUND)
-# Named arguments that change nothing here; what flattening makes is checked by its shape.
-HARMLESS = {"inplace", "start_dim", "end_dim"}
+# Named arguments without effect here; flattening is checked by the shape of its result.
+IGNORED_ARGUMENTS = {"inplace", "start_dim", "end_dim"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class GraphTemplate:
         except RuntimeError as error:
             raise TraceError(f"the network does not take {pixels.width} x {pixels.height} images") from error
         reader = _Reader(traced)
-        network = reachable(Network(pixels, tuple(reader.read())))
+        network = drop_unreachable(Network(pixels, tuple(reader.read())))
         _check_flattening(network)
         return cls(pixels, network.nodes, reader.epsilons, _shapes(plain.state_dict()))
 
@@ -120,7 +120,7 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _check_flattening(network: Network) -> None:
-    """Channels are followed through `Flatten` to linear layers and to the logits, and nowhere else."""
+    """Raise TraceError if `Flatten` is read by anything but linear layers, through which channels can be followed."""
     flattened = {node.name for node in network.nodes if isinstance(node, Flatten)}
     for node in network.nodes:
         if not isinstance(node, Linear) and flattened & set(sources(node)):
@@ -128,52 +128,51 @@ def _check_flattening(network: Network) -> None:
 
 
 class _Reader:
-    """Reads a traced module node by node; `named` maps each fx node to the tensor that stands for it."""
+    """Convert a traced module node by node; `names` maps each fx node to the name of its tensor."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         self.traced = traced
         self.epsilons: dict[str, float] = {}
-        self.named: dict[fx.Node, str] = {}
+        self.names: dict[fx.Node, str] = {}
         self.nodes: list[Node] = []
 
     def read(self) -> list[Node]:
         for node in self.traced.graph.nodes:
             if node.op == "placeholder":
-                self.named[node] = IMAGES
+                self.names[node] = IMAGES
             elif node.op == "output":
-                if self.named.get(node.args[0]) != self.nodes[-1].name:
+                if self.names.get(node.args[0]) != self.nodes[-1].name:
                     raise TraceError("the network must end in one tensor of logits")
             else:
-                self.named[node] = self._read(node)
+                self.names[node] = self._read(node)
         return self.nodes
 
     def _read(self, node: fx.Node) -> str:
+        module: Any
         if node.op == "call_module":
             module = self.traced.get_submodule(str(node.target))
-            reader: Callable[[_Reader, fx.Node, Any], Node | None] | None = MODULES.get(type(module))
-            subject: Any = module
+            reader, operation = MODULES.get(type(module)), type(module).__name__
         else:
-            reader = FUNCTIONS.get(node.target)
-            subject = None
-        unknown = node.kwargs.keys() - HARMLESS
+            module, reader = None, FUNCTIONS.get(node.target)
+            operation = getattr(node.target, "__name__", str(node.target))
+        unknown = node.kwargs.keys() - IGNORED_ARGUMENTS
         if unknown:
             raise TraceError(f"{node.name}: cannot prune a call with named arguments: {', '.join(sorted(unknown))}")
         if reader is None:
-            what = type(subject).__name__ if subject is not None else getattr(node.target, "__name__", node.target)
-            raise TraceError(f"{node.target}: cannot prune a network with {what}")
-        made = reader(self, node, subject)
-        if made is None:  # does nothing when predicting
+            raise TraceError(f"{node.target}: cannot prune a network with {operation}")
+        converted = reader(self, node, module)
+        if converted is None:  # no effect in prediction
             return self.source(node)
-        if made.name == IMAGES or made.name in {earlier.name for earlier in self.nodes}:
-            raise TraceError(f"{made.name}: a layer may be used once, and not be called {IMAGES}")
-        self.nodes.append(made)
-        return made.name
+        if converted.name == IMAGES or converted.name in {earlier.name for earlier in self.nodes}:
+            raise TraceError(f"{converted.name}: a layer may be used once, and not be called {IMAGES}")
+        self.nodes.append(converted)
+        return converted.name
 
     def source(self, node: fx.Node, index: int = 0) -> str:
         argument = node.args[index]
         if not isinstance(argument, fx.Node):
             raise TraceError(f"{node.name}: expected a tensor, found {argument!r}")
-        return self.named[argument]
+        return self.names[argument]
 
     def convolution(self, node: fx.Node, module: nn.Conv2d) -> Node:
         plain = module.groups == 1 and module.dilation == (1, 1) and isinstance(module.padding, tuple)
@@ -237,7 +236,8 @@ class _Reader:
         return None
 
 
-MODULES: dict[type[nn.Module], Callable[[_Reader, fx.Node, Any], Node | None]] = {
+Converter: TypeAlias = "Callable[[_Reader, fx.Node, Any], Node | None]"
+MODULES: dict[type[nn.Module], Converter] = {
     nn.Conv2d: _Reader.convolution,
     nn.Linear: _Reader.linear,
     nn.BatchNorm2d: _Reader.normalisation,
@@ -248,7 +248,7 @@ MODULES: dict[type[nn.Module], Callable[[_Reader, fx.Node, Any], Node | None]] =
     nn.Identity: _Reader.nothing,
     nn.Dropout: _Reader.nothing,
 }
-FUNCTIONS: dict[Any, Callable[[_Reader, fx.Node, Any], Node | None]] = {
+FUNCTIONS: dict[Any, Converter] = {
     operator.add: _Reader.add,
     torch.add: _Reader.add,
     torch.relu: _Reader.relu,

@@ -10,7 +10,7 @@ from torch import nn
 
 from pruning.granularity import GRANULARITIES
 from pruning.granularity.mask import Mask
-from pruning.granularity.narrowing import fitted
+from pruning.granularity.narrowing import narrow_module
 from tests.support.same_draw import (
     assert_same_draw,
     network_of,
@@ -36,7 +36,7 @@ def test_every_level(architecture: str, granularity: str, sparsity: float) -> No
     network = traced(plain, posterior, pixels)
     left = without(network, posterior, granularity, sparsity)
     images, noise = random_images(pixels, 4, 1), torch.Generator().manual_seed(1)
-    compaction = assert_same_draw(fitted(plain, left), left, pixels, images, noise)
+    compaction = assert_same_draw(narrow_module(plain, left), left, pixels, images, noise)
     if granularity == "channel":
         means = [node.weight.mean for node in compaction.network.weighted.values()]
         assert sum(mean.numel() for mean in means) == sum(weight.mean.numel() for weight in left.weights.values())
@@ -54,7 +54,7 @@ def test_the_papers_networks(architecture: str, granularity: str) -> None:
     network = traced(plain, posterior, pixels)
     left = without(network, posterior, granularity, 0.8)
     images, noise = random_images(pixels, 2, 1), torch.Generator().manual_seed(1)
-    assert_same_draw(fitted(plain, left), left, pixels, images, noise)
+    assert_same_draw(narrow_module(plain, left), left, pixels, images, noise)
 
 
 @quick

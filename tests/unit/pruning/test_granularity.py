@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pruning.cost.budget import UNITS, Budget, costs, total
+from pruning.cost.budget import UNITS, Budget, layer_costs, total_cost
 from pruning.cost.latency import Timings
 from pruning.criteria import CRITERIA
 from pruning.errors import LevelError, NotFoundError
@@ -46,9 +46,9 @@ def test_weight_removes_the_lowest(subject: Subject, wanted: float) -> None:
     scores, count = snr(posterior), weights_left(posterior)
     mask = granularity("weight")(network, posterior, scores, Budget("p", (1 - wanted) * count), "global", Timings())
     assert isinstance(mask, Mask)
-    assert sum(int((~kept).sum()) for kept in mask.weights.values()) == round(wanted * count)
-    removed = torch.cat([scores[name][~kept] for name, kept in mask.weights.items()])
-    for name, kept in mask.weights.items():
+    assert sum(int((~kept).sum()) for kept in mask.kept.values()) == round(wanted * count)
+    removed = torch.cat([scores[name][~kept] for name, kept in mask.kept.items()])
+    for name, kept in mask.kept.items():
         assert kept.any()
         assert (kept & (scores[name] < removed.max())).sum() <= torch.tensor(0.01 * kept.numel()).ceil()
 
@@ -77,17 +77,21 @@ def test_channel_keeps_multiples_of_eight(subject: Subject, wanted: float, ranki
 
 
 @pytest.mark.parametrize("kind", UNITS)
-def test_channel_stays_within_its_budget(subject: Subject, kind: str) -> None:
-    """A quarter of the weights, of the multiply-adds or of the measured time; widths fall no further than they must."""
+def test_channel_stays_within_its_budget(subject: Subject, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the weights or of the multiply-adds, or less time; widths fall no further than they must.
+
+    A millisecond is ten kilobytes here: clocks are noisy.
+    """
+    monkeypatch.setattr("pruning.cost.latency._measure_ms", lambda model, x: len(model) / 1e4)
     plain, network, posterior = subject
     timings = Timings()
-    cost = costs(timings)[kind]
-    budget = Budget(kind, total(network, cost) / 4 if kind != "t" else total(network, cost) / 1.5)
+    cost = layer_costs(timings)[kind]
+    budget = Budget(kind, total_cost(network, cost) / 4 if kind != "t" else total_cost(network, cost) / 1.5)
     removal = granularity("channel")(network, posterior, snr(posterior), budget, "global", timings)
     left = removal.apply(posterior)
-    found = total(traced(plain, left, PIXELS), cost)
-    assert found <= budget.most * (1.4 if kind == "p" else 1)
-    assert found > budget.most * 0.5
+    found = total_cost(traced(plain, left, PIXELS), cost)
+    assert found <= budget.limit * (1.4 if kind == "p" else 1)
+    assert found > budget.limit * 0.5
 
 
 def test_channel_by_layer_narrows_all_alike(subject: Subject) -> None:
@@ -116,7 +120,7 @@ def test_channel_refuses_what_cannot_go(subject: Subject) -> None:
     _, network, posterior = subject
     for kind in ("p", "x"):
         budget = Budget(kind, 10.0)
-        with pytest.raises(LevelError, match=f"no more channels can go: .* {UNITS[kind]} are left, not 10"):
+        with pytest.raises(LevelError, match=f"no more channels can be removed: .* {UNITS[kind]} are left, not 10"):
             granularity("channel")(network, posterior, snr(posterior), budget, "global", Timings())
 
 

@@ -10,8 +10,8 @@ from pruning.pruner import Pruner, PruningConfig
 from pruning.trained_run import TrainedRun
 
 
-def test_the_subject_is_left_as_it_was(subject: TrainedRun) -> None:
-    before = {name: weight.mean.clone() for name, weight in subject.posterior.weights.items()}
-    Pruner(subject, PruningConfig(tuning=FineTuning(2))).level(Level.parse("p50"), subject.posterior)
+def test_the_subject_is_left_as_it_was(run: TrainedRun) -> None:
+    before = {name: weight.mean.clone() for name, weight in run.posterior.weights.items()}
+    Pruner(run, PruningConfig(tuning=FineTuning(2))).level(Level.parse("p50"), run.posterior)
     for name, mean in before.items():
-        assert torch.equal(subject.posterior.weights[name].mean, mean)
+        assert torch.equal(run.posterior.weights[name].mean, mean)

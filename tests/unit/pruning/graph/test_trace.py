@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruning.errors import PosteriorError, TraceError
-from pruning.granularity.narrowing import Narrowing, fitted
+from pruning.granularity.narrowing import Narrowing, narrow_module
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.network import IMAGES, Convolution, Network
 from pruning.graph.trace import GraphTemplate
@@ -116,7 +116,9 @@ def narrowed(network: Network, posterior: Posterior, share: float, seed: int) ->
         kept[0] = True
         if each in (group[IMAGES], group[network.output]):
             kept[:] = True
-    return Narrowing.of(network, {name: left[of].nonzero().squeeze(1) for name, of in group.items()}).apply(posterior)
+    return Narrowing.keeping(network, {name: left[of].nonzero().squeeze(1) for name, of in group.items()}).apply(
+        posterior
+    )
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -128,7 +130,7 @@ def test_a_template_gives_what_tracing_each_posterior_would(name: str, seed: int
     pixels = random_pixels(channels, SIDES[name])
     template = GraphTemplate.trace(plain, pixels)
     for left in (posterior, narrowed(template.bind(posterior), posterior, share, seed)):
-        found, narrow = template.bind(left), fitted(plain, left)
+        found, narrow = template.bind(left), narrow_module(plain, left)
         expected = traced(narrow, left, pixels)
         assert found.pixels == expected.pixels
         assert list(map(plain_values, found.nodes)) == list(map(plain_values, expected.nodes))

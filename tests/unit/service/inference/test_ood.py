@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from model_store.manifest import Score
-from pruning.evaluation import calibration
+from pruning.evaluation import ood
 from service.inference.ood import SCORES, strangeness
 from service.inference.uncertainty import Draws
 
@@ -24,14 +24,14 @@ DRAWS = arrays(
 
 
 def test_there_are_the_scores_that_a_manifest_may_name() -> None:
-    assert SCORES.keys() == calibration.SCORES.keys()
+    assert SCORES.keys() == ood.SCORES.keys()
 
 
 @pytest.mark.parametrize("score", SCORES)
 @given(logits=DRAWS, temperature=st.floats(0.1, 10))
 def test_they_are_those_of_calibration(score: Score, logits: np.ndarray, temperature: float) -> None:
     """For any logits [S, N, K]: as the mean of parts over draws, and of one image by itself."""
-    expected = calibration.SCORES[score](torch.from_numpy(logits), temperature).numpy()
+    expected = ood.SCORES[score](torch.from_numpy(logits), temperature).numpy()
     draws = Draws.of(logits, temperature)
     np.testing.assert_allclose(SCORES[score](draws).mean(0), expected, rtol=1e-9, atol=1e-9)
     together = strangeness(draws, score)
