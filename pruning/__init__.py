@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import training  # noqa: F401  what it sets must be set before torch is imported
 
@@ -27,22 +27,26 @@ __all__ = [
     "parse_levels",
     "publish",
 ]
-_MODULES = {
-    "Level": "level",
-    "Pruner": "pruner",
-    "PruningConfig": "pruner",
-    "PruningError": "errors",
-    "TrainedRun": "trained_run",
-    "evaluate": "evaluation.evaluate",
-    "export_onnx": "graph.onnx_export",
-    "parse_levels": "level",
-    "publish": "publishing",
-}
+
+if not TYPE_CHECKING:
+    MODULES = {
+        "Level": "level",
+        "Pruner": "pruner",
+        "PruningConfig": "pruner",
+        "PruningError": "errors",
+        "TrainedRun": "trained_run",
+        "evaluate": "evaluation.evaluate",
+        "export_onnx": "graph.onnx_export",
+        "parse_levels": "level",
+        "publish": "publishing",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import an exported name on first use, so that importing the package does not import torch (PEP 562)."""
+        if name not in MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, getattr(import_module(f"{__name__}.{MODULES[name]}"), name))
 
 
-def __getattr__(name: str) -> Any:
-    """Import an exported name on first use (PEP 562), so that importing this package imports no torch."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    return value
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
