@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruning.graph.network import Flatten, Network, Normalisation
+from pruning.graph.network import NORM_PARTS, Flatten, Network, Normalisation
 from training.bayesian.posterior import GaussianWeight, Posterior
-
-NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from training.bayesian.posterior import GaussianWeight
 from training.data.dataset import Pixels
 
 IMAGES = "images"
+# Parameters and buffers of a normalisation in a plain module, each [C].
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)

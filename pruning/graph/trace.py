@@ -15,6 +15,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from pruning.errors import PosteriorError, TraceError
 from pruning.graph.network import (
     IMAGES,
+    NORM_PARTS,
     Add,
     Convolution,
     Flatten,
@@ -76,17 +77,21 @@ class GraphTemplate:
         Raises PosteriorError for a posterior of another architecture.
         """
         state = posterior.mean()
-        if state.keys() != self.shapes.keys():
-            raise PosteriorError("the posterior is of another architecture: its parameters have other names")
+        self._check_names(state)
         network = Network(self.pixels, tuple(self._bind(node, posterior, state) for node in self.nodes))
         self._check_shapes(network)
         return network
 
     def check_dense(self, posterior: Posterior) -> None:
         """Raise PosteriorError unless the posterior has this architecture's parameters at their full widths."""
-        self.bind(posterior)
-        if _shapes(posterior.mean()) != self.shapes:
+        state = posterior.mean()
+        self._check_names(state)
+        if _shapes(state) != self.shapes:
             raise PosteriorError("the posterior is of another architecture: its parameters have other shapes")
+
+    def _check_names(self, state: Mapping[str, Tensor]) -> None:
+        if state.keys() != self.shapes.keys():
+            raise PosteriorError("the posterior is of another architecture: its parameters have other names")
 
     def _bind(self, node: Node, posterior: Posterior, state: Mapping[str, Tensor]) -> Node:
         name = node.name
@@ -96,8 +101,10 @@ class GraphTemplate:
             weight = known or GaussianWeight(mean.clone(), torch.zeros_like(mean))
             return replace(node, weight=weight, bias=torch.zeros(len(mean)) if bias is None else bias.clone())
         if isinstance(node, Normalisation):
-            factor = state[f"{name}.weight"] / torch.sqrt(state[f"{name}.running_var"] + self.epsilons[name])
-            return replace(node, factor=factor, shift=state[f"{name}.bias"] - state[f"{name}.running_mean"] * factor)
+            gain, shift, mean, var = parts = [state[f"{name}.{part}"] for part in NORM_PARTS]
+            _require(len(set(map(len, parts))) == 1, name)
+            factor = gain / torch.sqrt(var + self.epsilons[name])
+            return replace(node, factor=factor, shift=shift - mean * factor)
         return node
 
     def _check_shapes(self, network: Network) -> None:
@@ -108,11 +115,15 @@ class GraphTemplate:
                 kernel = self.shapes[f"{node.name}.weight"][2:]
                 fits = node.weight.mean.shape == (widths[node.name], widths[node.source], *kernel)
             elif isinstance(node, Normalisation):
-                fits = node.factor.shape == node.shift.shape == (widths[node.source],)
+                fits = node.factor.shape == (widths[node.source],)
             else:
                 fits = len({widths[name] for name in sources(node)}) == 1
-            if not fits:
-                raise PosteriorError(f"the posterior is of another architecture: {node.name} has another shape")
+            _require(fits, node.name)
+
+
+def _require(fits: bool, name: str) -> None:
+    if not fits:
+        raise PosteriorError(f"the posterior is of another architecture: {name} has another shape")
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

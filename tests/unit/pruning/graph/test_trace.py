@@ -155,6 +155,11 @@ def test_a_posterior_of_another_architecture_is_refused() -> None:
         weights = dict(posterior.weights) | {name: GaussianWeight(weight.mean[cut], weight.scale[cut])}
         with pytest.raises(PosteriorError, match=r"(0\.1|1\.0|6) has another shape"):
             template.bind(Posterior(weights, posterior.rest))
+    rest = dict(posterior.rest) | {"0.1.running_var": torch.ones(31)}
+    with pytest.raises(PosteriorError, match=r"0\.1 has another shape"):
+        template.bind(Posterior(posterior.weights, rest))
+    with pytest.raises(PosteriorError, match="other shapes"):
+        template.check_dense(Posterior(posterior.weights, rest))
     narrow = narrowed(template.bind(posterior), posterior, 0.4, 1)
     template.bind(narrow)
     with pytest.raises(PosteriorError, match="other shapes"):
