@@ -36,24 +36,6 @@ def test_a_level_that_cannot_be_reached_is_refused_before_anything_is_trained(ru
         next(levels)
 
 
-def test_auto_is_the_share_that_the_evidence_is_better_without(run: TrainedRun) -> None:
-    level = run.auto_level()
-    assert level.kind == "p"
-    prior = run.recipe.prior_scale
-    weights = run.posterior.weights.values()
-    below = sum(int(((w.mean / w.scale) ** 2 <= 2 * (prior / w.scale).log()).sum()) for w in weights)
-    assert level.amount == round(100 * below / run.weights)
-
-
-def test_auto_of_a_posterior_that_needs_all_its_weights_is_no_level(run: TrainedRun) -> None:
-    sure = {
-        name: GaussianWeight(torch.ones_like(w.mean), 1e-3 * torch.ones_like(w.mean))
-        for name, w in run.posterior.weights.items()
-    }
-    with pytest.raises(LevelError, match=r"better without 0\.0% of the weights"):
-        replace(run, posterior=Posterior(sure, run.posterior.rest)).auto_level()
-
-
 def test_a_posterior_that_cannot_be_ranked_is_refused(run: TrainedRun) -> None:
     for mean, scale, says in ((torch.nan, 1.0, "not finite"), (1.0, 0.0, "scale of zero")):
         weights = dict(run.posterior.weights)
