@@ -26,7 +26,7 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor
 
-from pruning.graph.compaction import compacted
+from pruning.graph.compaction import fold_and_compact
 from pruning.graph.network import (
     IMAGES,
     Add,
@@ -129,8 +129,8 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
     """Compare moments with draws."""
-    subject = TrainedRun.of(Run(run), data_dir)
-    network = compacted(subject.trace(Posterior.load(posterior) if posterior else subject.posterior))
+    subject = TrainedRun.load(Run(run), data_dir)
+    network = fold_and_compact(subject.network(Posterior.load(posterior) if posterior else subject.posterior))
     rows = compare(network, subject.dataset, images)
     lines = ["| way | passes | distance from 1,000 draws | decides alike | mutual information | ms an image |"]
     lines += ["|---|--:|--:|--:|--:|--:|"]
