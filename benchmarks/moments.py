@@ -26,9 +26,9 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.compaction import compacted
 from pruning.graph.network import (
-    IMAGES,
     Add,
     Convolution,
     Flatten,

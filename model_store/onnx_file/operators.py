@@ -13,7 +13,7 @@ from math import prod
 from typing import Literal
 
 from model_store.errors import VerificationError
-from model_store.onnx_file.format import DOMAIN, DRAWN
+from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT
 
 # As many pixels as the side of an image may have.
 MOST_STRIDE = 4_096
@@ -120,7 +120,7 @@ OPERATORS: Mapping[tuple[str, str], Operator] = {
     ("", "GlobalAveragePool"): Operator((IMAGE,), {}, _average),
     ("", "Flatten"): Operator((IMAGE,), {}, _flatten),
     ("", "Gemm"): Operator((IMAGE, WEIGHT, CONSTANT), {"transB": 0}, _multiply),
-    (DOMAIN, DRAWN): Operator((CONSTANT, CONSTANT), {}, _draw),
+    (DOMAIN, GAUSSIAN_WEIGHT): Operator((CONSTANT, CONSTANT), {}, _draw),
 }
 
 
@@ -139,7 +139,7 @@ def operate(domain: str, name: str, operands: Sequence[Operand], attributes: Att
     shapes = [operand.shape for operand in operands]
     if shapes[1:] and operands[1].kind == "activation":
         _must(shapes[0] == shapes[1], "an Add or Mul of shapes that do not fit")
-    return Operand("drawn" if name == DRAWN else "activation", operator.shape(shapes, attributes))
+    return Operand("drawn" if name == GAUSSIAN_WEIGHT else "activation", operator.shape(shapes, attributes))
 
 
 def multiply_adds(name: str, operands: Sequence[Operand], made: Operand) -> int:

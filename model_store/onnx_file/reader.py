@@ -19,7 +19,18 @@ from typing import Any
 
 from model_store.errors import VerificationError
 from model_store.manifest import Level, Manifest
-from model_store.onnx_file.format import DOMAIN, DRAWN, IMAGES, IR_VERSION, LOGITS, OPSETS
+from model_store.onnx_file.format import (
+    DOMAIN,
+    GAUSSIAN_WEIGHT,
+    GAUSSIAN_WEIGHT_BODY,
+    GAUSSIAN_WEIGHT_INPUTS,
+    GAUSSIAN_WEIGHT_OUTPUTS,
+    IMAGES,
+    IR_VERSION,
+    LOGITS,
+    METADATA_PREFIX,
+    OPSETS,
+)
 from model_store.onnx_file.operators import Operand, multiply_adds, operate
 from model_store.onnx_file.protobuf import malformed
 from model_store.onnx_file.schema import MODEL
@@ -29,12 +40,6 @@ FLOAT_BYTES, INDEX_BYTES = 4, 8
 INT, INTS = 2, 7
 # Most bytes of all tensors that a file declares, as they are without gaps, and of all that one batch needs at a time.
 MOST_BYTES = 2**30
-# What a random weight is, so that any ONNX Runtime draws as we do: operator, inputs, output.
-DRAWING = (
-    ("RandomNormalLike", ("mean",), ("noise",)),
-    ("Mul", ("scale", "noise"), ("deviation",)),
-    ("Add", ("mean", "deviation"), ("weight",)),
-)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
         )
     says = {"model": manifest.model, "version": manifest.version, "level": level.name}
     for key, value in (says | {"manifest_schema": str(manifest.schema_version)}).items():
-        found = file.metadata.get(f"slimbayes.{key}")
+        found = file.metadata.get(f"{METADATA_PREFIX}{key}")
         if found != value:
             raise VerificationError(f"the file of level {level.name} says that its {key} is {found}, not {value}")
 
@@ -124,15 +129,14 @@ def _check_kind(model: Mapping[str, Any]) -> None:
     _check_opsets(model["opsets"], OPSETS)
     for function in model["functions"]:
         _check_opsets(function["opsets"], {"": OPSETS[""]})
-        drawing = tuple((each.get("op_type"), each["inputs"], each["outputs"]) for each in function["nodes"])
+        body = tuple((each.get("op_type"), each["inputs"], each["outputs"]) for each in function["nodes"])
         plain = not any(each.get("domain") or each["attributes"] for each in function["nodes"])
-        ports = (function["inputs"], function["outputs"]) == (("mean", "scale"), ("weight",))
-        if (function.get("domain"), function.get("name")) != (DOMAIN, DRAWN) or not (
-            plain and ports and drawing == DRAWING
-        ):
+        signature = function.get("domain"), function.get("name"), function["inputs"], function["outputs"]
+        expected = DOMAIN, GAUSSIAN_WEIGHT, GAUSSIAN_WEIGHT_INPUTS, GAUSSIAN_WEIGHT_OUTPUTS
+        if signature != expected or not plain or body != GAUSSIAN_WEIGHT_BODY:
             raise VerificationError("the file has a function that does something else than draw a weight")
     if len(model["functions"]) != 1:
-        raise VerificationError(f"the file must have one function, {DOMAIN}.{DRAWN}")
+        raise VerificationError(f"the file must have one function, {DOMAIN}.{GAUSSIAN_WEIGHT}")
 
 
 def _check_opsets(opsets: Iterable[Mapping[str, Any]], expected: Mapping[str, int]) -> None:

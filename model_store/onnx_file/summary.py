@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model_store.onnx_file.format import DRAWN
+from model_store.onnx_file.format import GAUSSIAN_WEIGHT
 from model_store.onnx_file.reader import LevelFile, read_level_file
 
 
@@ -26,9 +26,9 @@ def read_graph(data: bytes) -> list[GraphNode]:
 
 
 def _nodes(file: LevelFile) -> Iterator[GraphNode]:
-    drawn = {node.output: node.inputs for node in file.nodes if node.operation == DRAWN}
+    drawn = {node.output: node.inputs for node in file.nodes if node.operation == GAUSSIAN_WEIGHT}
     for node in file.nodes:
-        if node.operation == DRAWN:
+        if node.operation == GAUSSIAN_WEIGHT:
             continue
         parts = [part for name in node.inputs for part in drawn.get(name, (name,))]
         held = [(name, file.tensors[name]) for name in parts if name in file.tensors]

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.rounding import Rounding
 from training.bayesian.posterior import GaussianWeight
 from training.data.dataset import Pixels
-
-IMAGES = "images"
 
 
 @dataclass(frozen=True)

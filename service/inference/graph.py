@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from model_store.onnx_file.format import IMAGES, LOGITS
 from service.types import Arrays
 
 
@@ -30,7 +31,7 @@ def split(model: onnx.ModelProto, names: Collection[str]) -> Split:
     graph, random = model.graph, set(names)
     shared, drawn = [], list[onnx.NodeProto]()
     for node in graph.node:
-        if random.intersection(node.input) or "logits" in node.output:
+        if random.intersection(node.input) or LOGITS in node.output:
             random.update(node.output)
             drawn.append(node)
         else:
@@ -38,8 +39,8 @@ def split(model: onnx.ModelProto, names: Collection[str]) -> Split:
     floats = [node for node in shared if node.op_type == "DequantizeLinear"]
     drawn = [node for node in floats if node.output[0] in _read(drawn)] + drawn
     shared = [node for node in shared if node not in floats or node.output[0] in _read(shared)]
-    integers = {name for node in shared if node.op_type == "QuantizeLinear" for name in node.output} | {"images"}
-    made = {name for node in shared for name in node.output} | {"images"}
+    integers = {name for node in shared if node.op_type == "QuantizeLinear" for name in node.output} | {IMAGES}
+    made = {name for node in shared for name in node.output} | {IMAGES}
     boundary = tuple(sorted((_read(drawn) - {name for node in drawn for name in node.output}) & made))
     kinds = dict.fromkeys(integers, TensorProto.UINT8)
     ports = [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in boundary]
@@ -90,5 +91,5 @@ def side_by_side(graph: onnx.ModelProto, draws: list[Arrays]) -> onnx.ModelProto
             node.name = f"{node.name}@{number}"
             node.input[:] = [f"{name}@{number}" if name in own else name for name in node.input]
             node.output[:] = [f"{name}@{number}" for name in node.output]
-        model.graph.output[-1].name = f"logits@{number}"
+        model.graph.output[-1].name = f"{LOGITS}@{number}"
     return model
