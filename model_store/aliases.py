@@ -19,13 +19,13 @@ from datetime import UTC, datetime, timedelta
 from model_store.errors import StoreError
 from model_store.names import ALIAS_OR_LEVEL, VERSION_NAME
 
-FOLDER = "aliases"
+ALIASES_FOLDER = "aliases"
 # In the place of a version: the alias was taken away.
-NOTHING = "none"
-TIME = "%Y%m%d-%H%M%S-%f"
-NAME = re.compile(
+REMOVED = "none"
+TIME_FORMAT = "%Y%m%d-%H%M%S-%f"
+CHANGE_NAME = re.compile(
     rf"(?P<alias>{ALIAS_OR_LEVEL[1:-1]})/(?P<time>[0-9]{{8}}-[0-9]{{6}}-[0-9]{{6}})"
-    rf"\.(?P<version>{VERSION_NAME[1:-1]}|{NOTHING})\.json"
+    rf"\.(?P<version>{VERSION_NAME[1:-1]}|{REMOVED})\.json"
 )
 
 
@@ -42,7 +42,7 @@ class Change:
     @property
     def name(self) -> str:
         """The object's name within its model."""
-        return f"{FOLDER}/{self.alias}/{self.time.astimezone(UTC):{TIME}}.{self.version or NOTHING}.json"
+        return f"{ALIASES_FOLDER}/{self.alias}/{self.time.astimezone(UTC):{TIME_FORMAT}}.{self.version or REMOVED}.json"
 
     def to_document(self) -> dict[str, str | None]:
         """The change as JSON has it."""
@@ -53,7 +53,7 @@ class Change:
         """What the object holds."""
         return json.dumps(self.to_document(), indent=2).encode() + b"\n"
 
-    def told(self, data: bytes) -> Change:
+    def with_details(self, data: bytes) -> Change:
         """This change with what its object says of it; raise StoreError where that is something else."""
         try:
             document = json.loads(data)
@@ -68,21 +68,21 @@ class Change:
 def read_change(name: str) -> Change | None:
     """The change that an object's name within its model tells of, without who and before; None for other objects."""
     folder, _, rest = name.partition("/")
-    found = NAME.fullmatch(rest) if folder == FOLDER else None
+    found = CHANGE_NAME.fullmatch(rest) if folder == ALIASES_FOLDER else None
     if found is None:
         return None
     try:
-        time = datetime.strptime(found["time"], TIME).replace(tzinfo=UTC)
+        time = datetime.strptime(found["time"], TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
-    return Change(time, found["alias"], None if found["version"] == NOTHING else found["version"])
+    return Change(time, found["alias"], None if found["version"] == REMOVED else found["version"])
 
 
 def resolve_aliases(changes: Iterable[Change], versions: Iterable[str]) -> dict[str, str]:
     """What each alias means: its newest change to a version that is there. So none names one that is not."""
-    there, latest = set(versions), dict[str, str | None]()
+    existing, latest = set(versions), dict[str, str | None]()
     for change in sorted(changes, key=_order):
-        if change.version is None or change.version in there:
+        if change.version is None or change.version in existing:
             latest[change.alias] = change.version
     return {alias: version for alias, version in sorted(latest.items()) if version is not None}
 
@@ -92,9 +92,9 @@ def predecessor(alias: str, changes: Iterable[Change], versions: Iterable[str]) 
 
     A change back to what was meant before undoes a change, so that going back twice goes back by two.
     """
-    there, path = set(versions), list[str]()
+    existing, path = set(versions), list[str]()
     for change in sorted(changes, key=_order):
-        if change.alias != alias or change.version is None or change.version not in there:
+        if change.alias != alias or change.version is None or change.version not in existing:
             continue
         if change.version in path[-2:-1]:
             path.pop()

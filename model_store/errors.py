@@ -13,7 +13,7 @@
     └── ObjectError             an object cannot be read or written
         ├── ObjectNotFoundError     there is none of that name
         ├── ObjectExistsError       there is one of that name
-        └── StoreAwayError          the store does not answer now; it may soon
+        └── StoreUnavailableError          the store does not answer now; it may soon
 
 Messages name models, versions and levels, never paths, so that a service can pass them on;
 only StoreNotFoundError and SigningKeyError name what the operator gave.

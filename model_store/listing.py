@@ -39,6 +39,6 @@ class ModelListing:
         """What each alias means."""
         return resolve_aliases(self.changes, self.versions)
 
-    def of_version(self, version: str) -> list[ObjectInfo]:
+    def objects_of(self, version: str) -> list[ObjectInfo]:
         """The objects of one version, whether it has a manifest or not."""
         return [found for name, found in self.objects.items() if name.startswith(f"{version}/")]

@@ -31,9 +31,9 @@ from model_store.names import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 SCHEMA_VERSION: Final = 3
 # Of a manifest; one of a thousand classes and ten levels has about a tenth. A fault in each of more keys would take
 # hundreds of megabytes to tell.
-MOST_BYTES, MOST_KEYS = 2**20, 50_000
+MAX_MANIFEST_BYTES, MAX_MANIFEST_KEYS = 2**20, 50_000
 # What is read of one: a byte more than there may be, so that a longer one is told.
-MOST_MANIFEST_BYTES = MOST_BYTES + 1
+MANIFEST_READ_BYTES = MAX_MANIFEST_BYTES + 1
 
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 LevelName = Annotated[str, StringConstraints(pattern=ALIAS_OR_LEVEL)]
@@ -237,8 +237,8 @@ def read_manifest(data: bytes) -> Manifest:
 
     Raises NewerSchemaError for a schema this code does not know yet, ManifestError for anything else that is wrong.
     """
-    if len(data) > MOST_BYTES or data.count(b":") > MOST_KEYS:
-        raise ManifestError(f"the manifest has more than {MOST_BYTES:,} bytes or {MOST_KEYS:,} keys")
+    if len(data) > MAX_MANIFEST_BYTES or data.count(b":") > MAX_MANIFEST_KEYS:
+        raise ManifestError(f"the manifest has more than {MAX_MANIFEST_BYTES:,} bytes or {MAX_MANIFEST_KEYS:,} keys")
     try:
         document = from_json(data)
     except ValueError as error:

@@ -10,19 +10,19 @@ from collections.abc import Mapping
 
 from model_store.errors import ManifestError, ObjectExistsError, ObjectNotFoundError, VersionExistsError
 from model_store.listing import ModelListing
-from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Level, Manifest, read_manifest
+from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Level, Manifest, read_manifest
 from model_store.signing import SIGNATURE
 from model_store.storage.object_storage import ObjectStorage
 
 # Less is sent sooner than it is found out whether it is there already.
-WORTH_COPYING = 2**16
+MIN_COPY_BYTES = 2**16
 
 
 class Publication:
-    """One version for `objects`, where its model has `contents` now."""
+    """One version for `objects`, where its model has `listing` now."""
 
-    def __init__(self, objects: ObjectStorage, manifest: Manifest, contents: ModelListing) -> None:
-        self.objects, self.manifest, self.contents = objects, manifest, contents
+    def __init__(self, objects: ObjectStorage, manifest: Manifest, listing: ModelListing) -> None:
+        self.objects, self.manifest, self.listing = objects, manifest, listing
         self.folder = f"{manifest.model}/{manifest.version}"
         # The levels of versions that were looked at already.
         self._others = dict[str, tuple[Level, ...]]()
@@ -32,7 +32,7 @@ class Publication:
 
         Raises VersionExistsError where the version, or part of another by its name, is there already.
         """
-        if self.manifest.version in self.contents.versions:
+        if self.manifest.version in self.listing.versions:
             raise self._exists()
         for level in self.manifest.levels:
             self._put(level, files[level.name])
@@ -45,20 +45,20 @@ class Publication:
 
     def _put(self, level: Level, data: bytes) -> None:
         name = f"{self.folder}/{level.file}"
-        twin = self._twin(level) if level.bytes >= WORTH_COPYING else None
+        source = self._copy_source(level) if level.bytes >= MIN_COPY_BYTES else None
         try:
-            if twin is None or not self.objects.copy(twin, name):
+            if source is None or not self.objects.copy(source, name):
                 self.objects.write(name, data, new=True)
         except ObjectExistsError as error:  # an earlier attempt came as far as this
             if self.objects.read(name, level.bytes + 1) != data:
                 raise self._exists() from error
 
-    def _twin(self, level: Level) -> str | None:
+    def _copy_source(self, level: Level) -> str | None:
         """The object of another version of the model that has the same bytes, by its manifest; newest first."""
-        if f"{self.manifest.version}/{level.file}" in self.contents.objects:
+        if f"{self.manifest.version}/{level.file}" in self.listing.objects:
             return None
-        for version in reversed(self.contents.versions):
-            candidates = self.contents.of_version(version)
+        for version in reversed(self.listing.versions):
+            candidates = self.listing.objects_of(version)
             if not any(found.size == level.bytes for found in candidates):
                 continue
             for other in self._levels_of(version):
@@ -71,7 +71,7 @@ class Publication:
         if version not in self._others:
             name = f"{self.manifest.model}/{version}/{MANIFEST}"
             try:
-                self._others[version] = read_manifest(self.objects.read(name, MOST_MANIFEST_BYTES)).levels
+                self._others[version] = read_manifest(self.objects.read(name, MANIFEST_READ_BYTES)).levels
             except (ManifestError, ObjectNotFoundError):
                 self._others[version] = ()
         return self._others[version]

@@ -31,13 +31,13 @@ SIGNATURE = "signature.json"
 # The variable of the environment that has the password of an encrypted key.
 PASSWORD = "SLIMBAYES_SIGN_PASSWORD"
 # Some five times what a version of a hundred levels needs.
-MOST_BYTES = 2**17
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-PAYLOAD = "application/vnd.in-toto+json"
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "https://model_signing/signature/v1.0"
+MAX_SIGNATURE_BYTES = 2**17
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
-EXPECTED = "expected an ECDSA key on P-256, P-384 or P-521 in PEM"
+EXPECTED_KEY = "expected an ECDSA key on P-256, P-384 or P-521 in PEM"
 Digests = Mapping[str, str]
 
 
@@ -125,7 +125,7 @@ class SigningKey:
         except ValueError as error:
             raise SigningKeyError(f"there is no key to sign with in {path}, or its password is another") from error
         if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name not in CURVES:
-            raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED}")
+            raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED_KEY}")
         return cls(key)
 
     @property
@@ -138,11 +138,11 @@ class SigningKey:
         digests = digests_of(manifest, manifest.to_json())
         payload = _statement(digests, f"{manifest.model}/{manifest.version}")
         bundle = {
-            "mediaType": BUNDLE,
+            "mediaType": BUNDLE_TYPE,
             "verificationMaterial": {"publicKey": {"hint": self.fingerprint}, "tlogEntries": []},
             "dsseEnvelope": {
                 "payload": base64.b64encode(payload).decode(),
-                "payloadType": PAYLOAD,
+                "payloadType": PAYLOAD_TYPE,
                 "signatures": [{"sig": base64.b64encode(self.signature_of(payload)).decode(), "keyid": ""}],
             },
         }
@@ -211,7 +211,7 @@ def signed_digests(signature: bytes, subject: str) -> dict[str, str]:
 
 def _bundle(signature: bytes, subject: str) -> _Bundle:
     try:
-        return _Bundle.model_validate_json(signature[: MOST_BYTES + 1])
+        return _Bundle.model_validate_json(signature[: MAX_SIGNATURE_BYTES + 1])
     except ValidationError as error:
         raise SignatureError(f"the signature of {subject} is no signature of a model") from error
 
@@ -221,9 +221,9 @@ def _statement(digests: Digests, name: str) -> bytes:
     resources = [{"name": each, "algorithm": "sha256", "digest": digests[each]} for each in sorted(digests)]
     serialization = {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": [SIGNATURE]}
     statement = {
-        "_type": STATEMENT,
+        "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": _root(each["digest"] for each in resources)}}],
-        "predicateType": PREDICATE,
+        "predicateType": PREDICATE_TYPE,
         "predicate": {"serialization": serialization, "resources": resources},
     }
     return json.dumps(statement).encode()
@@ -236,7 +236,7 @@ def _root(digests: Iterable[str]) -> str:
 
 def _encoded(payload: bytes) -> bytes:
     """DSSE's pre-authentication encoding of a payload, which is what is signed."""
-    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD), PAYLOAD.encode(), len(payload), payload)
+    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
 
 
 def _public_key(path: Path) -> EllipticCurvePublicKey:
@@ -247,9 +247,9 @@ def _public_key(path: Path) -> EllipticCurvePublicKey:
     try:
         key = load_pem_public_key(_read(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SigningKeyError(f"there is no public key in {path}: {EXPECTED}") from error
+        raise SigningKeyError(f"there is no public key in {path}: {EXPECTED_KEY}") from error
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
-        raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED}")
+        raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED_KEY}")
     return key
 
 

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from model_store.errors import StoreError, VerificationError
 from model_store.integrity import check_bytes
-from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Manifest, read_manifest
-from model_store.signing import MOST_BYTES as MOST_SIGNATURE_BYTES
-from model_store.signing import SIGNATURE
+from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Manifest, read_manifest
+from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE
 from model_store.storage.object_storage import TEMP_PREFIX
 from model_store.store import Store
 
@@ -32,7 +31,7 @@ def transfer(source: Store, target: Store, model: str, version: str) -> tuple[Ma
     Broken off and begun again it sends what is missing. Raises StoreError where either store does not do its part.
     """
     manifest, signature = source.manifest(model, version), source.signature(model, version)
-    if version in target.contents(model).versions:
+    if version in target.listing(model).versions:
         target.verify(model, version)
         if signature is not None and target.signature(model, version) is None:
             target.attach(manifest, signature)
@@ -74,7 +73,7 @@ def read_archive(path: Path) -> tuple[Manifest, dict[str, bytes], bytes | None]:
             manifest, folder = _manifest(archive)
             files, signature, member = dict[str, bytes](), None, archive.next()
             if member is not None and member.name == f"{folder}/{SIGNATURE}":
-                signature, member = _bytes(archive, member, MOST_SIGNATURE_BYTES), archive.next()
+                signature, member = _bytes(archive, member, MAX_SIGNATURE_BYTES), archive.next()
             for level in manifest.levels:
                 if member is None or member.name != f"{folder}/{level.file}":
                     raise VerificationError(f"the archive lacks the file of level {level.name}")
@@ -94,7 +93,7 @@ def _manifest(archive: tarfile.TarFile) -> tuple[Manifest, str]:
     member = archive.next()
     if member is None or not member.name.endswith(f"/{MANIFEST}"):
         raise VerificationError("the archive does not begin with a manifest")
-    manifest = read_manifest(_bytes(archive, member, MOST_MANIFEST_BYTES))
+    manifest = read_manifest(_bytes(archive, member, MANIFEST_READ_BYTES))
     folder = f"{manifest.model}/{manifest.version}"
     if member.name != f"{folder}/{MANIFEST}":
         raise VerificationError(f"the archive has the manifest of {folder} at {member.name!r}")

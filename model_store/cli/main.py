@@ -49,21 +49,21 @@ def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
     """List every model, version and alias."""
     with reporting():
         opened = Store.open(store or default_location())
-        found = {name: opened.contents(name) for name in opened.names()}
-    models = {name: contents for name, contents in found.items() if contents.versions}
+        found = {name: opened.listing(name) for name in opened.names()}
+    models = {name: listing for name, listing in found.items() if listing.versions}
     if as_json:
         return print_json(
             {
                 "models": [
-                    {"name": name, "versions": contents.versions, "aliases": contents.aliases}
-                    for name, contents in models.items()
+                    {"name": name, "versions": listing.versions, "aliases": listing.aliases}
+                    for name, listing in models.items()
                 ]
             }
         )
     table = names_table("aliases")
-    for name, contents in models.items():
-        for version in reversed(contents.versions):
-            aliases = sorted(alias for alias, target in contents.aliases.items() if target == version)
+    for name, listing in models.items():
+        for version in reversed(listing.versions):
+            aliases = sorted(alias for alias, target in listing.aliases.items() if target == version)
             table.add_row(name, version, ", ".join(aliases))
     return Console().print(table if models else "The store is empty: publish with `slimbayes prune`.")
 

@@ -57,8 +57,8 @@ def rollback(
     """Point an alias back at the version that it meant before; again, at the one before that."""
     with reporting():
         opened = Store.open(store, trusted_keys(trusted))
-        contents = opened.contents(model)
-        target = predecessor(alias, contents.changes, contents.versions)
+        listing = opened.listing(model)
+        target = predecessor(alias, listing.changes, listing.versions)
         if target is None:
             raise NotInStoreError(f"{alias} of {model} meant no other version before that is still there")
         _promote(opened, model, alias, target, as_json)
@@ -134,7 +134,7 @@ def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, 
     return [
         (model, version)
         for model in store.names()
-        for version in superseded(store.contents(model), keep, keep_aliased=keep_aliased)
+        for version in superseded(store.listing(model), keep, keep_aliased=keep_aliased)
     ]
 
 

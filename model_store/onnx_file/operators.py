@@ -16,7 +16,7 @@ from model_store.errors import VerificationError
 from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT
 
 # As many pixels as the side of an image may have.
-MOST_STRIDE = 4_096
+MAX_STRIDE = 4_096
 Shape = tuple[int, ...]
 Attributes = Mapping[str, int | tuple[int, ...]]
 
@@ -82,7 +82,7 @@ def _slide(image: Shape, kernel: Shape, attributes: Attributes, what: str) -> Sh
     _must(all(0 <= pad <= widest[side % 2] for side, pad in enumerate(pads)), f"a {what} with absurd pads")
     room = [image[side] + pads[side] + pads[side + 2] - kernel[side] for side in (0, 1)]
     _must(all(left >= 0 for left in room), f"a {what} whose kernel is larger than its image")
-    _must(all(0 < stride <= MOST_STRIDE for stride in strides), f"a {what} with absurd strides")
+    _must(all(0 < stride <= MAX_STRIDE for stride in strides), f"a {what} with absurd strides")
     return tuple(left // stride + 1 for left, stride in zip(room, strides, strict=True))
 
 

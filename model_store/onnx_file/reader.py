@@ -39,7 +39,7 @@ UINT8, FLOAT, INT64 = 2, 1, 7
 FLOAT_BYTES, INDEX_BYTES = 4, 8
 INT, INTS = 2, 7
 # Most bytes of all tensors that a file declares, as they are without gaps, and of all that one batch needs at a time.
-MOST_BYTES = 2**30
+MAX_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -85,24 +85,24 @@ class LevelFile:
     metadata: Mapping[str, str]
 
 
-def read_level_file(data: bytes, most_bytes: int = MOST_BYTES, batch: int = 1) -> LevelFile:
-    """Read a file that may declare tensors of up to `most_bytes`, and need as many again for a batch of images.
+def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> LevelFile:
+    """Read a file that may declare tensors of up to `max_bytes`, and need as many again for a batch of images.
 
     Raises VerificationError, with the reason, for what is no level's file.
     """
-    if len(data) > most_bytes:
-        raise VerificationError(f"the file has more than the {most_bytes} bytes that are allowed")
+    if len(data) > max_bytes:
+        raise VerificationError(f"the file has more than the {max_bytes} bytes that are allowed")
     model = MODEL.read(memoryview(data))
     graph = _part(model, "graph", "the file")
     _check_kind(model)
     nodes = tuple(map(_node, graph["nodes"]))
-    tensors = _tensors(graph, most_bytes)
+    tensors = _tensors(graph, max_bytes)
     image_shape = _port(graph["inputs"], IMAGES, UINT8, 4)
     (num_classes,) = _port(graph["outputs"], LOGITS, FLOAT, 2)
-    followed = _Followed.of(nodes, tensors, image_shape, most_bytes // batch)
-    if followed.logits != Operand("activation", (num_classes,)):
+    checked = _GraphCheck.of(nodes, tensors, image_shape, max_bytes // batch)
+    if checked.logits != Operand("activation", (num_classes,)):
         raise VerificationError(f"the file does not make float32 logits [N, {num_classes}] as it says")
-    return LevelFile(nodes, tensors, image_shape, num_classes, followed.multiply_adds, _metadata(model))
+    return LevelFile(nodes, tensors, image_shape, num_classes, checked.multiply_adds, _metadata(model))
 
 
 def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
@@ -165,15 +165,15 @@ def _attribute(attribute: Mapping[str, Any]) -> tuple[str, int | tuple[int, ...]
     raise VerificationError(f"the file has an attribute {name} that is neither a whole number nor several")
 
 
-def _tensors(graph: Mapping[str, Any], most_bytes: int) -> dict[str, Tensor]:
-    """The constants by name, which together may take `most_bytes`."""
+def _tensors(graph: Mapping[str, Any], max_bytes: int) -> dict[str, Tensor]:
+    """The constants by name, which together may take `max_bytes`."""
     named = [_dense(tensor) for tensor in graph["tensors"]] + [_sparse(sparse) for sparse in graph["sparse"]]
     tensors = dict(named)
     if len(tensors) < len(named):
         raise VerificationError("the file has two constants of one name")
     size = FLOAT_BYTES * sum(prod(tensor.shape) for tensor in tensors.values())
-    if size > most_bytes:
-        raise VerificationError(f"the file declares tensors of {size:,} bytes, more than {most_bytes:,}")
+    if size > max_bytes:
+        raise VerificationError(f"the file declares tensors of {size:,} bytes, more than {max_bytes:,}")
     return tensors
 
 
@@ -244,31 +244,31 @@ def _part(message: Mapping[str, Any], part: str, what: str) -> Any:
 
 
 @dataclass
-class _Followed:
-    """What the nodes make, followed from the images on."""
+class _GraphCheck:
+    """What the nodes make, checked from the images on."""
 
     known: dict[str, Operand]
     multiply_adds: int = 0
 
     @classmethod
     def of(
-        cls, nodes: tuple[Node, ...], tensors: Mapping[str, Tensor], image_shape: tuple[int, ...], most_bytes: int
-    ) -> _Followed:
+        cls, nodes: tuple[Node, ...], tensors: Mapping[str, Tensor], image_shape: tuple[int, ...], max_bytes: int
+    ) -> _GraphCheck:
         """Follow them in their order, in which each must find its inputs made, and which may need so much an image."""
         if IMAGES in tensors:
             raise VerificationError(f"the file has two tensors {IMAGES!r}")
         constants = {name: Operand("constant", tensor.shape) for name, tensor in tensors.items()}
-        followed = cls(constants | {IMAGES: Operand("images", image_shape)})
+        checked = cls(constants | {IMAGES: Operand("images", image_shape)})
         last = {name: number for number, node in enumerate(nodes) for name in node.inputs}
         alive = 0
         for number, node in enumerate(nodes):
-            alive += _bytes(followed._make(node))
-            if alive > most_bytes:
-                raise VerificationError(f"the file needs {alive:,} bytes for one image, more than {most_bytes:,}")
-            alive -= sum(_bytes(followed.known[name]) for name in set(node.inputs) if last[name] == number)
-        if unread := sorted(followed.known.keys() - last.keys() - {LOGITS}):
+            alive += _bytes(checked._make(node))
+            if alive > max_bytes:
+                raise VerificationError(f"the file needs {alive:,} bytes for one image, more than {max_bytes:,}")
+            alive -= sum(_bytes(checked.known[name]) for name in set(node.inputs) if last[name] == number)
+        if unread := sorted(checked.known.keys() - last.keys() - {LOGITS}):
             raise VerificationError(f"the file has a tensor {unread[0]!r} that nothing reads")
-        return followed
+        return checked
 
     @property
     def logits(self) -> Operand | None:

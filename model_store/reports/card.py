@@ -12,7 +12,7 @@ from typing import Any
 
 from model_store.manifest import Level, Manifest
 
-MOST_CLASSES = 20
+MAX_CLASSES_SHOWN = 20
 SCORES = {
     "mutual_information": "mutual information",
     "entropy": "entropy",
@@ -28,7 +28,7 @@ def model_card(manifest: Manifest) -> str:
         ("Purpose", _purpose(manifest)),
         ("Levels", _levels(manifest)),
         ("Calibration and decisions", _decisions(manifest)),
-        ("Out of distribution", _strangers(manifest)),
+        ("Out of distribution", _ood(manifest)),
         ("Training", _training(manifest)),
         ("Limits", _limits(manifest)),
         ("Use", _use(manifest)),
@@ -52,8 +52,8 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _purpose(manifest: Manifest) -> str:
-    shown = ", ".join(map(_text, manifest.classes[:MOST_CLASSES]))
-    more = len(manifest.classes) - MOST_CLASSES
+    shown = ", ".join(map(_text, manifest.classes[:MAX_CLASSES_SHOWN]))
+    more = len(manifest.classes) - MAX_CLASSES_SHOWN
     return (
         f"It assigns an image to one of these classes: {shown}{f', and {more:,} more' if more > 0 else ''}. "
         "It is made for decisions that may be left open: each answer is either to be accepted or to be looked at "
@@ -103,7 +103,7 @@ def _decisions(manifest: Manifest) -> str:
         ("abstains above, nats", lambda level: f"{level.calibration.abstain_above:.4f}"),
     ]
     if any(each.out_of_distribution for each in calibrations):
-        columns.append(("out of distribution above", _strangeness))
+        columns.append(("out of distribution above", _ood_threshold))
     for alpha in sorted({key for each in calibrations for key in each.conformal_quantiles}, key=_number, reverse=True):
         columns.append((f"quantile, α = {_text(alpha)}", _quantile(alpha)))
     parts = [
@@ -129,7 +129,7 @@ def _decisions(manifest: Manifest) -> str:
     return "\n\n".join(parts)
 
 
-def _strangers(manifest: Manifest) -> str:
+def _ood(manifest: Manifest) -> str:
     names = list(dict.fromkeys(name for level in manifest.levels for name in level.metrics.ood_auroc))
     if not names:
         return ""
@@ -235,7 +235,7 @@ def _table(first: str, levels: Sequence[Level], columns: Sequence[Column]) -> st
     return "\n".join([head, "|---|" + "--:|" * len(columns), *rows])
 
 
-def _strangeness(level: Level) -> str:
+def _ood_threshold(level: Level) -> str:
     rule = level.calibration.out_of_distribution
     return "—" if rule is None else f"{SCORES[rule.score]} {rule.above:.4f}"
 

@@ -11,11 +11,11 @@ from model_store.errors import StoreUnavailableError
 from model_store.storage.disk_cache import DiskCache
 from model_store.storage.object_storage import ObjectInfo, ObjectStorage
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 class CachedStorage:
-    """What `objects` tells, and where it does not answer what it told last; without a cache, StoreAwayError then.
+    """Storage.
 
     Objects are kept by their digest. One whose size or time was another when it was listed last is read anew.
     """
@@ -23,7 +23,7 @@ class CachedStorage:
     def __init__(self, objects: ObjectStorage, cache: DiskCache | None) -> None:
         self.objects, self.cache = objects, cache
         # Why the store did not answer when it was asked last; None where it did.
-        self.away: str | None = None
+        self.unavailable_reason: str | None = None
         self._listed: dict[str, dict[str, ObjectInfo]] = {}
 
     @property
@@ -32,33 +32,33 @@ class CachedStorage:
 
     def check(self, *, writable: bool = False) -> None:
         try:
-            self._ask(lambda: self.objects.check(writable=writable))
+            self._track(lambda: self.objects.check(writable=writable))
         except StoreUnavailableError:
             if self._document("folders") is None:
                 raise
 
     def folders(self) -> list[str]:
-        found: list[str] = self._told_last("folders", self.objects.folders)
+        found: list[str] = self._fetch_or_cached("folders", self.objects.folders)
         return found
 
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        told = self._told_last(f"walk {prefix}", lambda: [_to_json(found) for found in self.objects.walk(prefix)])
-        found = [ObjectInfo(name, size, datetime.fromisoformat(modified)) for name, size, modified in told]
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
+        listed = self._fetch_or_cached(f"list {prefix}", lambda: list(map(_to_json, self.objects.list_objects(prefix))))
+        found = [ObjectInfo(name, size, datetime.fromisoformat(modified)) for name, size, modified in listed]
         self._listed[prefix] = {each.name: each for each in found}
         return iter(found)
 
     def read(self, name: str, limit: int) -> bytes:
-        known = self._known(name)
+        known = self._last_listed(name)
         if self.cache is None or known is None or known.size > limit:
-            return self._ask(lambda: self.objects.read(name, limit))
+            return self._track(lambda: self.objects.read(name, limit))
         version = " ".join(map(str, _to_json(known)))
         digest = self._document(version)
         kept = self.cache.content(digest.decode()) if digest else None
         if kept is not None:
             return kept
-        data = self._ask(lambda: self.objects.read(name, limit))
+        data = self._track(lambda: self.objects.read(name, limit))
         if len(data) == known.size:
-            self.cache.keep_document(self._named(version), self.cache.keep_content(data).encode())
+            self.cache.keep_document(self._key(version), self.cache.keep_content(data).encode())
         return data
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
@@ -70,36 +70,36 @@ class CachedStorage:
     def delete(self, name: str) -> None:
         self.objects.delete(name)
 
-    def _known(self, name: str) -> ObjectInfo | None:
+    def _last_listed(self, name: str) -> ObjectInfo | None:
         """The object as it was listed last."""
         return next((listed[name] for listed in tuple(self._listed.values()) if name in listed), None)
 
-    def _told_last(self, what: str, ask: Callable[[], Any]) -> Any:
+    def _fetch_or_cached(self, what: str, fetch: Callable[[], Any]) -> Any:
         """What the store answers, of JSON's kinds; what it answered last where it does not."""
         try:
-            told = self._ask(ask)
+            found = self._track(fetch)
         except StoreUnavailableError:
             kept = self._document(what)
             if kept is None:
                 raise
             return json.loads(kept)
         if self.cache is not None:
-            self.cache.keep_document(self._named(what), json.dumps(told).encode())
-        return told
+            self.cache.keep_document(self._key(what), json.dumps(found).encode())
+        return found
 
-    def _ask(self, ask: Callable[[], Told]) -> Told:
+    def _track(self, fetch: Callable[[], Result]) -> Result:
         try:
-            told = ask()
+            found = fetch()
         except StoreUnavailableError as error:
-            self.away = str(error)
+            self.unavailable_reason = str(error)
             raise
-        self.away = None
-        return told
+        self.unavailable_reason = None
+        return found
 
     def _document(self, what: str) -> bytes | None:
-        return None if self.cache is None else self.cache.document(self._named(what))
+        return None if self.cache is None else self.cache.document(self._key(what))
 
-    def _named(self, what: str) -> str:
+    def _key(self, what: str) -> str:
         return f"{self.url} {what}"
 
 

@@ -24,10 +24,10 @@ from model_store.integrity import sha256
 from model_store.storage.object_storage import TEMP_PREFIX
 
 log = logging.getLogger("slimbayes.store")
-DIGEST = hashlib.sha256().digest_size
-LOCK = ".lock"
+DIGEST_BYTES = hashlib.sha256().digest_size
+LOCK_FILE = ".lock"
 # An unfinished write that is older was left by a process that died.
-ABANDONED_SECONDS = 3600.0
+ABANDONED_AFTER_S = 3600.0
 
 
 class DiskCache:
@@ -36,10 +36,10 @@ class DiskCache:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
         # What was last complained of: the cache is used often, the log is for people.
-        self._complaint = ""
+        self._last_warning = ""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / LOCK).touch(mode=0o600)
+            (folder / LOCK_FILE).touch(mode=0o600)
         except OSError as error:
             raise StoreError(f"no cache can be kept at {folder}: {error.strerror}") from error
 
@@ -62,10 +62,10 @@ class DiskCache:
         """What was kept under the name last, if it is here."""
         entry = _document(name)
         data = self._read(entry)
-        if data is not None and hashlib.sha256(data[DIGEST:]).digest() != data[:DIGEST]:
+        if data is not None and hashlib.sha256(data[DIGEST_BYTES:]).digest() != data[:DIGEST_BYTES]:
             self._remove_damaged(entry)
             return None
-        return data and data[DIGEST:]
+        return data and data[DIGEST_BYTES:]
 
     def keep_document(self, name: str, data: bytes) -> None:
         """Keep a document in the place of what was under the name before."""
@@ -74,7 +74,7 @@ class DiskCache:
     @property
     def used(self) -> int:
         """Bytes that are kept now."""
-        with self._alone():
+        with self._locked():
             return sum(size for _, _, size in self._entries())
 
     def _read(self, name: str) -> bytes | None:
@@ -85,7 +85,7 @@ class DiskCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._complain(error)
+            self._warn_once(error)
             return None
         return data
 
@@ -94,20 +94,20 @@ class DiskCache:
             return
         staged = self.folder / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
         try:
-            with self._alone():
+            with self._locked():
                 self._make_room(len(data), name)
                 staged.write_bytes(data)
                 staged.replace(self.folder / name)
         except OSError as error:
             staged.unlink(missing_ok=True)
-            self._complain(error)
+            self._warn_once(error)
 
     def _make_room(self, size: int, name: str) -> None:
         """Remove what was used least lately until so many bytes more are within the limit."""
         entries = sorted(entry for entry in self._entries() if entry[1].name != name)
         total = sum(held for _, _, held in entries)
         for used, path, held in entries:
-            abandoned = path.name.startswith(TEMP_PREFIX) and used < time.time() - ABANDONED_SECONDS
+            abandoned = path.name.startswith(TEMP_PREFIX) and used < time.time() - ABANDONED_AFTER_S
             if total + size > self.limit or abandoned:
                 path.unlink(missing_ok=True)
                 total -= held
@@ -119,13 +119,13 @@ class DiskCache:
                 found = entry.stat(follow_symlinks=False)
             except FileNotFoundError:  # another process made room
                 continue
-            if entry.name != LOCK:
+            if entry.name != LOCK_FILE:
                 yield found.st_mtime, Path(entry.path), found.st_size
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """While no other process makes room here."""
-        with (self.folder / LOCK).open("w") as lock:
+        with (self.folder / LOCK_FILE).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -133,11 +133,11 @@ class DiskCache:
         log.warning("an entry of the cache was damaged: it is removed and read anew")
         (self.folder / name).unlink(missing_ok=True)
 
-    def _complain(self, error: OSError) -> None:
-        complaint = error.strerror or type(error).__name__
-        if complaint != self._complaint:
-            self._complaint = complaint
-            log.warning("the cache cannot be used: %s", complaint)
+    def _warn_once(self, error: OSError) -> None:
+        problem = error.strerror or type(error).__name__
+        if problem != self._last_warning:
+            self._last_warning = problem
+            log.warning("the cache cannot be used: %s", problem)
 
 
 def user_cache() -> Path:

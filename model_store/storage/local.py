@@ -14,9 +14,9 @@ from model_store.errors import ObjectError, ObjectExistsError, ObjectNotFoundErr
 from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
 
 # How often a folder is made again that somebody who was cleaning up removed before it had a file in it.
-ATTEMPTS = 5
+WRITE_ATTEMPTS = 5
 # What file systems without hard links say.
-NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStorage:
@@ -43,10 +43,10 @@ class LocalStorage:
         with _as_object_errors():
             return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
 
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         with _as_object_errors():
             try:
-                yield from self._walk(prefix)
+                yield from self._list(prefix)
             except (FileNotFoundError, NotADirectoryError):
                 return
 
@@ -63,8 +63,8 @@ class LocalStorage:
         with _as_object_errors():
             try:
                 self._write_durably(staged, data)
-                _place(staged, path, new)
-                _flush(path.parent)
+                _publish(staged, path, new)
+                _fsync_folder(path.parent)
             except OSError:
                 staged.unlink(missing_ok=True)
                 self._remove_empty(path.parent)
@@ -94,13 +94,13 @@ class LocalStorage:
         if not os.access(self.root, os.W_OK, effective_ids=True):
             raise StoreError(f"cannot write to the store at {self.root}: check its permissions")
 
-    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
         entries = sorted(os.scandir(self.root / prefix), key=lambda entry: entry.name)
         for entry in entries:
             name = f"{prefix}{entry.name}"
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    inside = list(self._walk(f"{name}/"))
+                    inside = list(self._list(f"{name}/"))
                     yield from inside or [_object(f"{name}/", entry)]
                 else:
                     yield _object(name, entry)
@@ -114,7 +114,7 @@ class LocalStorage:
             raise ObjectError("it lies outside its version")
 
     def _write_durably(self, path: Path, data: bytes) -> None:
-        for attempt in range(ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             self._make_folder(path.parent)
             try:
                 with path.open("xb") as file:
@@ -123,7 +123,7 @@ class LocalStorage:
                     os.fsync(file.fileno())
                 return
             except FileNotFoundError:
-                if attempt == ATTEMPTS - 1:
+                if attempt == WRITE_ATTEMPTS - 1:
                     raise
 
     def _make_folder(self, folder: Path) -> None:
@@ -131,7 +131,7 @@ class LocalStorage:
             return
         self._make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _flush(folder.parent)
+        _fsync_folder(folder.parent)
 
     def _remove_empty(self, folder: Path) -> None:
         """Remove folders that have become empty, up to the root."""
@@ -148,19 +148,19 @@ def _object(name: str, entry: os.DirEntry[str]) -> ObjectInfo:
     return ObjectInfo(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
-def _place(staged: Path, path: Path, new: bool) -> None:
+def _publish(staged: Path, path: Path, new: bool) -> None:
     if not new:
         staged.replace(path)
         return
     try:
         os.link(staged, path)
     except OSError as error:
-        if path.exists() or error.errno not in NO_LINKS:
+        if path.exists() or error.errno not in NO_HARD_LINKS:
             raise
         staged.replace(path)
 
 
-def _flush(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

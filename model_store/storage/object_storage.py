@@ -26,7 +26,7 @@ class ObjectInfo:
 
 
 class ObjectStorage(Protocol):
-    """Every method raises an ObjectError that says why it could not, StoreAwayError where trying again may help."""
+    """Storage."""
 
     @property
     def url(self) -> str:
@@ -41,7 +41,7 @@ class ObjectStorage(Protocol):
         """The first parts of all names, sorted."""
         ...
 
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose name begins with `prefix`, a whole number of parts ending in `/`, sorted by name.
 
         A folder that holds nothing may be listed as well, under a name that ends in `/`.

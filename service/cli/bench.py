@@ -241,7 +241,7 @@ def engine(
     ignore_metadata_warnings()
     try:
         opened = Store.open(store or default_location())
-        name = opened.named(model)
+        name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         shape = manifest.input
         most = Settings.model_fields["max_pixels"].default

@@ -33,7 +33,7 @@ class Loader:
         """The model as the store has it; versions that are known already are as they were, since they never change."""
         known = before.versions if before else {}
         versions = {}
-        contents = self._catalog.store.contents(name)
+        contents = self._catalog.store.listing(name)
         if not contents.versions:
             return None
         for version in contents.versions:

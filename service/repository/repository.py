@@ -62,7 +62,7 @@ class ModelRepository:
             self.models = {name: model for name, model in found if model is not None}
         except StoreError as error:
             raise StartupError(str(error)) from error
-        self._notice(self.store.away)
+        self._notice(self.store.unavailable_reason)
         self._check_start()
         # Who waits for the store waits beside those who compute.
         self.fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetcher")
@@ -95,7 +95,7 @@ class ModelRepository:
             before, self.models = self.models, {name: self.models[name] for name in sorted(there & self.models.keys())}
             for name in before.keys() - there:
                 self._release(before[name], None)
-            self._notice(self.store.away)
+            self._notice(self.store.unavailable_reason)
             return self.warm() if self._cold else self._answering()
 
     def _notice(self, away: str | None) -> None:

@@ -29,16 +29,20 @@ from model_store.names import is_version_name
 from model_store.storage.object_storage import ObjectInfo
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-EMPTY = "application/vnd.oci.empty.v1+json"
-OURS = "application/vnd.slimbayes."
-VERSION_TYPE, OBJECT_TYPE, STORE_TYPE = f"{OURS}version.v1", f"{OURS}object.v1", f"{OURS}store.v1"
-MANIFEST_TYPE = f"{OURS}manifest.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+MEDIA_TYPE_PREFIX = "application/vnd.slimbayes."
+VERSION_TYPE, OBJECT_TYPE, STORE_TYPE = (
+    f"{MEDIA_TYPE_PREFIX}version.v1",
+    f"{MEDIA_TYPE_PREFIX}object.v1",
+    f"{MEDIA_TYPE_PREFIX}store.v1",
+)
+MANIFEST_TYPE = f"{MEDIA_TYPE_PREFIX}manifest.v1+json"
 MEDIA_TYPES = {"onnx": "application/onnx", "json": "application/json"}
 TITLE, CREATED = "org.opencontainers.image.title", "org.opencontainers.image.created"
 MARKER = "_store"
 EMPTY_JSON = b"{}"
 EPOCH = datetime.fromtimestamp(0, UTC)
-PART = re.compile(r"[^/\0]+")
+NAME_PART = re.compile(r"[^/\0]+")
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -62,7 +66,7 @@ class Descriptor(Document):
         """The object's name, where it has one that stays where it is."""
         title = (self.annotations or {}).get(TITLE, "")
         parts = title.split("/")
-        return title if all(PART.fullmatch(part) and part not in (".", "..") for part in parts) else None
+        return title if all(NAME_PART.fullmatch(part) and part not in (".", "..") for part in parts) else None
 
     @property
     def created(self) -> datetime:
@@ -72,7 +76,7 @@ class Descriptor(Document):
         except (ValueError, OverflowError):
             return EPOCH
 
-    def shown(self, folder: str) -> ObjectInfo:
+    def to_object_info(self, folder: str) -> ObjectInfo:
         """The object as a listing shows it."""
         return ObjectInfo(f"{folder}{self.title}", self.size, self.created)
 
@@ -127,7 +131,7 @@ def object_artifact(layer: Descriptor) -> Artifact:
 
 def store_artifact(title: str) -> Artifact:
     """What says that there is a store, or a model; the same whoever writes it. Its blob is EMPTY_JSON."""
-    empty = Descriptor(media_type=EMPTY, digest=digest_of(EMPTY_JSON), size=len(EMPTY_JSON))
+    empty = Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY_JSON), size=len(EMPTY_JSON))
     annotations = {TITLE: title}
     return Artifact(artifact_type=STORE_TYPE, config=empty, layers=(empty,), annotations=annotations)
 
@@ -138,7 +142,7 @@ def read_artifact(data: bytes) -> Artifact | None:
         found = Artifact.model_validate_json(data)
     except ValidationError:
         return None
-    return found if (found.artifact_type or found.config.media_type).startswith(OURS) else None
+    return found if (found.artifact_type or found.config.media_type).startswith(MEDIA_TYPE_PREFIX) else None
 
 
 def locate(path: str) -> tuple[str, str]:

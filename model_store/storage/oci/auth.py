@@ -31,10 +31,10 @@ VARIABLES = USERNAME, PASSWORD = "SLIMBAYES_REGISTRY_USERNAME", "SLIMBAYES_REGIS
 DENIED = "the credentials do not allow it"
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 # What a credential helper calls the name of who has a refresh token instead of a password.
-TOKEN_NAME = "<token>"
-HELPER_SECONDS = 30.0
+TOKEN_USERNAME = "<token>"
+HELPER_TIMEOUT_S = 30.0
 # Of documents; files have limits of their own.
-MOST_BYTES = 2**22
+MAX_DOCUMENT_BYTES = 2**22
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -47,7 +47,7 @@ class Request:
     scope: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
-    limit: int = MOST_BYTES
+    limit: int = MAX_DOCUMENT_BYTES
 
 
 # Sends a request for a token: the JSON object that a 200 has, or None where who asks is refused.
@@ -79,7 +79,7 @@ class Access:
         """What to send; None where the registry has not asked yet."""
         return self._values.get(scope) or self._values.get("")
 
-    def meet(self, challenge: str, scope: str, send: Send) -> None:
+    def answer_challenge(self, challenge: str, scope: str, send: Send) -> None:
         """Do as a registry's answer 401 says; raise ObjectError where that cannot be."""
         credentials = find_credentials(self.place)
         if re.search(r"\bbearer\b", challenge, re.IGNORECASE):
@@ -166,7 +166,7 @@ def _from_helper(helper: str, host: str) -> Credentials | None:
     """What `docker-credential-HELPER` knows of the host."""
     try:
         run = subprocess.run(
-            [f"docker-credential-{helper}", "get"], input=host.encode(), capture_output=True, timeout=HELPER_SECONDS
+            [f"docker-credential-{helper}", "get"], input=host.encode(), capture_output=True, timeout=HELPER_TIMEOUT_S
         )
         if run.returncode:  # which also says that it knows nothing
             return None
@@ -174,4 +174,4 @@ def _from_helper(helper: str, host: str) -> Credentials | None:
         username, secret = str(found["Username"]), str(found["Secret"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         raise ObjectError(f"docker-credential-{helper} does not give credentials") from error
-    return Credentials(refresh_token=secret) if username == TOKEN_NAME else Credentials(username, secret)
+    return Credentials(refresh_token=secret) if username == TOKEN_USERNAME else Credentials(username, secret)

@@ -21,19 +21,19 @@ from typing import Any, TypeVar
 import httpx
 
 from model_store.errors import ObjectError, ObjectNotFoundError, StoreUnavailableError
-from model_store.storage.oci.auth import DENIED, MOST_BYTES, Access, Request
+from model_store.storage.oci.auth import DENIED, MAX_DOCUMENT_BYTES, Access, Request
 
-CONNECT = 3.0
+CONNECT_TIMEOUT_S = 3.0
 # Longest, in seconds, that nothing comes of what is read, of what is written, and that either goes on.
-READ_TIMEOUT_SECONDS, WRITE_TIMEOUT_SECONDS, TOTAL_TIMEOUT_SECONDS = 6.0, 60.0, 600.0
+READ_TIMEOUT_S, WRITE_TIMEOUT_S, TOTAL_TIMEOUT_S = 6.0, 60.0, 600.0
 RETRYABLE_STATUSES = {408, 429, 500, 502, 503, 504}
-RETRIES = 3
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
+MAX_RETRIES = 3
+FIRST_WAIT_S, MAX_WAIT_S = 0.1, 2.0
 # Nothing is tried again later than that, but a file that is sent; nor is anything waited for longer.
-RETRY_SECONDS = 15.0
-HOPS = 5
-REDIRECTS = {301, 302, 303, 307, 308}
-READING = ("GET", "HEAD")
+MAX_RETRY_S = 15.0
+MAX_REDIRECTS = 5
+REDIRECT_STATUSES = {301, 302, 303, 307, 308}
+READ_METHODS = ("GET", "HEAD")
 REASONS = {
     "DENIED": DENIED,
     "UNSUPPORTED": "the registry does not allow it",
@@ -48,9 +48,9 @@ Done = TypeVar("Done")
 class RetryableError(Exception):
     """What was tried may be tried again, after `wait` seconds where the registry says so."""
 
-    def __init__(self, problem: str, wait: float | None = None) -> None:
+    def __init__(self, problem: str, wait_s: float | None = None) -> None:
         super().__init__(problem)
-        self.wait = wait
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True)
@@ -84,36 +84,36 @@ class Session:
         self._client = httpx.Client(headers=headers, limits=limits, trust_env=not self.plain)
         weakref.finalize(self, self._client.close)
 
-    def ask(self, request: Request) -> Answer:
-        """The answer, whatever it is but one that tells to try again; StoreAwayError where there is none."""
-        return self.insist(lambda: self.ask_once(request))
+    def request(self, request: Request) -> Answer:
+        """The answer, whatever it is but one that tells to try again; StoreUnavailableError where there is none."""
+        return self.retry(lambda: self.request_once(request))
 
-    def insist(self, attempt: Callable[[], Done], within: float = RETRY_SECONDS) -> Done:
-        """What `attempt` returns, once it does not raise Again; StoreAwayError where it does too often or for long."""
-        end = time.monotonic() + within
-        for number in range(RETRIES + 1):
+    def retry(self, attempt: Callable[[], Done], within_s: float = MAX_RETRY_S) -> Done:
+        """Retry."""
+        end = time.monotonic() + within_s
+        for number in range(MAX_RETRIES + 1):
             try:
                 return attempt()
             except RetryableError as again:
-                wait = min(FIRST_WAIT * 2**number, LONGEST_WAIT) * random.uniform(0.5, 1.0)
-                wait = wait if again.wait is None else again.wait
-                if number == RETRIES or wait > RETRY_SECONDS or time.monotonic() + wait > end:
+                wait_s = min(FIRST_WAIT_S * 2**number, MAX_WAIT_S) * random.uniform(0.5, 1.0)
+                wait_s = wait_s if again.wait_s is None else again.wait_s
+                if number == MAX_RETRIES or wait_s > MAX_RETRY_S or time.monotonic() + wait_s > end:
                     raise StoreUnavailableError(str(again)) from again
-                time.sleep(wait)
+                time.sleep(wait_s)
         raise AssertionError
 
-    def ask_once(self, request: Request) -> Answer:
-        """One request, with those that it takes to be let in and to follow where it leads; may raise Again."""
+    def request_once(self, request: Request) -> Answer:
+        """One request, with those that it takes to be let in and to follow where it leads; may raise RetryableError."""
         url, challenged = self._url(self.origin, request.path), False
-        for _ in range(HOPS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = self._send(self._authorized(request, url), url)
             if answer.status == 401 and self._is_home(url):
                 challenge = answer.headers.get("WWW-Authenticate", "")
                 if challenged:
                     raise self.access.refused(challenge)
-                self.access.meet(challenge, request.scope, self._send_for_token)
+                self.access.answer_challenge(challenge, request.scope, self._send_for_token)
                 challenged = True
-            elif answer.status in REDIRECTS and request.method in READING:
+            elif answer.status in REDIRECT_STATUSES and request.method in READ_METHODS:
                 url = self._url(url, answer.headers.get("Location", ""))
             else:
                 return answer
@@ -138,15 +138,15 @@ class Session:
     def _send(self, request: Request, url: httpx.URL) -> Answer:
         """One request, and its answer up to the limit."""
         timeout = httpx.Timeout(
-            READ_TIMEOUT_SECONDS if request.method in READING else WRITE_TIMEOUT_SECONDS, connect=CONNECT
+            READ_TIMEOUT_S if request.method in READ_METHODS else WRITE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S
         )
         stream = partial(self._client.stream, request.method, url, headers=request.headers, timeout=timeout)
-        end, data = time.monotonic() + TOTAL_TIMEOUT_SECONDS, bytearray()
+        end, data = time.monotonic() + TOTAL_TIMEOUT_S, bytearray()
         try:
             with stream(content=request.content) as response:
                 if response.status_code in RETRYABLE_STATUSES:
                     raise RetryableError(f"it answers {response.status_code}", _retry_after(response.headers))
-                limit = request.limit if response.is_success else MOST_BYTES
+                limit = request.limit if response.is_success else MAX_DOCUMENT_BYTES
                 for chunk in response.iter_bytes():
                     data += chunk
                     if len(data) > limit:  # not sooner: read to its end, the connection can be used again

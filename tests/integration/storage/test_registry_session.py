@@ -21,7 +21,7 @@ from model_store.errors import (
 )
 from model_store.storage.location import open_storage
 from model_store.storage.oci.auth import Request
-from model_store.storage.oci.session import RETRIES, Session
+from model_store.storage.oci.session import MAX_RETRIES, Session
 from model_store.store import Store
 from tests.support.backends import Place
 from tests.support.proxy import Proxy
@@ -60,7 +60,7 @@ def test_a_registry_that_is_overloaded(repository: Place, front: Front, status: 
     front.asked.clear()
     with pytest.raises(StoreUnavailableError, match=f"model digits cannot be read: it answers {status}"):
         store.publish(*build_version(b"other"))
-    assert len(front.asked) == RETRIES + 1
+    assert len(front.asked) == MAX_RETRIES + 1
     assert Store.open(repository.url).versions("digits") == [manifest.version]
 
 
@@ -88,7 +88,7 @@ def test_a_registry_that_nobody_answers_for(repository: Place, proxy: Proxy) -> 
 
 
 def test_a_registry_that_says_nothing(repository: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.storage.oci.session.READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("model_store.storage.oci.session.READ_TIMEOUT_S", 0.2)
     proxy.silent = True
     begun = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="does not answer"):
@@ -101,7 +101,7 @@ def test_a_registry_that_trickles(repository: Place, proxy: Proxy, monkeypatch: 
     data = bytes(200_000)
     Store.create(repository.url).objects.write("digits/object", data)
     objects = open_storage(repository.through(proxy.address).url)
-    monkeypatch.setattr("model_store.storage.oci.session.TOTAL_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("model_store.storage.oci.session.TOTAL_TIMEOUT_S", 0.3)
     proxy.rate = 60_000
     with pytest.raises(StoreUnavailableError, match="it takes too long"):
         objects.read("digits/object", len(data) + 1)
@@ -178,7 +178,7 @@ def test_a_manifest_that_is_not_what_its_digest_says(repository: Place, front: F
 
     front.change = alter
     with pytest.raises(ObjectError, match="model digits cannot be read: its bytes are not those that were published"):
-        store.contents("digits")
+        store.listing("digits")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with Front() as plain:
             session = Session(f"https://{address}", f"{address}/models")
             with pytest.raises(ObjectError, match="not asked over TLS"):
-                session.ask(Request("GET", f"http://{plain.address}/"))
+                session.request(Request("GET", f"http://{plain.address}/"))
             assert plain.asked == []
     with registry_server(tmp_path, host="127.0.0.2") as address:
         with pytest.raises(StoreUnavailableError, match="it does not answer"):
