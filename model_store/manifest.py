@@ -29,6 +29,8 @@ from model_store.errors import ManifestError, NewerSchemaError
 from model_store.names import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 
 SCHEMA_VERSION: Final = 3
+# The manifest's name in its version's folder.
+MANIFEST = "manifest.json"
 # Of a manifest; one of a thousand classes and ten levels has about a tenth. A fault in each of more keys would take
 # hundreds of megabytes to tell.
 MAX_MANIFEST_BYTES, MAX_MANIFEST_KEYS = 2**20, 50_000
@@ -287,6 +289,3 @@ def _summary(error: ValidationError) -> str:
     ]
     more = error.error_count() - len(places)
     return "; ".join(places) + (f" (and {more} more)" if more > 0 else "")
-
-
-MANIFEST = "manifest.json"

@@ -29,7 +29,7 @@ from model_store.publishing import Publication
 from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE, TrustedKeys, digests_of, signed_digests
 from model_store.storage.cached import CachedStorage
 from model_store.storage.disk_cache import DiskCache
-from model_store.storage.location import open_storage
+from model_store.storage.location import open_store_location
 from model_store.storage.object_storage import ObjectStorage
 
 
@@ -48,14 +48,14 @@ class Store:
         With `trusted` keys only versions that one of them signed can be read. With a cache it opens, and can be read as
         it was, while it is away.
         """
-        objects = CachedStorage(open_storage(location), cache)
+        objects = CachedStorage(open_store_location(location), cache)
         objects.check()
         return cls(objects, trusted)
 
     @classmethod
     def create(cls, location: str | os.PathLike[str]) -> Store:
         """Open a store to publish to; a folder is made where it is missing."""
-        objects = open_storage(location)
+        objects = open_store_location(location)
         objects.check(writable=True)
         return cls(objects)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_store.errors import StoreError, VerificationError, VersionExistsError
-from model_store.publishing import WORTH_COPYING
+from model_store.publishing import MIN_COPY_BYTES
 from model_store.store import Store
 from model_store.transfer import transfer
 from tests.support.stores import Filled, build_version, snapshot
@@ -61,7 +61,7 @@ def test_a_publication_goes_on_where_it_broke_off(store: Store) -> None:
 
 def test_a_version_with_a_level_that_another_has(store: Store) -> None:
     """By copy where the backend can, else by sending it: it is there twice, and outlives the other."""
-    first, files = build_version(b"weights" * WORTH_COPYING)
+    first, files = build_version(b"weights" * MIN_COPY_BYTES)
     store.publish(first, files)
     second = first.model_copy(update={"version": "20300101-000000-abcdef"})
     store.publish(second, files)
