@@ -1,7 +1,4 @@
-"""Removing what a crash left behind, and nothing else.
-
-Which versions a store may do without.
-"""
+"""Remove leftovers of interrupted publications, and select old versions to delete."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from model_store.names import is_version_name
 from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
 from model_store.store import Store
 
-# What nobody has touched for as long is not being published or copied any more.
+# Leftovers that did not change for so long belong to no publication that is still running.
 GRACE_PERIOD = timedelta(hours=1)
 
 
 def collect_garbage(store: Store, *, older_than: timedelta = GRACE_PERIOD, dry_run: bool = False) -> list[str]:
-    """Remove unfinished writes, and versions that never got a manifest, in which nothing has changed for `older_than`.
+    """Remove unfinished writes and versions without a manifest in which nothing has changed for `older_than`.
 
     Returns what was (or, with `dry_run`, would be) removed: names of objects, or MODEL/VERSION. Never touches a
     version. Raises StoreError where something cannot be removed.
@@ -39,7 +36,7 @@ def collect_garbage(store: Store, *, older_than: timedelta = GRACE_PERIOD, dry_r
 
 
 def _leftovers(model: str, listing: ModelListing, before: datetime) -> Iterator[tuple[str, list[ObjectInfo]]]:
-    """Names and objects of what lies there for nothing, deepest first."""
+    """Yield names and objects of what belongs to no version, deepest first."""
     groups = defaultdict[str, list[ObjectInfo]](list)
     for name, found in sorted(listing.objects.items()):
         first, *rest = name.split("/")
@@ -53,7 +50,7 @@ def _leftovers(model: str, listing: ModelListing, before: datetime) -> Iterator[
 
 
 def _remove(store: Store, model: str, name: str, objects: list[ObjectInfo]) -> bool:
-    """Remove them, unless what they belong to was published just now."""
+    """Remove the objects, unless their version was published in the meantime."""
     version = name.removeprefix(f"{model}/")
     if is_version_name(version) and version in store.listing(model).versions:
         return False
@@ -63,9 +60,9 @@ def _remove(store: Store, model: str, name: str, objects: list[ObjectInfo]) -> b
 
 
 def superseded(listing: ModelListing, keep: int, *, keep_aliased: bool = False) -> list[str]:
-    """Versions that are not among the newest `keep` and that no alias means, oldest first.
+    """Return versions that are neither among the newest `keep` nor aliased, oldest first.
 
-    With `keep_aliased` those stay too that an alias meant once, so that one can go back to them.
+    With `keep_aliased`, versions that an alias ever pointed to are kept too, for rollbacks.
     """
     kept = {*listing.versions[-keep:], *listing.aliases.values()} if keep else set(listing.aliases.values())
     if keep_aliased:

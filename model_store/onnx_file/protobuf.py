@@ -1,9 +1,8 @@
-"""Protocol buffers read strictly: only fields that a table allows, each as often as it says, nothing merged or skipped.
+"""Read protocol buffers strictly: only fields that a table allows, each as often as allowed, nothing merged or skipped.
 
-A reader that skips what it does not know leaves that to the next reader, and one that builds whatever a message asks
-for lets two bytes cost hundreds. Here nothing is built that no table has room for, so that memory is bounded by the
-tables and nesting by their depth, whatever the bytes say; and there is one way to read them, so that nobody reads
-anything else out of them. Bytes are not copied.
+A reader that skips unknown fields passes them on to the next reader, and one that builds whatever a message asks for
+lets two bytes cost hundreds. Here nothing is built beyond the tables, so that they bound memory and nesting whatever
+the bytes say; and bytes have only one reading. Bytes are not copied.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Any, Literal
 from model_store.errors import VerificationError
 
 VARINT, BYTES = 0, 2
-# Of a name or another text, in bytes.
+# Longest name or other text.
 MAX_TEXT_BYTES = 256
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field that may be there: up to `max_count` times, as a tuple where `max_count` is not 1."""
+    """An optional field: up to `max_count` times, as a tuple where `max_count` is not 1."""
 
     name: str
     kind: Literal["number", "text", "raw"] | Message
@@ -30,14 +29,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """A kind of message: what it is called, its fields by number, and names of fields that it must not have."""
+    """A kind of message: its name, its fields by number, and names of refused fields by number."""
 
     name: str
     fields: Mapping[int, Field]
     refused: Mapping[int, str] = field(default_factory=dict)
 
     def read(self, data: memoryview) -> dict[str, Any]:
-        """The values by field; what is not there is missing, or an empty tuple where there may be several.
+        """Parse a message as values by field; absent fields are missing, or an empty tuple where they may repeat.
 
         Raises VerificationError where the bytes are no such message.
         """
@@ -75,7 +74,7 @@ class Message:
 
 
 def malformed(what: str) -> VerificationError:
-    """An error for bytes that are no ONNX model of any kind."""
+    """Return the error for bytes that are no ONNX model at all."""
     return VerificationError(f"the file is no ONNX model: {what}")
 
 
@@ -99,13 +98,13 @@ def _bytes(data: memoryview, offset: int) -> tuple[memoryview, int]:
 
 
 def _number(data: memoryview, offset: int) -> tuple[int, int]:
-    """An int64 at `offset`, and where it ends."""
+    """Return the int64 at `offset`, and its end."""
     value, offset = _varint(data, offset)
     return value - 2**64 if value >= 2**63 else value, offset
 
 
 def _varint(data: memoryview, offset: int) -> tuple[int, int]:
-    """An unsigned number of 64 bits in its shortest form, and where it ends."""
+    """Return an unsigned number of 64 bits in its shortest form, and its end."""
     value = shift = 0
     while offset < len(data) and shift < 70:
         byte = data[offset]

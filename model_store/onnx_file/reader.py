@@ -1,12 +1,11 @@
-"""What a level's file may be, in one place; read without onnx, so that it never sees a file that is anything else.
+"""Read and verify a level's file without onnx, so that onnx never sees any other file.
 
-    wire            bytes to messages, with no field but those that a table allows
-    onnx_messages   these tables
-    operators       which operators there are, with which attributes, on which shapes
-    level_file      a graph of them: every name once and made before it is read, no more memory than allowed,
-                    and in agreement with its manifest
+    protobuf   bytes to messages, with only the fields that a table allows
+    schema     these tables
+    operators  the allowed operators, their attributes and shapes
+    reader     the graph: every name unique and made before it is read, memory bounded, in agreement with its manifest
 
-Values of tensors are not looked at here.
+Values of tensors are not checked here.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ from model_store.onnx_file.schema import MODEL
 UINT8, FLOAT, INT64 = 2, 1, 7
 FLOAT_BYTES, INDEX_BYTES = 4, 8
 INT, INTS = 2, 7
-# Most bytes of all tensors that a file declares, as they are without gaps, and of all that one batch needs at a time.
+# Limit for all tensors that a file declares, as dense ones, and for the activations of one batch at a time.
 MAX_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A constant float32 of `shape`: `values` little-endian, at `places` of the flattened tensor, else at all of them.
+    """A constant float32 of `shape`: `values` little-endian, sparse at `places` of the flattened tensor, or dense.
 
     `places` are int64, little-endian, as many as there are values.
     """
@@ -55,7 +54,7 @@ class Tensor:
 
     @property
     def stored(self) -> int:
-        """The number of values in the file."""
+        """Return the number of values in the file."""
         return len(self.values) // FLOAT_BYTES
 
 
@@ -72,9 +71,9 @@ class Node:
 
 @dataclass(frozen=True)
 class LevelFile:
-    """A level's file that keeps all rules: nodes in order, constants by name, metadata as they are written in it.
+    """A verified level's file: nodes in order, constants by name, metadata as written.
 
-    It takes uint8 `images` [N, *image_shape], and gives float32 `logits` [N, num_classes].
+    It takes uint8 `images` [N, *image_shape], and returns float32 `logits` [N, num_classes].
     """
 
     nodes: tuple[Node, ...]
@@ -86,9 +85,9 @@ class LevelFile:
 
 
 def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> LevelFile:
-    """Read a file that may declare tensors of up to `max_bytes`, and need as many again for a batch of images.
+    """Read a file that may declare tensors of `max_bytes`, and need as many again for the activations of a batch.
 
-    Raises VerificationError, with the reason, for what is no level's file.
+    Raises VerificationError, with the reason, for anything but a level's file.
     """
     if len(data) > max_bytes:
         raise VerificationError(f"the file has more than the {max_bytes} bytes that are allowed")
@@ -106,7 +105,7 @@ def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> 
 
 
 def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
-    """Raise VerificationError where a file says something else of itself than its manifest."""
+    """Raise VerificationError where a file contradicts its manifest."""
     theirs = manifest.input
     if (file.image_shape, file.num_classes) != ((theirs.height, theirs.width, theirs.channels), len(manifest.classes)):
         raise VerificationError(f"the file of level {level.name} has other images or classes than its manifest")
@@ -123,7 +122,7 @@ def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
 
 
 def _check_kind(model: Mapping[str, Any]) -> None:
-    """Version, opsets and the one function that there may be."""
+    """Check IR version, opsets and the one allowed function."""
     if model.get("ir_version") != IR_VERSION:
         raise VerificationError(f"the file must have IR version {IR_VERSION}")
     _check_opsets(model["opsets"], OPSETS)
@@ -134,7 +133,7 @@ def _check_kind(model: Mapping[str, Any]) -> None:
         signature = function.get("domain"), function.get("name"), function["inputs"], function["outputs"]
         expected = DOMAIN, GAUSSIAN_WEIGHT, GAUSSIAN_WEIGHT_INPUTS, GAUSSIAN_WEIGHT_OUTPUTS
         if signature != expected or not plain or body != GAUSSIAN_WEIGHT_BODY:
-            raise VerificationError("the file has a function that does something else than draw a weight")
+            raise VerificationError("the file has a function that does not draw a weight")
     if len(model["functions"]) != 1:
         raise VerificationError(f"the file must have one function, {DOMAIN}.{GAUSSIAN_WEIGHT}")
 
@@ -148,7 +147,7 @@ def _check_opsets(opsets: Iterable[Mapping[str, Any]], expected: Mapping[str, in
 def _node(node: Mapping[str, Any]) -> Node:
     operation = _part(node, "op_type", "a node")
     if len(node["outputs"]) != 1:
-        raise VerificationError(f"the file has a {operation} that makes something else than one tensor")
+        raise VerificationError(f"the file has a {operation} with more or fewer outputs than one")
     attributes = dict(map(_attribute, node["attributes"]))
     if len(attributes) < len(node["attributes"]):
         raise VerificationError(f"the file has a {operation} with an attribute twice")
@@ -162,11 +161,11 @@ def _attribute(attribute: Mapping[str, Any]) -> tuple[str, int | tuple[int, ...]
         return name, single
     if kind == INTS and single is None and several:
         return name, several
-    raise VerificationError(f"the file has an attribute {name} that is neither a whole number nor several")
+    raise VerificationError(f"the file has an attribute {name} that is neither an integer nor a list of integers")
 
 
 def _tensors(graph: Mapping[str, Any], max_bytes: int) -> dict[str, Tensor]:
-    """The constants by name, which together may take `max_bytes`."""
+    """Return the constants by name, which may take `max_bytes` together."""
     named = [_dense(tensor) for tensor in graph["tensors"]] + [_sparse(sparse) for sparse in graph["sparse"]]
     tensors = dict(named)
     if len(tensors) < len(named):
@@ -186,7 +185,7 @@ def _sparse(sparse: Mapping[str, Any]) -> tuple[str, Tensor]:
     values, indices = (_part(sparse, part, "a sparse tensor") for part in ("values", "indices"))
     shape = _shape(sparse)
     if len(values["dims"]) != 1 or values["dims"] != indices["dims"] or not 0 <= values["dims"][0] <= prod(shape):
-        raise VerificationError("the file has a sparse tensor with other places than values")
+        raise VerificationError("the file has a sparse tensor whose places and values differ in number")
     parts = _raw(values, FLOAT, FLOAT_BYTES, values["dims"]), _raw(indices, INT64, INDEX_BYTES, indices["dims"])
     return _name(values), Tensor(shape, *parts)
 
@@ -194,14 +193,14 @@ def _sparse(sparse: Mapping[str, Any]) -> tuple[str, Tensor]:
 def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
     shape: tuple[int, ...] = tensor["dims"]
     if not all(0 < size < 2**31 for size in shape):
-        raise VerificationError("the file has a tensor with an absurd shape")
+        raise VerificationError("the file has a tensor with an invalid shape")
     return shape
 
 
 def _raw(tensor: Mapping[str, Any], kind: int, size: int, shape: tuple[int, ...]) -> memoryview:
-    """The bytes of so many values of one kind."""
+    """Return the bytes of a tensor after checking their type and number."""
     if tensor.get("data_type") != kind:
-        raise VerificationError("the file has a tensor that is neither float32 nor places in int64")
+        raise VerificationError("the file has a tensor of another type than float32, or int64 for places")
     raw: memoryview = tensor.get("raw_data", memoryview(b""))
     if len(raw) != size * prod(shape):
         raise VerificationError("the file has a tensor with more or fewer bytes than its shape")
@@ -209,7 +208,7 @@ def _raw(tensor: Mapping[str, Any], kind: int, size: int, shape: tuple[int, ...]
 
 
 def _port(ports: tuple[Mapping[str, Any], ...], name: str, kind: int, rank: int) -> tuple[int, ...]:
-    """The shape that the one input or output says it has, without the number of images."""
+    """Return the shape of the only input or output, without the number of images."""
     (port,) = ports if len(ports) == 1 else ({},)
     found = port.get("type", {}).get("tensor_type", {})
     sizes = [dim.get("dim_value") for dim in found.get("shape", {"dim": ()})["dim"]]
@@ -226,7 +225,7 @@ def _port(ports: tuple[Mapping[str, Any], ...], name: str, kind: int, rank: int)
 def _metadata(model: Mapping[str, Any]) -> dict[str, str]:
     metadata = {entry.get("key", ""): entry.get("value", "") for entry in model["metadata"]}
     if len(metadata) < len(model["metadata"]):
-        raise VerificationError("the file says something of itself twice")
+        raise VerificationError("the file has a metadata key twice")
     return metadata
 
 
@@ -245,7 +244,7 @@ def _part(message: Mapping[str, Any], part: str, what: str) -> Any:
 
 @dataclass
 class _GraphCheck:
-    """What the nodes make, checked from the images on."""
+    """Shapes and cost of a graph, followed from the images on."""
 
     known: dict[str, Operand]
     multiply_adds: int = 0
@@ -254,7 +253,7 @@ class _GraphCheck:
     def of(
         cls, nodes: tuple[Node, ...], tensors: Mapping[str, Tensor], image_shape: tuple[int, ...], max_bytes: int
     ) -> _GraphCheck:
-        """Follow them in their order, in which each must find its inputs made, and which may need so much an image."""
+        """Follow the nodes in order; each must find its inputs made, and memory is limited to `max_bytes` per image."""
         if IMAGES in tensors:
             raise VerificationError(f"the file has two tensors {IMAGES!r}")
         constants = {name: Operand("constant", tensor.shape) for name, tensor in tensors.items()}
@@ -272,13 +271,13 @@ class _GraphCheck:
 
     @property
     def logits(self) -> Operand | None:
-        """What is given as the answer."""
+        """Return the output, if the graph makes it."""
         return self.known.get(LOGITS)
 
     def _make(self, node: Node) -> Operand:
         for name in node.inputs:
             if name not in self.known:
-                raise VerificationError(f"the file reads a tensor {name!r} that it does not make before")
+                raise VerificationError(f"the file reads a tensor {name!r} before any node makes it")
         if not node.output or node.output in self.known:
             raise VerificationError(f"the file has two tensors {node.output!r}")
         operands = [self.known[name] for name in node.inputs]

@@ -1,7 +1,7 @@
-"""The messages of onnx.proto that a level's file is made of, with the fields that it may have and how many of each.
+"""Define the messages of onnx.proto that a level's file consists of, with their allowed fields and counts.
 
-What is not listed is refused: data outside the file, graphs within attributes, values in any but the one form that
-exporters write. No message here can hold another of its own kind, so that nesting ends by itself.
+Anything else is refused: data outside the file, graphs within attributes, values in any but the one form that exporters
+write. No message can contain another of its own kind, which bounds nesting.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _TENSOR_TYPE = Message("a tensor's type", {1: Field("elem_type", "number"), 2: F
 _TYPE = Message(
     "a type",
     {1: Field("tensor_type", _TENSOR_TYPE)},
-    {6: "a denotation"} | dict.fromkeys((4, 5, 7, 8, 9), "something else than a tensor"),
+    {6: "a denotation"} | dict.fromkeys((4, 5, 7, 8, 9), "another type than a tensor"),
 )
 _VALUE_INFO = Message(
     "an input or output",

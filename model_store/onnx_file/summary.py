@@ -1,4 +1,4 @@
-"""The operations of a level's file, for people: a random weight is part of the node that reads it."""
+"""Summarize the operations of a level's file for people; a random weight is part of the node that reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model_store.onnx_file.reader import LevelFile, read_level_file
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One operation; `reads` are tensors that other nodes make, `holds` its constants: name, shape, values stored."""
+    """An operation; `reads` are tensors of other nodes, `holds` its constants: name, shape, number of stored values."""
 
     operation: str
     makes: str
@@ -21,7 +21,7 @@ class GraphNode:
 
 
 def read_graph(data: bytes) -> list[GraphNode]:
-    """The nodes in order; raise VerificationError for bytes that are no level's file."""
+    """Return the nodes in order; raise VerificationError for bytes that are no level's file."""
     return list(_nodes(read_level_file(data)))
 
 

@@ -1,10 +1,8 @@
-"""A store in a bucket: `s3://bucket/folder`, `gs://` and `az://` the same, through obstore.
+"""Keep objects in a bucket of S3 (`s3://bucket/folder`), Google Cloud (`gs://`) or Azure (`az://`), through obstore.
 
 Endpoint and credentials come from the variables that the services' own tools read: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
-GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and so on, else from the machine's role. What fails for a
-moment is tried again, a bounded number of times.
-
-What a bucket's refusals mean: by the code in the error document that S3, GCS and Azure answer with, else by status.
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and so on, else from the machine's role. Transient failures
+are retried a bounded number of times. Refusals are explained by the code in the error document, else by status.
 
 S3: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 Azure: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
@@ -35,34 +33,33 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
-# Where an endpoint of one's own can be named. Only one that says http:// is asked without TLS.
+# Variables with a custom endpoint. TLS is required unless it begins with http://.
 ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
 CONNECT_TIMEOUT = timedelta(seconds=3)
-# Longest that a store says nothing, and that anything takes at all.
-READ_TIMEOUT = timedelta(seconds=6)
-TOTAL_TIMEOUT = timedelta(minutes=10)
+# Between two parts of a response, and for a whole request.
+READ_TIMEOUT, TOTAL_TIMEOUT = timedelta(seconds=6), timedelta(minutes=10)
 RETRY: RetryConfig = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=15),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
-# Bytes that are read at a time, and most that a store has written before it could be thought to be away.
+# Read at a time; larger writes may keep a store silent for longer than READ_TIMEOUT.
 CHUNK_BYTES = 2**20
 
 
 class BucketStorage:
-    """The objects of a bucket whose keys begin with the URL's path."""
+    """Objects of a bucket whose keys begin with the URL's path."""
 
     def __init__(self, url: str) -> None:
         self.scheme, _, rest = url.partition("://")
         self.bucket, _, prefix = rest.partition("/")
         self.prefix = prefix.strip("/")
         if self.scheme not in SCHEMES or BUCKET_NAME.fullmatch(self.bucket) is None or {"?", "#"} & set(prefix):
-            # Without what was given: it may be a key that somebody wrote before an @.
+            # The URL is not repeated: it may contain a key before an @.
             raise StoreNotFoundError(f"expected {self.scheme}://BUCKET/FOLDER; credentials come from the environment")
         self.endpoint = next(filter(None, map(os.environ.get, ENDPOINTS[self.scheme])), None)
         parts = urlsplit(self.endpoint or "https://default")
@@ -75,11 +72,11 @@ class BucketStorage:
 
     @property
     def client(self) -> S3Store | GCSStore | AzureStore:
-        """For who reads parts of large objects, or lists what no store has; raise as obstore does."""
+        """Return obstore's client, for ranged reads and listings; its errors are obstore's."""
         return self._slow_client
 
     def check(self, *, writable: bool = False) -> None:
-        """Whether it can be written as well is only known once something is."""
+        """Check that the bucket can be listed; only a write shows whether it can be written."""
         try:
             self.folders()
         except StoreUnavailableError as error:
@@ -109,14 +106,14 @@ class BucketStorage:
                 if len(data) >= size:
                     break
         if len(data) < size:
-            raise StoreUnavailableError("it came incomplete")
+            raise StoreUnavailableError("the response was incomplete")
         return bytes(data[:size])
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
         try:
             self._put(name, data, "create" if new else "overwrite")
         except ObjectExistsError:
-            # It may have been written by this very call, whose first answer was lost.
+            # A retry of this very call may have written it, if its first response was lost.
             if self.read(name, len(data) + 1) != data:
                 raise
 
@@ -161,7 +158,7 @@ class BucketStorage:
 
     @cached_property
     def _slow_client(self) -> S3Store | GCSStore | AzureStore:
-        """For copies and long writes, during which a store says nothing."""
+        """Return the client for copies and long writes, during which a store is silent."""
         return self._connect({"connect_timeout": CONNECT_TIMEOUT, "timeout": TOTAL_TIMEOUT})
 
     def _connect(self, client: ClientConfig) -> S3Store | GCSStore | AzureStore:
@@ -172,7 +169,7 @@ class BucketStorage:
         options: Any = {"prefix": self.prefix or None, "client_options": client, "retry_config": RETRY}
         try:
             if self.scheme == "s3":
-                # One at a time is what every store knows.
+                # Not every store supports bulk deletion.
                 return S3Store(self.bucket, disable_bulk_delete=True, **options)
             return (GCSStore if self.scheme == "gs" else AzureStore)(self.bucket, **options)
         except (BaseError, ValueError) as error:
@@ -192,7 +189,7 @@ def _as_object_errors() -> Iterator[None]:
 ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 ERROR_STATUS = re.compile(r"status code: (\d{3})")
 OS_ERROR = re.compile(r'Os \{[^}]*message: "([^"]+)"')
-# Where a machine in a cloud is told of its role.
+# Metadata service of cloud machines, the source of their role's credentials.
 METADATA_HOST = "169.254.169.254"
 
 WRONG_KEY = "the credentials are wrong"
@@ -215,12 +212,12 @@ REASONS = {
     "RequestTimeTooSkewed": CLOCK_SKEW,
     "AuthorizationHeaderMalformed": WRONG_REGION,
     "PermanentRedirect": WRONG_REGION,
-    "NotImplemented": "the server has no such request; if it was a conditional write, set AWS_CONDITIONAL_PUT=disabled",
+    "NotImplemented": "the server does not support it; for conditional writes set AWS_CONDITIONAL_PUT=disabled",
 }
 
 
 def object_error(error: Exception) -> ObjectError:
-    """The store's error for one of obstore's."""
+    """Translate an error of obstore."""
     from obstore.exceptions import AlreadyExistsError, GenericError, PermissionDeniedError, UnauthenticatedError
 
     text = str(error)

@@ -1,4 +1,4 @@
-"""Objects as one sees them who serves from them: through a cache on this machine, while the store is away from it."""
+"""Read a store through a cache on this machine, also while the store is unreachable."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ Result = TypeVar("Result")
 
 
 class CachedStorage:
-    """Storage.
+    """Cache listings and objects of `objects`; without a cache, only remember whether it is reachable.
 
-    Objects are kept by their digest. One whose size or time was another when it was listed last is read anew.
+    Listings come from the cache where the storage is unreachable. Objects are cached by digest, and read again when
+    their listed size or time has changed.
     """
 
     def __init__(self, objects: ObjectStorage, cache: DiskCache | None) -> None:
         self.objects, self.cache = objects, cache
-        # Why the store did not answer when it was asked last; None where it did.
+        # The reason why the last access failed, or None.
         self.unavailable_reason: str | None = None
         self._listed: dict[str, dict[str, ObjectInfo]] = {}
 
@@ -71,20 +72,20 @@ class CachedStorage:
         self.objects.delete(name)
 
     def _last_listed(self, name: str) -> ObjectInfo | None:
-        """The object as it was listed last."""
+        """Return the object as last listed."""
         return next((listed[name] for listed in tuple(self._listed.values()) if name in listed), None)
 
-    def _fetch_or_cached(self, what: str, fetch: Callable[[], Any]) -> Any:
-        """What the store answers, of JSON's kinds; what it answered last where it does not."""
+    def _fetch_or_cached(self, question: str, fetch: Callable[[], Any]) -> Any:
+        """Return the JSON value that `fetch` gives, or the last one where the storage is unreachable."""
         try:
             found = self._track(fetch)
         except StoreUnavailableError:
-            kept = self._document(what)
+            kept = self._document(question)
             if kept is None:
                 raise
             return json.loads(kept)
         if self.cache is not None:
-            self.cache.keep_document(self._key(what), json.dumps(found).encode())
+            self.cache.keep_document(self._key(question), json.dumps(found).encode())
         return found
 
     def _track(self, fetch: Callable[[], Result]) -> Result:
@@ -96,11 +97,11 @@ class CachedStorage:
         self.unavailable_reason = None
         return found
 
-    def _document(self, what: str) -> bytes | None:
-        return None if self.cache is None else self.cache.document(self._key(what))
+    def _document(self, question: str) -> bytes | None:
+        return None if self.cache is None else self.cache.document(self._key(question))
 
-    def _key(self, what: str) -> str:
-        return f"{self.url} {what}"
+    def _key(self, question: str) -> str:
+        return f"{self.url} {question}"
 
 
 def _to_json(found: ObjectInfo) -> tuple[str, int, str]:

@@ -1,4 +1,4 @@
-"""A store in a folder: the objects are its files."""
+"""Keep objects as files in a folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from model_store.errors import ObjectError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreNotFoundError
 from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
 
-# How often a folder is made again that somebody who was cleaning up removed before it had a file in it.
+# A concurrent clean-up may remove a new folder before it has a file; it is then made again, so many times.
 WRITE_ATTEMPTS = 5
-# What file systems without hard links say.
+# Errors of file systems without hard links.
 NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStorage:
-    """The objects in the files below `root`. Links to folders are never followed, nor any link out of its version."""
+    """Objects as the files below `root`; follows no links to folders, nor any link out of its version."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -104,11 +104,11 @@ class LocalStorage:
                     yield from inside or [_object(f"{name}/", entry)]
                 else:
                     yield _object(name, entry)
-            except FileNotFoundError:  # removed, or finished, since the folder was read
+            except FileNotFoundError:  # removed or renamed since the folder was listed
                 continue
 
     def _check_inside(self, name: str, path: Path) -> None:
-        """An object's bytes must be where nothing but its own version can change them."""
+        """Raise ObjectError unless the file is inside its own version, where nothing else can change it."""
         folder = self.root.joinpath(*name.split("/")[:-1][:2])
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
             raise ObjectError("it lies outside its version")
@@ -134,7 +134,7 @@ class LocalStorage:
         _fsync_folder(folder.parent)
 
     def _remove_empty(self, folder: Path) -> None:
-        """Remove folders that have become empty, up to the root."""
+        """Remove empty folders, up to the root."""
         while folder != self.root:
             try:
                 folder.rmdir()

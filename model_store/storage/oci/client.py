@@ -1,4 +1,4 @@
-"""What the OCI distribution API offers, as far as a store needs it; whatever comes in is checked against its digest.
+"""Call the part of the OCI distribution API that a store needs, and verify every response by digest.
 
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
 """
@@ -15,7 +15,7 @@ from model_store.storage.oci.artifact import IMAGE_MANIFEST, Artifact, digest_of
 from model_store.storage.oci.auth import Request
 from model_store.storage.oci.session import TOTAL_TIMEOUT_S, Answer, RetryableError, Session, json_object, refusal
 
-# Tags that are asked for at once, and pages of them that are read.
+# Tags per page, and the most pages read.
 PAGE_SIZE, MAX_PAGES = 1000, 10_000
 NEXT_LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 ACCEPT = {"Accept": IMAGE_MANIFEST}
@@ -23,14 +23,14 @@ ALTERED = "its bytes are not those that were published"
 
 
 class Stored(NamedTuple):
-    """An artifact as it lies in the registry; None where the manifest is none of ours."""
+    """An artifact in the registry; None where the manifest is not one of a store."""
 
     digest: str
     artifact: Artifact | None
 
 
 class Client:
-    """Asks a registry, by session; a `name` is that of a repository."""
+    """Client of a registry; `name` is that of a repository."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -38,7 +38,7 @@ class Client:
     # Manifests
 
     def tags(self, name: str) -> list[str]:
-        """All tags; none where there is no such repository."""
+        """Return all tags, or none where the repository does not exist."""
         path, tags, pages = f"/v2/{name}/tags/list?n={PAGE_SIZE}", set[str](), set[str]()
         while path and path not in pages and len(pages) < MAX_PAGES:
             pages.add(path)
@@ -54,7 +54,7 @@ class Client:
         return sorted(tags)
 
     def digest(self, name: str, tag: str) -> str | None:
-        """The digest of what is tagged so; None where nothing is."""
+        """Return the digest of the manifest with this tag, or None."""
         answer = self.session.request(Request("HEAD", _manifest_path(name, tag), _pull_scope(name), ACCEPT))
         if answer.status == 404:
             return None
@@ -65,7 +65,7 @@ class Client:
         return stored.digest if stored else None
 
     def manifest(self, name: str, reference: str) -> Stored | None:
-        """What is tagged so, or has that digest; None where nothing has."""
+        """Return the manifest with this tag or digest, or None."""
         answer = self.session.request(Request("GET", _manifest_path(name, reference), _pull_scope(name), ACCEPT))
         if answer.status == 404:
             return None
@@ -76,13 +76,13 @@ class Client:
         return Stored(digest_of(content), read_artifact(content))
 
     def put_manifest(self, name: str, tag: str, artifact: Artifact) -> None:
-        """Tag an artifact, whose blobs are there: from now on it is what the tag means, for everyone."""
+        """Tag an artifact whose blobs exist; the tag points to it for everyone from then on."""
         headers = {"Content-Type": IMAGE_MANIFEST}
         request = Request("PUT", _manifest_path(name, tag), _push_scope(name), headers, artifact.to_json())
         _check_status(self.session.request(request), 201)
 
     def delete_manifest(self, name: str, digest: str) -> None:
-        """Remove an artifact, whatever its tags; one that is not there is no error."""
+        """Delete an artifact with all its tags, if it exists."""
         answer = self.session.request(Request("DELETE", _manifest_path(name, digest), _delete_scope(name)))
         if answer.status != 404:
             _check_status(answer, 202, 200, 204)
@@ -90,12 +90,12 @@ class Client:
     # Blobs
 
     def has_blob(self, name: str, digest: str) -> bool:
-        """Whether the repository has it."""
+        """Return whether the repository has the blob."""
         answer = self.session.request(Request("HEAD", f"/v2/{name}/blobs/{digest}", _pull_scope(name)))
         return answer.status != 404 and _check_status(answer, 200) is not None
 
     def blob(self, name: str, digest: str, size: int, limit: int) -> bytes:
-        """The first `limit` bytes of a blob of that size; checked against the digest where they are all."""
+        """Return the first `limit` bytes of a blob of `size` bytes, verified where they are all."""
         wanted = min(size, limit)
         answer = self.session.request(Request("GET", f"/v2/{name}/blobs/{digest}", _pull_scope(name), limit=wanted))
         content = _check_status(answer, 200).content
@@ -104,13 +104,13 @@ class Client:
         return content
 
     def put_blob(self, name: str, data: bytes) -> str:
-        """Send a blob unless the repository has it; returns its digest."""
+        """Upload a blob unless the repository has it, and return its digest."""
         digest = digest_of(data)
         self.session.retry(lambda: self._put_blob_once(name, digest, data), within_s=TOTAL_TIMEOUT_S)
         return digest
 
     def mount_blob(self, name: str, digest: str, source: str) -> bool:
-        """Have the repository share a blob of another; False where the registry does not do that."""
+        """Share a blob of another repository; return False where the registry does not support that."""
         if self.has_blob(name, digest):
             return True
         if name == source:
@@ -120,7 +120,7 @@ class Client:
         return answer.status == 201
 
     def check_writable(self, name: str) -> None:
-        """Raise ObjectError unless blobs may be sent."""
+        """Raise ObjectError unless blobs may be uploaded."""
         self._cancel_upload(name, _check_status(self.session.request(_upload_request(name)), 202))
 
     def _put_blob_once(self, name: str, digest: str, data: bytes) -> None:
@@ -131,12 +131,12 @@ class Client:
         path = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest})}"
         headers = {"Content-Type": "application/octet-stream"}
         answer = self.session.request_once(Request("PUT", path, _push_scope(name), headers, data))
-        if answer.status == 404:  # what was started was forgotten meanwhile
-            raise RetryableError("it lost what was sent")
+        if answer.status == 404:  # the upload has expired
+            raise RetryableError("it lost the upload")
         _check_status(answer, 201)
 
     def _cancel_upload(self, name: str, started: Answer) -> None:
-        """Take back what was started and is not to be sent; who does not allow that forgets it by itself."""
+        """Cancel an upload; registries that do not allow that expire it themselves."""
         if started.status == 202 and (location := started.headers.get("Location")):
             with suppress(ObjectError):
                 self.session.request(Request("DELETE", location, _push_scope(name)))

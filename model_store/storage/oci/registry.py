@@ -1,7 +1,7 @@
-"""A store in an OCI registry, `oci://host[:port]/repository`: a model is a repository below, a version an artifact.
+"""Keep objects in an OCI registry, `oci://host[:port]/repository`: a repository per model, an artifact per version.
 
-Registries are asked over TLS, but for those on this machine and with `oci+http://`. Credentials are those of docker and
-podman (`model_store.storage.oci.auth`); what lies where is told in `model_store.storage.oci.artifact`.
+Registries are reached over TLS, except on this machine and with `oci+http://`. Credentials are those of docker and
+podman (`model_store.storage.oci.auth`); `model_store.storage.oci.artifact` describes the layout.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from model_store.storage.oci.repository import Repository
 from model_store.storage.oci.session import Session
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
-# The distribution specification's name of a repository, and what may stand before it.
+# A repository's name by the distribution specification, and its host.
 REPOSITORY_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
 MAX_NAME_LENGTH = 255
 
 
 class RegistryStorage:
-    """The objects of the models in the repositories below the URL's."""
+    """Objects of the models in the repositories below the URL's."""
 
     def __init__(self, url: str) -> None:
         self.scheme, _, rest = url.partition("://")
         self.host, _, name = rest.partition("/")
         self.name = name.rstrip("/")
         if not HOST.fullmatch(self.host) or not REPOSITORY_NAME.fullmatch(self.name):
-            # Without what was given: it may be a password that somebody wrote before an @.
+            # The URL is not repeated: it may contain a password before an @.
             raise StoreNotFoundError(
                 "expected oci://HOST[:PORT]/REPOSITORY, the repository in lower case and without a tag; "
                 "credentials come from docker's configuration"
@@ -105,10 +105,8 @@ class RegistryStorage:
         model, _, path = name.partition("/")
         self._repository(model).delete(path)
 
-    # Which models there are
-
     def _announce(self, model: str) -> None:
-        """Say that there is a model, before anything of it is. It is said for good: a version may be on its way."""
+        """Tag the model's name before any of its objects; the tag stays, since a version may be on its way."""
         if model not in self._announced:
             if self._client.digest(self.name, model) is None:
                 self._tag(model)
@@ -118,10 +116,8 @@ class RegistryStorage:
         self._client.put_blob(self.name, EMPTY_JSON)
         self._client.put_manifest(self.name, tag, store_artifact(tag))
 
-    # Where they are
-
     def _repository_name(self, model: str) -> str | None:
-        """The name of a model's repository; None for a model that a registry has no name for."""
+        """Return the name of a model's repository, or None for a model that a registry cannot name."""
         name = f"{self.name}/{model}"
         return name if REPOSITORY_NAME.fullmatch(name) and len(name) <= MAX_NAME_LENGTH else None
 
@@ -129,7 +125,7 @@ class RegistryStorage:
         name = self._repository_name(model)
         if name is None:
             raise ObjectError(
-                "a registry allows '.', '_' and '-' in the name of a model only one by one, between others"
+                "in a registry '.', '_' and '-' in a model's name must stand alone, between letters or digits"
             )
         with self._lock:
             return self._models.setdefault(model, Repository(self._client, name, model))

@@ -92,7 +92,7 @@ def test_passwords_go_nowhere_without_tls(challenge: str, monkeypatch: pytest.Mo
     log_in(monkeypatch, "ann", "secret")
     asked = list[Request]()
     access = Access("registry.example.org/vision", plain=False)
-    with pytest.raises(ObjectError, match="not asked over TLS"):
+    with pytest.raises(ObjectError, match="not reached over TLS"):
         access.answer_challenge(challenge, "repository:vision:pull", asked.append)
     assert asked == []
 
