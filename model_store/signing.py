@@ -21,7 +21,7 @@ from pydantic import Base64Bytes, BaseModel, FailFast, Field, ValidationError
 
 from model_store.errors import SignatureError, SigningKeyError
 from model_store.integrity import sha256
-from model_store.manifest import Manifest
+from model_store.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -98,7 +98,7 @@ class _Statement(BaseModel):
 
 def digests_of(manifest: Manifest, data: bytes) -> dict[str, str]:
     """Return the SHA-256 by name of what a signature covers: the manifest's bytes `data`, and each level's file."""
-    return {"manifest.json": sha256(data)} | {level.file: level.sha256 for level in manifest.levels}
+    return {MANIFEST: sha256(data)} | {level.file: level.sha256 for level in manifest.levels}
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,35 @@ RETRY: RetryConfig = {
 # Read at a time; larger writes may keep a store silent for longer than READ_TIMEOUT.
 CHUNK_BYTES = 2**20
 
+ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
+ERROR_STATUS = re.compile(r"status code: (\d{3})")
+OS_ERROR = re.compile(r'Os \{[^}]*message: "([^"]+)"')
+# Metadata service of cloud machines, the source of their role's credentials.
+METADATA_HOST = "169.254.169.254"
+
+WRONG_KEY = "the credentials are wrong"
+DENIED = "the credentials do not allow it"
+NO_BUCKET = "there is no such bucket"
+CLOCK_SKEW = "this machine's clock is not right: the store refuses requests that are dated too far from its own time"
+WRONG_REGION = "the bucket is in another region: set AWS_REGION"
+REASONS = {
+    "SignatureDoesNotMatch": WRONG_KEY,
+    "InvalidAccessKeyId": WRONG_KEY,
+    "InvalidToken": WRONG_KEY,
+    "AuthenticationFailed": WRONG_KEY,
+    "ExpiredToken": "the credentials have expired",
+    "AccessDenied": DENIED,
+    "AuthorizationFailure": DENIED,
+    "AuthorizationPermissionMismatch": DENIED,
+    "InsufficientAccountPermissions": DENIED,
+    "NoSuchBucket": NO_BUCKET,
+    "ContainerNotFound": NO_BUCKET,
+    "RequestTimeTooSkewed": CLOCK_SKEW,
+    "AuthorizationHeaderMalformed": WRONG_REGION,
+    "PermanentRedirect": WRONG_REGION,
+    "NotImplemented": "the server does not support it; for conditional writes set AWS_CONDITIONAL_PUT=disabled",
+}
+
 
 class BucketStorage:
     """Objects of a bucket whose keys begin with the URL's path."""
@@ -184,36 +213,6 @@ def _as_object_errors() -> Iterator[None]:
         yield
     except (BaseError, OSError) as error:
         raise object_error(error) from error
-
-
-ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
-ERROR_STATUS = re.compile(r"status code: (\d{3})")
-OS_ERROR = re.compile(r'Os \{[^}]*message: "([^"]+)"')
-# Metadata service of cloud machines, the source of their role's credentials.
-METADATA_HOST = "169.254.169.254"
-
-WRONG_KEY = "the credentials are wrong"
-DENIED = "the credentials do not allow it"
-NO_BUCKET = "there is no such bucket"
-CLOCK_SKEW = "this machine's clock is not right: the store refuses requests that are dated too far from its own time"
-WRONG_REGION = "the bucket is in another region: set AWS_REGION"
-REASONS = {
-    "SignatureDoesNotMatch": WRONG_KEY,
-    "InvalidAccessKeyId": WRONG_KEY,
-    "InvalidToken": WRONG_KEY,
-    "AuthenticationFailed": WRONG_KEY,
-    "ExpiredToken": "the credentials have expired",
-    "AccessDenied": DENIED,
-    "AuthorizationFailure": DENIED,
-    "AuthorizationPermissionMismatch": DENIED,
-    "InsufficientAccountPermissions": DENIED,
-    "NoSuchBucket": NO_BUCKET,
-    "ContainerNotFound": NO_BUCKET,
-    "RequestTimeTooSkewed": CLOCK_SKEW,
-    "AuthorizationHeaderMalformed": WRONG_REGION,
-    "PermanentRedirect": WRONG_REGION,
-    "NotImplemented": "the server does not support it; for conditional writes set AWS_CONDITIONAL_PUT=disabled",
-}
 
 
 def object_error(error: Exception) -> ObjectError:

@@ -12,7 +12,6 @@ from model_store.storage.location import ZOO, default_location
 from model_store.store import Store
 
 MOST_BYTES = 8_000_000
-VERSION = max(Store.open(ZOO).versions("cifar10-resnet20"))
 
 
 def test_every_file_is_as_published() -> None:
@@ -50,31 +49,3 @@ def test_default_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store.create(Path("store"))
     assert default_location() == "store"
     assert "empty" in CliRunner().invoke(app, ["list"]).stdout
-
-
-def test_the_zoo_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is `zoo`, whatever folders there are; a folder of that name is `./zoo`."""
-    monkeypatch.chdir(tmp_path)
-    Store.create("store")
-    Store.create("./zoo")
-    assert Store.open("zoo").models() == ["cifar10-resnet20"]
-    assert Store.open("./zoo").models() == Store.open(Path("zoo")).models() == []
-    arguments = ["verify", "cifar10-resnet20", "--store", "zoo", "--json"]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["promote", "cifar10-resnet20", VERSION],
-        ["delete", "cifar10-resnet20", VERSION, "--yes"],
-        ["pull", "cifar10-resnet20", "--from", str(ZOO)],
-    ],
-)
-def test_the_zoo_cannot_be_changed_by_name(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever means a folder is told how to say so."""
-    before = {path: path.stat().st_mtime_ns for path in ZOO.rglob("*")}
-    result = CliRunner().invoke(app, [*command, "--store", "zoo"], env={"COLUMNS": "200"})
-    assert result.exit_code == 1
-    assert "cannot be changed; a folder of that name is ./zoo" in result.output
-    assert {path: path.stat().st_mtime_ns for path in ZOO.rglob("*")} == before
