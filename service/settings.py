@@ -94,7 +94,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SLIMBAYES_", frozen=True, extra="forbid")
 
     store: Annotated[str, BeforeValidator(_path)] = Field(
-        default_factory=default_location, description="Folder or URL of the store; by default `store`, else the zoo."
+        default_factory=default_location,
+        description="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
     )
     trusted_keys: Keys = Field(
         (), description="Public keys in PEM; with any, only versions that one of them signed are served."

@@ -22,7 +22,7 @@ ReadOption = Annotated[
     typer.Option(
         "--store",
         envvar="SLIMBAYES_STORE",
-        help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if it exists, else `zoo`.",
+        help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

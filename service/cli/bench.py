@@ -218,7 +218,10 @@ def engine(
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo."),
+        typer.Option(
+            envvar="SLIMBAYES_STORE",
+            help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model; may be left out where there is one.")] = None,
     version: Annotated[str | None, typer.Option(help="Version or alias.")] = None,
