@@ -104,7 +104,7 @@ def import_(
             except VersionExistsError:
                 opened.verify(manifest.model, manifest.version)
                 sent = False
-        _arrived(opened, manifest, sent, alias, as_json)
+        _finish(opened, manifest, sent, alias, as_json)
 
 
 def _transfer(source: Store, target: Store, model: str, name: str | None, alias: str | None, as_json: bool) -> None:
@@ -113,10 +113,10 @@ def _transfer(source: Store, target: Store, model: str, name: str | None, alias:
     version = source.resolve(model, name)
     with working(f"Copying {model} {version}"):
         manifest, sent = transfer(source, target, model, version)
-    _arrived(target, manifest, sent, alias, as_json)
+    _finish(target, manifest, sent, alias, as_json)
 
 
-def _arrived(store: Store, manifest: Manifest, sent: bool, alias: str | None, as_json: bool) -> None:
+def _finish(store: Store, manifest: Manifest, sent: bool, alias: str | None, as_json: bool) -> None:
     """Promote the version where requested, and print the result."""
     model, version = manifest.model, manifest.version
     if alias is not None:

@@ -42,7 +42,7 @@ REASONS = {
     "TOOMANYREQUESTS": "the registry allows no more requests",
 }
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 class RetryableError(Exception):
@@ -88,7 +88,7 @@ class Session:
         """Return the response, after retries; raise StoreUnavailableError where none comes."""
         return self.retry(lambda: self.request_once(request))
 
-    def retry(self, attempt: Callable[[], Done], within_s: float = MAX_RETRY_S) -> Done:
+    def retry(self, attempt: Callable[[], Result], within_s: float = MAX_RETRY_S) -> Result:
         """Call `attempt` until it raises no RetryableError.
 
         Raises StoreUnavailableError after too many attempts or `within_s` seconds.
@@ -110,7 +110,7 @@ class Session:
         url, challenged = self._url(self.origin, request.path), False
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._send(self._authorized(request, url), url)
-            if answer.status == 401 and self._is_home(url):
+            if answer.status == 401 and self._is_at_origin(url):
                 challenge = answer.headers.get("WWW-Authenticate", "")
                 if challenged:
                     raise self.access.refused(challenge)
@@ -123,10 +123,10 @@ class Session:
         raise ObjectError("it redirects too often")
 
     def _authorized(self, request: Request, url: httpx.URL) -> Request:
-        value = self.access.value(request.scope) if self._is_home(url) else None
+        value = self.access.value(request.scope) if self._is_at_origin(url) else None
         return replace(request, headers={**request.headers, "Authorization": value}) if value else request
 
-    def _is_home(self, url: httpx.URL) -> bool:
+    def _is_at_origin(self, url: httpx.URL) -> bool:
         return _origin(url) == _origin(self.origin)
 
     def _url(self, base: httpx.URL, location: str) -> httpx.URL:
