@@ -185,7 +185,7 @@ def _sparse(sparse: Mapping[str, Any]) -> tuple[str, Tensor]:
     values, indices = (_part(sparse, part, "a sparse tensor") for part in ("values", "indices"))
     shape = _shape(sparse)
     if len(values["dims"]) != 1 or values["dims"] != indices["dims"] or not 0 <= values["dims"][0] <= prod(shape):
-        raise VerificationError("the file has a sparse tensor whose places and values differ in number")
+        raise VerificationError("the file has a sparse tensor whose values, places and shape do not match")
     parts = _raw(values, FLOAT, FLOAT_BYTES, values["dims"]), _raw(indices, INT64, INDEX_BYTES, indices["dims"])
     return _name(values), Tensor(shape, *parts)
 
