@@ -1,4 +1,4 @@
-"""What each of two ranks does for `benchmarks.reduction`, under torchrun with one thread a rank."""
+"""Run one rank of `benchmarks.training.reduction`, under torchrun with one thread per rank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.scaling_worker import hessian_bytes
+from benchmarks.training.scaling_worker import hessian_bytes
 from training.data import load_dataset
 from training.data.dataset import Dataset
 from training.defaults import default_recipe
@@ -21,12 +21,12 @@ from training.trainer.train import approximation, predictions
 
 
 def main(
-    out: Annotated[Path, typer.Argument(help="Where rank 0 writes its JSON.")],
+    out: Annotated[Path, typer.Argument(help="JSON file that rank 0 writes.")],
     combinations: Annotated[str, typer.Option(help="ESTIMATOR/REDUCTION, separated by commas.")],
     seeds: Annotated[str, typer.Option(help="Separated by commas.")],
     epochs: Annotated[int, typer.Option()],
 ) -> None:
-    """Train, and write."""
+    """Train every combination with every seed; rank 0 writes the figures."""
     torch.set_num_threads(1)
     found = []
     with join_world("cpu") as world:
@@ -40,7 +40,7 @@ def main(
 
 
 def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> dict[str, Any]:
-    """Bytes of a step, and the quality that training comes to."""
+    """Train one combination; return its bytes per step and its quality on the test split."""
     state = TrainState(approximation(recipe, dataset, world))
     steps = Epochs(state, dataset, recipe, world, LoopOptions(reduction=reduction))
     count = 0
