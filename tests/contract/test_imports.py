@@ -22,3 +22,11 @@ def test_runtime_does_not_report_home() -> None:
     program = "import os, service.inference.bank; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "1"
+
+
+def test_training_imports_torch_on_first_use() -> None:
+    """`import training` needs no torch; every exported name is found where it is defined."""
+    program = "import sys, training; exported = training.__all__; print('torch' not in sys.modules)\n"
+    program += "print(set(exported) <= set(dir(training)), all(callable(getattr(training, name)) for name in exported))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().split() == ["True"] * 3
