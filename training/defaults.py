@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from training.precision import suited_precision
+from training.precision import fastest_precision
 from training.recipe import Recipe
 
-SUITED = {
+DATASET_RECIPES = {
     "digits": Recipe(),
     "cifar10": Recipe(
         data="cifar10",
@@ -36,16 +36,16 @@ SUITED = {
     ),
 }
 # What an estimator wants otherwise than its data set's recipe has it.
-IVON = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
-NONE = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
-OF_ESTIMATOR: dict[str, dict[str, Any]] = {"ivon": IVON, "none": NONE}
+IVON_CHANGES = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
+NONE_CHANGES = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
+ESTIMATOR_CHANGES: dict[str, dict[str, Any]] = {"ivon": IVON_CHANGES, "none": NONE_CHANGES}
 
 
 def default_recipe(data: str, device: torch.device, **changes: Any) -> Recipe:
     """The recipe that suits a data set, an estimator and a device, with every change that is not None."""
-    base = SUITED.get(data, Recipe(data=data))
+    base = DATASET_RECIPES.get(data, Recipe(data=data))
     given = {key: value for key, value in changes.items() if value is not None}
-    own = OF_ESTIMATOR.get(given.get("estimator", base.estimator), {})
+    own = ESTIMATOR_CHANGES.get(given.get("estimator", base.estimator), {})
     if data != "digits":  # whose images are too small for it to matter
-        own = own | {"precision": suited_precision(device)}
+        own = own | {"precision": fastest_precision(device)}
     return replace(base, **own | given)

@@ -7,7 +7,7 @@ import torch
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def suited_precision(device: torch.device) -> str:
+def fastest_precision(device: torch.device) -> str:
     """bfloat16 where the hardware multiplies it natively (on CPUs twice as fast), float32 elsewhere."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"

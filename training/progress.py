@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-LINE_EVERY_SECONDS = 10.0
+LINE_EVERY_S = 10.0
 
 
 class Stage:
@@ -52,11 +52,11 @@ class Stage:
         self.done += amount
         self.note = note
         self.progress.update(self.task, completed=self.done, note=note)
-        if time.monotonic() - self.last_line > LINE_EVERY_SECONDS:
+        if time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
-            self._line(f"{self.done / self.total:.0%}, {self._left()} left")
+            self._line(f"{self.done / self.total:.0%}, {self._time_left()} left")
 
-    def _left(self) -> timedelta:
+    def _time_left(self) -> timedelta:
         """The time until the end at the pace so far."""
         elapsed = time.monotonic() - self.started
         return timedelta(seconds=round(elapsed * (self.total - self.done) / max(self.done - self.already, 1)))

@@ -31,7 +31,7 @@ from training.data.dataset import Dataset, Images, Pixels
 from training.defaults import default_recipe
 from training.distributed.world import World
 from training.progress import Stage
-from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation
 
 mpl.use("Agg")
@@ -132,7 +132,7 @@ def stepping(arch: str, estimator: str, batch_size: int, precision: str, dataset
         precision=precision,
         epochs=10_000,
     )
-    return Epochs(TrainState(approximation(recipe, dataset, alone)), dataset, recipe, alone, LoopOptions()).step
+    return TrainLoop(TrainState(approximation(recipe, dataset, alone)), dataset, recipe, alone, LoopOptions()).step
 
 
 def parts(step: Callable[[], object]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from training.defaults import default_recipe
 from training.distributed.world import World, join_world
 from training.evaluation import metrics
 from training.recipe import Recipe
-from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation, predictions
 
 
@@ -35,21 +35,21 @@ def main(
             for estimator, reduction in (each.split("/") for each in combinations.split(",")):
                 recipe = default_recipe("digits", world.device, estimator=estimator, epochs=epochs, seed=seed)
                 found.append(trained(world, dataset, recipe, reduction))
-        if world.leads:
+        if world.is_leader:
             out.write_text(json.dumps(found))
 
 
 def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> dict[str, Any]:
     """Train one combination; return its bytes per step and its quality on the test split."""
     state = TrainState(approximation(recipe, dataset, world))
-    steps = Epochs(state, dataset, recipe, world, LoopOptions(reduction=reduction))
+    steps = TrainLoop(state, dataset, recipe, world, LoopOptions(reduction=reduction))
     count = 0
     while state.images < steps.total:
         steps.step()
         count += 1
     row = {"estimator": recipe.estimator, "reduction": reduction, "seed": recipe.seed}
-    row["bytes_per_step"] = steps.reduction.bytes / count + hessian_bytes(state.approximation.optimizer)
-    world.agree(state.approximation.module)
+    row["bytes_per_step"] = steps.gradient_sync.bytes_sent / count + hessian_bytes(state.approximation.optimizer)
+    world.broadcast_buffers(state.approximation.module)
     p_NK = metrics.predictive(predictions(recipe, dataset, state.approximation.posterior(), world))
     figures = {"accuracy": metrics.accuracy, "nll": metrics.nll, "ece": metrics.ece}
     return row | {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}

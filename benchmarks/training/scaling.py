@@ -32,7 +32,7 @@ import numpy as np
 import typer
 from scipy.optimize import nnls
 
-from training.bayesian.estimators.ivon import HESSIAN_EVERY
+from training.bayesian.estimators.ivon import HESSIAN_EVERY_STEPS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -73,7 +73,7 @@ def main(
 ) -> None:
     """Measure, model, and print the table."""
     names = "none,ivon" if quick else estimators
-    blocks, steps = (3, 2) if quick else (5, HESSIAN_EVERY)
+    blocks, steps = (3, 2) if quick else (5, HESSIAN_EVERY_STEPS)
     found = measured(arch, names, batch_size, blocks, steps)
     swept = Ring.fitted({int(size): ms for size, ms in found["sweep"].items()})
     ring = Ring(

@@ -20,11 +20,11 @@ import typer
 
 from benchmarks.training.cost import random_images
 from training.allocator import keep_freed_memory
-from training.bayesian.estimators.ivon import HESSIAN_EVERY, IVON
+from training.bayesian.estimators.ivon import HESSIAN_EVERY_STEPS, IVON
 from training.data.dataset import Dataset
 from training.defaults import default_recipe
 from training.distributed.world import World, join_world
-from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation
 
 LARGEST_BYTES = 8 * 4**11  # 32 MiB
@@ -52,7 +52,7 @@ def main(
             size: alone(world, stepper(dataset, arch, "none", size, World(0, 1, world.device)).step, 1 + steps)[1:]
             for size in (batch_size // 16, batch_size // 4, batch_size)
         }
-        if world.leads:
+        if world.is_leader:
             out.write_text(json.dumps(found))
 
 
@@ -64,7 +64,7 @@ def sweep(world: World, repeats: int, largest: int) -> dict[int, float]:
         repeated = repeats if size < 2**22 else max(5, repeats // 5)
         times = []
         for _ in range(repeated + 2):
-            world.wait()
+            world.barrier()
             started = time.perf_counter()
             dist.all_reduce(message)
             times.append(1e3 * (time.perf_counter() - started))
@@ -72,11 +72,11 @@ def sweep(world: World, repeats: int, largest: int) -> dict[int, float]:
     return medians
 
 
-def stepper(dataset: Dataset, arch: str, estimator: str, batch_size: int, world: World) -> Epochs:
+def stepper(dataset: Dataset, arch: str, estimator: str, batch_size: int, world: World) -> TrainLoop:
     """Return a training loop, ready for its next step."""
     changes = {"architecture": arch, "estimator": estimator, "batch_size": batch_size, "epochs": 10_000}
     recipe = default_recipe("cifar10", world.device, precision="float32", **changes)
-    return Epochs(TrainState(approximation(recipe, dataset, world)), dataset, recipe, world, LoopOptions())
+    return TrainLoop(TrainState(approximation(recipe, dataset, world)), dataset, recipe, world, LoopOptions())
 
 
 def timed(step: Callable[[], object], count: int) -> list[float]:
@@ -91,9 +91,9 @@ def timed(step: Callable[[], object], count: int) -> list[float]:
 
 def alone(world: World, step: Callable[[], object], count: int) -> list[float]:
     """Return the milliseconds of steps on rank 0 while the other ranks sleep; empty on those."""
-    world.wait()
-    times = timed(step, count) if world.leads else []
-    world.wait()
+    world.barrier()
+    times = timed(step, count) if world.is_leader else []
+    world.barrier()
     return times
 
 
@@ -109,17 +109,17 @@ def measure(
     gradient = torch.zeros(1)
     for _ in range(blocks):
         found["alone"] += alone(world, single.step, steps)
-        world.wait()
+        world.barrier()
         found["side_by_side"] += timed(single.step, steps)
-        world.wait()
-        before = shared.reduction.bytes
+        world.barrier()
+        before = shared.gradient_sync.bytes_sent
         found["together"] += timed(shared.step, steps)
-        per_step = (shared.reduction.bytes - before) // steps
+        per_step = (shared.gradient_sync.bytes_sent - before) // steps
         gradient = gradient if 4 * len(gradient) == per_step else torch.zeros(per_step // 4)
         for _ in range(steps):
             single.step()
             computed = time.perf_counter()
-            world.wait()
+            world.barrier()
             met = time.perf_counter()
             dist.all_reduce(gradient)
             done = time.perf_counter()
@@ -135,7 +135,7 @@ def hessian_bytes(optimizer: torch.optim.Optimizer) -> float:
     """Return the mean bytes per step of IVON's second all-reduce; 0 for another optimiser."""
     if not isinstance(optimizer, IVON):
         return 0.0
-    return sum(4 * mean.numel() for _, mean, _ in optimizer.random()) / HESSIAN_EVERY
+    return sum(4 * mean.numel() for _, mean, _ in optimizer.random_weights()) / HESSIAN_EVERY_STEPS
 
 
 if __name__ == "__main__":

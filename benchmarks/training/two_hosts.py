@@ -25,7 +25,7 @@ from rich.progress import track
 from benchmarks.harness.network_namespaces import ADDRESSES, INTERFACE, Host, two_hosts
 from benchmarks.training.scaling import Ring, step_milliseconds, typical
 from benchmarks.training.scaling_worker import LARGEST_BYTES
-from training.bayesian.estimators.ivon import HESSIAN_EVERY
+from training.bayesian.estimators.ivon import HESSIAN_EVERY_STEPS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -73,7 +73,7 @@ def measured(
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
     command += ["--max-restarts", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"{next(iter(ADDRESSES))}:{PORT}"]
     command += ["-m", "benchmarks.training.scaling_worker", str(out), "--arch", arch, "--estimators", estimator]
-    command += ["--batch-size", str(batch_size), "--blocks", str(blocks), "--steps", str(HESSIAN_EVERY)]
+    command += ["--batch-size", str(batch_size), "--blocks", str(blocks), "--steps", str(HESSIAN_EVERY_STEPS)]
     command += ["--largest", str(largest)]
     environment = os.environ | {"GLOO_SOCKET_IFNAME": INTERFACE, "OMP_NUM_THREADS": "1"}
     cores = sorted(os.sched_getaffinity(0))

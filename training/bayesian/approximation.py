@@ -19,7 +19,7 @@ class Approximation(ABC):
         self.module, self.optimizer = module, optimizer
 
     @contextmanager
-    def drawn(self) -> Iterator[None]:
+    def sampled_params(self) -> Iterator[None]:
         """Within this, one forward and one backward pass of `module` are those of one draw."""
         yield
 
@@ -32,7 +32,7 @@ class Approximation(ABC):
         return 0.0
 
     @property
-    def settled(self) -> bool:
+    def synchronised(self) -> bool:
         """Whether all that this rank knows is in the state of module and optimiser, the same on every rank."""
         return True
 

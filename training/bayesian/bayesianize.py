@@ -52,7 +52,7 @@ def bayesian_layers(module: nn.Module) -> dict[str, BayesianLayer]:
     return {path: child for path, child in module.named_modules() if isinstance(child, BayesianLayer)}
 
 
-def posterior_of(module: nn.Module) -> Posterior:
+def read_posterior(module: nn.Module) -> Posterior:
     """The posterior that a converted network stands at, detached and on the CPU."""
     layers = bayesian_layers(module)
     own = {f"{path}.{name}" for path in layers for name in ("mean", "log_scale", "mask")}
@@ -83,13 +83,13 @@ def restore(module: nn.Module, posterior: Posterior) -> None:
     layers = bayesian_layers(module)
     own = {f"{path}.{name}" for path in layers for name in ("mean", "log_scale", "mask")}
     rest = {name: tensor for name, tensor in module.state_dict().items() if name not in own}
-    check_fit(posterior, {f"{path}.weight": layer.mean for path, layer in layers.items()}, rest)
+    check_matches(posterior, {f"{path}.weight": layer.mean for path, layer in layers.items()}, rest)
     module.load_state_dict(dict(posterior.rest), strict=False)
     for path, layer in layers.items():
         layer.restore(posterior.weights[f"{path}.weight"])
 
 
-def check_fit(posterior: Posterior, weights: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> None:
+def check_matches(posterior: Posterior, weights: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> None:
     """Raise ConversionError unless `posterior` has these random weights and this rest, by name and shape."""
     for kind, found, expected in (
         ("weights", {name: weight.mean for name, weight in posterior.weights.items()}, weights),

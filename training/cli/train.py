@@ -104,18 +104,25 @@ def train_command(
             named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
             folder = out or Path("runs") / f"{named.data}-{named.architecture}-{named.estimator}"
             begun = Run(folder)
-            if resume and begun.begun:
+            if resume and begun.exists:
                 recipe = begun.recipe().changed(data=data, **changes)
                 data_dir = data_dir or begun.data_dir()
             else:
                 recipe = default_recipe(data or "digits", world.device, **changes)
-                if resume and world.leads:
+                if resume and world.is_leader:
                     typer.echo(f"There is nothing to resume in {folder}: starting.")
-            ways = LoopOptions(compiled, reduction)
+            options = LoopOptions(compiled, reduction)
             run = train(
-                recipe, folder, world, data_dir=data_dir, download=download, resume=resume, fresh=overwrite, ways=ways
+                recipe,
+                folder,
+                world,
+                data_dir=data_dir,
+                download=download,
+                resume=resume,
+                overwrite=overwrite,
+                options=options,
             )
-            if world.leads:
+            if world.is_leader:
                 quality = run.quality()
                 typer.echo(
                     f"{folder}: test accuracy {quality['accuracy']:.2%}, NLL {quality['nll']:.4f}, "

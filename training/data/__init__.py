@@ -31,7 +31,7 @@ SOURCES: dict[str, Callable[[Path | None], Source]] = {
     "folder": folder.load,
 }
 # Those that come in no size of their own, and those that can be fetched.
-RESIZED: dict[str, Callable[..., Source]] = {"folder": folder.load}
+RESIZABLE: dict[str, Callable[..., Source]] = {"folder": folder.load}
 DOWNLOADS: dict[str, Callable[[Path], None]] = {"cifar10": cifar10.download}
 DOWNLOAD_FOLDER = Path("data")
 
@@ -73,8 +73,8 @@ def _downloaded(name: str, folder: Path | None) -> Path:
 
 
 def _source(name: str, folder: Path | None, image_size: int | None, quiet: bool) -> Source:
-    if name in RESIZED:
-        return RESIZED[name](folder, image_size, quiet=quiet)
+    if name in RESIZABLE:
+        return RESIZABLE[name](folder, image_size, quiet=quiet)
     if image_size is not None:
-        raise DataError(f"{name} has images of one size: an image size is only for {', '.join(RESIZED)}")
+        raise DataError(f"{name} has images of one size: an image size is only for {', '.join(RESIZABLE)}")
     return SOURCES[name](folder)

@@ -24,7 +24,7 @@ RECORD_BYTES = 1 + 3 * 32 * 32
 ARCHIVE = RemoteArchive(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-    bytes=170_052_171,
+    size_bytes=170_052_171,
     root=BINARY_FOLDER,
     files=tuple(f"{name}.bin" for name in (*TRAIN_FILES, TEST_FILE)),
 )

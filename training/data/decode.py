@@ -19,7 +19,7 @@ from training.errors import DataError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 16_777_216
 ORIENTATION_TAG = 0x0112
-TURNS = {
+TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,7 +31,7 @@ TURNS = {
 
 
 @contextmanager
-def without_pillows_limit() -> Iterator[None]:
+def without_pillow_limit() -> Iterator[None]:
     """Lift Pillow's limit on pixels, which is a global: `read_picture` checks its own before decoding."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
@@ -64,8 +64,10 @@ def _read(path: Path, picture: Image.Image, side: int) -> npt.NDArray[np.uint8]:
         found = f"{picture.width} x {picture.height} pixels"
         raise DataError(f"{path} has {found}: at most {MAX_PIXELS:,} pixels are allowed")
     picture.load()
-    small = _resized(_eight_bits(picture), side)
-    seen = _over_white(_upright(small, _orientation(picture))).convert("L" if _is_grey(picture) else "RGB")
+    small = _crop_and_resize(_to_eight_bits(picture), side)
+    seen = _composite_on_white(_apply_orientation(small, _orientation(picture))).convert(
+        "L" if _is_grey(picture) else "RGB"
+    )
     return np.asarray(seen, np.uint8).reshape(side, side, -1)
 
 
@@ -82,14 +84,14 @@ def _is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
     """The upper eight bits of sixteen."""
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return picture
 
 
-def _resized(picture: Image.Image, side: int) -> Image.Image:
+def _crop_and_resize(picture: Image.Image, side: int) -> Image.Image:
     """The largest square around the centre, at the size that is wanted."""
     if picture.size == (side, side):
         return picture
@@ -101,11 +103,11 @@ def _resized(picture: Image.Image, side: int) -> Image.Image:
     return part.resize((side, side), Image.Resampling.BICUBIC)
 
 
-def _upright(picture: Image.Image, orientation: int) -> Image.Image:
-    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+def _apply_orientation(picture: Image.Image, orientation: int) -> Image.Image:
+    return picture.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else picture
 
 
-def _over_white(picture: Image.Image) -> Image.Image:
+def _composite_on_white(picture: Image.Image) -> Image.Image:
     if not picture.has_transparency_data:
         return picture
     layer = picture.convert("RGBA")

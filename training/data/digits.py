@@ -19,12 +19,12 @@ SIDE = 8
 
 def load(folder: Path | None) -> Source:
     """The digits; there is nothing to read from a folder. Their 17 grey values are spread over 0 to 255."""
-    rows = torch.from_numpy(np.loadtxt(published("data/digits.csv.gz"), delimiter=","))
+    rows = torch.from_numpy(np.loadtxt(sklearn_file("data/digits.csv.gz"), delimiter=","))
     pixels = (rows[:, :-1] * (255 / 16)).round().to(torch.uint8).reshape(-1, SIDE, SIDE, 1)
     return Source(tuple(map(str, range(10))), Images(pixels, rows[:, -1].long()))
 
 
-def published(name: str) -> Path:
+def sklearn_file(name: str) -> Path:
     """Where a file of `sklearn.datasets` lies; raise DataError where it does not."""
     spec = find_spec("sklearn")
     folders = () if spec is None else spec.submodule_search_locations or ()

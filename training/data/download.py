@@ -24,12 +24,12 @@ import httpx
 from training.errors import DataError
 from training.progress import Stage
 
-TIMEOUT = httpx.Timeout(30.0, connect=15.0)
+REQUEST_TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 # Attempts in a row that bring no new byte, and the pause after the first of them, which doubles.
-ATTEMPTS = 4
-PAUSE_SECONDS = 1.0
+MAX_ATTEMPTS = 4
+FIRST_PAUSE_S = 1.0
 # The server's own trouble, which may be over in a moment; and answers to what lies here, which begins anew then.
-PASSING, UNUSABLE = (429, 500, 502, 503, 504), (206, 416)
+RETRYABLE_STATUSES, RESTART_STATUSES = (429, 500, 502, 503, 504), (206, 416)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RemoteArchive:
 
     url: str
     sha256: str
-    bytes: int
+    size_bytes: int
     root: str
     files: tuple[str, ...]
 
@@ -97,17 +97,17 @@ def _download(archive: RemoteArchive, part: Path) -> None:
     """Add to `part` until it is whole, each time from where the connection broke."""
     furthest, idle = _size(part), 0
     with (
-        Stage(f"downloading {archive.name}", archive.bytes) as stage,
-        httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client,
+        Stage(f"downloading {archive.name}", archive.size_bytes) as stage,
+        httpx.Client(timeout=REQUEST_TIMEOUT, follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client,
     ):
-        while _size(part) < archive.bytes:
+        while _size(part) < archive.size_bytes:
             reason = _receive(client, archive, part, stage)
             furthest, idle = (_size(part), 0) if _size(part) > furthest else (furthest, idle + 1)
-            if idle == ATTEMPTS:
+            if idle == MAX_ATTEMPTS:
                 instead = f"try again, or put {archive.name} into {part.parent} yourself"
                 raise DataError(f"cannot fetch {archive.url}: {reason}; {instead}")
             if idle:
-                time.sleep(PAUSE_SECONDS * 2 ** (idle - 1))
+                time.sleep(FIRST_PAUSE_S * 2 ** (idle - 1))
 
 
 def _receive(client: httpx.Client, archive: RemoteArchive, part: Path, stage: Stage) -> str:
@@ -119,10 +119,10 @@ def _receive(client: httpx.Client, archive: RemoteArchive, part: Path, stage: St
                 _write(response, archive, part, 0, stage)
             elif response.status_code == httpx.codes.PARTIAL_CONTENT and _begins_at(response, have):
                 _write(response, archive, part, have, stage)
-            elif response.status_code in UNUSABLE:
+            elif response.status_code in RESTART_STATUSES:
                 part.unlink(missing_ok=True)
                 return _status(response)
-            elif response.status_code in PASSING:
+            elif response.status_code in RETRYABLE_STATUSES:
                 return _status(response)
             else:
                 raise DataError(f"cannot fetch {archive.url}: {_status(response)}")
@@ -133,12 +133,12 @@ def _receive(client: httpx.Client, archive: RemoteArchive, part: Path, stage: St
 
 def _write(response: httpx.Response, archive: RemoteArchive, part: Path, start: int, stage: Stage) -> None:
     """Put the answer's bytes into `part` from `start` on."""
-    announced = start + int(response.headers.get("Content-Length", archive.bytes - start))
+    announced = start + int(response.headers.get("Content-Length", archive.size_bytes - start))
     with part.open("ab" if start else "wb") as file:
         _show(stage, start)
         for chunk in response.iter_raw():
-            if announced != archive.bytes or file.tell() + len(chunk) > archive.bytes:
-                raise DataError(f"{archive.url} is another file: expected {archive.bytes:,} bytes")
+            if announced != archive.size_bytes or file.tell() + len(chunk) > archive.size_bytes:
+                raise DataError(f"{archive.url} is another file: expected {archive.size_bytes:,} bytes")
             file.write(chunk)
             _show(stage, file.tell())
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data.dataset import Dataset, Images, Pixels, Source
-from training.data.ood import out_of_distribution
+from training.data.ood import load_ood_sets
 from training.errors import DataError
 from training.randomness import generator_for
 
@@ -35,7 +35,7 @@ def split(name: str, source: Source, *, seed: int, limit: int | None = None, fol
         cause = "" if limit is None else f"; the limit of {limit} leaves too few"
         raise DataError(f"the training set must have images of at least two classes{cause}")
     pixels = Pixels.of(train.pixels)
-    strangers = {stranger: images[:limit] for stranger, images in out_of_distribution(pixels, folder).items()}
+    strangers = {stranger: images[:limit] for stranger, images in load_ood_sets(pixels, folder).items()}
     return Dataset(name, source.classes, pixels, train, calibration, test, strangers)
 
 

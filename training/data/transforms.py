@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 # In pixels (He et al. 2016, section 4.2, who pad with zeros).
-SHIFT = 4
+MAX_SHIFT_PIXELS = 4
 # The strongest of each, as RandAugment has them: radians, slope, share of the side.
-ROTATION, SHEAR, TRANSLATION = math.radians(30), 0.3, 0.3
+MAX_ROTATION_RAD, MAX_SHEAR, MAX_TRANSLATION = math.radians(30), 0.3, 0.3
 WARPS = ("none", "rotate", "shear-x", "shear-y", "translate-x", "translate-y")
 # Of the side, for the largest square (DeVries and Taylor 2017 cut out half the side of CIFAR-10's images).
-SQUARE = 0.5
+MAX_CUTOUT = 0.5
 
 
 def shift_and_mirror(x_NHWC: Tensor, generator: Generator) -> Tensor:
@@ -41,7 +41,7 @@ def shift_and_mirror(x_NHWC: Tensor, generator: Generator) -> Tensor:
 
 def _shifted(side: int, count: int, generator: Generator) -> Tensor:
     """For each place along a side the place that its pixel comes from, int64 [count, side]."""
-    most = min(SHIFT, side - 1)  # a reflection has no more than this to give
+    most = min(MAX_SHIFT_PIXELS, side - 1)  # a reflection has no more than this to give
     shift = torch.randint(-most, most + 1, (count, 1), generator=generator)
     last = side - 1
     return last - (last - (torch.arange(side) + shift).abs()).abs()
@@ -52,10 +52,10 @@ def warp(x_NHWC: Tensor, generator: Generator) -> Tensor:
     count, height, width, _ = x_NHWC.shape
     kinds = torch.randint(len(WARPS), (count,), generator=generator)
     strengths = torch.rand(count, generator=generator) * 2 - 1
-    return warped(x_NHWC, warp_matrices(kinds, strengths, height, width))
+    return resample(x_NHWC, inverse_warps(kinds, strengths, height, width))
 
 
-def warp_matrices(kinds: Tensor, strengths: Tensor, height: int, width: int) -> Tensor:
+def inverse_warps(kinds: Tensor, strengths: Tensor, height: int, width: int) -> Tensor:
     """The way back from a pixel to where it comes from, float32 [N, 2, 3] on (x, y, 1) in pixels from the centre.
 
     `kinds` are places in `WARPS`, `strengths` from -1 to 1; both [N].
@@ -63,13 +63,13 @@ def warp_matrices(kinds: Tensor, strengths: Tensor, height: int, width: int) -> 
     rotate, shear_x, shear_y, translate_x, translate_y = (
         torch.where(kinds == number, strengths, 0.0) for number in range(1, len(WARPS))
     )
-    angle = rotate * ROTATION
-    to_x = torch.stack([angle.cos(), shear_x * SHEAR - angle.sin(), translate_x * TRANSLATION * width], 1)
-    to_y = torch.stack([shear_y * SHEAR + angle.sin(), angle.cos(), translate_y * TRANSLATION * height], 1)
+    angle = rotate * MAX_ROTATION_RAD
+    to_x = torch.stack([angle.cos(), shear_x * MAX_SHEAR - angle.sin(), translate_x * MAX_TRANSLATION * width], 1)
+    to_y = torch.stack([shear_y * MAX_SHEAR + angle.sin(), angle.cos(), translate_y * MAX_TRANSLATION * height], 1)
     return torch.stack([to_x, to_y], 1)
 
 
-def warped(x_NHWC: Tensor, matrix_N23: Tensor) -> Tensor:
+def resample(x_NHWC: Tensor, matrix_N23: Tensor) -> Tensor:
     """Images whose pixels come from where `matrix_N23` says, in one bilinear sampling."""
     _, height, width, _ = x_NHWC.shape
     device = x_NHWC.device
@@ -86,7 +86,7 @@ def warped(x_NHWC: Tensor, matrix_N23: Tensor) -> Tensor:
 def cut_out(x_NHWC: Tensor, generator: Generator) -> Tensor:
     """Put a square of each image's mean colour somewhere into it, up to half its side and perhaps partly outside."""
     count, height, width, _ = x_NHWC.shape
-    side = torch.rand(count, 1, generator=generator) * SQUARE * min(height, width)
+    side = torch.rand(count, 1, generator=generator) * MAX_CUTOUT * min(height, width)
     inside = []
     for length in (height, width):
         centre = torch.rand(count, 1, generator=generator) * length
@@ -97,15 +97,15 @@ def cut_out(x_NHWC: Tensor, generator: Generator) -> Tensor:
 
 
 # Brightness, contrast and saturation are multiplied by 1 ± this.
-CHANGE = 0.9
+MAX_CHANGE = 0.9
 # ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
 
 
 def change_tones(x_NHWC: Tensor, generator: Generator) -> Tensor:
-    """One of `OPERATIONS`, or none of them, for each image at a random strength; grey images have no saturation."""
+    """Apply one of `TONE_OPERATIONS`, or none, to each image at a random strength; grey images skip saturation."""
     count, *_, channels = x_NHWC.shape
-    operations = [each for each in OPERATIONS.values() if channels == 3 or each is not saturation]
+    operations = [each for each in TONE_OPERATIONS.values() if channels == 3 or each is not saturation]
     kinds = torch.randint(1 + len(operations), (count,), generator=generator)
     strengths = torch.rand(count, generator=generator) * 2 - 1
     changed = x_NHWC.clone()
@@ -146,7 +146,7 @@ def posterize(x_NHWC: Tensor, strength_N: Tensor) -> Tensor:
     return x_NHWC & mask_N[:, None, None, None]
 
 
-OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+TONE_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "brightness": brightness,
     "contrast": contrast,
     "saturation": saturation,
@@ -156,8 +156,8 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _blend(values_NHWC: Tensor, towards: Tensor | float, strength_N: Tensor) -> Tensor:
-    """`towards` at a factor of 0, the image at 1, and beyond it up to 1 + CHANGE."""
-    factor = (1 + CHANGE * strength_N)[:, None, None, None]
+    """`towards` at a factor of 0, the image at 1, and beyond it up to 1 + MAX_CHANGE."""
+    factor = (1 + MAX_CHANGE * strength_N)[:, None, None, None]
     return (values_NHWC * factor + towards * (1 - factor)).round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -14,9 +14,9 @@ from uuid import uuid4
 
 from torch.distributed import Store  # type: ignore[attr-defined]
 
-NAME = "slimbayes/start"
-PATIENCE = timedelta(minutes=10)
-POLL_SECONDS = 0.05
+START_KEY = "slimbayes/start"
+TIMEOUT = timedelta(minutes=10)
+POLL_EVERY_S = 0.05
 
 
 def agree_on_start(store: Store, rank: int, world_size: int) -> str:
@@ -29,26 +29,26 @@ def agree_on_start(store: Store, rank: int, world_size: int) -> str:
 
 def _lead(store: Store, world_size: int) -> str:
     name = uuid4().hex
-    store.set(NAME, name)
+    store.set(START_KEY, name)
     for rank in range(1, world_size):
-        answer = f"{NAME}/{name}/{rank}"
-        store.wait([answer], PATIENCE)
+        answer = f"{START_KEY}/{name}/{rank}"
+        store.wait([answer], TIMEOUT)
         store.set(f"{answer}/heard", store.get(answer).decode())
     return name
 
 
 def _follow(store: Store, rank: int) -> str:
     me = uuid4().hex  # an ended process of this rank may have been heard before
-    store.wait([NAME], PATIENCE)
+    store.wait([START_KEY], TIMEOUT)
     answered = ""
-    deadline = time.monotonic() + PATIENCE.total_seconds()
+    deadline = time.monotonic() + TIMEOUT.total_seconds()
     while time.monotonic() < deadline:
-        name = store.get(NAME).decode()
-        answer = f"{NAME}/{name}/{rank}"
+        name = store.get(START_KEY).decode()
+        answer = f"{START_KEY}/{name}/{rank}"
         if name != answered:
             store.set(answer, me)
             answered = name
         if store.check([f"{answer}/heard"]) and store.get(f"{answer}/heard").decode() == me:
             return name
-        time.sleep(POLL_SECONDS)
-    raise TimeoutError(f"rank 0 did not start within {PATIENCE.total_seconds():.0f} seconds")
+        time.sleep(POLL_EVERY_S)
+    raise TimeoutError(f"rank 0 did not start within {TIMEOUT.total_seconds():.0f} seconds")

@@ -25,9 +25,9 @@ class GradientSync:
     """
 
     kind: str
-    size: int
+    world_size: int
     scales: frozenset[Tensor] = frozenset()
-    bytes: int = 0
+    bytes_sent: int = 0
 
     def install(self, module: DistributedDataParallel) -> None:
         """Let the module reduce its gradients this way."""
@@ -35,23 +35,23 @@ class GradientSync:
         self.scales = frozenset(each for name, each in named if name.endswith("log_scale"))
         module.register_comm_hook(self, _reduce)
 
-    def small(self, parameter: Tensor) -> bool:
+    def in_bfloat16(self, parameter: Tensor) -> bool:
         """Whether the gradient of a parameter travels in bfloat16."""
         return self.kind == "bfloat16" or (self.kind == "bfloat16-scales" and parameter in self.scales)
 
 
 def _reduce(state: GradientSync, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    buffer = bucket.buffer().div_(state.size)
+    buffer = bucket.buffer().div_(state.world_size)
     parts = list(zip(bucket.gradients(), bucket.parameters(), strict=True))
-    small = [gradient for gradient, parameter in parts if state.small(parameter)]
-    large = [gradient for gradient, parameter in parts if not state.small(parameter)]
+    small = [gradient for gradient, parameter in parts if state.in_bfloat16(parameter)]
+    large = [gradient for gradient, parameter in parts if not state.in_bfloat16(parameter)]
     if not (small and large):  # one message, without taking the bucket apart
         small, large = ([buffer] if small else []), ([buffer] if large else [])
     futures = []
     for gradients, dtype in ((small, torch.bfloat16), (large, torch.float32)):
         if gradients:
             flat = torch.cat([gradient.flatten() for gradient in gradients]).to(dtype)
-            state.bytes += flat.numel() * flat.element_size()
+            state.bytes_sent += flat.numel() * flat.element_size()
             futures.append((gradients, dist.all_reduce(flat, async_op=True).get_future()))
 
     def unpack(done: torch.futures.Future[list[torch.futures.Future[list[Tensor]]]]) -> Tensor:

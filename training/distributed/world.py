@@ -29,11 +29,11 @@ class World:
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this rank writes files and talks to the person."""
         return self.rank == 0
 
-    def wrap(self, module: nn.Module, reduction: GradientSync) -> nn.Module:
+    def wrap(self, module: nn.Module, gradient_sync: GradientSync) -> nn.Module:
         """The module with gradients averaged over ranks as `reduction` says; the module itself when alone."""
         if self.size == 1:
             return module
@@ -42,14 +42,14 @@ class World:
         wrapped = DistributedDataParallel(
             module, device_ids=devices, gradient_as_bucket_view=True, forward_sync_buffers=False
         )
-        reduction.install(wrapped)
+        gradient_sync.install(wrapped)
         return wrapped
 
-    def unsynchronised(self, wrapped: nn.Module) -> AbstractContextManager[None]:
+    def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[None]:
         """Within this, a backward pass of what `wrap` gave leaves gradients as they are on this rank."""
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
-    def total(self, value: Tensor) -> Tensor:
+    def sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over ranks; the same on each of them."""
         if self.size > 1:
             dist.all_reduce(value)
@@ -57,9 +57,9 @@ class World:
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over ranks; the same on each of them."""
-        return self.total(value).div_(self.size)
+        return self.sum(value).div_(self.size)
 
-    def mean_later(self, value: Tensor) -> Callable[[], Tensor]:
+    def mean_async(self, value: Tensor) -> Callable[[], Tensor]:
         """Set out for the mean over ranks; the call that is returned waits for it."""
         work = dist.all_reduce(value, async_op=True) if self.size > 1 else None
 
@@ -70,13 +70,13 @@ class World:
 
         return arrived
 
-    def agree(self, module: nn.Module) -> None:
+    def broadcast_buffers(self, module: nn.Module) -> None:
         """Give every rank the leading one's buffers: each has normalised batches of its own."""
         if self.size > 1:
             for buffer in module.buffers():
                 dist.broadcast(buffer, 0)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Return once every rank is here."""
         if self.size > 1:
             dist.barrier()

@@ -12,7 +12,7 @@ import numpy as np
 from training.recipe import Recipe
 from training.report.plots import snr
 
-SHOWN = {
+PLOT_CAPTIONS = {
     "curves.png": (
         "Curves",
         "Loss and accuracy as means over each epoch's training images, and on held-out images at the posterior mean.",
@@ -30,14 +30,14 @@ SHOWN = {
         "A point above the diagonal is right more often than it is sure, a point below it less often.",
     ),
 }
-QUALITY = {
+QUALITY_ROWS = {
     "accuracy": ("Accuracy", "{:.2%}"),
     "nll": ("NLL, nats", "{:.4f}"),
     "ece": ("ECE, 15 bins", "{:.4f}"),
     "images": ("Test images", "{:,}"),
     "draws": ("Draws", "{:,}"),
 }
-LAST = {
+EPOCH_ROWS = {
     "loss": ("Loss", "{:.4f}"),
     "data": ("Data term", "{:.4f}"),
     "kl": ("KL divergence, nats", "{:,.0f}"),
@@ -47,7 +47,7 @@ LAST = {
 }
 
 
-def page(
+def render_page(
     title: str,
     recipe: Recipe,
     log: Sequence[dict[str, Any]],
@@ -58,10 +58,10 @@ def page(
     """The whole page; `missing` says, by file, why a plot is not there."""
     parts = [f"# {title}", _progress(recipe, log, finished=ratios is not None)]
     if quality is not None:
-        parts += ["## Quality on the test set", _figures(QUALITY, quality)]
+        parts += ["## Quality on the test set", _figures(QUALITY_ROWS, quality)]
     if log:
-        parts += ["## Last epoch", _figures(LAST, log[-1])]
-    for file, (heading, caption) in SHOWN.items():
+        parts += ["## Last epoch", _figures(EPOCH_ROWS, log[-1])]
+    for file, (heading, caption) in PLOT_CAPTIONS.items():
         shown = f"Not drawn: {missing[file]}." if file in missing else f"![{heading}]({file})\n\n{caption}"
         parts += [f"## {heading}", shown]
         if file == "snr.png" and ratios:

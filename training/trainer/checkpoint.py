@@ -53,11 +53,11 @@ class Checkpoint:
 
     def check_recipe(self, recipe: dict[str, Any]) -> None:
         """Raise CheckpointError, naming the first difference, unless this was made with `recipe`."""
-        if difference := differing(self.recipe, recipe):
+        if difference := recipe_difference(self.recipe, recipe):
             raise CheckpointError(f"the checkpoint was made with {difference}")
 
 
-def differing(made_with: dict[str, Any], asked: dict[str, Any]) -> str:
+def recipe_difference(made_with: dict[str, Any], asked: dict[str, Any]) -> str:
     """What to say of the first setting in which two recipes differ; nothing where they are equal."""
     for key, value in asked.items():
         if made_with.get(key) != value:

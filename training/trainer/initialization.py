@@ -16,7 +16,7 @@ from training.data.dataset import Dataset
 from training.errors import CheckpointError, RecipeError
 from training.recipe import Recipe
 
-POSTERIOR = "posterior.safetensors"
+POSTERIOR_FILE = "posterior.safetensors"
 
 
 def initial_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
@@ -72,10 +72,10 @@ def trained_state(path: Path) -> dict[str, Tensor]:
     A checkpoint may hold the state alone or under `state_dict`. Raises CheckpointError where it is none of these.
     """
     if path.is_dir():
-        path = path / POSTERIOR
+        path = path / POSTERIOR_FILE
         if not path.exists():
-            raise CheckpointError(f"{path.parent} holds no finished run: expected {POSTERIOR} in it")
-    if path.name == POSTERIOR:
+            raise CheckpointError(f"{path.parent} holds no finished run: expected {POSTERIOR_FILE} in it")
+    if path.name == POSTERIOR_FILE:
         return Posterior.load(path).mean()
     try:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)

@@ -18,7 +18,7 @@ from training.bayesian.objective import data_term, negative_elbo
 from training.data.augmentation import augmentation
 from training.data.dataset import Dataset
 from training.distributed.gradient_sync import REDUCTIONS, GradientSync
-from training.distributed.sampler import Batches
+from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
 from training.errors import DivergedError, RecipeError
 from training.precision import autocast
@@ -95,7 +95,7 @@ def fit(
     world: World,
     *,
     name: str = "training",
-    ways: LoopOptions = LoopOptions(),
+    options: LoopOptions = LoopOptions(),
     teacher: Teacher | None = None,
     until: int | None = None,
     after_step: Callable[[Step], None] = lambda step: None,
@@ -104,10 +104,10 @@ def fit(
 
     `after_step` runs on every rank after each step. Raises DivergedError when the loss is not a number any more.
     """
-    epochs = Epochs(state, dataset, recipe, world, ways, teacher)
+    epochs = TrainLoop(state, dataset, recipe, world, options, teacher)
     started, already = time.monotonic(), state.images
     last = epochs.total if until is None else epochs.train_size * until
-    with Stage(name, epochs.total, done=already, quiet=not world.leads) as stage:
+    with Stage(name, epochs.total, done=already, quiet=not world.is_leader) as stage:
         while state.images < last:
             step = epochs.step()
             after_step(step)
@@ -116,7 +116,7 @@ def fit(
             stage.advance(step.size, f"epoch {step.epoch + 1}/{recipe.epochs}, {figures}")
 
 
-class Epochs:
+class TrainLoop:
     """Takes one step after the other, each a function of how many images the world has seen."""
 
     def __init__(
@@ -125,23 +125,23 @@ class Epochs:
         dataset: Dataset,
         recipe: Recipe,
         world: World,
-        ways: LoopOptions,
+        options: LoopOptions,
         teacher: Teacher | None = None,
     ) -> None:
         self.state, self.dataset, self.recipe, self.world = state, dataset, recipe, world
         self.teacher = teacher
         self.train_size = len(dataset.train)
         self.total = self.train_size * recipe.epochs
-        self.batches = Batches(self.train_size, recipe.batch_size, world.size, recipe.seed)
+        self.batches = BatchSampler(self.train_size, recipe.batch_size, world.size, recipe.seed)
         self.augment = augmentation(recipe.augmentation)
         objective: nn.Module = _Objective(state.approximation, recipe.precision)
-        if ways.compile:
+        if options.compile:
             # With this, draws are those of the network that is not compiled.
             objective = torch.compile(objective, options={"fallback_random": True})  # type: ignore[assignment]
-        self.reduction = GradientSync(ways.reduction, world.size)
-        self.objective = world.wrap(objective, self.reduction)
+        self.gradient_sync = GradientSync(options.reduction, world.size)
+        self.objective = world.wrap(objective, self.gradient_sync)
         self.objective.train()
-        self.order = self.batches.order(state.images // self.train_size)
+        self.order = self.batches.permutation(state.images // self.train_size)
         if world.size > 1:
             self._settle()
 
@@ -152,22 +152,22 @@ class Epochs:
         """
         module, optimizer = self.state.approximation.module, self.state.approximation.optimizer
         buffers = [buffer.clone() for buffer in module.buffers()]
-        index = self.batches.of_rank(self.batches.of_world(self.order, 0), self.world.rank)
+        index = self.batches.rank_batch(self.batches.world_batch(self.order, 0), self.world.rank)
         factors_3 = torch.zeros(3, device=self.world.device)
         loss, _ = self.objective(*self._examples(index.tensor_split(self.recipe.accumulation)[0], 0), factors_3)
         loss.backward()
         optimizer.zero_grad(set_to_none=True)
         for buffer, before in zip(module.buffers(), buffers, strict=True):
             buffer.copy_(before)
-        self.reduction.bytes = 0
+        self.gradient_sync.bytes_sent = 0
 
     def step(self) -> Step:
         state, size = self.state, self.train_size
         epoch, seen = divmod(state.images, size)
         if seen == 0:
-            self.order = self.batches.order(epoch)
-        of_world = self.batches.of_world(self.order, seen)
-        figures = self._descend(self.batches.of_rank(of_world, self.world.rank), of_world)
+            self.order = self.batches.permutation(epoch)
+        of_world = self.batches.world_batch(self.order, seen)
+        figures = self._descend(self.batches.rank_batch(of_world, self.world.rank), of_world)
         state.images += len(of_world)
         return Step(len(of_world), state.images, epoch, state.images % size == 0, *figures)
 
@@ -183,7 +183,7 @@ class Epochs:
         kl += state.approximation.divergence()
         loss = data + weight * kl
         if not math.isfinite(loss):
-            step = self.batches.steps(state.images) + 1
+            step = self.batches.steps_taken(state.images) + 1
             raise DivergedError(
                 f"the loss is not finite at step {step:,}, after {state.images:,} images: lower the learning rate"
             )
@@ -205,12 +205,12 @@ class Epochs:
             reseed(recipe.seed, "noise", self.state.images, world.rank, number)
             share = counts * world.size * len(piece) / (len(of_world) * recipe.draws)
             last = number == len(passes) - 1
-            with nullcontext() if last else world.unsynchronised(self.objective), self.state.approximation.drawn():
+            with nullcontext() if last else world.no_sync(self.objective), self.state.approximation.sampled_params():
                 factors_3 = torch.tensor([weight, share, 1 / len(passes)], device=world.device)
                 loss, of_pass = self.objective(*self._examples(piece, place), factors_3)
                 figures += of_pass
                 if last:
-                    arrived = self.world.mean_later(figures)
+                    arrived = self.world.mean_async(figures)
                 loss.backward()
         return arrived
 

@@ -19,15 +19,15 @@ from training.recipe import Recipe
 from training.trainer.checkpoint import Checkpoint
 from training.trainer.loop import Step, TrainState
 from training.trainer.run_dir import Run
-from training.trainer.tensorboard import Events
+from training.trainer.tensorboard import EventWriter
 
-CHECKPOINT_EVERY_SECONDS = 60.0
+CHECKPOINT_EVERY_S = 60.0
 # What is summed over the images of an epoch; the log has the means.
 SUMMED = ("images", "loss", "data", "kl", "accuracy")
 # Held-out images that each epoch's figures are taken on.
-HELD_OUT = 2_000
+HELD_OUT_IMAGES = 2_000
 # How often over a run the layers are pictured.
-PICTURES = 20
+LAYER_SNAPSHOTS = 20
 
 
 class Recorder:
@@ -38,26 +38,26 @@ class Recorder:
     ) -> None:
         self.run, self.recipe, self.dataset, self.plain = run, recipe, dataset, plain
         self.state, self.world = state, world
-        self.held_out: Images = dataset.calibration.spread(HELD_OUT)
+        self.held_out: Images = dataset.calibration.spread(HELD_OUT_IMAGES)
         self.sums: dict[str, float] = {}
-        self.events: Events | None = None
+        self.events: EventWriter | None = None
         self.due = False
         self.saved = self.epoch_started = time.monotonic()
 
     def __call__(self, step: Step) -> None:
-        if not self.world.leads:
+        if not self.world.is_leader:
             return
         if self.events is None:
-            self.events = Events(self.run.folder / "events", step.images - step.size or None)
+            self.events = EventWriter(self.run.folder / "events", step.images - step.size or None)
         for figure in SUMMED:
             self.sums[figure] = self.sums.get(figure, 0.0) + step.size * (
                 1 if figure == "images" else getattr(step, figure)
             )
         if step.epoch_ended:
             self._end_epoch(step, self.events)
-        self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_SECONDS
+        self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_S
         # What one rank alone knows would be lost, so a checkpoint waits for the step at which all know the same.
-        if self.due and self.state.approximation.settled:
+        if self.due and self.state.approximation.synchronised:
             self.save()
 
     def save(self) -> None:
@@ -75,7 +75,7 @@ class Recorder:
                 f"the network is not finite after {self.state.images:,} images: lower the learning rate"
             )
 
-    def _end_epoch(self, step: Step, events: Events) -> None:
+    def _end_epoch(self, step: Step, events: EventWriter) -> None:
         images, epochs_done = self.sums.pop("images"), step.epoch + 1
         means = {figure: total / images for figure, total in self.sums.items()}
         posterior = self.state.approximation.posterior()
@@ -94,9 +94,9 @@ class Recorder:
         }
         self.run.log(epoch=epochs_done, images=step.images, **figures)
         events.scalars(step.images, {"epoch": epochs_done} | figures)
-        if epochs_done * PICTURES // self.recipe.epochs > step.epoch * PICTURES // self.recipe.epochs:
-            values = {name: pictured_values(weight) for name, weight in posterior.weights.items()}
-            self.run.log_layers(epochs_done, step.images, {name: pictured(of) for name, of in values.items()})
+        if epochs_done * LAYER_SNAPSHOTS // self.recipe.epochs > step.epoch * LAYER_SNAPSHOTS // self.recipe.epochs:
+            values = {name: weight_statistics(weight) for name, weight in posterior.weights.items()}
+            self.run.log_layers(epochs_done, step.images, {name: histograms(of) for name, of in values.items()})
             kinds = ("mean", "log_scale")
             events.histograms(
                 step.images,
@@ -105,7 +105,7 @@ class Recorder:
         self.sums, self.epoch_started = {}, time.monotonic()
 
 
-def pictured_values(weight: GaussianWeight) -> dict[str, Tensor]:
+def weight_statistics(weight: GaussianWeight) -> dict[str, Tensor]:
     """What is pictured of one layer's random weights, each float32 and flat.
 
     The means, the decimal logarithms of the scales, and those of |mean| / scale; where nothing has noise, the means.
@@ -120,7 +120,7 @@ def pictured_values(weight: GaussianWeight) -> dict[str, Tensor]:
     return values
 
 
-def pictured(values: dict[str, Tensor]) -> dict[str, list[float]]:
+def histograms(values: dict[str, Tensor]) -> dict[str, list[float]]:
     """Histograms of one layer: counts in equal bins and, as `…_range`, the ends of the first and last."""
     picture: dict[str, list[float]] = {}
     for kind, of_kind in values.items():

@@ -36,9 +36,9 @@ from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.errors import RunError, TrainingError
 from training.recipe import Recipe
-from training.trainer.checkpoint import differing
+from training.trainer.checkpoint import recipe_difference
 
-EXAMPLES = 32
+MAX_EXAMPLES = 32
 LOGS = ("log.jsonl", "layers.jsonl")
 
 
@@ -54,7 +54,7 @@ class Run:
         return self.folder / "checkpoint.pt"
 
     @property
-    def begun(self) -> bool:
+    def exists(self) -> bool:
         """Whether there is a run in the folder at all."""
         return self._has("recipe.json")
 
@@ -75,7 +75,7 @@ class Run:
             raise RunError(f"cannot look into the run folder {self.folder}: {error.strerror}") from error
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the folder, made where it is missing, for one training; raise RunError where it is not to be had."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Run:
             raise RunError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self.begun and any(self.folder.iterdir()):
+            if not self.exists and any(self.folder.iterdir()):
                 raise RunError(f"{self.folder} holds other files and no run: choose another --out")
             yield
         except BlockingIOError as error:
@@ -99,14 +99,14 @@ class Run:
         facts = {
             "recipe": recipe.to_json(),
             "data_dir": None if data_dir is None else str(data_dir.resolve()),
-            **_facts_of(dataset),
+            **_dataset_facts(dataset),
             "world_size": world_size,
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / "recipe.json", json.dumps(facts, indent=2).encode())
             (self.folder / "examples").mkdir(exist_ok=True)
-            examples = dataset.test.spread(EXAMPLES)
+            examples = dataset.test.spread(MAX_EXAMPLES)
             for number, pixels in enumerate(examples.pixels.numpy()):
                 label = dataset.classes[int(examples.labels[number])]
                 image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
@@ -135,7 +135,7 @@ class Run:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def cut_logs(self, images: int) -> None:
+    def truncate_logs(self, images: int) -> None:
         """Drop what was logged after `images` images: the run goes on from there and logs it again."""
         for name in LOGS:
             try:
@@ -196,13 +196,13 @@ class Run:
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise RunError, naming the first difference, unless the run was made with `recipe`."""
-        if difference := differing(self.facts()["recipe"], recipe.to_json()):
+        if difference := recipe_difference(self.facts()["recipe"], recipe.to_json()):
             raise RunError(f"the run in {self.folder} was made with {difference}")
 
     def check_dataset(self, dataset: Dataset) -> None:
         """Raise RunError, naming the first difference, unless the run was begun with data like these."""
         facts = self.facts()
-        for key, value in json.loads(json.dumps(_facts_of(dataset))).items():
+        for key, value in json.loads(json.dumps(_dataset_facts(dataset))).items():
             if facts.get(key) != value:
                 raise RunError(f"the data have changed since the run in {self.folder} was begun: other {key}")
 
@@ -225,6 +225,6 @@ class Run:
         return Posterior.load(self.folder / "posterior.safetensors")
 
 
-def _facts_of(dataset: Dataset) -> dict[str, Any]:
+def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
     parts = {part: len(getattr(dataset, part)) for part in ("train", "calibration", "test")}
     return {"classes": dataset.classes, "split": parts, "pixels": asdict(dataset.pixels)}

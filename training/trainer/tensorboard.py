@@ -20,11 +20,11 @@ from torch import Tensor
 
 from training.errors import RunError
 
-BINS = 64
-VERSION = "brain.Event:2"
+HISTOGRAM_BINS = 64
+FILE_VERSION = "brain.Event:2"
 
 
-class Events:
+class EventWriter:
     """A new event file in `folder`, which is made where it is missing.
 
     `resumed_at` is how many images the world had seen where training went on: what earlier files hold of later steps
@@ -37,7 +37,7 @@ class Events:
         self.path = folder / f"events.out.tfevents.{time.time():017.6f}"
         purged_from = 0 if resumed_at is None else resumed_at + 1
         start = SessionLog(status=SessionLog.START)
-        self._append(Event(file_version=VERSION), Event(step=purged_from, session_log=start))
+        self._append(Event(file_version=FILE_VERSION), Event(step=purged_from, session_log=start))
 
     def scalars(self, step: int, figures: Mapping[str, float]) -> None:
         """Log each figure under its name; the file keeps it as float32."""
@@ -80,6 +80,6 @@ def _histogram(values: Tensor) -> HistogramProto:
         num=values.numel(),
         sum=float(values.sum(dtype=torch.float64)),
         sum_squares=float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2,
-        bucket_limit=torch.linspace(low, wide, BINS + 1, dtype=torch.float64).tolist(),
-        bucket=[0.0, *torch.histc(values, BINS, low, wide).tolist()],
+        bucket_limit=torch.linspace(low, wide, HISTOGRAM_BINS + 1, dtype=torch.float64).tolist(),
+        bucket=[0.0, *torch.histc(values, HISTOGRAM_BINS, low, wide).tolist()],
     )

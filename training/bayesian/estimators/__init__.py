@@ -30,7 +30,7 @@ DRAWS: dict[str, Draw] = {"reparam": reparam.draw, "flipout": flipout.draw, "lrt
 ESTIMATORS = (*DRAWS, "ivon", "none")
 
 
-def begin(
+def create_approximation(
     plain: nn.Module, recipe: Recipe, train_size: int, average: Callable[[Tensor], Tensor] = lambda tensor: tensor
 ) -> Approximation:
     """The plain network under the recipe's estimator, at the start of training on `train_size` images.
@@ -39,9 +39,9 @@ def begin(
     is, and ConversionError for a network that cannot be made Bayesian.
     """
     if recipe.estimator in DRAWS:
-        return Variational.begin(DRAWS[recipe.estimator], plain, recipe)
+        return Variational.create(DRAWS[recipe.estimator], plain, recipe)
     if recipe.estimator == "ivon":
-        return NaturalGradient.begin(plain, recipe, train_size, average)
+        return NaturalGradient.create(plain, recipe, train_size, average)
     if recipe.estimator == "none":
-        return Point.begin(plain, recipe, train_size)
+        return Point.create(plain, recipe, train_size)
     raise RecipeError(f"unknown estimator {recipe.estimator!r}: there is {', '.join(ESTIMATORS)}")

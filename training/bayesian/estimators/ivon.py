@@ -7,10 +7,10 @@
 
 L is the mean loss of a batch without prior: the prior N(0, σ_p²) is the weight decay δ. The learning rate is scaled by
 h₀ + δ, so that α is what it would be for gradient descent. A step may take several draws, over several pieces of its
-batch. ĥ is averaged over `HESSIAN_EVERY` steps, in which h moves by 1 − κ to that power at once: between them no rank
-needs another's products, so that the second all-reduce costs that fraction of one in float32.
+batch. ĥ is averaged over `HESSIAN_EVERY_STEPS` steps, after which h moves by 1 − κ to that power at once. Ranks
+exchange their products only then, so that the second all-reduce costs that fraction of one in float32.
 
-What stays deterministic (biases, normalisation) descends the same averaged gradient without scaling or decay.
+Deterministic parameters (biases, normalisation) descend the same averaged gradient without scaling or decay.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.bayesianize import check_fit, plain_parts, plain_posterior
+from training.bayesian.bayesianize import check_matches, plain_parts, plain_posterior
 from training.bayesian.posterior import GaussianWeight, Posterior, gaussian_divergence
 from training.errors import ConversionError, RecipeError
 from training.recipe import Recipe
 
-HESSIAN_EVERY = 10
-GRADIENT_MEMORY = 0.9
+HESSIAN_EVERY_STEPS = 10
+MOMENTUM = 0.9
 
 
 class IVON(torch.optim.Optimizer):
@@ -76,19 +76,19 @@ class IVON(torch.optim.Optimizer):
 
         return pair
 
-    def random(self) -> Iterator[tuple[dict[str, Any], Tensor, dict[str, Tensor]]]:
+    def random_weights(self) -> Iterator[tuple[dict[str, Any], Tensor, dict[str, Tensor]]]:
         """Group, mean and state of every random weight."""
         for group in self.param_groups:
             if group["random"]:
                 yield from ((group, parameter, self.state[parameter]) for parameter in group["params"])
 
     @contextmanager
-    def drawn(self) -> Iterator[None]:
+    def sampled_params(self) -> Iterator[None]:
         """Put a draw in the place of the means, which are back afterwards whatever happens."""
-        means = {parameter: parameter.detach().clone() for _, parameter, _ in self.random()}
+        means = {parameter: parameter.detach().clone() for _, parameter, _ in self.random_weights()}
         try:
             with torch.no_grad():
-                for _, parameter, state in self.random():
+                for _, parameter, state in self.random_weights():
                     self.noise[parameter] = torch.randn_like(parameter)
                     parameter.addcmul_(state["scale"], self.noise[parameter])
             yield
@@ -100,13 +100,13 @@ class IVON(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move the means, and every `HESSIAN_EVERY` steps the Hessian, from the gradients that passes left."""
+        """Move the means, and every `HESSIAN_EVERY_STEPS` steps the Hessian, from the gradients that passes left."""
         for group in self.param_groups:
             group["steps"] += 1
-            debias = 1 - GRADIENT_MEMORY ** group["steps"]
+            debias = 1 - MOMENTUM ** group["steps"]
             for parameter in group["params"]:
                 state = self.state[parameter]
-                gradient = state["gradient"].lerp_(parameter.grad, 1 - GRADIENT_MEMORY)
+                gradient = state["gradient"].lerp_(parameter.grad, 1 - MOMENTUM)
                 if group["random"]:
                     direction = torch.add(gradient / debias, parameter, alpha=group["decay"])
                     direction.mul_(state["scale"].square())  # 1 / (λ (h + δ)); zero where pruned
@@ -116,7 +116,7 @@ class IVON(torch.optim.Optimizer):
                     parameter.sub_(gradient, alpha=group["lr"] / debias)
             if group["random"]:
                 group["since_hessian"] += 1
-                if group["since_hessian"] == HESSIAN_EVERY:
+                if group["since_hessian"] == HESSIAN_EVERY_STEPS:
                     self._move_hessian(group)
                     group["since_hessian"] = 0
 
@@ -150,10 +150,10 @@ class IVON(torch.optim.Optimizer):
         states = [self.state[parameter] for parameter in group["params"]]
         products = torch.cat([state["products"].flatten() for state in states])
         of_world = self.average(products).split([state["products"].numel() for state in states])
-        pace = 1 - group["memory"] ** HESSIAN_EVERY
+        pace = 1 - group["memory"] ** HESSIAN_EVERY_STEPS
         for state, product in zip(states, of_world, strict=True):
             hessian, scale = state["hessian"], state["scale"]
-            estimate = product.view_as(hessian) / (scale * HESSIAN_EVERY)
+            estimate = product.view_as(hessian) / (scale * HESSIAN_EVERY_STEPS)
             ahead = torch.where(scale > 0, estimate - hessian, 0.0)
             hessian.add_(pace * ahead + 0.5 * pace**2 * ahead.square() / (hessian + group["decay"]))
             state["scale"] = (group["precision"] * (hessian + group["decay"])).rsqrt() * (scale > 0)
@@ -171,7 +171,7 @@ class NaturalGradient(Approximation):
         self.last_divergence: float | None = None
 
     @classmethod
-    def begin(
+    def create(
         cls, plain: nn.Module, recipe: Recipe, train_size: int, average: Callable[[Tensor], Tensor]
     ) -> NaturalGradient:
         """Start at the plain network's weights, every scale at the recipe's initial one.
@@ -201,22 +201,22 @@ class NaturalGradient(Approximation):
         return cls(plain, optimizer, recipe.prior_scale)
 
     @contextmanager
-    def drawn(self) -> Iterator[None]:
-        with self.optimizer.drawn():
+    def sampled_params(self) -> Iterator[None]:
+        with self.optimizer.sampled_params():
             yield
 
     @torch.no_grad()
     def divergence(self) -> float:
         """As it was when the scales last moved."""
-        if self.last_divergence is None or self.settled:
+        if self.last_divergence is None or self.synchronised:
             self.last_divergence = 0.0
-            for _, mean, state in self.optimizer.random():
+            for _, mean, state in self.optimizer.random_weights():
                 of_each = gaussian_divergence(mean, state["scale"].log(), self.prior_scale)
                 self.last_divergence += float(of_each.where(state["scale"] > 0, 0.0).sum())
         return self.last_divergence
 
     @property
-    def settled(self) -> bool:
+    def synchronised(self) -> bool:
         return all(group["since_hessian"] == 0 for group in self.optimizer.param_groups if group["random"])
 
     def posterior(self) -> Posterior:
@@ -225,7 +225,7 @@ class NaturalGradient(Approximation):
 
     def restore(self, posterior: Posterior) -> None:
         weights, rest = plain_parts(self.module)
-        check_fit(posterior, weights, rest)
+        check_matches(posterior, weights, rest)
         self.module.load_state_dict(dict(posterior.rest), strict=False)
         for name, parameter in weights.items():
             self.optimizer.restore(parameter, posterior.weights[name])

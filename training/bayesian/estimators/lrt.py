@@ -19,7 +19,7 @@ from torch import Tensor
 from training.bayesian.layers import BayesianLayer, random_signs
 
 # Keeps the square root's gradient finite where every input is zero; noise of 1e-15 is none.
-LEAST_VARIANCE = 1e-30
+MIN_VARIANCE = 1e-30
 
 
 def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class _Noisy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, mean: Tensor, var: Tensor, noise: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
-        signed_std = var.clamp_(min=LEAST_VARIANCE).sqrt_().mul_(signs)
+        signed_std = var.clamp_(min=MIN_VARIANCE).sqrt_().mul_(signs)
         ctx.set_materialize_grads(False)
         ctx.mark_dirty(mean, var)
         ctx.save_for_backward(signed_std, noise)

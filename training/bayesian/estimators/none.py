@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.bayesianize import check_fit, plain_parts, plain_posterior
+from training.bayesian.bayesianize import check_matches, plain_parts, plain_posterior
 from training.bayesian.posterior import Posterior
 from training.errors import RecipeError
 from training.recipe import Recipe
@@ -26,7 +26,7 @@ class Point(Approximation):
     """A plain network under gradient descent with weight decay."""
 
     @classmethod
-    def begin(cls, plain: nn.Module, recipe: Recipe, train_size: int) -> Point:
+    def create(cls, plain: nn.Module, recipe: Recipe, train_size: int) -> Point:
         """Start at the plain network's weights; raise RecipeError where the recipe asks for a warm-up."""
         if recipe.warmup_epochs > 0:
             raise RecipeError("the plain network has its prior from the start: leave the warm-up at 0 epochs")
@@ -46,7 +46,7 @@ class Point(Approximation):
     @torch.no_grad()
     def restore(self, posterior: Posterior) -> None:
         weights, rest = plain_parts(self.module)
-        check_fit(posterior, weights, rest)
+        check_matches(posterior, weights, rest)
         self.module.load_state_dict(posterior.mean())
         for weight in weights.values():
             weight.register_hook(_only((weight != 0).to(weight.dtype)))

@@ -19,7 +19,7 @@ LOSSES = {
 }
 ACCURACIES = {"accuracy": ("training", SECOND, "-"), "held_out_accuracy": ("held out", STRONG, "-")}
 # Above this ratio of greatest to least, a linear axis hides the end of training.
-LINEAR = 10.0
+MAX_LINEAR_RATIO = 10.0
 
 
 def column(lines: Sequence[dict[str, Any]], figure: str) -> list[float]:
@@ -39,7 +39,7 @@ def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
     loss.set_title("Loss, in nats an image")
     accuracy.set_title("Accuracy")
     losses = [value for name in LOSSES for value in column(lines, name) if math.isfinite(value)]
-    if losses and min(losses) > 0 and max(losses) / min(losses) > LINEAR:
+    if losses and min(losses) > 0 and max(losses) / min(losses) > MAX_LINEAR_RATIO:
         loss.set_yscale("log")
         log_ticks(loss.yaxis, min(losses), max(losses))
     accuracy.yaxis.set_major_formatter(PercentFormatter(1))

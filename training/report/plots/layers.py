@@ -19,14 +19,14 @@ KINDS = {"log_scale": "Scale", "log_snr": "|mean| / scale"}
 # Bins of the axis that all layers share.
 BINS = 96
 # Share of a layer's weights that may lie beyond either end of it.
-BEYOND = 0.002
+TAIL_SHARE = 0.002
 # Inches: of a cell by how many stand side by side, between cells, and of the margins.
-CELLS = {1: (3.6, 1.4), 2: (2.2, 1.1), 3: (1.65, 0.85)}
-GAP = (0.12, 0.3)
-LEFT, RIGHT, TOP, BOTTOM = 0.6, 0.12, 0.62, 0.5
+CELL_SIZES_IN = {1: (3.6, 1.4), 2: (2.2, 1.1), 3: (1.65, 0.85)}
+CELL_GAP_IN = (0.12, 0.3)
+LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.6, 0.12, 0.62, 0.5
 
 
-def pictured(lines: Sequence[dict[str, Any]]) -> list[str]:
+def plottable_layers(lines: Sequence[dict[str, Any]]) -> list[str]:
     """Layers whose scales are in every line, in the network's order."""
     first = lines[0]["layers"] if lines else {}
     return [name for name in first if all(KINDS.keys() <= line["layers"].get(name, {}).keys() for line in lines)]
@@ -52,12 +52,12 @@ def quantile(counts: Sequence[float], ends: Sequence[float], share: float) -> fl
 @styled()
 def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
     """Draw the lines of a log of layers, of which at least one layer is pictured; `epochs` as in `curves`."""
-    names = pictured(lines)
+    names = plottable_layers(lines)
     columns = 1 if len(names) < 3 else 2 if len(names) < 9 else 3
     rows = math.ceil(len(names) / columns)
-    across, down = CELLS[columns]
-    half = LEFT + columns * across + (columns - 1) * GAP[0] + RIGHT
-    height = TOP + rows * down + (rows - 1) * GAP[1] + BOTTOM
+    across, down = CELL_SIZES_IN[columns]
+    half = LEFT_IN + columns * across + (columns - 1) * CELL_GAP_IN[0] + RIGHT_IN
+    height = TOP_IN + rows * down + (rows - 1) * CELL_GAP_IN[1] + BOTTOM_IN
     # Laid out by hand: below the last layer of a column its axis reaches into an empty cell.
     drawn = Figure(figsize=(2 * half, height))
     drawn.set_layout_engine("none")
@@ -69,16 +69,16 @@ def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
             sharey=True,
             squeeze=False,
             gridspec_kw={
-                "left": (side * half + LEFT) / (2 * half),
-                "right": ((side + 1) * half - RIGHT) / (2 * half),
-                "bottom": BOTTOM / height,
-                "top": 1 - TOP / height,
-                "wspace": GAP[0] / across,
-                "hspace": GAP[1] / down,
+                "left": (side * half + LEFT_IN) / (2 * half),
+                "right": ((side + 1) * half - RIGHT_IN) / (2 * half),
+                "bottom": BOTTOM_IN / height,
+                "top": 1 - TOP_IN / height,
+                "wspace": CELL_GAP_IN[0] / across,
+                "hspace": CELL_GAP_IN[1] / down,
             },
         )
         drawn.text(
-            (side * half + LEFT) / (2 * half), 1 - 0.12 / height, f"{title}, with its median", va="top", fontsize=10
+            (side * half + LEFT_IN) / (2 * half), 1 - 0.12 / height, f"{title}, with its median", va="top", fontsize=10
         )
         _small_multiples(grid, lines, names, kind, epochs)
     return drawn
@@ -133,7 +133,7 @@ def _histograms(lines: Sequence[dict[str, Any]], names: list[str], kind: str) ->
 def _axis(lines: Sequence[dict[str, Any]], names: list[str], kind: str) -> NDArray[np.float64]:
     """Edges of bins that hold all but the outermost weights of every layer at every time."""
     histograms = _histograms(lines, names, kind)
-    low = min(quantile(*histogram, BEYOND) for histogram in histograms)
-    high = max(quantile(*histogram, 1 - BEYOND) for histogram in histograms)
+    low = min(quantile(*histogram, TAIL_SHARE) for histogram in histograms)
+    high = max(quantile(*histogram, 1 - TAIL_SHARE) for histogram in histograms)
     margin = max(0.05 * (high - low), 0.05)
     return np.linspace(low - margin, high + margin, BINS + 1)

@@ -18,10 +18,10 @@ SHARES = (0.5, 0.8, 0.9, 0.95)
 QUANTILES = (0.05, 0.95, 0.25, 0.75, 0.5)
 BINS = 120
 # Share of all weights that may lie left of the axis, and what the axis never goes beyond.
-BEYOND = 0.005
-LEAST, MOST = 1e-6, 1e9
+TAIL_SHARE = 0.005
+MIN_RATIO, MAX_RATIO = 1e-6, 1e9
 # Inches of a layer's row.
-ROW = 0.24
+ROW_HEIGHT_IN = 0.24
 
 Ratios = Mapping[str, NDArray[np.float32]]
 
@@ -54,8 +54,8 @@ def thresholds(of_layers: Ratios) -> dict[float, float]:
 @styled()
 def figure(of_layers: Ratios) -> Figure:
     """Draw the ratios of at least one layer: of all together above, by layer below."""
-    of_layers = {name: values.clip(LEAST, MOST) for name, values in of_layers.items()}
-    rows = ROW * (len(of_layers) + 1)
+    of_layers = {name: values.clip(MIN_RATIO, MAX_RATIO) for name, values in of_layers.items()}
+    rows = ROW_HEIGHT_IN * (len(of_layers) + 1)
     drawn = Figure(figsize=(9, 3.4 + rows))
     above, below = drawn.subplots(2, 1, sharex=True, height_ratios=[2.4, rows])
     _density(above, np.concatenate(list(of_layers.values())))
@@ -69,7 +69,7 @@ def figure(of_layers: Ratios) -> Figure:
 
 
 def _density(axes: Axes, values: NDArray[np.float32]) -> None:
-    low, high = float(np.quantile(values, BEYOND)), float(values.max())
+    low, high = float(np.quantile(values, TAIL_SHARE)), float(values.max())
     if high < 1.1 * low:
         low, high = low / 1.05, high * 1.05
     edges = np.geomspace(low, high, BINS + 1)

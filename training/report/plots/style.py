@@ -20,7 +20,7 @@ PALE = "#cfe3f1"
 # White to dark of one hue, for densities.
 DENSITY = "Blues"
 # Points that two lines of text need from one baseline to the next.
-LINE = 12.0
+LINE_HEIGHT_PT = 12.0
 
 SETTINGS: dict[Any, Any] = {
     "figure.dpi": 120,
@@ -88,11 +88,11 @@ def label_ends(axes: Axes, ends: list[End]) -> None:
     figure.draw_without_rendering()  # lays out: only now is it known where the points lie
     points = 72 / figure.dpi
     heights = [float(axes.transData.transform((end.x, end.y))[1]) * points for end in ends]
-    for text, height, free in zip(texts, heights, apart(heights, LINE), strict=True):
+    for text, height, free in zip(texts, heights, spread_apart(heights, LINE_HEIGHT_PT), strict=True):
         text.xyann = (6, free - height)
 
 
-def apart(places: list[float], gap: float) -> list[float]:
+def spread_apart(places: list[float], gap: float) -> list[float]:
     """The places in the same order, moved as little as it takes that any two are at least `gap` apart."""
     order = sorted(range(len(places)), key=lambda i: places[i])
     # Groups of neighbours that touch, each with its members and the place of its middle.

@@ -243,7 +243,7 @@ def test_a_finished_run_is_kept_unless_overwrite_is_asked_for(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_resnet20_trains_on_cifar10(cifar_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "DRAWS", 1)  # 10,000 test images a draw
+    monkeypatch.setattr(trainer, "TEST_DRAWS", 1)  # 10,000 test images a draw
     arguments = ["--data", "cifar10", "--data-dir", str(cifar_binary), "--arch", "resnet20", "--epochs", "1"]
     result = CliRunner().invoke(app, [*arguments, "--limit", "200", "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
