@@ -1,6 +1,6 @@
-"""Descent of the evidence lower bound with Bayesian layers: what `reparam`, `flipout` and `lrt` share.
+"""Stochastic variational inference with Bayesian layers, shared by `reparam`, `flipout` and `lrt`.
 
-The optimiser is Adam over means, log scales and deterministic parameters; the divergence is part of the loss.
+Adam optimises means, log scales and deterministic parameters; the KL divergence is a term of the loss.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from training.bayesian.objective import divergence
 from training.bayesian.posterior import Posterior
 from training.recipe import Recipe
 
-# The smallest scale that a weight near zero starts at.
+# Smallest initial scale, for weights near zero.
 MIN_SCALE = 1e-4
 
 
 class Variational(Approximation):
-    """A converted network under Adam."""
+    """A network of Bayesian layers under Adam."""
 
     @classmethod
     def create(cls, draw: Draw, plain: nn.Module, recipe: Recipe) -> Variational:
-        """Start at the plain network's weights; where they are trained, at scales in proportion to them."""
+        """Start at the plain network's weights; if these are trained, with scales in proportion to them."""
         module = bayesianize(plain, draw, prior_scale=recipe.prior_scale, initial_scale=recipe.initial_scale)
         if recipe.init_from is not None:
             for layer in bayesian_layers(module).values():
