@@ -1,9 +1,8 @@
-"""Images that are none of the classes, in the shape of a data set's own.
+"""Load out-of-distribution (OOD) images in the shape of a data set.
 
 noise    values drawn uniformly
-blank    one colour each, black and white among them: an image without anything on it is of no class
-crops    parts of the two photographs in scikit-learn's wheel, turned upside down, so that nothing in them stands the
-         way a camera sees it
+blank    images of one colour each, black and white among them
+crops    crops of the two photographs in scikit-learn's wheel, upside down, so that no object is in its usual pose
 NAME     the images of each file NAME-ood.npz in the data set's folder
 """
 
@@ -26,7 +25,7 @@ CROP_SIDE = 96
 PHOTOGRAPHS = ("china", "flower")
 SUFFIX = "-ood.npz"
 MAX_FILE_IMAGES = 10_000
-# Parts of every data set, beside which sets of strangers are listed.
+# Parts of every data set, whose names OOD sets must not take.
 SPLIT_NAMES = ("train", "calibration", "test")
 
 

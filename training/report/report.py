@@ -1,9 +1,9 @@
-"""What a run came to, for people: plots, and a page that shows them with the recipe and the figures.
+"""Write the report of a run: plots, and a page with the recipe and the figures.
 
 FOLDER/curves.png        loss and accuracy over epochs
 FOLDER/layers.png        each layer's scales and signal-to-noise ratios over training
 FOLDER/snr.png           signal-to-noise ratios of the final posterior
-FOLDER/calibration.png   how often the network is right, by how sure it is
+FOLDER/calibration.png   accuracy by confidence
 FOLDER/report.md         all of them, and tables
 """
 
@@ -27,12 +27,12 @@ from training.trainer.run_dir import Run
 
 
 class PlotUnavailable(Exception):
-    """A plot that cannot be drawn, or not yet; its text says why."""
+    """Raised if a plot cannot be drawn (yet); its text is the reason."""
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """What a run has left so far, as its plots and its page need it."""
+    """The data of a run for plots and page."""
 
     run: Run
     recipe: Recipe
@@ -43,34 +43,34 @@ class ReportData:
 
     @classmethod
     def of(cls, run: Run) -> ReportData:
-        """Read it; raise RunError where there is no run or its logs are damaged."""
+        """Read a run; raise RunError if there is none or its logs are damaged."""
         return cls(
             run,
             run.recipe(),
             _lines(run, "log.jsonl", _check_log),
-            _lines(run, "layers.jsonl", _check_picture),
+            _lines(run, "layers.jsonl", _check_layers),
             _quality(run),
             snr.ratios(run.posterior()) if run.finished else None,
         )
 
     @property
     def epochs_done(self) -> int:
-        """Whole epochs that the log has."""
+        """Return the number of complete epochs in the log."""
         return int(self.log[-1]["epoch"]) if self.log else 0
 
 
 @dataclass(frozen=True)
 class Report:
-    """`written`: the files, the page last; `missing`: by the file that would have been there, why it is not."""
+    """Files of a report: `written`, the page last, and the reason for each one `missing`, by file."""
 
     written: list[Path]
     missing: dict[str, str]
 
 
 def write_report(run: Run, folder: Path) -> Report:
-    """Draw what there is of `run` into `folder`, which is made where it is missing.
+    """Write the report of `run`, finished or not, into `folder`, which is created if missing.
 
-    Raises TrainingError where there is no run, where a file of it is damaged or where the folder cannot be written.
+    Raises TrainingError if there is no run, one of its files is damaged or the folder cannot be written.
     """
     data = ReportData.of(run)
     drawn: dict[str, bytes] = {}
@@ -83,7 +83,7 @@ def write_report(run: Run, folder: Path) -> Report:
     text = render_page(run.folder.resolve().name, data.recipe, data.log, data.quality, data.ratios, missing)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in missing:  # one of an earlier run would pass for this one's
+        for name in missing:  # an old plot would be taken for this run's
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"cannot write the report in {folder}: {error.strerror}") from error
@@ -102,14 +102,14 @@ def _curves(data: ReportData) -> Figure:
 def _layers(data: ReportData) -> Figure:
     _check_random(data)
     if not layers.plottable_layers(data.layer_lines):
-        raise PlotUnavailable("the layers of the run have not been pictured so far")
+        raise PlotUnavailable("the run has no layer histograms yet")
     return layers.figure(data.layer_lines, data.recipe.epochs)
 
 
 def _snr(data: ReportData) -> Figure:
     _check_random(data)
     if data.ratios is None:
-        raise PlotUnavailable("the run is not finished: it has no posterior so far")
+        raise PlotUnavailable("the run is not finished: it has no posterior yet")
     if not data.ratios:
         raise PlotUnavailable("no weight of the posterior has a scale above zero")
     return snr.figure(data.ratios)
@@ -124,7 +124,7 @@ def _calibration(data: ReportData) -> Figure:
 
 def _check_random(data: ReportData) -> None:
     if data.recipe.estimator == "none":
-        raise PlotUnavailable("the run is of the plain network (estimator none): its weights have no scales")
+        raise PlotUnavailable("the run trained the plain network (estimator none): its weights have no scales")
 
 
 PLOTS: dict[str, Callable[[ReportData], Figure]] = {
@@ -139,7 +139,7 @@ def _check_log(line: dict[str, Any]) -> None:
     _ = int(line["epoch"]), [float(value) for value in line.values()]
 
 
-def _check_picture(line: dict[str, Any]) -> None:
+def _check_layers(line: dict[str, Any]) -> None:
     for of_layer in line["layers"].values():
         for kind in layers.KINDS.keys() & of_layer.keys():
             low, high = of_layer[f"{kind}_range"]

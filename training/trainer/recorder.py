@@ -1,4 +1,4 @@
-"""What a run leaves behind while it goes on: a log, events, now and then a picture of its layers, checkpoints."""
+"""Record a run during training: log, TensorBoard events, layer histograms and checkpoints."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from training.trainer.run_dir import Run
 from training.trainer.tensorboard import EventWriter
 
 CHECKPOINT_EVERY_S = 60.0
-# What is summed over the images of an epoch; the log has the means.
+# Figures summed over the images of an epoch; the log has their means.
 SUMMED = ("images", "loss", "data", "kl", "accuracy")
-# Held-out images that each epoch's figures are taken on.
+# Held-out images for each epoch's figures.
 HELD_OUT_IMAGES = 2_000
-# How often over a run the layers are pictured.
+# Number of layer histograms over a run.
 LAYER_SNAPSHOTS = 20
 
 
 class Recorder:
-    """Called after each step; only the leading rank writes."""
+    """Callback after each step; only rank 0 writes."""
 
     def __init__(
         self, run: Run, recipe: Recipe, dataset: Dataset, plain: nn.Module, state: TrainState, world: World
@@ -56,12 +56,12 @@ class Recorder:
         if step.epoch_ended:
             self._end_epoch(step, self.events)
         self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_S
-        # What one rank alone knows would be lost, so a checkpoint waits for the step at which all know the same.
+        # A checkpoint waits for the next step with equal state on every rank, or this rank's share would be lost.
         if self.due and self.state.approximation.synchronised:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint; raise DivergedError if the network is not finite."""
         approximation = self.state.approximation
         model, optimizer = dict(approximation.module.state_dict()), approximation.optimizer.state_dict()
         self._check_finite(model.values())
@@ -69,7 +69,6 @@ class Recorder:
         self.due, self.saved = False, time.monotonic()
 
     def _check_finite(self, tensors: Iterable[Tensor]) -> None:
-        """What is no number any more must not replace the last good checkpoint."""
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise DivergedError(
                 f"the network is not finite after {self.state.images:,} images: lower the learning rate"
@@ -83,7 +82,7 @@ class Recorder:
         logits_NK = mean_logits(self.plain, posterior, self.dataset.pixels, self.held_out.pixels, self.world.device)
         p_NK = metrics.predictive(logits_NK[None])
         if not math.isfinite(nll := metrics.nll(p_NK, self.held_out.labels)):
-            raise DivergedError(f"the network predicts nothing after {step.images:,} images: lower the learning rate")
+            raise DivergedError(f"predictions are not finite after {step.images:,} images: lower the learning rate")
         progress = step.images / (len(self.dataset.train) * self.recipe.epochs)
         figures = means | {
             "held_out_accuracy": metrics.accuracy(p_NK, self.held_out.labels),
@@ -106,9 +105,10 @@ class Recorder:
 
 
 def weight_statistics(weight: GaussianWeight) -> dict[str, Tensor]:
-    """What is pictured of one layer's random weights, each float32 and flat.
+    """Return flat float32 tensors of one layer's unpruned weights.
 
-    The means, the decimal logarithms of the scales, and those of |mean| / scale; where nothing has noise, the means.
+    `mean`; for weights with noise, if any, also `log_scale` and `log_snr`, the decimal logarithms of scale and
+    |mean| / scale.
     """
     kept = (weight.mean != 0) | (weight.scale > 0)
     mean, scale = weight.mean[kept].float(), weight.scale[kept]
@@ -121,11 +121,11 @@ def weight_statistics(weight: GaussianWeight) -> dict[str, Tensor]:
 
 
 def histograms(values: dict[str, Tensor]) -> dict[str, list[float]]:
-    """Histograms of one layer: counts in equal bins and, as `…_range`, the ends of the first and last."""
-    picture: dict[str, list[float]] = {}
+    """Compute histograms of one layer: counts in 40 equal bins and, as `…_range`, their lower and upper end."""
+    found: dict[str, list[float]] = {}
     for kind, of_kind in values.items():
         low, high = float(of_kind.min()), float(of_kind.max())
         high = high if high > low else low + 1e-6
-        picture[kind] = torch.histc(of_kind, 40, low, high).tolist()
-        picture[f"{kind}_range"] = [low, high]
-    return picture
+        found[kind] = torch.histc(of_kind, 40, low, high).tolist()
+        found[f"{kind}_range"] = [low, high]
+    return found

@@ -112,7 +112,7 @@ def test_a_run_that_goes_on_is_drawn_as_far_as_it_is(unfinished: Run) -> None:
     assert_pictures([folder / "curves.png", folder / "layers.png"])
     missing = dict(MISSING.findall(result.stderr))
     assert missing == {
-        "snr.png": "the run is not finished: it has no posterior so far",
+        "snr.png": "the run is not finished: it has no posterior yet",
         "calibration.png": "the run is not finished",
     }
     text = (folder / "report.md").read_text()

@@ -53,7 +53,7 @@ def test_examples_are_held_out_images_with_their_labels(begun: Run, digits: Data
 
 def test_a_run_is_finished_once_its_posterior_is_there(begun: Run) -> None:
     assert not begun.finished
-    with pytest.raises(RunError, match=r"is not finished: go on with .*--resume"):
+    with pytest.raises(RunError, match=r"is not finished: continue with .*--resume"):
         begun.posterior()
     begun.finish(POSTERIOR, QUALITY, *ANSWERS)
     assert begun.finished

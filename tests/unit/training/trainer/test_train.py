@@ -136,7 +136,7 @@ def test_a_run_resumed_within_an_epoch_equals_one_that_was_not(interrupted: Path
 
 def test_an_interrupted_run_is_not_touched_unasked(interrupted: Path, alone: World) -> None:
     before = (interrupted / "checkpoint.pt").read_bytes()
-    with pytest.raises(RunError, match="holds an interrupted run: pass --resume to go on, or --overwrite"):
+    with pytest.raises(RunError, match="holds an interrupted run: pass --resume to continue, or --overwrite"):
         train(RECIPE, interrupted, alone)
     assert (interrupted / "checkpoint.pt").read_bytes() == before
 
