@@ -36,7 +36,7 @@ class Approximation(ABC):
 
     @property
     def synchronised(self) -> bool:
-        """Whether the state of module and optimiser is complete and equal on every rank."""
+        """Return whether the state of module and optimiser is complete and equal on every rank."""
         return True
 
     @abstractmethod

@@ -47,15 +47,15 @@ class Posterior:
 
     @property
     def random(self) -> bool:
-        """Whether two draws differ: the posterior of a plain network is a point."""
+        """Return whether any weight has noise: the posterior of a plain network is a point."""
         return any(bool(weight.scale.any()) for weight in self.weights.values())
 
     def draw(self, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """One draw: a complete state of the plain network."""
+        """Draw a complete state of the plain network."""
         return dict(self.rest) | {name: weight.draw(generator) for name, weight in self.weights.items()}
 
     def mean(self) -> dict[str, Tensor]:
-        """The state of the plain network at the posterior mean."""
+        """Return the state of the plain network at the posterior mean."""
         return dict(self.rest) | {name: weight.mean for name, weight in self.weights.items()}
 
     def save(self, path: Path) -> None:
