@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train on the nodes of a Slurm allocation, from an environment with `torchrun` on PATH; options are those of the training:
+# Train on the nodes of a Slurm allocation, from an environment with `torchrun` on PATH; options are those of training:
 #   sbatch docker/slurm.sh --data digits --out runs/digits
 #   sbatch --nodes 4 --gpus-per-node 8 --cpus-per-task 64 docker/slurm.sh --data cifar10 --data-dir DIR --out runs/cifar10
 # The run folder and the data must be visible to every node. RANKS_PER_NODE defaults to one per GPU, or one without GPUs.

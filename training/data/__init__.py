@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from training.data import cifar10, digits
-from training.data import image_folder as folder
+from training.data import cifar10, digits, image_folder
 from training.data.dataset import Dataset, Source
 from training.data.split import split
 from training.errors import DataError
@@ -14,10 +13,10 @@ from training.errors import DataError
 SOURCES: dict[str, Callable[[Path | None], Source]] = {
     "digits": digits.load,
     "cifar10": cifar10.load,
-    "folder": folder.load,
+    "folder": image_folder.load,
 }
 # Data sets with images of any size, which are resized, and data sets that can be downloaded.
-RESIZABLE: dict[str, Callable[..., Source]] = {"folder": folder.load}
+RESIZABLE: dict[str, Callable[..., Source]] = {"folder": image_folder.load}
 DOWNLOADS: dict[str, Callable[[Path], None]] = {"cifar10": cifar10.download}
 DOWNLOAD_FOLDER = Path("data")
 
