@@ -55,3 +55,11 @@ def test_exports_are_imported_when_they_are_used() -> None:
     program += "print({*model_store.__all__} <= {*dir(model_store)}, hasattr(model_store, 'nothing'))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == ["[]", "True", "True False"]
+
+
+def test_training_imports_torch_on_first_use() -> None:
+    """`import training` needs no torch; every exported name is found where it is defined."""
+    program = "import sys, training; exported = training.__all__; print('torch' not in sys.modules)\n"
+    program += "print(set(exported) <= set(dir(training)), all(callable(getattr(training, name)) for name in exported))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().split() == ["True"] * 3
