@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 from training.bayesian.estimators import ESTIMATORS
 from training.recipe import Recipe
 from training.trainer.run_dir import Run
@@ -165,14 +166,14 @@ def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_was(
     ]
     launcher = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while not run.checkpoint.exists():
             assert launcher.poll() is None, "the run ended before a worker could be killed"
             assert time.monotonic() < deadline, "the run did not begin"
             time.sleep(0.01)
         workers = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
         os.kill(int(workers[-1]), signal.SIGKILL)
-        assert launcher.wait(timeout=60) == 0
+        assert launcher.wait(HANG_S) == 0
     finally:
         launcher.terminate()
         launcher.wait()
@@ -220,7 +221,7 @@ def test_a_run_of_two_ranks_goes_on_with_one(
         [*torchrun(), *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while len(run.lines("log.jsonl")) < 3:
             assert launcher.poll() is None, "the run ended before it could be stopped"
             assert time.monotonic() < deadline, "the run did not begin"

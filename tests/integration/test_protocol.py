@@ -21,6 +21,7 @@ from service.http.api_keys import Key
 from service.http.server import Server, bind
 from service.settings import Settings
 from tests.support.services import wait_until
+from tests.support.waiting import HANG_S
 
 SECONDS = 0.6
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"
@@ -52,7 +53,7 @@ def url(digits_store: Path) -> Iterator[str]:
 def connection(url: str) -> Iterator[socket.socket]:
     """A plain connection."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as opened:
+    with socket.create_connection((address.hostname, address.port), timeout=HANG_S) as opened:
         yield opened
 
 
@@ -134,7 +135,7 @@ def test_an_answer_that_is_not_read(url: str) -> None:
 def test_who_waits_for_the_service_has_all_the_time(url: str, example: bytes) -> None:
     """A long answer is not a slow client, and a connection may rest between requests."""
     query, files = {"samples": 64}, [("images", ("a", example))] * 32
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with httpx.Client(base_url=url, timeout=HANG_S) as client:
         begun = time.monotonic()
         while time.monotonic() - begun < 2 * SECONDS:
             assert client.post("/predict", params=query, files=files).status_code == 200
@@ -151,7 +152,7 @@ Send = Callable[[str, bytes], int]
 def closing(url: str, body: bytes) -> int:
     """The status that Python's own client gets, which sends all of its body first, with `Connection: close`."""
     try:
-        with urlopen(Request(url, body, {"Content-Type": "image/png"}), timeout=20) as response:
+        with urlopen(Request(url, body, {"Content-Type": "image/png"}), timeout=HANG_S) as response:
             return int(response.status)
     except HTTPError as error:
         error.close()
