@@ -31,7 +31,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Files:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot run here; begin with files of long tests, so that no process is left with one at the end."""
+    """Leave out what cannot run here; begin with files of long tests, so that no process ends with one."""
     kept, left_out = list[pytest.Item](), list[pytest.Item]()
     for item in items:
         (kept if _runs_here(item) else left_out).append(item)

@@ -151,6 +151,7 @@ def test_the_command_trains_on_two_ranks(run_of_two: Run) -> None:
     assert run_of_two.posterior().weights
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_was(
     run_of_two: Run, tmp_path: Path, torchrun: Callable[..., list[str]], environment: dict[str, str]
@@ -193,6 +194,7 @@ def of_three(
     return [torch.load(out / f"rank-{rank}.pt") for rank in range(3)]
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_three_ranks_that_resume_end_where_those_do_that_went_on(of_three: list[Dump]) -> None:
     for dump in of_three:
@@ -201,6 +203,7 @@ def test_three_ranks_that_resume_end_where_those_do_that_went_on(of_three: list[
             assert torch.equal(mean, of_three[0]["whole"][name]), name
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_ranks_that_no_image_is_left_for_take_part(of_three: list[Dump]) -> None:
     """As where a run goes on with more ranks than before."""
@@ -210,6 +213,7 @@ def test_ranks_that_no_image_is_left_for_take_part(of_three: list[Dump]) -> None
             assert torch.equal(mean, of_three[0]["left"][name]), name
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_a_run_of_two_ranks_goes_on_with_one(
     tmp_path: Path, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str], environment: dict[str, str]

@@ -22,7 +22,7 @@ from tests.support.http import ask
 from tests.support.waiting import HANG_S
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(ready: Callable[[], bool], seconds: float = HANG_S) -> None:
     """Return once `ready` holds; fail where it does not in time."""
     end = time.monotonic() + seconds
     while not ready():

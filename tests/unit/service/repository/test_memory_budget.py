@@ -110,12 +110,13 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
     time.sleep(1.5 * SOON_SECONDS)
     assert given_back == []
     answering.clear()
-    wait_until(lambda: bool(given_back), 10)
+    wait_until(lambda: bool(given_back))
     time.sleep(0.5 * SOON_SECONDS)
     assert given_back == [[True, True]]
     catalog.close()
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_memory_returns(digits_store: Path) -> None:
     """After a hundred reloads as much is taken as after ten."""

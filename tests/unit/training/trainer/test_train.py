@@ -201,6 +201,7 @@ def uninterrupted(
     return folder
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "estimator"),
