@@ -44,7 +44,7 @@ class ServiceState:
     @property
     def store(self) -> StoreState:
         """Return whether the store could be read at the last attempt."""
-        return "here" if self.repository.unavailable_reason is None else "away"
+        return "reachable" if self.repository.unavailable_reason is None else "unreachable"
 
     def authenticate(self, request: Request) -> Key | None:
         """Return the key that a request carries; raise UnauthorizedError."""

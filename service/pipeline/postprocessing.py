@@ -51,7 +51,7 @@ class ResponseBuilder:
             "prediction_set": prediction_set,
             "decision": result.decision,
             "reason": result.reason,
-            "strangeness": self._ood(result),
+            "ood": self._ood(result),
             "monte_carlo": {
                 "draws": result.draws,
                 "standard_error": result.standard_error,
@@ -75,4 +75,4 @@ class ResponseBuilder:
 
     def _ood(self, result: ImageResult) -> dict[str, Any] | None:
         rule = self.calibration.out_of_distribution
-        return None if rule is None else {"score": rule.score, "value": result.ood_score, "above": rule.above}
+        return None if rule is None else {"score": rule.score, "value": result.ood_score, "threshold": rule.above}

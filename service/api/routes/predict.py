@@ -69,8 +69,8 @@ EXAMPLE: dict[str, Any] = {
             "prediction_set": ["4", "9"],
             "decision": "abstain",
             "reason": "uncertain",
-            "strangeness": {"score": "energy", "value": -6.1, "above": -5.3},
-            "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "settled"},
+            "ood": {"score": "energy", "value": -6.1, "threshold": -5.3},
+            "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "converged"},
         }
     ],
     "timing_ms": {"decode": 0.2, "queue": 0.0, "inference": 3.1},

@@ -148,7 +148,7 @@ def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageRes
             stops=[result.stop for result in results],
             decisions=[result.decision for result in results],
             reasons=[result.reason for result in results],
-            strangeness=[result.ood_score for result in results if result.ood_score is not None] or None,
+            ood=[result.ood_score for result in results if result.ood_score is not None] or None,
         ),
         outputs=[],
     )
