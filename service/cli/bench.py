@@ -30,11 +30,12 @@ from model_store.store import Store
 from service.cli.main import reporting
 from service.inference.artifact import Artifact, read_artifact
 from service.inference.autotune import autotune
+from service.inference.decision import ImageResult, Postprocessor
 from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
 from service.inference.graph import with_constants
 from service.inference.quantization import quantize
-from service.pipeline.postprocessing import Predicted, ResponseBuilder
+from service.pipeline.postprocessing import ResponseBuilder
 from service.pipeline.preprocessing import decode, ignore_metadata_warnings
 from service.repository.verification import draw_key
 from service.resources import usable_cores
@@ -139,7 +140,7 @@ def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: 
             artifact = read_artifact(level.data, level.roundings)
             engine = autotune(artifact, level.key, builders, threads)
             engine.prepare(level.draws)
-            stopping = EarlyStopping.of(level.calibration, tolerance)
+            stopping = EarlyStopping.from_calibration(level.calibration, tolerance)
             made.ways[level.name, PASS] = _pass(replace(artifact, roundings={}), threads)
             if level.roundings:
                 made.ways[level.name, f"{PASS} in eight bits"] = _pass(artifact, threads)
@@ -155,11 +156,12 @@ def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: 
 def _ask(
     scheduler: Scheduler, engine: Engine, level: BenchLevel, stopping: EarlyStopping | None, image_1HWC: Images
 ) -> int:
-    answering = ResponseBuilder(level.classes, level.calibration, quantile=0.5, top_k=10)
-    job = Job(engine, image_1HWC, level.draws, answering, stopping)
+    builder = ResponseBuilder(level.classes, level.calibration, quantile=0.5, top_k=10)
+    postprocess = Postprocessor(level.calibration, builder.render)
+    job = Job(engine, image_1HWC, level.draws, postprocess, stopping)
     scheduler.submit(job)
-    answered: list[Predicted] = job.future.result()
-    return answered[0].verdict.draws
+    results: list[ImageResult] = job.future.result()
+    return results[0].draws
 
 
 def _pass(artifact: Artifact, threads: int) -> Way:
@@ -224,7 +226,8 @@ def engine(
     store: Annotated[
         str | None,
         typer.Option(
-            envvar="SLIMBAYES_STORE", help="Folder or URL of the model store; by default `store`, else the bundled zoo."
+            envvar="SLIMBAYES_STORE",
+            help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model; optional if there is only one.")] = None,
@@ -242,7 +245,7 @@ def engine(
     ignore_metadata_warnings()
     with reporting(StoreError, OSError):
         opened = Store.open(store or default_location())
-        name = opened.named(model)
+        name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         shape = manifest.input
         if pictures:

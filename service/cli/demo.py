@@ -23,9 +23,10 @@ from rich.rule import Rule
 from model_store.reports.tables import levels_table
 from service.api.schemas import Prediction
 from service.cli.main import reporting
+from service.cli.serve import build_server, prepare_process
 from service.client import Client
 from service.errors import ServiceError
-from service.http.server import Server, bind, prepare_process
+from service.http.server import bind
 from service.settings import Settings
 
 MODEL = "digits"
@@ -71,9 +72,9 @@ class Demo:
             "production",
         )
         self._stage("Serve, and POST held-out digits")
-        server = Server(settings, bound)
+        server = build_server(settings, bound)
         prepare_process()
-        thread = threading.Thread(target=server.run_in_background, name="server")
+        thread = threading.Thread(target=server.run, name="server")
         thread.start()
         try:
             self._predict(server.url)

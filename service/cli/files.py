@@ -7,7 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from service.errors import ClientError
-from service.scoring.storage import IMAGE_SUFFIXES
+from service.types import IMAGE_SUFFIXES
 
 # A batch of larger pictures has fewer of them, so that the body stays far below the limit of services.
 BATCH_BYTES = 8 * 2**20

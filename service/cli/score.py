@@ -21,7 +21,7 @@ from model_store.storage.location import default_location
 from model_store.store import Store
 from service.cli.main import reporting
 from service.errors import NotFoundError
-from service.pipeline.planning import fixed_samples, quantile
+from service.pipeline.planning import conformal_quantile, fixed_samples
 from service.resources import usable_cores
 from service.settings import MAX_PIXELS, MAX_SAMPLES, PRECISION, TOLERANCE, Precision
 
@@ -92,7 +92,7 @@ def score(
     with reporting(StoreError):
         keys = tuple(path.absolute() for path in key_files(trusted))
         opened = Store.open(store or default_location(), trusted_keys(trusted))
-        name = opened.named(model)
+        name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = scan_input(_absolute(source), manifest.input, column, id_column)
         plan = plan_for(
@@ -129,7 +129,7 @@ def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, sample
     found = manifest.level(name)
     if found is None:
         raise NotFoundError(f"no level {name!r}: there is {', '.join(each.name for each in manifest.levels)}")
-    quantile(others["alpha"], found)
+    conformal_quantile(others["alpha"], found)
     adaptive = samples == "auto"
     return ScoringPlan(
         engine=version_of("slimbayes"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -17,12 +19,16 @@ from rich.markup import escape
 from service.cli.main import reporting
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from service.http.server import Server
+
 Command = Callable[..., None]
 # Settings of most deployments; `--help` and the reference show them before the others.
 BASIC = (
     *("store", "host", "port", "threads", "overload", "max_wait_ms"),
     *("keys_file", "rate_limit", "tls_cert", "tls_key"),
 )
+SWITCH_INTERVAL_S = 0.0005
 serve_app = typer.Typer(add_completion=False)
 
 
@@ -77,14 +83,37 @@ def serve(**flags: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     from model_store.storage.location import ZOO
-    from service.http.server import Server, bind
-    from service.observability import access_log as log
+    from service.http.server import bind
+    from service.observability.access_log import configure_logging
 
     with reporting():
         settings = Settings.read(**flags)
-        log.configure_logging(settings)
-        server = Server(settings, bind(settings))
+        configure_logging(settings)
+        server = build_server(settings, bind(settings))
     if settings.store == str(ZOO):
         typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")
     typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
+    prepare_process()
     server.run()
+
+
+def build_server(settings: Settings, bound: socket.socket) -> Server:
+    """Build the application and the server for it; raise StartupError if it could not serve."""
+    from service.app import create_app
+    from service.http.server import Server, check_certificate
+
+    check_certificate(settings)
+    app = create_app(settings)
+    return Server(app, app.state.service.draining, settings, bound)
+
+
+def prepare_process() -> None:
+    """Set up the interpreter of a process that serves, once its application is built; never called by a library."""
+    from service.pipeline.preprocessing import ignore_metadata_warnings
+
+    # The event loop must never wait long for a thread that computes in Python.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    ignore_metadata_warnings()
+    # What exists now stays: a collection that traverses it would halt every thread for some 60 ms.
+    gc.collect()
+    gc.freeze()

@@ -14,7 +14,8 @@ from model_store.manifest import InputShape
 from service.errors import ScoringError
 from service.scoring.parquet import Parquet
 from service.scoring.source import Kind, Pictures, Shard, Source, Span
-from service.scoring.storage import IMAGE_SUFFIXES, File, storage_at
+from service.scoring.storage import File, storage_at
+from service.types import IMAGE_SUFFIXES
 
 # Files and folders with these prefixes are skipped, such as `_SUCCESS` and `_plan.json` of an output.
 HIDDEN_PREFIXES = (".", "_")

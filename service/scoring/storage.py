@@ -17,9 +17,7 @@ from model_store.errors import ObjectNotFoundError, StoreError
 from model_store.storage import bucket
 from model_store.storage.bucket import object_error
 from service.errors import ScoringError, UnreadableError
-
-# Suffixes of picture files.
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+from service.types import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

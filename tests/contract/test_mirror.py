@@ -26,6 +26,8 @@ ELSEWHERE = {
     "pruning.cost.budget": "unit/pruning/test_granularity.py",
     "pruning.graph.network": "unit/pruning/graph/test_trace.py",
     "pruning.study.plots": "unit/pruning/study/test_tables.py",
+    "service.api.dependencies": "unit/service/http/test_auth.py",
+    "service.api.state": "integration/test_server.py",
     "service.cli.demo": "e2e/test_demo.py",
     "service.http.draining": "integration/test_draining.py",
     "service.http.protocol": "integration/test_protocol.py",

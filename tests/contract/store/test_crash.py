@@ -25,6 +25,7 @@ from tests.support.backends import SERVERS, Place
 from tests.support.children import child
 from tests.support.proxy import Proxy
 from tests.support.stores import NOON, build_version
+from tests.support.waiting import HANG_S
 
 RACES = 30
 PUBLISHERS = 4
@@ -42,7 +43,7 @@ def assert_nothing_else(store: Store, versions: list[str]) -> list[str]:
     aliases = store.aliases("digits")
     removed = collect_garbage(store, older_than=NOW)
     assert (store.versions("digits"), store.aliases("digits")) == (versions, aliases)
-    names = [found.name for found in store.objects.walk("digits/") if "/aliases/" not in found.name]
+    names = [found.name for found in store.objects.list_objects("digits/") if "/aliases/" not in found.name]
     assert names == [f"digits/{version}/{name}" for version in versions for name in FILES]
     assert set(aliases.values()) <= set(versions)
     return removed
@@ -55,7 +56,7 @@ def test_four_way_races(place: Place) -> None:
     together = threading.Barrier(PUBLISHERS)
 
     def publish(store: Store, version: tuple[Manifest, dict[str, bytes]]) -> bool:
-        together.wait(30)
+        together.wait(HANG_S)
         try:
             store.publish(*version)
         except VersionExistsError:
@@ -95,7 +96,7 @@ def test_kills_at_random_moments(place: Place) -> None:
             assert all(diary["killed"] and len(diary["started"]) - len(diary["done"]) <= 1 for diary in diaries)
             started, done = ({version for diary in diaries for version in diary[what]} for what in ("started", "done"))
             begun |= started
-            contents = store.contents("digits")
+            contents = store.listing("digits")
             now = set(contents.versions)
             # What was there is there, what was reported done is there, and nothing that nobody began; what a server was
             # told last may come true after its client's death.

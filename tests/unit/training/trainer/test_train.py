@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.waiting import HANG_S
 from training.cli.train import app
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RecipeError, RunError
@@ -32,9 +33,7 @@ RECIPE = Recipe(epochs=2, estimator="reparam", limit=60, warmup_epochs=1.0)
 EPOCHS = 12
 COMMAND = ["--limit", "200", "--epochs", str(EPOCHS), "--device", "cpu"]
 # The same command with a checkpoint after each step, so that most of the time one is being written.
-EAGER = (
-    "import training.trainer.recorder as r; r.CHECKPOINT_EVERY_SECONDS = -1; from training.cli.train import app; app()"
-)
+EAGER = "import training.trainer.recorder as r; r.CHECKPOINT_EVERY_S = -1; from training.cli.train import app; app()"
 
 
 def posterior_bytes(folder: Path) -> bytes:
@@ -88,7 +87,7 @@ def test_a_finished_run_is_not_overwritten(tmp_path: Path, alone: World) -> None
 
 def test_overwrite_replaces_a_finished_run(tmp_path: Path, alone: World) -> None:
     train(RECIPE, tmp_path / "run", alone)
-    train(replace(RECIPE, seed=1), tmp_path / "run", alone, fresh=True)
+    train(replace(RECIPE, seed=1), tmp_path / "run", alone, overwrite=True)
     train(replace(RECIPE, seed=1), tmp_path / "other", alone)
     assert posterior_bytes(tmp_path / "run") == posterior_bytes(tmp_path / "other")
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
@@ -98,7 +97,7 @@ def test_what_is_refused_overwrites_nothing(tmp_path: Path, alone: World) -> Non
     train(RECIPE, tmp_path, alone)
     before = posterior_bytes(tmp_path)
     with pytest.raises(RecipeError, match="unknown augmentation 'flip'"):
-        train(replace(RECIPE, augmentation="flip"), tmp_path, alone, fresh=True)
+        train(replace(RECIPE, augmentation="flip"), tmp_path, alone, overwrite=True)
     assert posterior_bytes(tmp_path) == before
 
 
@@ -107,7 +106,7 @@ def test_a_broken_network_does_not_replace_the_last_good_checkpoint(
     tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch, estimator: str
 ) -> None:
     """Where a step breaks it, the loss of the next would tell, but a checkpoint may be due before."""
-    monkeypatch.setattr("training.trainer.recorder.CHECKPOINT_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr("training.trainer.recorder.CHECKPOINT_EVERY_S", -1.0)
     with pytest.raises(DivergedError, match="lower the learning rate"):
         train(replace(RECIPE, estimator=estimator, epochs=20, warmup_epochs=0, learning_rate=1e30), tmp_path, alone)
     checkpoint = tmp_path / "checkpoint.pt"
@@ -138,7 +137,7 @@ def test_a_run_resumed_within_an_epoch_equals_one_that_was_not(interrupted: Path
 
 def test_an_interrupted_run_is_not_touched_unasked(interrupted: Path, alone: World) -> None:
     before = (interrupted / "checkpoint.pt").read_bytes()
-    with pytest.raises(RunError, match="holds an interrupted run: pass --resume to go on, or --overwrite"):
+    with pytest.raises(RunError, match="holds an interrupted run: pass --resume to continue, or --overwrite"):
         train(RECIPE, interrupted, alone)
     assert (interrupted / "checkpoint.pt").read_bytes() == before
 
@@ -200,6 +199,7 @@ def uninterrupted(
     return folder
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "estimator"),
@@ -233,14 +233,14 @@ def test_a_run_killed_at_a_random_moment_and_resumed_equals_one_that_was_not(
     assert refused.exit_code == 1
     assert "holds an interrupted run: pass --resume" in refused.stderr
     command = [sys.executable, "-m", "training", *arguments, "--resume"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=HANG_S)
     assert posterior_bytes(run.folder) == posterior_bytes(uninterrupted(estimator)), killed
     assert run.quality() == Run(uninterrupted(estimator)).quality()
 
 
 def _wait_for_lines(log: Path, count: int, process: subprocess.Popen[bytes]) -> None:
     """Return once the checkpoint that follows the log's line `count` may be on its way."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_S
     while not log.exists() or len(log.read_text().splitlines()) <= count:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "the run did not begin"
