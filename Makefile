@@ -41,7 +41,7 @@ endef
 # What is imported is compiled then, where that may be written down; to compile all takes more than a minute.
 NO_COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
 
-.PHONY: install demo environments test check audit lock manifests image image-train builder clean
+.PHONY: install demo environments test check docs audit lock manifests image image-train builder clean
 
 install: $(READY)
 
@@ -82,8 +82,13 @@ test: environments
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service model_store training pruning benchmarks docs docker/requirements
+	$(BIN)/mypy service model_store training pruning benchmarks tools docker/requirements
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.check_prose
+
+# The generated references, after a change of settings, commands, metrics, exports or the HTTP API.
+docs: $(READY)
+	$(BIN)/python -m tools.gendocs
 
 # The plain manifests, from the chart.
 manifests: $(DEPLOY_READY)

@@ -71,7 +71,7 @@ def main(
     opened = Store.open(store or Path(default_location()))
     name = model or opened.models()[0]
     manifest = opened.manifest(name, opened.resolve(name))
-    subject = TrainedRun.of(Run(run), data_dir)
+    subject = TrainedRun.load(Run(run), data_dir)
     test_NHWC = np.ascontiguousarray(subject.dataset.test.spread(images).pixels.numpy())
     threads = usable_cores()
     torch.set_num_threads(threads)

@@ -24,13 +24,12 @@ from pruning.cost.budget import Budget
 from pruning.cost.latency import Timings
 from pruning.criteria import criterion
 from pruning.granularity import granularity
-from pruning.granularity.narrowing import fitted
-from pruning.graph.compaction import compacted
-from pruning.graph.network import Network, depends_on_noise
+from pruning.graph.compaction import fold_and_compact
+from pruning.graph.network import Network, random_tensors
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.partial_stochastic import without_scales
-from pruning.graph.quantization import quantise
-from pruning.graph.trace import trace
+from pruning.graph.quantization import quantize_network
+from pruning.graph.trace import GraphTemplate
 from pruning.level import DENSE, parse_levels
 from service.cli.bench import BenchLevel, Way, as_json, benchmark
 from service.resources import usable_cores
@@ -102,14 +101,14 @@ def flipout_way(arch: str, draws: int, threads: int) -> Way:
 
 def shared(network: Network) -> int:
     """Count the multiply-adds that all draws share."""
-    random = depends_on_noise(network)
+    random = random_tensors(network)
     return sum(n.positions * n.weight.mean.numel() for name, n in network.weighted.items() if name not in random)
 
 
 def in_eight_bits(network: Network) -> Network:
     """Quantise the network with activation ranges measured on noise."""
     noise = np.random.default_rng(1).integers(0, 256, (8, SIDE, SIDE, 3), dtype=np.uint8)
-    return quantise(network, torch.from_numpy(noise), 2, torch.Generator().manual_seed(0))
+    return quantize_network(network, torch.from_numpy(noise), 2, torch.Generator().manual_seed(0))
 
 
 def pruned(arch: str, levels: str) -> dict[str, Network]:
@@ -121,15 +120,16 @@ def pruned(arch: str, levels: str) -> dict[str, Network]:
         {name: GaussianWeight(w.detach().clone(), torch.full_like(w.detach(), 0.01)) for name, w in weights.items()},
         {name: value.clone() for name, value in plain.state_dict().items() if name not in weights},
     )
-    dense = trace(plain, posterior, PIXELS)
+    template = GraphTemplate.trace(plain, PIXELS)
+    dense = template.bind(posterior)
     scores = criterion("snr").scores(posterior, 1.0, torch.Generator())
-    networks, timings = {"dense": compacted(dense)}, Timings()
+    networks, timings = {"dense": fold_and_compact(dense)}, Timings()
     for level in parse_levels(levels):
         if level == DENSE:
             continue
-        budget = Budget.of(level, sum(w.mean.numel() for w in posterior.weights.values()), dense.multiply_adds)
+        budget = Budget.for_level(level, sum(w.mean.numel() for w in posterior.weights.values()), dense.multiply_adds)
         left = granularity("channel")(dense, posterior, scores, budget, "layer", timings).apply(posterior)
-        network = compacted(trace(fitted(plain, left), left, PIXELS))
+        network = fold_and_compact(template.bind(left))
         networks[level.name] = network
         for count in RANDOM_LAYERS:
             fixed = list(network.weighted)[:-count]

@@ -36,7 +36,7 @@ from service.pipeline.postprocessing import ResponseBuilder
 from service.resources import usable_cores
 from service.scheduling.job import Conclude, Job
 from service.scoring.inventory import scan_input
-from service.scoring.pipeline import ON_THEIR_WAY, Task
+from service.scoring.pipeline import IN_FLIGHT, Task
 from service.scoring.scorer import Scorer
 from service.scoring.sink import Output
 from training.data import load_dataset
@@ -80,7 +80,7 @@ class Subject:
                 part = images_NHWC[at : at + self.batch]
                 waiting.append(Job(scorer.engine, part, scorer.plan.samples, conclude, scorer.settlement))
                 scorer.scheduler.submit(waiting[-1])
-                if len(waiting) > scorer.threads + ON_THEIR_WAY:
+                if len(waiting) > scorer.threads + IN_FLIGHT:
                     waiting.popleft().future.result()
             for job in waiting:
                 job.future.result()
@@ -100,7 +100,7 @@ class Subject:
             output = Output(str(folder / "out"))
             output.begin(plan)
             task = Task(plan, self.store, source, output.location, self.batch, self.scorer.threads)
-            task.line(self.scorer, lambda images, rows: None).run(inventory.shards(plan.shard_size))
+            task.pipeline(self.scorer, lambda images, rows: None).run(inventory.shards(plan.shard_size))
             assert output.finish(plan).total() == len(images_NHWC)
             return Spent.since(begun)
 

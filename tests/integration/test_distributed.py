@@ -21,7 +21,7 @@ from training.bayesian.estimators import ESTIMATORS
 from training.recipe import Recipe
 from training.trainer.run_dir import Run
 
-WORKER = PROJECT / "tests" / "support" / "distributed_worker.py"
+WORKER = PROJECT / "tests" / "support" / "programs" / "distributed_worker.py"
 BATCH = 8
 TRAIN_SIZE = 31
 COMMAND = ["-m", "training", "--limit", "200", "--epochs", "8", "--estimator", "reparam", "--device", "cpu"]

@@ -55,7 +55,7 @@ def start(hosts: list[Host], environment: dict[str, str], tmp_path: Path) -> Ite
 
 
 def test_the_documented_command_trains_on_two_hosts(hosts: list[Host], start: Start, tmp_path: Path) -> None:
-    text = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
+    text = (PROJECT / "docs" / "guides" / "distributed.md").read_text().replace("\\\n", " ")
     documented = re.search(r"^\$ (torchrun --nnodes 2 .*--rdzv-backend c10d .*)$", text, re.MULTILINE)
     assert documented
     command = [*shlex.split(documented[1]), *SMALL, "--epochs", "2"]

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 SETS = sorted(path.stem for path in VALUES.iterdir())
 DEPLOYED = [name for name in SETS if name != "kserve"]
 DIGEST = "0" * 64
-DOCUMENT = (PROJECT / "docs" / "deploy.md").read_text()
+DOCUMENT = (PROJECT / "docs" / "guides" / "deploy.md").read_text()
 
 
 def environment(pod: Manifest) -> dict[str, str]:

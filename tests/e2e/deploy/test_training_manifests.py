@@ -20,7 +20,7 @@ from tests.support.project import PROJECT
 from training.cli.train import app
 
 FOLDER = PROJECT / "docker" / "kubernetes" / "train"
-DOCUMENT = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
+DOCUMENT = (PROJECT / "docs" / "guides" / "distributed.md").read_text().replace("\\\n", " ")
 Manifest = dict[str, Any]
 
 

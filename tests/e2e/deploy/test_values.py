@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from docs import chart
 from service.settings import Settings
 from tests.support.deploy.api_server import VERSIONS, check
 from tests.support.deploy.helm import CHART, Helm, Manifest, RefusedError, pod_of
 from tests.support.deploy.values import drawn, leaves, resolved
+from tools.gendocs import helm_values
 
 pytestmark = pytest.mark.system
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -93,13 +93,13 @@ def test_every_value_has_a_default_and_a_schema() -> None:
 
 def test_the_settings_are_those_of_the_service() -> None:
     """Else `python -m docs` writes them anew."""
-    path, text = chart.made()
+    path, text = helm_values.generate()
     assert path.read_text() == text
     assert SCHEMA["properties"]["settings"]["properties"]["max_images"] == {
         "description": "Most images in one request.",
         "type": "integer",
         "minimum": 1,
-        "maximum": chart.LARGEST,
+        "maximum": helm_values.LARGEST,
     }
 
 

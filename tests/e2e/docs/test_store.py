@@ -1,4 +1,4 @@
-"""docs/store.md: its commands run, one after the other, and do what stands beside them."""
+"""Run the commands of docs/guides/store.md one after the other and check what they leave."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.project import PROJECT
 from tests.support.stores import NOON, build_version
 
 pytestmark = pytest.mark.system
-TEXT = (PROJECT / "docs" / "store.md").read_text()
+TEXT = (PROJECT / "docs" / "guides" / "store.md").read_text()
 VERSION = "20261123-075100-3f9ca1"
 # Places that the test has in a folder of its own.
 ELSEWHERE = {"/mnt/backup": "backup", "s3://models/vision": "vision", "oci://registry.example.org/vision": "registry"}

@@ -68,7 +68,7 @@ def test_its_torch_needs_no_gpu_and_its_bill_names_it(engine: Engine, train_imag
 
 def test_two_hosts_train_in_it_and_outlive_a_worker(engine: Engine, train_image: str, tmp_path: Path) -> None:
     """The documented command with elastic restart, a container on each of two hosts that share one cable."""
-    text = (PROJECT / "docs" / "distributed.md").read_text().replace("\\\n", " ")
+    text = (PROJECT / "docs" / "guides" / "distributed.md").read_text().replace("\\\n", " ")
     documented = re.search(r"^\$ torchrun (--nnodes 2 .*--max-restarts .*)$", text, re.MULTILINE)
     assert documented
     command = [*shlex.split(documented[1]), "--limit", "200", "--epochs", "20", "--device", "cpu"]

@@ -27,7 +27,7 @@ from tests.support.scoring import Score
         (["pictures", "--version", "x"], "no version or alias 'x'"),
         (["pictures", "--samples", "many"], "a whole number from 1 to 256, or auto"),
         (["pictures", "--alpha", "0.5"], "calibrated for"),
-        (["pictures", "--column", "image"], "columns are of Parquet"),
+        (["pictures", "--column", "image"], "columns belong to Parquet"),
         (["table", "--column", "picture"], "no column 'picture' with images; it has image (binary)"),
         (["table", "--id", "name"], "has no column 'name'"),
         (["broken.parquet"], "cannot be read as Parquet"),
@@ -60,9 +60,9 @@ def test_a_missing_extra_is_named(
     extra = {"pyarrow": "score"}.get(missing, missing)
     command = [str(pictures), str(tmp_path / "out"), "--store", str(digits_store), *flags]
     program = f"import sys; sys.modules[{missing!r}] = None\n"
-    program += "from service import console, score_cli\n"
-    program += "console.app = lambda **_: score_cli.app()\n"
-    program += f"sys.argv = ['slimbayes', *{command!r}]; console.main()"
+    program += "from service.cli import main, score\n"
+    program += "main.app = lambda **_: score.app()\n"
+    program += f"sys.argv = ['slimbayes', *{command!r}]; main.main()"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr.strip().endswith(f"needs the {extra} extra: pip install 'slimbayes[{extra}]'")

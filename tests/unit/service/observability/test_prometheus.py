@@ -89,7 +89,7 @@ def test_every_refusal_is_counted_by_its_kind(fresh: TestClient, example: bytes)
 
 def test_overload(fresh: TestClient, example: bytes) -> None:
     """Who is turned away is counted, and the queue is shown as it is."""
-    admission = fresh.app.state.admission  # type: ignore[attr-defined]
+    admission = fresh.app.state.service.repository.runtime.admission  # type: ignore[attr-defined]
     with admission.admit(admission.limit, 0.0):
         assert fresh.post("/predict", content=example, headers=PNG).status_code == 503
         text = fresh.get("/metrics").text
@@ -101,11 +101,11 @@ def test_overload(fresh: TestClient, example: bytes) -> None:
 def test_degraded(digits_store: Path, example: bytes) -> None:
     """The step is shown, and answers with less are counted as such."""
     with Warm(digits_store, overload="degrade") as client:
-        admission = client.app.state.admission  # type: ignore[attr-defined]
-        served = client.app.state.catalog.level(None, None, None)  # type: ignore[attr-defined]
+        admission = client.app.state.service.repository.runtime.admission  # type: ignore[attr-defined]
+        served = client.app.state.service.repository.level(None, None, None)  # type: ignore[attr-defined]
         with admission.admit(1, 60.0):
             # Two draws just have the time.
-            admission.slowness = 0.4 / (2 * served.seconds(1, 2.0, 2))
+            admission.latency.slope = 0.4 / (2 * served.seconds(1, 2.0, 2))
             assert client.post("/predict", content=example, headers=PNG).json()["degraded"]
             assert metric(client.get("/metrics").text, "slimbayes_degradation_step") > 0
         text = client.get("/metrics").text

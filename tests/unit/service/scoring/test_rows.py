@@ -12,9 +12,8 @@ from fastapi.testclient import TestClient
 from pyarrow import parquet
 
 from model_store.store import Store
-from tests.support.containers import IMAGES
 from tests.support.images import png
-from tests.support.scoring import DAMAGED, SHARD, Score, check_complete, rows_in
+from tests.support.scoring import DAMAGED, IMAGES, SHARD, Score, check_complete, rows_in
 
 
 def test_rows_are_what_predict_answers(score: Score, client: TestClient, pictures: Path, tmp_path: Path) -> None:

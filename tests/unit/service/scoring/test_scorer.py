@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 from model_store.signing import SigningKey
 from model_store.store import Store
 from service.cli.score import app
-from tests.support.containers import IMAGES
 from tests.support.keys import make_pair
-from tests.support.scoring import Score, check_complete
+from tests.support.scoring import IMAGES, Score, check_complete
 
 
 def test_only_what_is_trusted_is_scored(

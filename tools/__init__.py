@@ -1,0 +1,1 @@
+"""Development tools: documentation generators, the zoo build and the prose check."""
