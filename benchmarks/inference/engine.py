@@ -36,12 +36,12 @@ from service.inference.autotune import autotune
 from service.inference.decision import decide
 from service.inference.early_stopping import EarlyStopping
 from service.inference.graph import with_constants
-from service.inference.uncertainty import Predictive, predictive
+from service.inference.uncertainty import Draws, Predictive
 from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
-from service.types import Decision, Reason
+from service.types import Decision, FloatArray, Reason
 from training.bayesian.bayesianize import bayesian_layers, bayesianize
 from training.bayesian.estimators import flipout
 from training.data.dataset import Pixels
@@ -222,21 +222,21 @@ def _quality(
 
         def drawn(parts: list[Images], samples: int) -> Predictive:
             logits = builders.map(lambda part: engine.draws(part, samples), parts)
-            return predictive(np.concatenate([*logits], 1), calibration.temperature)
+            return _summary(np.concatenate([*logits], 1), calibration)
 
         many = _decisions(drawn(parts, AGREEMENT_DRAWS), calibration)
         reference_MK = drawn(parts[: len(parts) // REFERENCE_EVERY], REFERENCE_DRAWS).mean
-        rule = EarlyStopping.of(calibration, tolerance)
+        rule = EarlyStopping.from_calibration(calibration, tolerance)
         scheduler = Scheduler(threads)
         found = []
-        for samples, settlement in [*((s, None) for s in NUM_DRAWS), (draws or level.monte_carlo.draws, rule)]:
+        for samples, early_stopping in [*((s, None) for s in NUM_DRAWS), (draws or level.monte_carlo.draws, rule)]:
             used, seconds, summaries = [], [], []
             for image_HWC in test_NHWC:
-                job = Job(engine, image_HWC[None], samples, lambda logits, stop: [logits], settlement)
+                job = Job(engine, image_HWC[None], samples, lambda logits, stop, draws: [logits], early_stopping)
                 begun = perf_counter()
                 scheduler.submit(job)
                 (logits_S1K,) = job.future.result()
-                summaries.append(predictive(logits_S1K, calibration.temperature))
+                summaries.append(_summary(logits_S1K, calibration))
                 seconds.append(perf_counter() - begun)
                 used.append(len(logits_S1K))
             mean_NK = np.concatenate([each.mean for each in summaries])
@@ -244,7 +244,7 @@ def _quality(
             found.append(
                 {
                     "level": name,
-                    "way": "adaptive" if settlement else "fixed",
+                    "way": "adaptive" if early_stopping else "fixed",
                     "samples": samples,
                     "mean_draws": float(np.mean(used)),
                     "ms": 1000 * median(seconds),
@@ -256,11 +256,16 @@ def _quality(
     return found
 
 
+def _summary(logits_SNK: FloatArray, calibration: Calibration) -> Predictive:
+    """Summarise the draws of N images."""
+    return Predictive.from_draws(Draws.from_logits(logits_SNK, calibration.temperature))
+
+
 def _decisions(summary: Predictive, calibration: Calibration) -> list[tuple[int, Decision, Reason | None]]:
     """Return each image's class, decision and reason for abstention."""
     decided = decide(summary, calibration)
     classes = summary.mean.argmax(1).tolist()
-    return [(k, each.decision, each.reason) for k, each in zip(classes, decided, strict=True)]
+    return [(k, decision, reason) for k, (decision, reason, _) in zip(classes, decided, strict=True)]
 
 
 def as_markdown(rows: list[Row], quality: list[dict[str, Any]], missing: list[str]) -> str:

@@ -28,7 +28,7 @@ from pruning.graph.onnx_export import stamp
 from service.inference.artifact import read_artifact
 from service.inference.bank import Bank
 from service.inference.engine import Engine
-from service.inference.uncertainty import predictive
+from service.inference.uncertainty import Draws
 from service.repository.verification import draw_key
 
 Pixels = npt.NDArray[np.uint8]
@@ -126,7 +126,7 @@ def _expected(store: Store, model: str, version: str, images_NHWC: Pixels) -> li
     with ThreadPoolExecutor(1) as builders:
         engine = Engine(Bank(artifact, draw_key(version, level.name)), builders)
         logits_SNK = engine.draws(images_NHWC, NUM_DRAWS)
-    mean_NK = predictive(logits_SNK, level.calibration.temperature).mean
+    mean_NK = Draws.from_logits(logits_SNK, level.calibration.temperature).mean
     return [dict(zip(manifest.classes, mean_K, strict=True)) for mean_K in mean_NK.tolist()]
 
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from benchmarks.harness.http_load import CONNECTIONS, LoadResult, ask, body, flood, watched
 from benchmarks.serving.overload import Service
+from service.inference.decision import Postprocessor
 from service.pipeline.parameters import PredictQuery
-from service.pipeline.planning import Plan, plan
+from service.pipeline.planning import Plan, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
 from service.repository.repository import ModelRepository
 from service.resources import usable_cores
@@ -33,36 +34,36 @@ Pixels = npt.NDArray[np.uint8]
 
 def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[str, Any]]:
     """Yield a row per level and images per request, for the default level and the one with the fewest multiply-adds."""
-    catalog = ModelRepository(Settings(store=store))
-    levels = catalog.level(None, None, None).manifest.levels
+    repository = ModelRepository(Settings(store=store))
+    levels = repository.level(None, None, None).manifest.levels
     cheapest = min(levels, key=lambda level: level.multiply_adds).name
     with Service(store, *LONG_WAIT) as service:
         used_cpu_s = partial(_cpu_seconds, service.process.pid)
-        for level in dict.fromkeys((catalog.level(None, None, None).level.name, cheapest)):
-            planned = plan(catalog, PredictQuery(level=level))
-            planned.served.engine(planned.samples)
+        for level in dict.fromkeys((repository.level(None, None, None).level.name, cheapest)):
+            plan = make_plan(repository, PredictQuery(level=level))
+            plan.level.engine(plan.samples)
             for count in (1, LARGE_BATCH):
-                yield _row(service.url, used_cpu_s, catalog, planned, images_NHWC, count, seconds)
-    catalog.close()
+                yield _row(service.url, used_cpu_s, repository, plan, images_NHWC, count, seconds)
+    repository.close()
 
 
 def _row(
     url: str,
     used_cpu_s: Callable[[], float],
-    catalog: ModelRepository,
-    planned: Plan,
+    repository: ModelRepository,
+    plan: Plan,
     images_NHWC: Pixels,
     count: int,
     seconds: int,
 ) -> dict[str, Any]:
-    level = planned.served.level.name
+    level = plan.level.level.name
     bodies = [body(images_NHWC[at : at + count]) for at in range(0, len(images_NHWC), count)]
     alone, served, live = list[Spent](), list[Spent](), list[float]()
     loaded: list[LoadResult] = []
     load = flood if count == 1 else ask
     load(url, f"/predict?level={level}", bodies, 1)  # builds the engine
     for _ in range(ROUNDS):
-        inside = InProcess(catalog, planned, images_NHWC, count)
+        inside = InProcess(repository, plan, images_NHWC, count)
         before = time.process_time()
         rate = inside.run(seconds)
         alone.append(Spent(rate, (time.process_time() - before) / inside.answered))
@@ -112,10 +113,11 @@ class InProcess:
     Each job is postprocessed as in the service, up to the answer before serialisation.
     """
 
-    def __init__(self, catalog: ModelRepository, planned: Plan, images_NHWC: Pixels, count: int) -> None:
-        self.scheduler, self.planned, self.images_NHWC, self.count = catalog.scheduler, planned, images_NHWC, count
-        manifest, level = planned.served.manifest, planned.served.level
-        self.answering = ResponseBuilder(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
+    def __init__(self, repository: ModelRepository, plan: Plan, images_NHWC: Pixels, count: int) -> None:
+        self.scheduler, self.plan, self.images_NHWC, self.count = repository.runtime.scheduler, plan, images_NHWC, count
+        manifest, level = plan.level.manifest, plan.level.level
+        builder = ResponseBuilder(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
+        self.postprocess = Postprocessor(level.calibration, builder.render)
         self.at = self.answered = 0
         self.end = 0.0
         self._ended = threading.Semaphore(0)
@@ -131,11 +133,9 @@ class InProcess:
         return self.answered / (time.perf_counter() - begun)
 
     def _next(self) -> None:
-        planned, images_NHWC = self.planned, self.images_NHWC[self.at : self.at + self.count]
+        plan, images_NHWC = self.plan, self.images_NHWC[self.at : self.at + self.count]
         self.at = (self.at + self.count) % len(self.images_NHWC)
-        job = Job(
-            planned.served.engine(planned.samples), images_NHWC, planned.samples, self.answering, planned.settlement
-        )
+        job = Job(plan.level.engine(plan.samples), images_NHWC, plan.samples, self.postprocess, plan.early_stopping)
         job.future.add_done_callback(lambda _: self._done())
         self.scheduler.submit(job)
 

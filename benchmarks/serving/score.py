@@ -32,6 +32,8 @@ from rich.progress import track
 from model_store.storage.location import default_location
 from model_store.store import Store
 from service.cli.score import plan_for
+from service.inference.decision import Postprocessor
+from service.pipeline.planning import conformal_quantile
 from service.pipeline.postprocessing import ResponseBuilder
 from service.resources import usable_cores
 from service.scheduling.job import Conclude, Job
@@ -78,7 +80,7 @@ class Subject:
             begun = Spent.since()
             for at in range(0, len(images_NHWC), self.batch):
                 part = images_NHWC[at : at + self.batch]
-                waiting.append(Job(scorer.engine, part, scorer.plan.samples, conclude, scorer.settlement))
+                waiting.append(Job(scorer.engine, part, scorer.plan.samples, conclude, scorer.early_stopping))
                 scorer.scheduler.submit(waiting[-1])
                 if len(waiting) > scorer.threads + IN_FLIGHT:
                     waiting.popleft().future.result()
@@ -144,10 +146,11 @@ def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, An
     """Yield a row per variant; rounds differ in their images, variants of a round share them."""
     scorer = subject.scorer
     classes, calibration = scorer.manifest.classes, scorer.level.calibration
-    answering = ResponseBuilder(classes, calibration, scorer.quantile, len(classes))
+    quantile = conformal_quantile(scorer.plan.alpha, scorer.level)
+    builder = ResponseBuilder(classes, calibration, quantile, len(classes))
     ways: dict[str, Way] = {
-        ENGINE: subject.engine(lambda logits_SNK, stop: list(logits_SNK.swapaxes(0, 1))),
-        ANSWERS: subject.engine(answering),
+        ENGINE: subject.engine(lambda logits_SNK, stop, draws: list(logits_SNK.swapaxes(0, 1))),
+        ANSWERS: subject.engine(Postprocessor(calibration, builder.render)),
         **{name: subject.files(write) for name, write in WRITERS.items()},
     }
     spent: dict[str, list[Spent]] = {name: [] for name in ways}
