@@ -103,7 +103,7 @@ class Settings(BaseSettings):
 
     store: Annotated[str, BeforeValidator(_path)] = Field(
         default_factory=default_location,
-        description="Folder or URL of the model store; by default `store`, else the bundled zoo.",
+        description="Folder or URL of the model store, or `zoo`, which is bundled; by default `store`, else the zoo.",
     )
     trusted_keys: Keys = Field(
         (), description="Public keys in PEM; with any, only versions signed by one of them are served."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pruning.level import Level as PruningLevel
     from pruning.level import parse_levels
     from pruning.pruner import Pruner, PruningConfig
-    from pruning.publish import publish
+    from pruning.publishing import publish
     from pruning.trained_run import TrainedRun
     from service.app import create_app
     from service.client import AsyncClient, Client
@@ -85,7 +85,7 @@ MODULES = {
     "pruning.graph.onnx_export": ("export_onnx",),
     "pruning.level": ("PruningLevel", "parse_levels"),
     "pruning.pruner": ("Pruner", "PruningConfig"),
-    "pruning.publish": ("publish",),
+    "pruning.publishing": ("publish",),
     "pruning.trained_run": ("TrainedRun",),
     "model_store.errors": ("StoreError",),
     "model_store.manifest": ("Level", "Manifest", "read_manifest"),

@@ -188,7 +188,7 @@ def main(
     found = load_dataset(data, data_dir or Path("data"), seed=0, quiet=True)
     images_NHWC = np.concatenate([each.pixels.numpy() for each in (found.train, found.calibration)])[:limit]
     opened = Store.open(store or default_location())
-    name = opened.named(None)
+    name = opened.sole_model(None)
     manifest = opened.manifest(name, opened.resolve(name))
     with tempfile.TemporaryDirectory() as folder:
         as_pixels(images_NHWC[:1], Path(folder) / "in")

@@ -18,9 +18,10 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from model_store.onnx_file.format import IR_VERSION, OPSETS
 from pruning.errors import StudyError
 from pruning.graph.network import Convolution, Linear, Network, Weighted
-from pruning.graph.onnx_export import IR_VERSION, OPSET, export_onnx, to_bytes
+from pruning.graph.onnx_export import export_onnx, to_bytes
 from training.atomic import write_atomically
 from training.bayesian.posterior import GaussianWeight
 
@@ -94,7 +95,7 @@ def _layer_model(layer: Weighted, outputs: int, inputs: int) -> tuple[bytes, np.
         [numpy_helper.from_array(weight, "weight")],
     )
     model: onnx.ModelProto = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        graph, opset_imports=[helper.make_opsetid("", OPSETS[""])], ir_version=IR_VERSION
     )
     return to_bytes(model), np.ones(shape, np.float32)
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.cost.budget import Budget, Cost, layer_costs
 from pruning.cost.latency import Timings
 from pruning.errors import LevelError
 from pruning.granularity.narrowing import Narrowing
 from pruning.graph.channel_groups import channel_groups
-from pruning.graph.network import IMAGES, Flatten, Network
+from pruning.graph.network import Flatten, Network
 from training.bayesian.posterior import Posterior
 
 BLOCK_CHANNELS = 8

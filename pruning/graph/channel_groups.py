@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pruning.graph.network import IMAGES, Add, Convolution, Flatten, Linear, Network
+from model_store.onnx_file.format import IMAGES
+from pruning.graph.network import Add, Convolution, Flatten, Linear, Network
 
 
 def channel_groups(network: Network) -> dict[str, str]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.folding import fold
 from pruning.graph.network import (
-    IMAGES,
     Add,
     Convolution,
     Flatten,

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.network import (
-    IMAGES,
     Add,
     Convolution,
     Flatten,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.rounding import Rounding
 from training.bayesian.posterior import GaussianWeight
 from training.data.dataset import Pixels
 
-IMAGES = "images"
 # Parameters and buffers of a normalisation in a plain module, each [C].
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The largest uint8, and the largest weight of which two products with it fit sixteen bits.
-STEPS, LARGEST = 255, 64
+from model_store.onnx_file.format import MAX_INT8_WEIGHT, MAX_UINT8
 
 
 @dataclass(frozen=True)
@@ -28,17 +27,17 @@ class Rounding:
     def from_range(cls, low: float, high: float) -> Rounding:
         """Return the rounding of values from `low` to `high`; zero is always exact."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = float(np.float32((high - low) / STEPS)) or 1.0
+        scale = float(np.float32((high - low) / MAX_UINT8)) or 1.0
         return cls(scale, round(-low / scale))
 
     def apply(self, x: Tensor) -> Tensor:
         """Round x, in float32."""
-        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, STEPS)
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, MAX_UINT8)
 
 
 def rounded_layer(weight: Tensor, bias: Tensor, source: Rounding) -> tuple[Tensor, Tensor]:
     """Round a convolution's weight [out, …] and bias [out], given the rounding of its input."""
-    scale_O = weight.flatten(1).abs().amax(1) / LARGEST
+    scale_O = weight.flatten(1).abs().amax(1) / MAX_INT8_WEIGHT
     scale_O = torch.where(scale_O > 0, scale_O, 1.0)
     scale_O111 = scale_O.view(-1, *(1,) * (weight.dim() - 1))
     step_O = scale_O * source.scale

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from model_store.onnx_file.format import IMAGES
 from pruning.errors import PosteriorError, TraceError
 from pruning.graph.network import (
-    IMAGES,
     NORM_PARTS,
     Add,
     Convolution,

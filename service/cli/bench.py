@@ -226,7 +226,8 @@ def engine(
     store: Annotated[
         str | None,
         typer.Option(
-            envvar="SLIMBAYES_STORE", help="Folder or URL of the model store; by default `store`, else the bundled zoo."
+            envvar="SLIMBAYES_STORE",
+            help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model; optional if there is only one.")] = None,
@@ -244,7 +245,7 @@ def engine(
     ignore_metadata_warnings()
     with reporting(StoreError, OSError):
         opened = Store.open(store or default_location())
-        name = opened.named(model)
+        name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         shape = manifest.input
         if pictures:

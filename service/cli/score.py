@@ -92,7 +92,7 @@ def score(
     with reporting(StoreError):
         keys = tuple(path.absolute() for path in key_files(trusted))
         opened = Store.open(store or default_location(), trusted_keys(trusted))
-        name = opened.named(model)
+        name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = scan_input(_absolute(source), manifest.input, column, id_column)
         plan = plan_for(

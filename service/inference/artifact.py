@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.manifest import Rounding
-from model_store.onnx_file.format import DRAWN, IMAGES, IR_VERSION, LOGITS, OPSETS
+from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT, IMAGES, IR_VERSION, LOGITS, OPSETS
 from model_store.onnx_file.reader import LevelFile, Node, Tensor, read_level_file
 from service.errors import ArtifactError
 from service.types import FloatArray
@@ -50,8 +50,8 @@ class Artifact:
 
         Raises ArtifactError where it must not be run.
         """
-        drawn = [node for node in file.nodes if node.operation == DRAWN]
-        computed = {node.output for node in file.nodes if node.operation != DRAWN}
+        drawn = [node for node in file.nodes if node.operation == GAUSSIAN_WEIGHT]
+        computed = {node.output for node in file.nodes if node.operation != GAUSSIAN_WEIGHT}
         if unknown := (roundings or {}).keys() - (computed - {LOGITS}):
             raise ArtifactError(f"the manifest rounds a tensor {min(unknown)!r}, which the file does not have")
         weights = tuple(RandomWeight(node.output, *(_values(file, name) for name in node.inputs)) for node in drawn)
@@ -67,11 +67,11 @@ def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) 
 
 def _graph(file: LevelFile) -> onnx.ModelProto:
     """Build the file's graph anew, without its random weights."""
-    nodes = [_node(node) for node in file.nodes if node.operation != DRAWN]
+    nodes = [_node(node) for node in file.nodes if node.operation != GAUSSIAN_WEIGHT]
     read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
-        "slimbayes",
+        DOMAIN,
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
         [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
         list(_constants(file, read)),

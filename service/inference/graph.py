@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from model_store.onnx_file.format import IMAGES, LOGITS
 from service.types import Arrays
 
 
@@ -33,7 +34,7 @@ def split(model: onnx.ModelProto, names: Collection[str]) -> Split:
     graph, random = model.graph, set(names)
     prefix, drawn = [], list[onnx.NodeProto]()
     for node in graph.node:
-        if random.intersection(node.input) or "logits" in node.output:
+        if random.intersection(node.input) or LOGITS in node.output:
             random.update(node.output)
             drawn.append(node)
         else:
@@ -41,8 +42,8 @@ def split(model: onnx.ModelProto, names: Collection[str]) -> Split:
     dequantize = [node for node in prefix if node.op_type == "DequantizeLinear"]
     drawn = [node for node in dequantize if node.output[0] in _inputs(drawn)] + drawn
     prefix = [node for node in prefix if node not in dequantize or node.output[0] in _inputs(prefix)]
-    integers = {name for node in prefix if node.op_type == "QuantizeLinear" for name in node.output} | {"images"}
-    computed = {name for node in prefix for name in node.output} | {"images"}
+    integers = {name for node in prefix if node.op_type == "QuantizeLinear" for name in node.output} | {IMAGES}
+    computed = {name for node in prefix for name in node.output} | {IMAGES}
     boundary = tuple(sorted((_inputs(drawn) - {name for node in drawn for name in node.output}) & computed))
     kinds = dict.fromkeys(integers, TensorProto.UINT8)
     ports = [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), None) for name in boundary]
@@ -92,5 +93,5 @@ def side_by_side(graph: onnx.ModelProto, draws: list[Arrays]) -> onnx.ModelProto
             node.name = f"{node.name}@{number}"
             node.input[:] = [f"{name}@{number}" if name in own else name for name in node.input]
             node.output[:] = [f"{name}@{number}" for name in node.output]
-        model.graph.output[-1].name = f"logits@{number}"
+        model.graph.output[-1].name = f"{LOGITS}@{number}"
     return model

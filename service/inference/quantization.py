@@ -17,12 +17,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from model_store.onnx_file.format import MAX_INT8_WEIGHT, MAX_INT32_BIAS
 from service.inference.artifact import Artifact
 from service.inference.graph import with_constants
 from service.types import Arrays, FloatArray
-
-# Of weights, 2 · 255 · 64 < 2¹⁵, and of int32 as far as float32 has its numbers.
-LARGEST, MOST_BIAS = 64, 2**31 - 2**7
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,14 @@ class QuantizedConv:
 
     def quantize(self, name: str, weight: FloatArray) -> Arrays:
         """Return weight float32 [out, …] and bias [out] as integers and their scales, by name."""
-        scale_O = np.abs(weight.reshape(len(weight), -1)).max(1) / np.float32(LARGEST)
+        scale_O = np.abs(weight.reshape(len(weight), -1)).max(1) / np.float32(MAX_INT8_WEIGHT)
         scale_O[scale_O == 0] = 1
         integers = np.rint(weight / scale_O.reshape(-1, *(1,) * (weight.ndim - 1)))
         step_O = scale_O * self.scale
         return {
             _integers(name): integers.astype(np.int8),
             _scale(name): scale_O,
-            _integers(self.bias): np.rint(self.values / step_O).clip(-MOST_BIAS, MOST_BIAS).astype(np.int32),
+            _integers(self.bias): np.rint(self.values / step_O).clip(-MAX_INT32_BIAS, MAX_INT32_BIAS).astype(np.int32),
             _scale(self.bias): step_O,
         }
 

@@ -47,7 +47,7 @@ class Loader:
         """Load a model as the store has it; known versions are kept, since versions never change."""
         known = before.versions if before else {}
         versions = {}
-        listing = self._store.contents(name)
+        listing = self._store.listing(name)
         if not listing.versions:
             return None
         for version in listing.versions:

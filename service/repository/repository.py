@@ -57,7 +57,7 @@ class ModelRepository:
         except (StoreError, StartupError) as error:
             self.runtime.close()
             raise StartupError(str(error)) from error
-        self._set_reachable(self.store.away)
+        self._set_reachable(self.store.unavailable_reason)
 
     def _check_start(self) -> None:
         name = self.settings.default_model
@@ -85,7 +85,7 @@ class ModelRepository:
             before, self.models = self.models, {name: self.models[name] for name in sorted(there & self.models.keys())}
             for name in before.keys() - there:
                 self._release(before[name], None)
-            self._set_reachable(self.store.away)
+            self._set_reachable(self.store.unavailable_reason)
             return self.warm() if self._cold else self._answering()
 
     def _set_reachable(self, unavailable_reason: str | None) -> None:

@@ -56,7 +56,7 @@ class Output:
         """Return the numbers of existing parts."""
         with self._reporting("cannot be listed"):
             try:
-                names = [found.name for found in self.objects.walk("")]
+                names = [found.name for found in self.objects.list_objects("")]
             except ObjectNotFoundError:
                 return set()
         return {int(match.group(1)) for name in names if (match := PART.fullmatch(name))}
@@ -94,7 +94,7 @@ class Output:
                 summary.update(each)
         with self._reporting("cannot be written to"):
             self.objects.write(SUCCESS, summary.to_json() + b"\n")
-            for left in [each for each in self.objects.walk("") if each.name.startswith(TEMP_PREFIX)]:
+            for left in [each for each in self.objects.list_objects("") if each.name.startswith(TEMP_PREFIX)]:
                 if left.modified < self.opened:  # by a process that was killed
                     self.objects.delete(left.name)
         return summary

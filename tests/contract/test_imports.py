@@ -53,3 +53,13 @@ def test_service_exports() -> None:
     assert sorted(service.MODULE_OF) == sorted(service.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Server'"):
         service.Server  # noqa: B018
+
+
+def test_exports_are_imported_when_they_are_used() -> None:
+    """Importing the store imports none of its modules; every exported name is found, and no other."""
+    program = "import sys, model_store\n"
+    program += "print([name for name in sys.modules if name.startswith('model_store.')])\n"
+    program += "print(all(getattr(model_store, name).__name__ == name for name in model_store.__all__))\n"
+    program += "print({*model_store.__all__} <= {*dir(model_store)}, hasattr(model_store, 'nothing'))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["[]", "True", "True False"]

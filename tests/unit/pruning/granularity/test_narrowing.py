@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call
 
+from model_store.onnx_file.format import IMAGES
 from pruning.granularity.narrowing import Narrowing, narrow_module
 from pruning.graph.channel_groups import channel_groups
-from pruning.graph.network import IMAGES, Flatten
+from pruning.graph.network import Flatten
 from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels, traced
 from training.bayesian.posterior import GaussianWeight, Posterior
 
