@@ -12,8 +12,9 @@ DEPLOY_READY := $(DEPLOY)/.ready
 # So does the S3 server that the tests of the store start.
 SWIFT := .venv-swift
 SWIFT_READY := $(SWIFT)/.ready
-# A file of tests is one process's, long ones first. On two cores three do well, one of which is waiting for containers.
-TEST_PROCESSES ?= 3
+# A file of tests runs in one process, long ones first. On two cores, tests of the system do well in three: one waits for containers.
+TEST_PROCESSES ?= 2
+SYSTEM_PROCESSES ?= 3
 IMAGE ?= slimbayes:latest
 TRAIN_IMAGE ?= slimbayes-train:latest
 BASE_IMAGE ?= docker.io/library/python:3.11-slim-bookworm
@@ -41,7 +42,7 @@ endef
 # What is imported is compiled then, where that may be written down; to compile all takes more than a minute.
 NO_COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
 
-.PHONY: install demo environments test check docs audit lock manifests image image-train builder clean
+.PHONY: install demo environments test test-system check docs audit lock manifests image image-train builder clean
 
 install: $(READY)
 
@@ -67,17 +68,24 @@ $(DEPLOY_READY): pyproject.toml constraints-deploy.txt
 $(SWIFT_READY): pyproject.toml constraints-swift.txt
 	$(PYTHON) -m venv $(SWIFT)
 	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-swift.txt pip
-	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints-swift.txt --group swift || { echo "Tests of object stores will be skipped: Swift could not be installed."; rm -rf $(SWIFT); mkdir $(SWIFT); }
+	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints-swift.txt --group swift
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/slimbayes demo $(DEMO_FLAGS)
 
-# All that tests need, which `make --jobs` installs side by side.
+# All that tests of the system need, which `make --jobs` installs side by side.
 environments: $(READY) $(CLIENTS_READY) $(DEPLOY_READY) $(SWIFT_READY)
 
-test: environments
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(TEST_FLAGS)
+pytest = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+
+# Every test that needs only Python and one virtual environment.
+test: $(READY)
+	$(pytest) --numprocesses $(TEST_PROCESSES) -m "not system" $(TEST_FLAGS)
+
+# Tests that need Debian packages (.ci/containers, .ci/browser), other environments, root, or minutes.
+test-system: environments
+	$(pytest) --numprocesses $(SYSTEM_PROCESSES) -m system $(TEST_FLAGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -112,4 +120,4 @@ audit: $(READY)
 	$(BIN)/python docker/requirements/audit.py
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(SWIFT) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(SWIFT) build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache

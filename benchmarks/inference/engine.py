@@ -222,21 +222,23 @@ def _quality(
 
         def drawn(parts: list[Images], samples: int) -> Predictive:
             logits = builders.map(lambda part: engine.draws(part, samples), parts)
-            return _summary(np.concatenate([*logits], 1), calibration)
+            draws = Draws.from_logits(np.concatenate([*logits], 1), calibration.temperature)
+            return Predictive.from_draws(draws)
 
         many = _decisions(drawn(parts, AGREEMENT_DRAWS), calibration)
         reference_MK = drawn(parts[: len(parts) // REFERENCE_EVERY], REFERENCE_DRAWS).mean
         rule = EarlyStopping.from_calibration(calibration, tolerance)
         scheduler = Scheduler(threads)
         found = []
-        for samples, early_stopping in [*((s, None) for s in NUM_DRAWS), (draws or level.monte_carlo.draws, rule)]:
+        for samples, stopping in [*((s, None) for s in NUM_DRAWS), (draws or level.monte_carlo.draws, rule)]:
             used, seconds, summaries = [], [], []
             for image_HWC in test_NHWC:
-                job = Job(engine, image_HWC[None], samples, lambda logits, stop, draws: [logits], early_stopping)
+                job = Job(engine, image_HWC[None], samples, lambda logits, *_: [logits], stopping)
                 begun = perf_counter()
                 scheduler.submit(job)
                 (logits_S1K,) = job.future.result()
-                summaries.append(_summary(logits_S1K, calibration))
+                draws_S1K = Draws.from_logits(logits_S1K, calibration.temperature)
+                summaries.append(Predictive.from_draws(draws_S1K))
                 seconds.append(perf_counter() - begun)
                 used.append(len(logits_S1K))
             mean_NK = np.concatenate([each.mean for each in summaries])
@@ -244,7 +246,7 @@ def _quality(
             found.append(
                 {
                     "level": name,
-                    "way": "adaptive" if early_stopping else "fixed",
+                    "way": "adaptive" if stopping else "fixed",
                     "samples": samples,
                     "mean_draws": float(np.mean(used)),
                     "ms": 1000 * median(seconds),
@@ -263,9 +265,8 @@ def _summary(logits_SNK: FloatArray, calibration: Calibration) -> Predictive:
 
 def _decisions(summary: Predictive, calibration: Calibration) -> list[tuple[int, Decision, Reason | None]]:
     """Return each image's class, decision and reason for abstention."""
-    decided = decide(summary, calibration)
     classes = summary.mean.argmax(1).tolist()
-    return [(k, decision, reason) for k, (decision, reason, _) in zip(classes, decided, strict=True)]
+    return [(k, *each[:2]) for k, each in zip(classes, decide(summary, calibration), strict=True)]
 
 
 def as_markdown(rows: list[Row], quality: list[dict[str, Any]], missing: list[str]) -> str:

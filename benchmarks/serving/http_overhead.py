@@ -40,10 +40,10 @@ def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[st
     with Service(store, *LONG_WAIT) as service:
         used_cpu_s = partial(_cpu_seconds, service.process.pid)
         for level in dict.fromkeys((repository.level(None, None, None).level.name, cheapest)):
-            plan = make_plan(repository, PredictQuery(level=level))
-            plan.level.engine(plan.samples)
+            planned = make_plan(repository, PredictQuery(level=level))
+            planned.level.engine(planned.samples)
             for count in (1, LARGE_BATCH):
-                yield _row(service.url, used_cpu_s, repository, plan, images_NHWC, count, seconds)
+                yield _row(service.url, used_cpu_s, repository, planned, images_NHWC, count, seconds)
     repository.close()
 
 
@@ -51,19 +51,19 @@ def _row(
     url: str,
     used_cpu_s: Callable[[], float],
     repository: ModelRepository,
-    plan: Plan,
+    planned: Plan,
     images_NHWC: Pixels,
     count: int,
     seconds: int,
 ) -> dict[str, Any]:
-    level = plan.level.level.name
+    level = planned.level.level.name
     bodies = [body(images_NHWC[at : at + count]) for at in range(0, len(images_NHWC), count)]
     alone, served, live = list[Spent](), list[Spent](), list[float]()
     loaded: list[LoadResult] = []
     load = flood if count == 1 else ask
     load(url, f"/predict?level={level}", bodies, 1)  # builds the engine
     for _ in range(ROUNDS):
-        inside = InProcess(repository, plan, images_NHWC, count)
+        inside = InProcess(repository, planned, images_NHWC, count)
         before = time.process_time()
         rate = inside.run(seconds)
         alone.append(Spent(rate, (time.process_time() - before) / inside.answered))
@@ -113,9 +113,10 @@ class InProcess:
     Each job is postprocessed as in the service, up to the answer before serialisation.
     """
 
-    def __init__(self, repository: ModelRepository, plan: Plan, images_NHWC: Pixels, count: int) -> None:
-        self.scheduler, self.plan, self.images_NHWC, self.count = repository.runtime.scheduler, plan, images_NHWC, count
-        manifest, level = plan.level.manifest, plan.level.level
+    def __init__(self, repository: ModelRepository, planned: Plan, images_NHWC: Pixels, count: int) -> None:
+        self.scheduler, self.planned = repository.runtime.scheduler, planned
+        self.images_NHWC, self.count = images_NHWC, count
+        manifest, level = planned.level.manifest, planned.level.level
         builder = ResponseBuilder(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
         self.postprocess = Postprocessor(level.calibration, builder.render)
         self.at = self.answered = 0
@@ -135,7 +136,8 @@ class InProcess:
     def _next(self) -> None:
         plan, images_NHWC = self.plan, self.images_NHWC[self.at : self.at + self.count]
         self.at = (self.at + self.count) % len(self.images_NHWC)
-        job = Job(plan.level.engine(plan.samples), images_NHWC, plan.samples, self.postprocess, plan.early_stopping)
+        engine = planned.level.engine(planned.samples)
+        job = Job(engine, images_NHWC, planned.samples, self.postprocess, planned.early_stopping)
         job.future.add_done_callback(lambda _: self._done())
         self.scheduler.submit(job)
 

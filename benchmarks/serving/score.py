@@ -149,7 +149,7 @@ def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, An
     quantile = conformal_quantile(scorer.plan.alpha, scorer.level)
     builder = ResponseBuilder(classes, calibration, quantile, len(classes))
     ways: dict[str, Way] = {
-        ENGINE: subject.engine(lambda logits_SNK, stop, draws: list(logits_SNK.swapaxes(0, 1))),
+        ENGINE: subject.engine(lambda logits_SNK, *_: list(logits_SNK.swapaxes(0, 1))),
         ANSWERS: subject.engine(Postprocessor(calibration, builder.render)),
         **{name: subject.files(write) for name, write in WRITERS.items()},
     }

@@ -31,14 +31,6 @@ def test_runtime_does_not_report_home() -> None:
     assert result.stdout.strip() == "1"
 
 
-def test_training_imports_torch_on_first_use() -> None:
-    """`import training` needs no torch; every exported name is found where it is defined."""
-    program = "import sys, training; exported = training.__all__; print('torch' not in sys.modules)\n"
-    program += "print(set(exported) <= set(dir(training)), all(callable(getattr(training, name)) for name in exported))"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.strip().split() == ["True"] * 3
-
-
 def test_client_needs_no_server() -> None:
     """A program that only asks a service loads neither ONNX, ONNX Runtime nor FastAPI."""
     program = "import sys\nfrom service import AsyncClient, Client, ServiceError\nfrom service.api import schemas\n"
@@ -63,3 +55,11 @@ def test_exports_are_imported_when_they_are_used() -> None:
     program += "print({*model_store.__all__} <= {*dir(model_store)}, hasattr(model_store, 'nothing'))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == ["[]", "True", "True False"]
+
+
+def test_training_imports_torch_on_first_use() -> None:
+    """`import training` needs no torch; every exported name is found where it is defined."""
+    program = "import sys, training; exported = training.__all__; print('torch' not in sys.modules)\n"
+    program += "print(set(exported) <= set(dir(training)), all(callable(getattr(training, name)) for name in exported))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().split() == ["True"] * 3

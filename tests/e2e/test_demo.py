@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from model_store.store import Store
+from tests.support.waiting import HANG_S
 
 
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
     """It ends well, shows every stage, and leaves a version as good as we promise."""
     command = [str(Path(sys.executable).with_name("slimbayes")), "demo", "--exit", "--port", "0", "--store", "store"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     for shown in (
         "training: done",

@@ -12,13 +12,14 @@ import pytest
 from model_store.storage.location import ZOO
 from service.api.routes.ui import ROOT as PAGE
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 
 
 @pytest.mark.slow
 def test_the_wheel_has_the_zoo_and_the_page(tmp_path: Path) -> None:
     """Every file of it, and all packages, and nothing else at the top."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(PROJECT)]
-    subprocess.run(command, check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=HANG_S)
     (wheel,) = tmp_path.glob("slimbayes-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 from training.bayesian.estimators import ESTIMATORS
 from training.recipe import Recipe
 from training.trainer.run_dir import Run
@@ -150,6 +151,7 @@ def test_the_command_trains_on_two_ranks(run_of_two: Run) -> None:
     assert run_of_two.posterior().weights
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_was(
     run_of_two: Run, tmp_path: Path, torchrun: Callable[..., list[str]], environment: dict[str, str]
@@ -165,14 +167,14 @@ def test_a_killed_worker_is_started_again_and_the_run_ends_as_if_nothing_was(
     ]
     launcher = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while not run.checkpoint.exists():
             assert launcher.poll() is None, "the run ended before a worker could be killed"
             assert time.monotonic() < deadline, "the run did not begin"
             time.sleep(0.01)
         workers = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
         os.kill(int(workers[-1]), signal.SIGKILL)
-        assert launcher.wait(timeout=60) == 0
+        assert launcher.wait(HANG_S) == 0
     finally:
         launcher.terminate()
         launcher.wait()
@@ -192,6 +194,7 @@ def of_three(
     return [torch.load(out / f"rank-{rank}.pt") for rank in range(3)]
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_three_ranks_that_resume_end_where_those_do_that_went_on(of_three: list[Dump]) -> None:
     for dump in of_three:
@@ -200,6 +203,7 @@ def test_three_ranks_that_resume_end_where_those_do_that_went_on(of_three: list[
             assert torch.equal(mean, of_three[0]["whole"][name]), name
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_ranks_that_no_image_is_left_for_take_part(of_three: list[Dump]) -> None:
     """As where a run goes on with more ranks than before."""
@@ -209,6 +213,7 @@ def test_ranks_that_no_image_is_left_for_take_part(of_three: list[Dump]) -> None
             assert torch.equal(mean, of_three[0]["left"][name]), name
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_a_run_of_two_ranks_goes_on_with_one(
     tmp_path: Path, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str], environment: dict[str, str]
@@ -220,7 +225,7 @@ def test_a_run_of_two_ranks_goes_on_with_one(
         [*torchrun(), *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while len(run.lines("log.jsonl")) < 3:
             assert launcher.poll() is None, "the run ended before it could be stopped"
             assert time.monotonic() < deadline, "the run did not begin"

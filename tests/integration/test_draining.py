@@ -12,16 +12,17 @@ import pytest
 
 from tests.support.http import PNG
 from tests.support.services import running_service
+from tests.support.waiting import HANG_S
 
 
 def test_it_says_so_and_answers_on(digits_store: Path, example: bytes) -> None:
     """From the signal on it is not ready, and ends each connection with its answer; then it exits with status 0."""
     with (
-        running_service(digits_store, "--drain-seconds", "1.5", "--max-wait-ms", "60000") as (url, process),
+        running_service(digits_store, "--drain-seconds", "6", "--max-wait-ms", "60000") as (url, process),
         httpx.Client() as client,
     ):
         process.send_signal(signal.SIGTERM)
-        end, refused = time.monotonic() + 10, httpx.Response(200)
+        end, refused = time.monotonic() + HANG_S, httpx.Response(200)
         while refused.status_code == 200:
             assert time.monotonic() < end
             refused = client.get(f"{url}/readyz")
@@ -29,7 +30,7 @@ def test_it_says_so_and_answers_on(digits_store: Path, example: bytes) -> None:
         answer = client.post(f"{url}/predict", content=example, headers=PNG)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert client.get(f"{url}/livez").status_code == 200
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=HANG_S)
         assert (process.returncode, errors) == (0, "")
 
 
@@ -38,11 +39,11 @@ def test_a_second_signal_ends_it_at_once(digits_store: Path) -> None:
     for second in (signal.SIGTERM, signal.SIGINT):
         with running_service(digits_store, "--drain-seconds", "600") as (url, process):
             process.send_signal(signal.SIGTERM)
-            end = time.monotonic() + 10
+            end = time.monotonic() + HANG_S
             while httpx.get(f"{url}/readyz").status_code == 200:
                 assert time.monotonic() < end
             process.send_signal(second)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=HANG_S)
             assert (process.returncode, errors) == (128 + second, "")
 
 
@@ -74,7 +75,7 @@ class Balancer:
                 time.sleep(0.05)
 
     def _ask(self) -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=HANG_S) as client:
             while not self._closed.is_set():
                 try:
                     response = client.post(f"{self.url}/predict", content=self.example, headers=PNG)
@@ -90,13 +91,13 @@ class Balancer:
 @pytest.mark.slow
 def test_under_load(digits_store: Path, example: bytes) -> None:
     """Time and again, every request that was sent before the service was seen to leave has its answer."""
-    for _ in range(5):
+    for _ in range(3):
         with (
-            running_service(digits_store, "--drain-seconds", "0.5", "--max-wait-ms", "60000") as (url, process),
+            running_service(digits_store, "--drain-seconds", "3", "--max-wait-ms", "60000") as (url, process),
             Balancer(url, example, 6) as balancer,
         ):
             while balancer.answered < 10:
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(HANG_S) == 0
         assert balancer.failed == []

@@ -18,6 +18,7 @@ from tests.support.images import png
 from tests.support.project import PROJECT
 from tests.support.requirements import interpreter
 from tests.support.services import running_service
+from tests.support.waiting import HANG_S
 
 pytestmark = pytest.mark.system
 SCRIPTS = PROJECT / "tests" / "support" / "clients"
@@ -48,7 +49,7 @@ def images() -> np.ndarray:
 def predicted(url: str, manifest: Manifest, images: np.ndarray) -> Outputs:
     """What `POST /predict` answers to the same images under as many draws."""
     files = [("images", (f"{number}.png", png(image[:, :, 0]))) for number, image in enumerate(images)]
-    answer = httpx.post(f"{url}/predict", params={"samples": 16}, files=files, timeout=60).json()
+    answer = httpx.post(f"{url}/predict", params={"samples": 16}, files=files, timeout=HANG_S).json()
     outputs: Outputs = {"probabilities": [], "std": [], "uncertainty": []}
     for prediction in answer["predictions"]:
         found = {each["label"]: each for each in prediction["probabilities"]}
@@ -63,7 +64,7 @@ def said(script: str, url: str, images: np.ndarray, folder: Path) -> dict[str, A
     python = interpreter(PROJECT / ".venv-clients")
     np.save(folder / "images.npy", images)
     command = [python, str(SCRIPTS / script), url, "digits", str(folder / "images.npy")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     return found

@@ -21,15 +21,16 @@ from service.http.api_keys import Key
 from service.http.server import Server, bind
 from service.settings import Settings
 from tests.support.services import wait_until
+from tests.support.waiting import HANG_S
 
 SECONDS = 0.6
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"
 
 
 @contextmanager
-def served(store: Path, **settings: object) -> Iterator[str]:
+def served(store: Path, receive_seconds: float = SECONDS, **settings: object) -> Iterator[str]:
     """A service on a socket of this process, whose clients have little time."""
-    chosen = Settings(store=store, port=0, receive_seconds=SECONDS, **settings)
+    chosen = Settings(store=store, port=0, receive_seconds=receive_seconds, **settings)
     server = Server(chosen, bind(chosen))
     thread = threading.Thread(target=server.run_in_background)
     thread.start()
@@ -52,43 +53,44 @@ def url(digits_store: Path) -> Iterator[str]:
 def connection(url: str) -> Iterator[socket.socket]:
     """A plain connection."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as opened:
+    with socket.create_connection((address.hostname, address.port), timeout=HANG_S) as opened:
         yield opened
 
 
-def dribble(to: socket.socket, byte: bytes) -> tuple[bytes, float]:
-    """Send a byte now and then until the other side ends; what it said, and after how many seconds it ended."""
+def dribble(to: socket.socket, byte: bytes) -> bytes:
+    """Send a byte now and then until the other side ends, and return its answer; it must end."""
     begun, said = time.monotonic(), b""
     to.settimeout(0.05)
-    while time.monotonic() - begun < 20:
+    while time.monotonic() - begun < HANG_S:
         try:
             to.sendall(byte)
             said += (more := to.recv(65536))
             if not more:
-                break
+                return said
         except TimeoutError:
             continue
         except OSError:  # it was reset after what it had said
-            break
-    return said, time.monotonic() - begun
+            return said
+    raise AssertionError("the other side never ended")
 
 
 def test_who_says_nothing(url: str) -> None:
     """Is let go of."""
+    begun = time.monotonic()
     with connection(url) as opened:
-        begun = time.monotonic()
         assert opened.recv(1) == b""
-        assert SECONDS - 0.1 < time.monotonic() - begun < 3 * SECONDS
+    assert time.monotonic() - begun > SECONDS - 0.1
 
 
 def test_dribbled_headers(url: str) -> None:
     """Are given up, in words, though there was always one more byte; nobody else waits meanwhile."""
+    begun = time.monotonic()
     with connection(url) as opened:
         opened.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nX: ")
-        said, seconds = dribble(opened, b"a")
+        said = dribble(opened, b"a")
     assert said.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert said.endswith(b"the headers took longer than 0.6 s")
-    assert SECONDS - 0.1 < seconds < 3 * SECONDS
+    assert time.monotonic() - begun > SECONDS - 0.1
     assert httpx.get(f"{url}/livez").status_code == 200
 
 
@@ -97,14 +99,13 @@ def test_dribbled_body(url: str, path: str) -> None:
     """Is a problem that is documented and counted, and the end of the connection."""
     with connection(url) as opened:
         opened.sendall(HEAD.replace(b"/predict", path.encode()))
-        said, seconds = dribble(opened, b"a")
+        said = dribble(opened, b"a")
     assert said.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert re.search(rb"(?i)^connection: close\r$", said, re.MULTILINE)
     problem = orjson.loads(said.partition(b"\r\n\r\n")[2])
     assert (
         problem.get("detail", problem.get("error")) == "the body took longer than 0.6 s to arrive: send less, or faster"
     )
-    assert seconds < 10 * SECONDS
     assert re.search(r'slimbayes_requests_total\{.*reason="slow_client".*\} 1\.0', httpx.get(f"{url}/metrics").text)
     route = next(item for name, item in httpx.get(f"{url}/openapi.json").json()["paths"].items() if "infer" in name)
     assert "408" in route["post"]["responses"]
@@ -114,27 +115,25 @@ def test_dribbled_body_that_nobody_reads(url: str) -> None:
     """Holds its connection no longer than one that is read, though its answer was there at once."""
     with connection(url) as opened:
         opened.sendall(HEAD.replace(b"/predict", b"/nowhere"))
-        said, seconds = dribble(opened, b"a")
+        said = dribble(opened, b"a")
     assert said.startswith(b"HTTP/1.1 404 ")
-    assert seconds < 10 * SECONDS
 
 
 def test_an_answer_that_is_not_read(url: str) -> None:
     """Ends with its connection."""
     with connection(url) as opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        begun = time.monotonic()
+        end = time.monotonic() + HANG_S
         with pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012
-            while time.monotonic() - begun < 20:
+            while time.monotonic() < end:
                 opened.sendall(b"GET /page/inter.woff2 HTTP/1.1\r\nHost: a\r\n\r\n")
                 time.sleep(0.05)
-        assert time.monotonic() - begun < 10 * SECONDS
 
 
 def test_who_waits_for_the_service_has_all_the_time(url: str, example: bytes) -> None:
     """A long answer is not a slow client, and a connection may rest between requests."""
     query, files = {"samples": 64}, [("images", ("a", example))] * 32
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with httpx.Client(base_url=url, timeout=HANG_S) as client:
         begun = time.monotonic()
         while time.monotonic() - begun < 2 * SECONDS:
             assert client.post("/predict", params=query, files=files).status_code == 200
@@ -151,7 +150,7 @@ Send = Callable[[str, bytes], int]
 def closing(url: str, body: bytes) -> int:
     """The status that Python's own client gets, which sends all of its body first, with `Connection: close`."""
     try:
-        with urlopen(Request(url, body, {"Content-Type": "image/png"}), timeout=20) as response:
+        with urlopen(Request(url, body, {"Content-Type": "image/png"}), timeout=HANG_S) as response:
             return int(response.status)
     except HTTPError as error:
         error.close()
@@ -171,6 +170,6 @@ def test_a_refusal_is_read_however_large_the_body(digits_store: Path, tmp_path: 
     """Whoever is refused before the body was read hears why, on a connection that is not reset."""
     keys = tmp_path / "keys"
     keys.write_text(f"{Key.make('ann', 'user')[1]}\n")
-    with served(digits_store, keys_file=keys) as url:
+    with served(digits_store, HANG_S, keys_file=keys) as url:
         for _ in range(3):
             assert send(f"{url}/predict", bytes(8_000_000)) == 401

@@ -26,6 +26,7 @@ from tests.support.http import PNG, ask, metric, refusal
 from tests.support.proxy import Proxy
 from tests.support.restamped import publish
 from tests.support.services import answering, catalog_of, running_service, wait_until
+from tests.support.waiting import HANG_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 OFTEN = 0.1
@@ -255,7 +256,7 @@ def test_two_services_follow_one_store(store: Store, bucket: Place, example: byt
 
         def answers(**query: Any) -> list[dict[str, Any]]:
             responses = [
-                httpx.post(f"{url}/predict", params=query, content=example, headers=PNG, timeout=30)
+                httpx.post(f"{url}/predict", params=query, content=example, headers=PNG, timeout=HANG_S)
                 for url in (one, other)
             ]
             return [response.raise_for_status().json() for response in responses]

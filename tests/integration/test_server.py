@@ -25,6 +25,7 @@ from service.inference.artifact import read_artifact
 from service.settings import Settings
 from tests.support.http import PNG
 from tests.support.services import running_service, wait_until
+from tests.support.waiting import HANG_S
 
 
 def test_two_processes_give_one_answer(digits_store: Path, example: bytes) -> None:
@@ -71,7 +72,7 @@ def test_sigterm_ends_well(digits_store: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with running_service(digits_store) as (_, process):
             process.send_signal(number)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=HANG_S)
             assert (process.returncode, errors) == (0, "")
 
 
@@ -95,13 +96,13 @@ def test_sigterm_before_it_serves(digits_store: Path) -> None:
         assert process.stdout.readline() == "\n"
         process.send_signal(signal.SIGTERM)
         assert "Serving" not in process.stdout.read()
-        assert process.wait(20) == 0
+        assert process.wait(HANG_S) == 0
 
 
 def serve(*flags: str) -> tuple[int, str]:
     """Exit status and message of a service that cannot start."""
     command = [sys.executable, "-m", "service", *flags]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert "Traceback" not in result.stderr
     return result.returncode, " ".join(result.stderr.split())
 

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from benchmarks.harness.network_namespaces import INTERFACE, Host, two_hosts
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 from training.trainer.run_dir import Run
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -63,7 +64,7 @@ def test_the_documented_command_trains_on_two_hosts(hosts: list[Host], start: St
     before = [host.traffic() for host in hosts]
 
     for launcher, log in [start(host.command(*command)) for host in hosts]:
-        assert launcher.wait(timeout=120) == 0, log.read_text()
+        assert launcher.wait(HANG_S) == 0, log.read_text()
 
     assert run.finished
     assert run.facts()["world_size"] == 2
@@ -81,7 +82,7 @@ def test_a_narrow_cable_is_what_a_step_waits_for(hosts: list[Host], start: Start
     for host in hosts:
         host.shape(megabits)
     for launcher, log in [start(host.command(*command, "--out", str(run.folder))) for host in hosts]:
-        assert launcher.wait(timeout=120) == 0, log.read_text()
+        assert launcher.wait(HANG_S) == 0, log.read_text()
     seconds = sum(json.loads(line)["seconds"] for line in (run.folder / "log.jsonl").read_text().splitlines())
     assert seconds >= 8e-6 * _least_bytes_of_gradients(run) / megabits
 
@@ -100,14 +101,14 @@ def test_slurm_trains_on_two_hosts_and_outlives_a_worker(hosts: list[Host], star
     path = f"{played}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     command = [str(PROJECT / "docker" / "slurm.sh"), *SMALL, "--epochs", "20", "--out", str(run.folder)]
     script, log = start(command, PATH=path, **{f"SLURM_{name}": value for name, value in allocation.items()})
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not run.checkpoint.exists():
         assert script.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.01)
     os.kill(hosts[1].worker(), signal.SIGKILL)
 
-    assert script.wait(timeout=120) == 0, log.read_text()
+    assert script.wait(HANG_S) == 0, log.read_text()
     assert "exitcode: -9" in log.read_text()
     assert run.finished
 

@@ -19,6 +19,7 @@ from service.settings import Settings
 from tests.support.http import ask
 from tests.support.images import png
 from tests.support.services import wait_until
+from tests.support.waiting import HANG_S
 
 
 def test_serve_without_a_store(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_serve_without_a_store(tmp_path: Path) -> None:
         found = re.search(r"http://[\d.]+:\d+", process.stdout.readline())
         assert found
         url = found.group()
-        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200)
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=HANG_S).status_code == 200)
         (model,) = httpx.get(f"{url}/models").json()["models"]
         assert model["name"] == "cifar10-resnet20"
         levels = {level["name"]: level for level in model["versions"][0]["levels"]}
@@ -45,7 +46,7 @@ def test_serve_without_a_store(tmp_path: Path) -> None:
                     params={"level": level},
                     content=buffer.getvalue(),
                     headers={"content-type": "image/jpeg"},
-                    timeout=60,
+                    timeout=HANG_S,
                 ).json()
                 (prediction,) = answer["predictions"]
                 assert len(prediction["probabilities"]) == 10

@@ -24,6 +24,7 @@ from tests.support.hostile.bytes import bombs, mutated
 from tests.support.hostile.manifests import MANIFESTS
 from tests.support.hostile.models import crafted
 from tests.support.restamped import replaced
+from tests.support.waiting import HANG_S
 
 LEVEL, MUTATIONS, SEED = "p90", 100, 20261123
 MOST_GROWTH = 200 * 2**20
@@ -51,7 +52,7 @@ def write(folder: Path, manifest: Manifest, data: bytes, document: bytes | None 
 def serve(folder: Path) -> dict[str, Outcome]:
     """What the service makes of each store in `folder`, in a process that nothing may end."""
     command = [sys.executable, "-m", "tests.support.hostile.worker", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     found = {each["store"]: each for each in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 0, (max(found, default=None), done.stderr[-3000:])
     assert found.keys() == {each.name for each in folder.iterdir()}

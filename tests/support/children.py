@@ -27,6 +27,7 @@ from model_store.errors import StoreError
 from model_store.store import Store
 from tests.support.project import PROJECT
 from tests.support.stores import NOON, build_version
+from tests.support.waiting import HANG_S
 
 # What publishing does to the file system; before each of these a process may die.
 STEPS = {"open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir"}
@@ -162,7 +163,7 @@ class Child:
         """Wait for one line."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"the child ended with status {self.process.wait(10)}"
+        assert line, f"the child ended with status {self.process.wait(HANG_S)}"
         return json.loads(line)
 
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.image_engine import Engine
+from tests.support.waiting import HANG_S
 
 MEMORY = "512m"
 LOCKED_DOWN = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -37,11 +38,11 @@ class Container:
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10, trust_env=False)
+        return httpx.get(self.url + path, timeout=HANG_S, trust_env=False)
 
     def post(self, path: str, body: bytes, media_type: str = "image/png") -> httpx.Response:
         headers = {"Content-Type": media_type}
-        return httpx.post(self.url + path, content=body, headers=headers, timeout=60, trust_env=False)
+        return httpx.post(self.url + path, content=body, headers=headers, timeout=HANG_S, trust_env=False)
 
     @property
     def state(self) -> dict[str, Any]:

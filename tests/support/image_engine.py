@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import HANG_S
+
 BASE_IMAGE = "localhost/debian:12-slim"
 REQUIRED_TOOLS = ("podman", "buildah", "runc", "mmdebstrap", "make")
 # Short, since sockets lie under it, and gone after a reboot, as podman wants it.
@@ -90,7 +92,7 @@ class Engine:
 
     def logs(self, container: str) -> str:
         """What the container has printed, both streams."""
-        done = self._run(["podman", "logs", container], timeout=60)
+        done = self._run(["podman", "logs", container], timeout=HANG_S)
         return done.stdout + done.stderr
 
     def build(self, project: Path, image: str, target: str = "image", *more: str) -> None:
@@ -108,30 +110,30 @@ class Engine:
         settings |= {"IMAGE": image, "TRAIN_IMAGE": image}
         command = ["make", "--directory", str(project), target, *(f"{key}={value}" for key, value in settings.items())]
         try:
-            self._run(command, timeout=900)
+            self._run(command, timeout=HANG_S)
         except EngineError as error:
             # Buildah itself, or a registry, may fail once; what is wrong with the Dockerfile fails again.
             print(f"building again after:\n{error}")
-            self._run(command, timeout=900)
+            self._run(command, timeout=HANG_S)
 
     def remove_containers(self) -> None:
         """Stop and remove every container of this storage, and what a failed build left."""
-        self._run(["buildah", "rm", "--all"], timeout=60)
+        self._run(["buildah", "rm", "--all"], timeout=HANG_S)
         self.podman("rm", "--all", "--force", "--volumes", "--time", "1")
         self.podman("network", "prune", "--force")
         self.podman("volume", "prune", "--force")
 
     def prune_images(self) -> None:
         """Drop the build's layers that are older than a day and in no image."""
-        self.podman("image", "prune", "--force", "--filter", "until=24h", timeout=300)
+        self.podman("image", "prune", "--force", "--filter", "until=24h", timeout=HANG_S)
 
     def _ensure_base(self) -> None:
         if BASE_IMAGE in self.podman("images", "--format", "{{.Repository}}:{{.Tag}}").split():
             return
         root = self._cache / "base.tar"
         packages = "--include=python3,python3-venv,ca-certificates"
-        self._run(["mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", str(root)], timeout=600)
-        self.podman("import", "--quiet", str(root), BASE_IMAGE, timeout=300)
+        self._run(["mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", str(root)], timeout=HANG_S)
+        self.podman("import", "--quiet", str(root), BASE_IMAGE, timeout=HANG_S)
         root.unlink()
 
     def _run(self, command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import httpx
 
+from tests.support.waiting import HANG_S
+
 Request = tuple[str, bytes, str]
 """Path with its query, body, and media type."""
 
@@ -27,7 +29,7 @@ class Load:
 
     def _ask(self, client: int) -> None:
         turn = client
-        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as connection:
+        with httpx.Client(base_url=self._url, timeout=HANG_S, trust_env=False) as connection:
             while not self._stopping.is_set():
                 path, body, media_type = self._requests[turn % len(self._requests)]
                 try:

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
+from tests.support.waiting import HANG_S
+
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 Open = Callable[..., Page]
 STATUS = {
@@ -28,7 +30,7 @@ STATUS = {
 def truth(url: str, picture: bytes, **query: Any) -> dict[str, Any]:
     """What the service itself says of a picture."""
     files = [("images", ("a", picture))]
-    answer: dict[str, Any] = httpx.post(f"{url}/predict", params=query, files=files, timeout=60).json()
+    answer: dict[str, Any] = httpx.post(f"{url}/predict", params=query, files=files, timeout=HANG_S).json()
     return answer
 
 

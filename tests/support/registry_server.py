@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.requirements import program
+from tests.support.waiting import HANG_S
 
 SECONDS = 20.0
 
@@ -59,7 +60,7 @@ def _free_port(host: str) -> int:
 
 def _await(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
     host, _, port = address.partition(":")
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + HANG_S
     while time.monotonic() < end and server.poll() is None:
         try:
             socket.create_connection((host, int(port))).close()

@@ -19,9 +19,10 @@ from service.observability.tracing import Tracing
 from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.http import ask
+from tests.support.waiting import HANG_S
 
 
-def wait_until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(ready: Callable[[], bool], seconds: float = HANG_S) -> None:
     """Return once `ready` holds; fail where it does not in time."""
     end = time.monotonic() + seconds
     while not ready():
@@ -42,7 +43,7 @@ def running_service(store: Path | str, *flags: str) -> Iterator[tuple[str, subpr
         found = next(filter(None, addresses), None)
         assert found, process.stderr and process.stderr.read()
         url = found.group()
-        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200)
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=HANG_S).status_code == 200)
         yield url, process
     finally:
         process.kill()

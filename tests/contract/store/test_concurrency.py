@@ -11,6 +11,7 @@ from model_store.maintenance import collect_garbage
 from model_store.manifest import Manifest
 from model_store.store import Store
 from tests.support.stores import NOON, Filled, build_version
+from tests.support.waiting import HANG_S
 
 PUBLISHERS = 4
 NOW = timedelta(seconds=-1)
@@ -21,7 +22,7 @@ def test_publishers_at_the_same_second_get_a_version_each(store: Store) -> None:
     together = threading.Barrier(PUBLISHERS)
 
     def publish(version: tuple[Manifest, dict[str, bytes]]) -> None:
-        together.wait(10)
+        together.wait(HANG_S)
         store.publish(*version)
 
     with ThreadPoolExecutor(PUBLISHERS) as threads:

@@ -25,6 +25,7 @@ from tests.support.backends import SERVERS, Place
 from tests.support.children import child
 from tests.support.proxy import Proxy
 from tests.support.stores import NOON, build_version
+from tests.support.waiting import HANG_S
 
 RACES = 30
 PUBLISHERS = 4
@@ -55,7 +56,7 @@ def test_four_way_races(place: Place) -> None:
     together = threading.Barrier(PUBLISHERS)
 
     def publish(store: Store, version: tuple[Manifest, dict[str, bytes]]) -> bool:
-        together.wait(30)
+        together.wait(HANG_S)
         try:
             store.publish(*version)
         except VersionExistsError:

@@ -14,6 +14,7 @@ import yaml
 from tests.support.deploy.helm import BIN, VALUES, Helm, values_of
 from tests.support.deploy.kustomize import TREES, kustomized
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 
 pytestmark = pytest.mark.system
 CONFIG = PROJECT / "docker" / "checkov.yaml"
@@ -41,7 +42,7 @@ def found(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
         "--output",
         "json",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
     assert done.returncode in {0, 1}, done.stderr
     return {each["check_type"]: each["results"] for each in json.loads(done.stdout)}
 

@@ -13,6 +13,7 @@ from tests.support.deploy.api_server import VERSIONS, check
 from tests.support.deploy.helm import BIN, Helm, Manifest, values_of
 from tests.support.deploy.kustomize import KUBERNETES, TREES, kustomized
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 
 pytestmark = pytest.mark.system
 HELMS_OWN = {"helm.sh/chart", "app.kubernetes.io/managed-by", "helm.sh/resource-policy"}
@@ -42,7 +43,7 @@ def _in_order(value: Any) -> Any:
 def test_the_files_are_what_the_chart_makes(helm: Helm) -> None:
     """Else `make manifests` writes them anew."""
     command = [BIN / "python", PROJECT / "docker" / "helm" / "render.py", "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -13,6 +13,7 @@ import yaml
 from tests.support.deploy.helm import BIN, Helm, Manifest, by_kind, values_of
 from tests.support.project import PROJECT
 from tests.support.requirements import interpreter
+from tests.support.waiting import HANG_S
 
 pytestmark = pytest.mark.system
 MODELS = PROJECT / "tests" / "support" / "deploy"
@@ -26,7 +27,7 @@ def read(command: list[Path | str], manifests: list[Manifest]) -> list[list[str]
     """What a reader does not like in each manifest."""
     interpreter(Path(command[0]).parents[1])
     done = subprocess.run(
-        command, input=json.dumps(manifests), capture_output=True, text=True, check=False, timeout=120
+        command, input=json.dumps(manifests), capture_output=True, text=True, check=False, timeout=HANG_S
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

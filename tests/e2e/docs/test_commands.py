@@ -21,6 +21,7 @@ from model_store.storage.location import ZOO
 from service.app import create_app
 from service.settings import Settings
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 
 README = PROJECT / "README.md"
 DOCUMENTS = [
@@ -71,7 +72,7 @@ def test_the_readme_shows_the_real_response() -> None:
     (url,) = re.findall(r"'http://127.0.0.1:8000(/predict[^']*)'", text)
     (example,) = re.findall(r"http://127.0.0.1:8000(/page/examples/\S+)", text)
     with TestClient(create_app(Settings(store=ZOO))) as client:
-        end = time.monotonic() + 60
+        end = time.monotonic() + HANG_S
         while client.get("/readyz").status_code != 200:
             assert time.monotonic() < end
             time.sleep(0.02)

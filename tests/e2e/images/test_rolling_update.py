@@ -18,6 +18,7 @@ from tests.support.image_engine import Engine
 from tests.support.load import Load, Request
 from tests.support.photographs import photograph, together
 from tests.support.requirements import program
+from tests.support.waiting import HANG_S
 
 pytestmark = [
     pytest.mark.system,
@@ -95,7 +96,7 @@ def _proxy(ports: list[int], folder: Path) -> Iterator[str]:
     configuration.write_text(HAPROXY.format(port=port, servers=servers))
     process = subprocess.Popen([program("haproxy"), "-db", "-q", "-f", str(configuration)])
     try:
-        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 20
+        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + HANG_S
         while not _answers(url):
             assert process.poll() is None, "the proxy ended"
             assert time.monotonic() < deadline, "the proxy does not answer"
@@ -103,7 +104,7 @@ def _proxy(ports: list[int], folder: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(HANG_S)
 
 
 def _answers(url: str) -> bool:

@@ -105,7 +105,7 @@ def test_nobody_gains_rights_or_leaves_files(engine: Engine, image: str) -> None
     assert _run(engine, image, "find", *FAULTS, options=("--user", "0")).split() == ["/tmp"]
 
 
-@pytest.mark.skipif("IMAGE_ALL" not in os.environ, reason="takes minutes: asked for by IMAGE_ALL")
+@pytest.mark.on_request("IMAGE_ALL")
 def test_built_again_it_is_the_same(engine: Engine, image: str) -> None:
     """Without anything kept from the first time: each layer has the same digest, and the settings are the same."""
     engine.build(PROJECT, REBUILT, "image", "--no-cache", "--jobs", "2")

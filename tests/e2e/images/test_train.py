@@ -16,6 +16,7 @@ from benchmarks.harness.network_namespaces import ADDRESSES, INTERFACE, Host, tw
 from tests.support.containers import LOCKED_DOWN
 from tests.support.image_engine import Engine
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 from training.trainer.run_dir import Run
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -45,11 +46,11 @@ def test_it_trains_and_prunes_digits(engine: Engine, train_image: str, tmp_path:
         "runs/one",
     )
     torchrun = ("--standalone", "--nproc-per-node", "1", "-m", "training", *recipe)
-    engine.podman(*LIMITS, *volumes, "--entrypoint", "torchrun", train_image, *torchrun, timeout=180)
+    engine.podman(*LIMITS, *volumes, "--entrypoint", "torchrun", train_image, *torchrun, timeout=HANG_S)
     quality = json.loads((folders["runs"] / "one" / "quality.json").read_text())
     assert quality
     prune = ("prune", "runs/one", "--levels", "p50", "--epochs", "1", "--model", "digits", "--store", "store")
-    engine.podman(*LIMITS, *volumes, train_image, *prune, timeout=180)
+    engine.podman(*LIMITS, *volumes, train_image, *prune, timeout=HANG_S)
     (manifest,) = folders["store"].glob("digits/*/manifest.json")
     assert manifest.stat().st_uid == 10001
 
@@ -59,7 +60,7 @@ def test_its_torch_needs_no_gpu_and_its_bill_names_it(engine: Engine, train_imag
         "import json, torch; bill = json.load(open('/usr/share/sbom/python.cdx.json'))['components'];"
         "print(json.dumps([torch.version.cuda, torch.__version__, {each['name']: each['version'] for each in bill}]))"
     )
-    printed = engine.podman(*LIMITS, "--entrypoint", "python", train_image, "-c", code, timeout=120)
+    printed = engine.podman(*LIMITS, "--entrypoint", "python", train_image, "-c", code, timeout=HANG_S)
     cuda, version, components = json.loads(printed)
     assert cuda is None
     assert components["torch"] == version
@@ -88,13 +89,13 @@ def _train_on(hosts: list[Host], engine: Engine, image: str, command: list[str],
         options = (*CONTAINER, *place, *names, *settings, "--volume", f"{runs}:/runs", "--entrypoint", "torchrun")
         engine.podman(*options, "--detach", "--name", host.name, image, *command)
     run = Run(runs / Path(command[command.index("--out") + 1]).name)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not run.checkpoint.exists():
         assert time.monotonic() < deadline, engine.logs(hosts[0].name)
         time.sleep(0.05)
     os.kill(hosts[1].worker(), signal.SIGKILL)
     for host in hosts:
-        assert engine.podman("wait", host.name, timeout=180) == "0", engine.logs(host.name)
+        assert engine.podman("wait", host.name, timeout=HANG_S) == "0", engine.logs(host.name)
     assert "exitcode: -9" in engine.logs(hosts[1].name)
     assert run.finished
     assert run.facts()["world_size"] == 2

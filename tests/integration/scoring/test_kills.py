@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.scoring import Score, check_complete, start
+from tests.support.waiting import HANG_S
 
 SHARD, IMAGES, KILLS = 2, 91, 24
 FLAGS = ("--shard-size", str(SHARD), "--batch", "1", "--samples", "4", "--level", "p90", "--threads", "1")
@@ -23,7 +24,7 @@ def parts(output: Path) -> int:
 
 def kill_on_the_way(processes: Sequence[BaseProcess], output: Path, generator: random.Random) -> None:
     """End processes as no handler can notice, when they have written a few parts, or are about to."""
-    enough, end = parts(output) + generator.randrange(4), time.monotonic() + 60
+    enough, end = parts(output) + generator.randrange(4), time.monotonic() + HANG_S
     while parts(output) < enough and any(process.is_alive() for process in processes):
         assert time.monotonic() < end, "nothing was written"
         time.sleep(0.001)

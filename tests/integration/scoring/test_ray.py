@@ -13,6 +13,7 @@ from pyarrow import parquet
 from tests.support.project import PROJECT
 from tests.support.requirements import program
 from tests.support.scoring import Score, check_complete
+from tests.support.waiting import HANG_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -33,7 +34,7 @@ def on_ray(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     for needed in ("unshare", "ip"):
         program(needed)
     command = [*ALONE, sys.executable, "-c", PROGRAM, *map(str, arguments), "--engine", "ray"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 def test_the_same_files(score: Score, digits_store: Path, pictures: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.support.registry_front import Answered, Asked, Front
 from tests.support.registry_server import registry_server
 from tests.support.requirements import program
 from tests.support.stores import NOON, build_version
+from tests.support.waiting import HANG_S
 
 pytestmark = pytest.mark.system
 MANY = 1100
@@ -182,7 +183,7 @@ def test_skopeo_copies_a_store_to_another_registry(repository: Place, tmp_path: 
                     "--src-tls-verify=false",
                     "--dest-tls-verify=false",
                 ]
-                subprocess.run([*command, f"docker://{source}:{tag}", f"docker://{target}"], check=True, timeout=60)
+                subprocess.run([*command, f"docker://{source}:{tag}", f"docker://{target}"], check=True, timeout=HANG_S)
         copied = Store.open(repository.through(address).url)
         assert copied.verify("digits", copied.resolve("digits")) == manifest
         assert copied.aliases("digits") == {"production": manifest.version}

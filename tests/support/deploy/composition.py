@@ -24,6 +24,7 @@ from tests.support.deploy.helm import BIN
 from tests.support.image_engine import NETAVARK, RUN_ROOT, Engine, EngineError
 from tests.support.image_engine import missing_requirement as missing_engine
 from tests.support.project import PROJECT
+from tests.support.waiting import HANG_S
 
 FILE = PROJECT / "docker" / "compose.yaml"
 WEED = BIN / "weed"
@@ -113,7 +114,7 @@ def docker_socket(engine: Engine) -> Iterator[None]:
         command, env=engine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + HANG_S
             while not SOCKET.exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
             yield

@@ -7,6 +7,7 @@ import subprocess
 from tests.support.deploy.helm import BIN, Manifest, parsed
 from tests.support.project import PROJECT
 from tests.support.requirements import require
+from tests.support.waiting import HANG_S
 
 KUBERNETES = PROJECT / "docker" / "kubernetes"
 # Each with the chart's values that say the same.
@@ -17,7 +18,7 @@ def kustomized(tree: str) -> list[Manifest]:
     """What `kubectl apply -k` would apply."""
     require(None if (BIN / "kubectl").exists() else "no kubectl in .venv-deploy: `make test-system` brings it")
     done = subprocess.run(
-        [BIN / "kubectl", "kustomize", KUBERNETES / tree], capture_output=True, text=True, check=False, timeout=60
+        [BIN / "kubectl", "kustomize", KUBERNETES / tree], capture_output=True, text=True, check=False, timeout=HANG_S
     )
     assert (done.returncode, done.stderr) == (0, "")
     return parsed(done.stdout)

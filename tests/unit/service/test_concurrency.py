@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 
-import pytest
-
 from service.concurrency import MAX_NICENESS, NICENESS, lower_thread_priority
 from service.scheduling.scheduler import Scheduler
+from tests.support.waiting import HANG_S
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there, threads have no niceness of their own")
 def test_computing_threads_step_back() -> None:
     """Whoever says so; the thread that started it stays as it is."""
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
@@ -32,12 +29,11 @@ def test_computing_threads_step_back() -> None:
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there, threads have no niceness of their own")
 def test_the_scheduler_steps_back() -> None:
     """All its threads, soon after they are there."""
     expected = min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS, MAX_NICENESS)
     scheduler = Scheduler(2)
-    threads, end = [each.native_id for each in scheduler._threads], time.monotonic() + 10
+    threads, end = [each.native_id for each in scheduler._threads], time.monotonic() + HANG_S
 
     def niceness() -> set[int]:
         return {os.getpriority(os.PRIO_PROCESS, each) for each in threads if each is not None}

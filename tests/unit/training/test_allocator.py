@@ -27,7 +27,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted on Linux")
 def test_steps_take_the_memory_of_the_one_before() -> None:
     faults = {}
     for how in ("kept", "not kept"):

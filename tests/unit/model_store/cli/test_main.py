@@ -16,6 +16,7 @@ from model_store.manifest import read_manifest
 from model_store.store import Store
 from tests.support.invocation import assert_one_line, invoke, invoke_json
 from tests.support.stores import Filled, build_version
+from tests.support.waiting import HANG_S
 
 ABSENT = "20200101-000000-000000"
 COMMANDS = (
@@ -27,7 +28,7 @@ COMMANDS = (
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a process of its own."""
     command = [sys.executable, "-m", "model_store", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
 
 
 # list

@@ -15,6 +15,7 @@ from model_store.storage.disk_cache import DiskCache
 from model_store.storage.object_storage import TEMP_PREFIX
 from tests.support.project import PROJECT
 from tests.support.stores import entries
+from tests.support.waiting import HANG_S
 
 KIB = 1024
 
@@ -105,7 +106,7 @@ def test_several_processes_share_it(cache: DiskCache) -> None:
         for seed in range(4)
     ]
     for worker in workers:
-        said, errors = worker.communicate(timeout=60)
+        said, errors = worker.communicate(timeout=HANG_S)
         assert (worker.returncode, errors) == (0, "")
         assert 30_000 < int(said) <= cache.limit
     assert len(entries(cache)) > 3

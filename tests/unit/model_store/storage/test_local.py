@@ -19,6 +19,7 @@ from model_store.storage.object_storage import TEMP_PREFIX
 from model_store.store import Store
 from tests.support.children import child
 from tests.support.stores import NOON, Filled, build_version
+from tests.support.waiting import HANG_S
 
 Unprivileged = Callable[[], AbstractContextManager[None]]
 
@@ -84,7 +85,7 @@ def test_publishers_of_the_same_name_get_one_version_between_them(store: Store) 
     together = threading.Barrier(PUBLISHERS)
 
     def publish(version: tuple[Manifest, dict[str, bytes]]) -> bool:
-        together.wait(10)
+        together.wait(HANG_S)
         try:
             store.publish(*version)
         except VersionExistsError:
@@ -178,7 +179,7 @@ def test_what_a_dead_publisher_left_is_used_by_the_next(store: Store) -> None:
     with child("stall", store.url) as dying:
         assert dying.hear() == "stalled"
         dying.process.kill()
-        dying.process.wait(10)
+        dying.process.wait(HANG_S)
     (left,) = [path for path in everything(store) if path.is_file()]
     before = left.stat()
     manifest, files = build_version(b"stalled")

@@ -17,6 +17,7 @@ import pytest
 from service.observability.access_log import JsonFormatter, TextFormatter
 from tests.support.http import PNG
 from tests.support.services import running_service
+from tests.support.waiting import HANG_S
 
 
 def logged(store: Path, example: bytes, *flags: str) -> list[str]:
@@ -31,7 +32,7 @@ def logged(store: Path, example: bytes, *flags: str) -> list[str]:
         assert httpx.get(f"{url}/s3cret/{odd}").status_code == 404
         assert httpx.get(f"{url}/livez").status_code == 200
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=HANG_S)
     for hidden in ("s3cret", "hidden", b64encode(example).decode()[:20], "PNG"):
         assert hidden not in errors
     return errors.splitlines()

@@ -25,6 +25,7 @@ from service.observability.tracing import Tracing
 from service.settings import Settings
 from tests.support.http import PNG
 from tests.support.services import Warm, running_service
+from tests.support.waiting import HANG_S
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 STAGES = ["read", "decode", "queue", "inference"]
@@ -138,7 +139,7 @@ def test_a_process_sends_them(digits_store: Path, example: bytes) -> None:
         with running_service(digits_store, "--traces", where) as (url, process):
             httpx.post(f"{url}/predict", content=example, headers=PNG)
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=HANG_S)
             assert (process.returncode, errors) == (0, "")
         collector.shutdown()
     assert [name for name in Collector.names if name != "GET /readyz"] == [*STAGES, "POST /predict"]
@@ -149,7 +150,7 @@ def test_a_collector_that_is_not_there(digits_store: Path, example: bytes) -> No
     with running_service(digits_store, "--traces", "http://127.0.0.1:1/v1/traces") as (url, process):
         assert httpx.post(f"{url}/predict", content=example, headers=PNG).status_code == 200
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=HANG_S)
         assert process.returncode == 0
 
 
@@ -159,7 +160,9 @@ def test_without_the_extra(digits_store: Path) -> None:
     arguments = ["slimbayes", "serve", "--store", str(digits_store), "--port", "0", "--traces", "http://x"]
     program += f"sys.argv = {arguments!r}\n"
     program += "from service.cli.main import main; main()"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_S, check=False
+    )
     assert result.returncode == 1
     assert "pip install 'slimbayes[tracing]'" in result.stderr
     assert "Traceback" not in result.stderr

@@ -20,6 +20,7 @@ from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.http import PNG, ask
 from tests.support.services import Warm, wait_until
+from tests.support.waiting import HANG_S
 
 RELOADS = """
 import sys
@@ -111,15 +112,16 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
     time.sleep(1.5 * TRIM_DELAY_S)
     assert given_back == []
     answering.clear()
-    wait_until(lambda: bool(given_back), 10)
+    wait_until(lambda: bool(given_back))
     time.sleep(0.5 * TRIM_DELAY_S)
     assert given_back == [[True, True]]
     catalog.close()
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_memory_returns(digits_store: Path) -> None:
     """After a hundred reloads as much is taken as after ten."""
     command = [sys.executable, "-c", RELOADS, str(digits_store)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=True)
     assert float(result.stdout) < 1.05

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from torch.distributed import HashStore, Store
 
+from tests.support.waiting import HANG_S
 from training.distributed import elastic
 from training.distributed.elastic import START_KEY, agree_on_start
 
@@ -36,7 +37,7 @@ def test_a_rank_that_answered_to_a_start_that_ended_answers_to_the_next(monkeypa
         other = pool.submit(agree_on_start, store, 1, 2)
         with pytest.raises(TimeoutError):
             other.result(timeout=0.3)  # it hears nothing: that was not meant for it
-        assert agree_on_start(store, 0, 2) == other.result(timeout=10)
+        assert agree_on_start(store, 0, 2) == other.result(timeout=HANG_S)
 
 
 def test_a_rank_that_never_comes_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.waiting import HANG_S
 from training.cli.train import app
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RecipeError, RunError
@@ -198,6 +199,7 @@ def uninterrupted(
     return folder
 
 
+@pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "estimator"),
@@ -231,14 +233,14 @@ def test_a_run_killed_at_a_random_moment_and_resumed_equals_one_that_was_not(
     assert refused.exit_code == 1
     assert "holds an interrupted run: pass --resume" in refused.stderr
     command = [sys.executable, "-m", "training", *arguments, "--resume"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=HANG_S)
     assert posterior_bytes(run.folder) == posterior_bytes(uninterrupted(estimator)), killed
     assert run.quality() == Run(uninterrupted(estimator)).quality()
 
 
 def _wait_for_lines(log: Path, count: int, process: subprocess.Popen[bytes]) -> None:
     """Return once the checkpoint that follows the log's line `count` may be on its way."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_S
     while not log.exists() or len(log.read_text().splitlines()) <= count:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "the run did not begin"
