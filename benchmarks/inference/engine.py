@@ -41,7 +41,7 @@ from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
-from service.types import Decision, FloatArray, Reason
+from service.types import Decision, Reason
 from training.bayesian.bayesianize import bayesian_layers, bayesianize
 from training.bayesian.estimators import flipout
 from training.data.dataset import Pixels
@@ -256,11 +256,6 @@ def _quality(
             )
         scheduler.close()
     return found
-
-
-def _summary(logits_SNK: FloatArray, calibration: Calibration) -> Predictive:
-    """Summarise the draws of N images."""
-    return Predictive.from_draws(Draws.from_logits(logits_SNK, calibration.temperature))
 
 
 def _decisions(summary: Predictive, calibration: Calibration) -> list[tuple[int, Decision, Reason | None]]:

@@ -134,7 +134,7 @@ class InProcess:
         return self.answered / (time.perf_counter() - begun)
 
     def _next(self) -> None:
-        plan, images_NHWC = self.plan, self.images_NHWC[self.at : self.at + self.count]
+        planned, images_NHWC = self.planned, self.images_NHWC[self.at : self.at + self.count]
         self.at = (self.at + self.count) % len(self.images_NHWC)
         engine = planned.level.engine(planned.samples)
         job = Job(engine, images_NHWC, planned.samples, self.postprocess, planned.early_stopping)
