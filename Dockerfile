@@ -39,6 +39,7 @@ COPY model_store model_store
 COPY service service
 COPY training training
 COPY pruning pruning
+COPY slimbayes slimbayes
 RUN /opt/build/bin/hatchling build --target wheel --directory dist \
     && /opt/build/bin/pip --python /opt/slimbayes/bin/python install --quiet --no-compile --no-deps --no-index --prefix /package/opt/slimbayes dist/*.whl \
     && /opt/slimbayes/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /package -p / /package/opt \

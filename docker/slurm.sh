@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Training on the nodes of a Slurm allocation, from an environment with `torchrun` on PATH; options go to the training:
+# Train on the nodes of a Slurm allocation, from an environment with `torchrun` on PATH; options are those of training:
 #   sbatch docker/slurm.sh --data digits --out runs/digits
 #   sbatch --nodes 4 --gpus-per-node 8 --cpus-per-task 64 docker/slurm.sh --data cifar10 --data-dir DIR --out runs/cifar10
-# The run folder and the data must be visible to every node. RANKS_PER_NODE is one a GPU, or one where there is none.
+# The run folder and the data must be visible to every node. RANKS_PER_NODE defaults to one per GPU, or one without GPUs.
 #SBATCH --job-name=slimbayes
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -19,7 +19,7 @@ port=$((20000 + SLURM_JOB_ID % 10000))
 threads=$((SLURM_CPUS_PER_TASK / ranks))
 export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
 
-# The checkpoint is a minute old at most: what is preempted, loses a node or runs out of time waits in the queue again.
+# Requeue a job that is preempted or runs out of time; at most a minute of work since its last checkpoint is lost.
 trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
 
 srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 \

@@ -1,4 +1,4 @@
-"""`python -m model_store` is `slimbayes models`."""
+"""Run `python -m model_store` as `slimbayes models`."""
 
 from model_store.cli.main import app
 

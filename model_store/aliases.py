@@ -1,9 +1,10 @@
-"""Aliases as a log: a change is an object that is written once, and what an alias means is its newest change.
+"""Keep aliases as a log of changes, each an object that is written once; the newest change counts.
 
     MODEL/aliases/ALIAS/20261126-081500-123456.20261123-075100-3f9ca1.json
 
-Time and version stand in the name, so a listing tells what every alias means, two who promote at once both leave their
-change, and nothing is ever written over. The object says who did it, and what the alias meant before.
+Time and version are in the name, so that a listing suffices to resolve every alias, two concurrent promotions both
+leave their change, and nothing is overwritten. The object says who made the change, and which version the alias had
+before.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from datetime import UTC, datetime, timedelta
 from model_store.errors import StoreError
 from model_store.names import ALIAS_OR_LEVEL, VERSION_NAME
 
-FOLDER = "aliases"
-# In the place of a version: the alias was taken away.
-NOTHING = "none"
-TIME = "%Y%m%d-%H%M%S-%f"
-NAME = re.compile(
+ALIASES_FOLDER = "aliases"
+# Stands for the version where the alias was removed.
+REMOVED = "none"
+TIME_FORMAT = "%Y%m%d-%H%M%S-%f"
+CHANGE_NAME = re.compile(
     rf"(?P<alias>{ALIAS_OR_LEVEL[1:-1]})/(?P<time>[0-9]{{8}}-[0-9]{{6}}-[0-9]{{6}})"
-    rf"\.(?P<version>{VERSION_NAME[1:-1]}|{NOTHING})\.json"
+    rf"\.(?P<version>{VERSION_NAME[1:-1]}|{REMOVED})\.json"
 )
 
 
 @dataclass(frozen=True)
 class Change:
-    """At `time` (aware) `alias` came to mean `version`, or nothing; `by` says who had it so."""
+    """Point `alias` at `version`, or at none, from `time` (aware) on; `by` is the user who made the change."""
 
     time: datetime
     alias: str
@@ -41,20 +42,20 @@ class Change:
 
     @property
     def name(self) -> str:
-        """The object's name within its model."""
-        return f"{FOLDER}/{self.alias}/{self.time.astimezone(UTC):{TIME}}.{self.version or NOTHING}.json"
+        """Name the change's object within its model."""
+        return f"{ALIASES_FOLDER}/{self.alias}/{self.time.astimezone(UTC):{TIME_FORMAT}}.{self.version or REMOVED}.json"
 
     def to_document(self) -> dict[str, str | None]:
-        """The change as JSON has it."""
-        told = {"alias": self.alias, "before": self.before, "version": self.version, "by": self.by}
-        return {"time": self.time.isoformat(), **told}
+        """Return the change as a JSON document."""
+        details = {"alias": self.alias, "before": self.before, "version": self.version, "by": self.by}
+        return {"time": self.time.isoformat(), **details}
 
     def to_json(self) -> bytes:
-        """What the object holds."""
+        """Return the bytes of the change's object."""
         return json.dumps(self.to_document(), indent=2).encode() + b"\n"
 
-    def told(self, data: bytes) -> Change:
-        """This change with what its object says of it; raise StoreError where that is something else."""
+    def with_details(self, data: bytes) -> Change:
+        """Add `before` and `by` from the bytes of the change's object; raise StoreError where they are malformed."""
         try:
             document = json.loads(data)
             before, by = document["before"], document["by"]
@@ -66,35 +67,35 @@ class Change:
 
 
 def read_change(name: str) -> Change | None:
-    """The change that an object's name within its model tells of, without who and before; None for other objects."""
+    """Parse an object's name within its model as a change, without `before` and `by`; None for other objects."""
     folder, _, rest = name.partition("/")
-    found = NAME.fullmatch(rest) if folder == FOLDER else None
+    found = CHANGE_NAME.fullmatch(rest) if folder == ALIASES_FOLDER else None
     if found is None:
         return None
     try:
-        time = datetime.strptime(found["time"], TIME).replace(tzinfo=UTC)
+        time = datetime.strptime(found["time"], TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
-    return Change(time, found["alias"], None if found["version"] == NOTHING else found["version"])
+    return Change(time, found["alias"], None if found["version"] == REMOVED else found["version"])
 
 
 def resolve_aliases(changes: Iterable[Change], versions: Iterable[str]) -> dict[str, str]:
-    """What each alias means: its newest change to a version that is there. So none names one that is not."""
-    there, latest = set(versions), dict[str, str | None]()
+    """Return the version of each alias: that of its newest change whose version still exists."""
+    existing, latest = set(versions), dict[str, str | None]()
     for change in sorted(changes, key=_order):
-        if change.version is None or change.version in there:
+        if change.version is None or change.version in existing:
             latest[change.alias] = change.version
     return {alias: version for alias, version in sorted(latest.items()) if version is not None}
 
 
 def predecessor(alias: str, changes: Iterable[Change], versions: Iterable[str]) -> str | None:
-    """The version to go back to: what the alias meant before it came to mean what it means.
+    """Return the version that the alias pointed to before its current one.
 
-    A change back to what was meant before undoes a change, so that going back twice goes back by two.
+    A change back to the previous version undoes a change, so that two rollbacks go back by two.
     """
-    there, path = set(versions), list[str]()
+    existing, path = set(versions), list[str]()
     for change in sorted(changes, key=_order):
-        if change.alias != alias or change.version is None or change.version not in there:
+        if change.alias != alias or change.version is None or change.version not in existing:
             continue
         if change.version in path[-2:-1]:
             path.pop()
@@ -104,7 +105,7 @@ def predecessor(alias: str, changes: Iterable[Change], versions: Iterable[str]) 
 
 
 def next_change(alias: str, version: str | None, changes: Iterable[Change], before: str | None, by: str) -> Change:
-    """A change that is newer than all of that alias, whatever this machine's clock says."""
+    """Return a change that is newer than all earlier ones of the alias, whatever this machine's clock says."""
     newest = max((change.time for change in changes if change.alias == alias), default=None)
     now = datetime.now(UTC)
     time = now if newest is None else max(now, newest + timedelta(microseconds=1))
@@ -116,7 +117,7 @@ def _order(change: Change) -> tuple[datetime, str]:
 
 
 def whoami() -> str:
-    """Who changes an alias from here, for its history."""
+    """Return USER@HOST of this process, for the history of aliases."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user often has no name

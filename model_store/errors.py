@@ -1,19 +1,19 @@
-"""Everything that can go wrong in the store.
+"""Define the store's errors.
 
     StoreError
-    ├── StoreNotFoundError      the store itself is not there
+    ├── StoreNotFoundError      the store does not exist
     ├── NotInStoreError         no such model, version, level or alias
     ├── VersionExistsError      a version of that name was published before
-    ├── InvalidNameError        a name that cannot be a model, level or alias
+    ├── InvalidNameError        not a valid name of a model, level or alias
     ├── ManifestError           a manifest that cannot be read
-    │   └── NewerSchemaError    written by a newer Slimbayes
+    │   └── NewerSchemaError        written by a newer Slimbayes
     ├── VerificationError       a file is missing, altered or outside its folder
-    │   └── SignatureError          not signed by anyone who is trusted, or changed since
-    ├── SigningKeyError         a file that has no key to sign or to verify with
+    │   └── SignatureError          not signed with a trusted key, or changed since
+    ├── SigningKeyError         a file without a key to sign or to verify with
     └── ObjectError             an object cannot be read or written
-        ├── ObjectNotFoundError     there is none of that name
-        ├── ObjectExistsError       there is one of that name
-        └── StoreAwayError          the store does not answer now; it may soon
+        ├── ObjectNotFoundError     no object of that name
+        ├── ObjectExistsError       an object of that name exists
+        └── StoreUnavailableError   the store is unreachable; trying again may help
 
 Messages name models, versions and levels, never paths, so that a service can pass them on;
 only StoreNotFoundError and SigningKeyError name what the operator gave.
@@ -21,11 +21,11 @@ only StoreNotFoundError and SigningKeyError name what the operator gave.
 
 
 class StoreError(Exception):
-    """Root of the store's errors."""
+    """Base class of the store's errors."""
 
 
 class StoreNotFoundError(StoreError):
-    """The store itself is not there or cannot be read."""
+    """The store does not exist or cannot be read."""
 
 
 class NotInStoreError(StoreError):
@@ -37,7 +37,7 @@ class VersionExistsError(StoreError):
 
 
 class InvalidNameError(StoreError):
-    """A name that cannot be a model, version, level or alias."""
+    """Not a valid name of a model, version, level or alias."""
 
 
 class ManifestError(StoreError):
@@ -53,11 +53,11 @@ class VerificationError(StoreError):
 
 
 class SignatureError(VerificationError):
-    """A version is not signed by anyone who is trusted, or was changed since."""
+    """A version is not signed with a trusted key, or was changed since."""
 
 
 class SigningKeyError(StoreError):
-    """A file has no key to sign or to verify with."""
+    """A file contains no key to sign or to verify with."""
 
 
 class ObjectError(StoreError):
@@ -65,12 +65,12 @@ class ObjectError(StoreError):
 
 
 class ObjectNotFoundError(ObjectError):
-    """There is no object of that name."""
+    """No object has that name."""
 
 
 class ObjectExistsError(ObjectError):
-    """There is an object of that name already."""
+    """An object of that name exists already."""
 
 
 class StoreUnavailableError(ObjectError):
-    """The store does not answer now; it may soon."""
+    """The store is unreachable now; trying again may help."""

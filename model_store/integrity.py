@@ -1,4 +1,4 @@
-"""Checks of a version's files before anyone uses them."""
+"""Check the files of a version against its manifest."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from model_store.manifest import Level
 
 
 def sha256(data: bytes) -> str:
-    """SHA-256 of `data`, hexadecimal, as manifests record it."""
+    """Return the hexadecimal SHA-256 of `data`, as manifests record it."""
     return hashlib.sha256(data).hexdigest()
 
 
 def check_bytes(level: Level, data: bytes) -> None:
-    """Raise VerificationError unless `data` is what the manifest says of the level."""
+    """Raise VerificationError unless `data` has the size and the SHA-256 that the manifest records for the level."""
     if len(data) != level.bytes:
         size = "more" if len(data) > level.bytes else f"{len(data)}"
         raise VerificationError(f"the file of level {level.name} has {size} bytes, its manifest says {level.bytes}")

@@ -1,4 +1,4 @@
-"""What one listing tells of a model: its versions, what its aliases mean, and what belongs to neither."""
+"""Derive a model's versions and aliases from one listing of its objects."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from model_store.storage.object_storage import ObjectInfo
 
 @dataclass(frozen=True)
 class ModelListing:
-    """The objects of one model, by their names within it."""
+    """The objects of one model, by their names within the model."""
 
     objects: Mapping[str, ObjectInfo]
 
     @classmethod
     def of(cls, model: str, listed: Iterable[ObjectInfo]) -> ModelListing:
-        """What was listed under the model's name."""
+        """Build the listing of `model` from the objects under its name."""
         return cls({found.name.removeprefix(f"{model}/"): found for found in listed})
 
     @cached_property
     def versions(self) -> list[str]:
-        """Names of the versions, oldest first: those whose manifest, which is written last, is there."""
+        """Return the names of the versions, oldest first: those with a manifest, which is written last."""
         parts = (name.split("/") for name in self.objects)
         return sorted(part[0] for part in parts if part[1:] == [MANIFEST] and is_version_name(part[0]))
 
     @cached_property
     def changes(self) -> list[Change]:
-        """All changes of aliases, oldest first, without who made them."""
+        """Return all changes of aliases, oldest first, without the details in their objects."""
         return sorted(filter(None, map(read_change, self.objects)), key=lambda change: (change.time, change.alias))
 
     @cached_property
     def aliases(self) -> dict[str, str]:
-        """What each alias means."""
+        """Return the version that each alias points to."""
         return resolve_aliases(self.changes, self.versions)
 
-    def of_version(self, version: str) -> list[ObjectInfo]:
-        """The objects of one version, whether it has a manifest or not."""
+    def objects_of(self, version: str) -> list[ObjectInfo]:
+        """Return the objects of one version, with or without a manifest."""
         return [found for name, found in self.objects.items() if name.startswith(f"{version}/")]

@@ -1,7 +1,4 @@
-"""Removing what a crash left behind, and nothing else.
-
-Which versions a store may do without.
-"""
+"""Remove leftovers of interrupted publications, and select old versions to delete."""
 
 from __future__ import annotations
 
@@ -9,19 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from model_store.aliases import FOLDER
+from model_store.aliases import ALIASES_FOLDER
 from model_store.errors import ObjectError, StoreError
 from model_store.listing import ModelListing
 from model_store.names import is_version_name
 from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
 from model_store.store import Store
 
-# What nobody has touched for as long is not being published or copied any more.
-GRACE = timedelta(hours=1)
+# Leftovers that did not change for so long belong to no publication that is still running.
+GRACE_PERIOD = timedelta(hours=1)
 
 
-def collect_garbage(store: Store, *, older_than: timedelta = GRACE, dry_run: bool = False) -> list[str]:
-    """Remove unfinished writes, and versions that never got a manifest, in which nothing has changed for `older_than`.
+def collect_garbage(store: Store, *, older_than: timedelta = GRACE_PERIOD, dry_run: bool = False) -> list[str]:
+    """Remove unfinished writes and versions without a manifest in which nothing has changed for `older_than`.
 
     Returns what was (or, with `dry_run`, would be) removed: names of objects, or MODEL/VERSION. Never touches a
     version. Raises StoreError where something cannot be removed.
@@ -29,7 +26,7 @@ def collect_garbage(store: Store, *, older_than: timedelta = GRACE, dry_run: boo
     removed = []
     try:
         for model in store.names():
-            for name, objects in _left_behind(model, store.contents(model), datetime.now(UTC) - older_than):
+            for name, objects in _leftovers(model, store.listing(model), datetime.now(UTC) - older_than):
                 if not dry_run and not _remove(store, model, name, objects):
                     continue
                 removed.append(name)
@@ -38,14 +35,14 @@ def collect_garbage(store: Store, *, older_than: timedelta = GRACE, dry_run: boo
     return removed
 
 
-def _left_behind(model: str, contents: ModelListing, before: datetime) -> Iterator[tuple[str, list[ObjectInfo]]]:
-    """Names and objects of what lies there for nothing, deepest first."""
+def _leftovers(model: str, listing: ModelListing, before: datetime) -> Iterator[tuple[str, list[ObjectInfo]]]:
+    """Yield names and objects of what belongs to no version, deepest first."""
     groups = defaultdict[str, list[ObjectInfo]](list)
-    for name, found in sorted(contents.objects.items()):
+    for name, found in sorted(listing.objects.items()):
         first, *rest = name.split("/")
-        if is_version_name(first) and first not in contents.versions:
+        if is_version_name(first) and first not in listing.versions:
             groups[f"{model}/{first}"].append(found)
-        elif rest and rest[-1].startswith(TEMP_PREFIX) and (first == FOLDER or is_version_name(first)):
+        elif rest and rest[-1].startswith(TEMP_PREFIX) and (first == ALIASES_FOLDER or is_version_name(first)):
             groups[found.name].append(found)
     for name, objects in groups.items():
         if max(found.modified for found in objects) < before:
@@ -53,21 +50,21 @@ def _left_behind(model: str, contents: ModelListing, before: datetime) -> Iterat
 
 
 def _remove(store: Store, model: str, name: str, objects: list[ObjectInfo]) -> bool:
-    """Remove them, unless what they belong to was published just now."""
+    """Remove the objects, unless their version was published in the meantime."""
     version = name.removeprefix(f"{model}/")
-    if is_version_name(version) and version in store.contents(model).versions:
+    if is_version_name(version) and version in store.listing(model).versions:
         return False
     for found in objects:
         store.objects.delete(found.name)
     return True
 
 
-def superseded(contents: ModelListing, keep: int, *, keep_aliased: bool = False) -> list[str]:
-    """Versions that are not among the newest `keep` and that no alias means, oldest first.
+def superseded(listing: ModelListing, keep: int, *, keep_aliased: bool = False) -> list[str]:
+    """Return versions that are neither among the newest `keep` nor aliased, oldest first.
 
-    With `keep_aliased` those stay too that an alias meant once, so that one can go back to them.
+    With `keep_aliased`, versions that an alias ever pointed to are kept too, for rollbacks.
     """
-    kept = {*contents.versions[-keep:], *contents.aliases.values()} if keep else set(contents.aliases.values())
+    kept = {*listing.versions[-keep:], *listing.aliases.values()} if keep else set(listing.aliases.values())
     if keep_aliased:
-        kept |= {change.version for change in contents.changes if change.version is not None}
-    return [version for version in contents.versions if version not in kept]
+        kept |= {change.version for change in listing.changes if change.version is not None}
+    return [version for version in listing.versions if version not in kept]

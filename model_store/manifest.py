@@ -1,7 +1,7 @@
-"""The manifest: the one contract between who writes a version and who reads it.
+"""Define the manifest: the contract between writers and readers of a version.
 
-Frozen and strict: an unknown key is an error, a newer schema is refused by name, an older one has exactly the keys that
-it had. Who changes a field here raises SCHEMA_VERSION, as CONTRIBUTING.md says. Quality figures are on the test set,
+Frozen and strict: an unknown key is an error, a newer schema is refused by name, an older one has exactly the keys it
+had. Every changed field raises SCHEMA_VERSION, as CONTRIBUTING.md says. Quality is measured on the test set,
 calibration comes from the calibration set, entropies and mutual information are in nats.
 """
 
@@ -29,11 +29,13 @@ from model_store.errors import ManifestError, NewerSchemaError
 from model_store.names import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 
 SCHEMA_VERSION: Final = 3
-# Of a manifest; one of a thousand classes and ten levels has about a tenth. A fault in each of more keys would take
-# hundreds of megabytes to tell.
-MOST_BYTES, MOST_KEYS = 2**20, 50_000
-# What is read of one: a byte more than there may be, so that a longer one is told.
-MOST_MANIFEST_BYTES = MOST_BYTES + 1
+# Name in the version's folder.
+MANIFEST = "manifest.json"
+# About ten times what a thousand classes and ten levels need. Reporting a fault in each of more keys would take
+# hundreds of megabytes.
+MAX_MANIFEST_BYTES, MAX_MANIFEST_KEYS = 2**20, 50_000
+# One byte more than allowed is read, so that a longer manifest is noticed.
+MANIFEST_READ_BYTES = MAX_MANIFEST_BYTES + 1
 
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 LevelName = Annotated[str, StringConstraints(pattern=ALIAS_OR_LEVEL)]
@@ -42,30 +44,30 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=0)]
-# Of a sequence only the first fault is told: a list of a million of them would take gigabytes.
+# FailFast reports only the first fault of a sequence: a list of a million faults would take gigabytes.
 Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
 
 
 @dataclass(frozen=True)
 class Since:
-    """The schema that a field came with; earlier manifests do not have it, and it is filled as they are read."""
+    """Mark the schema that introduced a field; earlier manifests lack it, and reading them fills in its default."""
 
     schema: int
 
 
 class Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
+    """Frozen model in which an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def since(cls, name: str) -> int:
-        """The schema that a field came with."""
+        """Return the schema that introduced a field."""
         return max((each.schema for each in cls.model_fields[name].metadata if isinstance(each, Since)), default=1)
 
 
 class InputShape(Strict):
-    """What one image must be: pixels as decoded, uint8 [height, width, channels]."""
+    """Shape of one image: pixels as decoded, uint8 [height, width, channels]."""
 
     height: Annotated[int, Field(ge=1, le=4096)]
     width: Annotated[int, Field(ge=1, le=4096)]
@@ -74,7 +76,7 @@ class InputShape(Strict):
 
 
 class Training(Strict):
-    """Where the posterior comes from."""
+    """Origin of the posterior."""
 
     architecture: str
     estimator: str
@@ -96,7 +98,7 @@ class Training(Strict):
 
 
 class Metrics(Strict):
-    """Quality of one level on the test set; `ece` has 15 bins, `ood_auroc` one value per out-of-distribution set."""
+    """Quality of a level on the test set; `ece` has 15 bins, `ood_auroc` one value per out-of-distribution set."""
 
     accuracy: Fraction
     nll: NonNegative
@@ -111,14 +113,14 @@ Score = Literal["mutual_information", "entropy", "one_minus_confidence", "energy
 
 
 class Strangeness(Strict):
-    """The score of an image, by name, and the value above which it is called out of distribution."""
+    """Out-of-distribution rule: an OOD score by name, and the threshold above which an image is out of distribution."""
 
     score: Score
     above: float
 
 
 class Calibration(Strict):
-    """What turns draws into decisions.
+    """Parameters that turn draws into decisions.
 
     `conformal_quantiles`: error rate α, as text, to the quantile of 1 − p̄ of the true class.
     `aps_quantiles`: the same of adaptive prediction sets' randomised score (Romano et al. 2020).
@@ -148,19 +150,19 @@ class Reference(Strict):
 
 
 class Rounding(Strict):
-    """How a tensor x is rounded to uint8: round(x / scale) + zero_point, halves to the even number."""
+    """Quantization of a tensor x to uint8: round(x / scale) + zero_point, halves to even."""
 
     scale: Annotated[float, Field(ge=1e-30, le=1e30)]
     zero_point: Annotated[int, Field(ge=0, le=255)]
 
 
 class Level(Strict):
-    """One pruning level: its file, what was removed, what is left, how good it is.
+    """One pruning level: its file, sparsity, cost and quality.
 
-    `sparsity` is the fraction of the dense network's random weights that were removed; `parameters` counts what
-    is left and not zero; `multiply_adds` is the work of one draw for one image. `shared` names the tensors at which the
-    part of the graph ends that is the same for every draw. `roundings` are those of the tensors between convolutions,
-    where these are to be computed in eight bits, as they were for all figures here.
+    `sparsity` is the fraction of the dense network's random weights that were removed; `parameters` counts nonzero
+    parameters; `multiply_adds` is the cost of one draw for one image. `shared` names the tensors at which the part of
+    the graph ends that all draws share. `roundings` quantizes the tensors between convolutions that run in eight bits,
+    as they did for all figures here.
     """
 
     name: LevelName
@@ -218,27 +220,29 @@ class Manifest(Strict):
             for name in type(record).model_fields:
                 given, since = name in record.model_fields_set, type(record).since(name)
                 if given and since > self.schema_version:
-                    raise ValueError(f"{where}{name} came with schema version {since}, this is {self.schema_version}")
+                    raise ValueError(f"{where}{name} needs schema version {since}, this is {self.schema_version}")
                 if not given and 1 < since <= self.schema_version:
-                    raise ValueError(f"{where}{name} is missing, which schema version {since} came with")
+                    raise ValueError(f"{where}{name} is missing: schema version {since} requires it")
         return self
 
     def level(self, name: str) -> Level | None:
-        """The level called `name`, or None."""
+        """Return the level called `name`, or None."""
         return next((level for level in self.levels if level.name == name), None)
 
     def to_json(self) -> bytes:
-        """The manifest as written to the store: UTF-8, indented, ending in a newline, with the keys of its schema."""
+        """Return the manifest as stored: UTF-8, indented, ending in a newline, with the keys of its schema."""
         return self.model_dump_json(indent=2, exclude=_later(self, self.schema_version)).encode() + b"\n"
 
 
 def read_manifest(data: bytes) -> Manifest:
     """Parse and validate the bytes of a manifest.
 
-    Raises NewerSchemaError for a schema this code does not know yet, ManifestError for anything else that is wrong.
+    Raises:
+        NewerSchemaError: its schema is newer than this code.
+        ManifestError: anything else is wrong with it.
     """
-    if len(data) > MOST_BYTES or data.count(b":") > MOST_KEYS:
-        raise ManifestError(f"the manifest has more than {MOST_BYTES:,} bytes or {MOST_KEYS:,} keys")
+    if len(data) > MAX_MANIFEST_BYTES or data.count(b":") > MAX_MANIFEST_KEYS:
+        raise ManifestError(f"the manifest has more than {MAX_MANIFEST_BYTES:,} bytes or {MAX_MANIFEST_KEYS:,} keys")
     try:
         document = from_json(data)
     except ValueError as error:
@@ -259,7 +263,7 @@ def read_manifest(data: bytes) -> Manifest:
 
 
 def _records(record: Strict, where: str = "") -> Iterator[tuple[str, Strict]]:
-    """A record and those within it, each with where it is."""
+    """Yield a record and all records within it, each with its dotted path."""
     yield where, record
     for name, value in record:
         for place, each in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
@@ -268,7 +272,7 @@ def _records(record: Strict, where: str = "") -> Iterator[tuple[str, Strict]]:
 
 
 def _later(record: Strict, schema: int) -> dict[str, Any]:
-    """What came after a schema, as pydantic excludes it."""
+    """Return the fields that are newer than a schema, as pydantic's `exclude` takes them."""
     excluded: dict[str, Any] = {}
     for name, value in record:
         if record.since(name) > schema:
@@ -287,6 +291,3 @@ def _summary(error: ValidationError) -> str:
     ]
     more = error.error_count() - len(places)
     return "; ".join(places) + (f" (and {more} more)" if more > 0 else "")
-
-
-MANIFEST = "manifest.json"

@@ -1,6 +1,7 @@
-"""Names of versions: UTC time and content digest, 20261123-075100-3f9ca1.
+"""Build and check names of models, versions, aliases and levels.
 
-Such a name needs no coordination, sorts by time, and two publishers at once get two names on any store.
+A version is named by its UTC time and content digest, 20261123-075100-3f9ca1: such names need no coordination, sort by
+time, and differ between concurrent publishers on any store.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ VERSION_NAME = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"
 
 
 def version_name(created: datetime, digest: str) -> str:
-    """The name of a version created at `created` (aware) with the hexadecimal content digest `digest`."""
+    """Return the name of a version created at `created` (aware) with the hexadecimal content digest `digest`."""
     return f"{created.astimezone(UTC):%Y%m%d-%H%M%S}-{digest[:6]}"
 
 
 def is_version_name(text: str) -> bool:
-    """Whether `text` has the form of a version's name; an alias never has."""
+    """Return whether `text` has the form of a version's name; no alias has."""
     return re.fullmatch(VERSION_NAME, text) is not None
 
 
 def is_model_name(text: str) -> bool:
-    """Whether `text` can name a model."""
+    """Return whether `text` can name a model."""
     return re.fullmatch(MODEL_NAME, text) is not None
 
 

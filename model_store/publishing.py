@@ -1,7 +1,7 @@
-"""A version on its way into the store: its levels first, its manifest last.
+"""Publish a version: its levels first, its manifest last.
 
-Published again after a failure, what is there already is not sent again; and what another version of the model has is
-copied where it lies, not sent.
+After a failed attempt, files that arrived are not sent again; files that another version of the model has are copied
+inside the store.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from collections.abc import Mapping
 
 from model_store.errors import ManifestError, ObjectExistsError, ObjectNotFoundError, VersionExistsError
 from model_store.listing import ModelListing
-from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Level, Manifest, read_manifest
+from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Level, Manifest, read_manifest
 from model_store.signing import SIGNATURE
 from model_store.storage.object_storage import ObjectStorage
 
-# Less is sent sooner than it is found out whether it is there already.
-WORTH_COPYING = 2**16
+# Smaller files are sent sooner than a copy in the store is found.
+MIN_COPY_BYTES = 2**16
 
 
 class Publication:
-    """One version for `objects`, where its model has `contents` now."""
+    """Write one version to `objects`, given the current listing of its model."""
 
-    def __init__(self, objects: ObjectStorage, manifest: Manifest, contents: ModelListing) -> None:
-        self.objects, self.manifest, self.contents = objects, manifest, contents
+    def __init__(self, objects: ObjectStorage, manifest: Manifest, listing: ModelListing) -> None:
+        self.objects, self.manifest, self.listing = objects, manifest, listing
         self.folder = f"{manifest.model}/{manifest.version}"
-        # The levels of versions that were looked at already.
+        # Levels by version, read from manifests so far.
         self._others = dict[str, tuple[Level, ...]]()
 
     def write(self, files: Mapping[str, bytes], signature: bytes | None) -> None:
         """Write the verified bytes of each level's file, by level name, then signature and manifest.
 
-        Raises VersionExistsError where the version, or part of another by its name, is there already.
+        Raises VersionExistsError where the version, or part of another version of its name, exists.
         """
-        if self.manifest.version in self.contents.versions:
+        if self.manifest.version in self.listing.versions:
             raise self._exists()
         for level in self.manifest.levels:
             self._put(level, files[level.name])
@@ -45,20 +45,20 @@ class Publication:
 
     def _put(self, level: Level, data: bytes) -> None:
         name = f"{self.folder}/{level.file}"
-        twin = self._twin(level) if level.bytes >= WORTH_COPYING else None
+        source = self._copy_source(level) if level.bytes >= MIN_COPY_BYTES else None
         try:
-            if twin is None or not self.objects.copy(twin, name):
+            if source is None or not self.objects.copy(source, name):
                 self.objects.write(name, data, new=True)
-        except ObjectExistsError as error:  # an earlier attempt came as far as this
+        except ObjectExistsError as error:  # an earlier attempt may have written it
             if self.objects.read(name, level.bytes + 1) != data:
                 raise self._exists() from error
 
-    def _twin(self, level: Level) -> str | None:
-        """The object of another version of the model that has the same bytes, by its manifest; newest first."""
-        if f"{self.manifest.version}/{level.file}" in self.contents.objects:
+    def _copy_source(self, level: Level) -> str | None:
+        """Return the object of another version of the model that has the same bytes by its manifest, newest first."""
+        if f"{self.manifest.version}/{level.file}" in self.listing.objects:
             return None
-        for version in reversed(self.contents.versions):
-            candidates = self.contents.of_version(version)
+        for version in reversed(self.listing.versions):
+            candidates = self.listing.objects_of(version)
             if not any(found.size == level.bytes for found in candidates):
                 continue
             for other in self._levels_of(version):
@@ -67,11 +67,11 @@ class Publication:
         return None
 
     def _levels_of(self, version: str) -> tuple[Level, ...]:
-        """The levels of another version; none where its manifest cannot be read."""
+        """Return the levels of another version, or none where its manifest cannot be read."""
         if version not in self._others:
             name = f"{self.manifest.model}/{version}/{MANIFEST}"
             try:
-                self._others[version] = read_manifest(self.objects.read(name, MOST_MANIFEST_BYTES)).levels
+                self._others[version] = read_manifest(self.objects.read(name, MANIFEST_READ_BYTES)).levels
             except (ManifestError, ObjectNotFoundError):
                 self._others[version] = ()
         return self._others[version]

@@ -1,9 +1,9 @@
-"""Signatures of versions: who vouches for these very bytes, in the format of OpenSSF Model Signing 1.0, with keys.
+"""Sign and verify versions in the format of OpenSSF Model Signing 1.0, with ECDSA keys.
 
 A signature is one object, `signature.json`, beside the manifest: a Sigstore bundle with a DSSE envelope around an
 in-toto statement of the SHA-256 of manifest.json and of every level's file. ECDSA on P-256, P-384 or P-521, with the
-hash of the curve's size. `model_signing verify key` takes it over a folder of the version, and what
-`model_signing sign key` writes is taken here. Whoever checks one needs digests only, not the files.
+hash of the curve's size. `model_signing verify key` accepts it for a folder of the version, and signatures that
+`model_signing sign key` writes are accepted here. Verification needs the digests only, not the files.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from pydantic import Base64Bytes, BaseModel, FailFast, Field, ValidationError
 
 from model_store.errors import SignatureError, SigningKeyError
 from model_store.integrity import sha256
-from model_store.manifest import Manifest
+from model_store.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 SIGNATURE = "signature.json"
-# The variable of the environment that has the password of an encrypted key.
+# Environment variable with the password of an encrypted key.
 PASSWORD = "SLIMBAYES_SIGN_PASSWORD"
-# Some five times what a version of a hundred levels needs.
-MOST_BYTES = 2**17
-BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-PAYLOAD = "application/vnd.in-toto+json"
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "https://model_signing/signature/v1.0"
+# About five times the size of the signature of a version with a hundred levels.
+MAX_SIGNATURE_BYTES = 2**17
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
-EXPECTED = "expected an ECDSA key on P-256, P-384 or P-521 in PEM"
+EXPECTED_KEY = "expected an ECDSA key on P-256, P-384 or P-521 in PEM"
 Digests = Mapping[str, str]
 
 
@@ -97,21 +97,21 @@ class _Statement(BaseModel):
 
 
 def digests_of(manifest: Manifest, data: bytes) -> dict[str, str]:
-    """What a signature covers: SHA-256 by name, of the manifest's bytes `data` and of each level's file."""
-    return {"manifest.json": sha256(data)} | {level.file: level.sha256 for level in manifest.levels}
+    """Return the SHA-256 by name of what a signature covers: the manifest's bytes `data`, and each level's file."""
+    return {MANIFEST: sha256(data)} | {level.file: level.sha256 for level in manifest.levels}
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key."""
+    """A private ECDSA key."""
 
     key: EllipticCurvePrivateKey
 
     @classmethod
     def read(cls, path: Path, password: str | None = None) -> SigningKey:
-        """The key in a PEM file, encrypted with this password or not at all; raise SigningKeyError where there is none.
+        """Read the key from a PEM file, plain or encrypted with `password`, by default that in the environment.
 
-        By default the password is the one in the environment.
+        Raises SigningKeyError where the file has no usable key.
         """
         from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -119,37 +119,37 @@ class SigningKey:
         password = os.environ.get(PASSWORD) if password is None else password
         try:
             key = load_pem_private_key(_read(path), password.encode() if password else None)
-        except TypeError as error:  # a password too many or too few
+        except TypeError as error:  # a password for a plain key, or none for an encrypted one
             what = f"not encrypted: unset {PASSWORD}" if password else f"encrypted: set {PASSWORD}"
             raise SigningKeyError(f"the key in {path} is {what}") from error
         except ValueError as error:
-            raise SigningKeyError(f"there is no key to sign with in {path}, or its password is another") from error
+            raise SigningKeyError(f"no private key in {path}, or its password is wrong") from error
         if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name not in CURVES:
-            raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED}")
+            raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED_KEY}")
         return cls(key)
 
     @property
     def fingerprint(self) -> str:
-        """That of its public key."""
+        """Return the fingerprint of the public key."""
         return _fingerprint(self.key.public_key())
 
     def sign(self, manifest: Manifest) -> bytes:
-        """The signature of a version, as it is written to the store."""
+        """Return the signature of a version, as written to the store."""
         digests = digests_of(manifest, manifest.to_json())
         payload = _statement(digests, f"{manifest.model}/{manifest.version}")
         bundle = {
-            "mediaType": BUNDLE,
+            "mediaType": BUNDLE_TYPE,
             "verificationMaterial": {"publicKey": {"hint": self.fingerprint}, "tlogEntries": []},
             "dsseEnvelope": {
                 "payload": base64.b64encode(payload).decode(),
-                "payloadType": PAYLOAD,
+                "payloadType": PAYLOAD_TYPE,
                 "signatures": [{"sig": base64.b64encode(self.signature_of(payload)).decode(), "keyid": ""}],
             },
         }
         return json.dumps(bundle, indent=2).encode() + b"\n"
 
     def signature_of(self, payload: bytes) -> bytes:
-        """The signature of a payload alone, DER-encoded."""
+        """Return the bare signature of a payload, DER-encoded."""
         from cryptography.hazmat.primitives.asymmetric import ec
 
         return self.key.sign(_encoded(payload), ec.ECDSA(_hash(self.key.public_key())))
@@ -157,26 +157,26 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class TrustedKeys:
-    """Public keys by fingerprint, of which one must have signed."""
+    """Public keys by fingerprint; a version must be signed with one of them."""
 
     keys: Mapping[str, EllipticCurvePublicKey]
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> TrustedKeys:
-        """The keys in PEM files, one a file; raise SigningKeyError where one has none."""
+        """Read public keys from PEM files, one per file; raise SigningKeyError where one has none."""
         return cls({_fingerprint(key): key for key in map(_public_key, paths)})
 
     def check(self, digests: Digests, signature: bytes | None, subject: str) -> str:
-        """The fingerprint of the key that signed exactly these digests.
+        """Return the fingerprint of the key that signed exactly these digests.
 
-        Raises SignatureError where `subject` is not signed, by another key, or where anything of it was changed since.
+        Raises SignatureError where `subject` is unsigned, signed with an untrusted key, or was changed since.
         """
         if signature is None:
             raise SignatureError(f"{subject} is not signed, and only signed versions are trusted here")
         bundle = _bundle(signature, subject)
         fingerprint = self._signer(bundle, subject)
         if signed_digests(signature, subject) != digests:
-            raise SignatureError(f"{subject} was changed after it was signed: its signature is of other files")
+            raise SignatureError(f"{subject} was changed after it was signed: its signature covers other files")
         return fingerprint
 
     def _signer(self, bundle: _Bundle, subject: str) -> str:
@@ -197,11 +197,11 @@ class TrustedKeys:
 
 
 def signed_digests(signature: bytes, subject: str) -> dict[str, str]:
-    """What a signature says that it covers, whoever made it; raise SignatureError where it is none."""
+    """Return the digests that a signature covers, whoever made it; raise SignatureError where it is malformed."""
     try:
         statement = _Statement.model_validate_json(_bundle(signature, subject).envelope.payload)
     except ValidationError as error:
-        raise SignatureError(f"the signature of {subject} is of something else than a version") from error
+        raise SignatureError(f"the signature of {subject} does not cover a version") from error
     resources = statement.predicate.resources
     found = {each.name: each.digest for each in resources}
     if len(found) < len(resources) or statement.subject[0].digest.sha256 != _root(each.digest for each in resources):
@@ -211,32 +211,32 @@ def signed_digests(signature: bytes, subject: str) -> dict[str, str]:
 
 def _bundle(signature: bytes, subject: str) -> _Bundle:
     try:
-        return _Bundle.model_validate_json(signature[: MOST_BYTES + 1])
+        return _Bundle.model_validate_json(signature[: MAX_SIGNATURE_BYTES + 1])
     except ValidationError as error:
         raise SignatureError(f"the signature of {subject} is no signature of a model") from error
 
 
 def _statement(digests: Digests, name: str) -> bytes:
-    """The in-toto statement that is signed."""
+    """Return the in-toto statement to sign."""
     resources = [{"name": each, "algorithm": "sha256", "digest": digests[each]} for each in sorted(digests)]
     serialization = {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": [SIGNATURE]}
     statement = {
-        "_type": STATEMENT,
+        "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": _root(each["digest"] for each in resources)}}],
-        "predicateType": PREDICATE,
+        "predicateType": PREDICATE_TYPE,
         "predicate": {"serialization": serialization, "resources": resources},
     }
     return json.dumps(statement).encode()
 
 
 def _root(digests: Iterable[str]) -> str:
-    """The digest of all digests."""
+    """Return the SHA-256 of all digests in their order."""
     return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
 
 
 def _encoded(payload: bytes) -> bytes:
-    """DSSE's pre-authentication encoding of a payload, which is what is signed."""
-    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD), PAYLOAD.encode(), len(payload), payload)
+    """Return the DSSE pre-authentication encoding of a payload, the bytes to sign."""
+    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
 
 
 def _public_key(path: Path) -> EllipticCurvePublicKey:
@@ -247,14 +247,14 @@ def _public_key(path: Path) -> EllipticCurvePublicKey:
     try:
         key = load_pem_public_key(_read(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SigningKeyError(f"there is no public key in {path}: {EXPECTED}") from error
+        raise SigningKeyError(f"there is no public key in {path}: {EXPECTED_KEY}") from error
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
-        raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED}")
+        raise SigningKeyError(f"{path} has a key of another kind: {EXPECTED_KEY}")
     return key
 
 
 def _fingerprint(key: EllipticCurvePublicKey) -> str:
-    """SHA-256 of the key in PEM, by which bundles name it."""
+    """Return the SHA-256 of the key in PEM, by which bundles name it."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return sha256(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))

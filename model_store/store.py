@@ -1,7 +1,7 @@
-"""Models, versions and aliases, on whatever keeps objects.
+"""Publish, read, alias and delete versions of models, on any object storage.
 
-A version is there whole or not at all (`model_store.publishing`). Nothing is written over: the name of a version tells
-its content, and an alias is a log of changes (`model_store.aliases`).
+A version exists whole or not at all (`model_store.publishing`). Nothing is overwritten: a version's name contains its
+digest, and an alias is a log of changes (`model_store.aliases`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from model_store.errors import (
 )
 from model_store.integrity import check_bytes
 from model_store.listing import ModelListing
-from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Manifest, read_manifest
+from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Manifest, read_manifest
 from model_store.names import check_alias, check_model_name, is_model_name
 from model_store.publishing import Publication
-from model_store.signing import MOST_BYTES as MOST_SIGNATURE_BYTES
-from model_store.signing import SIGNATURE, TrustedKeys, digests_of, signed_digests
+from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE, TrustedKeys, digests_of, signed_digests
 from model_store.storage.cached import CachedStorage
 from model_store.storage.disk_cache import DiskCache
-from model_store.storage.location import open_storage
+from model_store.storage.location import open_store_location
 from model_store.storage.object_storage import ObjectStorage
 
 
 class Store:
-    """The store on `objects`; `Store.open` wants it to exist, `Store.create` makes it where that can be."""
+    """A store on `objects`. `Store.open` expects it to exist, `Store.create` creates it where possible."""
 
     def __init__(self, objects: ObjectStorage, trusted: TrustedKeys | None = None) -> None:
         self.objects, self.trusted = objects, trusted
@@ -44,67 +43,70 @@ class Store:
     def open(
         cls, location: str | os.PathLike[str], trusted: TrustedKeys | None = None, *, cache: DiskCache | None = None
     ) -> Store:
-        """Open an existing store; raise StoreNotFoundError where there is none or it cannot be read.
+        """Open an existing store by path, URL or as the bundled `zoo`; raise StoreNotFoundError if it cannot be read.
 
-        With `trusted` keys only versions that one of them signed can be read. With a cache it opens, and can be read as
-        it was, while it is away.
+        With `trusted` keys, only versions that one of them signed can be read. With a `cache`, the store can be opened
+        and read as last seen while it is unreachable.
         """
-        objects = CachedStorage(open_storage(location), cache)
+        objects = CachedStorage(open_store_location(location), cache)
         objects.check()
         return cls(objects, trusted)
 
     @classmethod
     def create(cls, location: str | os.PathLike[str]) -> Store:
-        """Open a store to publish to; a folder is made where it is missing."""
-        objects = open_storage(location)
+        """Open a store to publish to; create a missing folder."""
+        objects = open_store_location(location)
         objects.check(writable=True)
         return cls(objects)
 
     @property
     def url(self) -> str:
-        """Where the store is."""
+        """Return the store's path or URL."""
         return self.objects.url
 
     @property
-    def away(self) -> str | None:
-        """Why the store did not answer when it was read last; None where it did."""
-        return self.objects.away if isinstance(self.objects, CachedStorage) else None
+    def unavailable_reason(self) -> str | None:
+        """Return why the last read found the store unreachable, or None."""
+        return self.objects.unavailable_reason if isinstance(self.objects, CachedStorage) else None
 
     # Reading
 
     def names(self) -> list[str]:
-        """What may be a model by its name, sorted; some may have no version."""
-        with _saying("the store cannot be read"):
+        """Return all names that may be models, sorted; some may have no version."""
+        with _error_context("the store cannot be read"):
             return [name for name in self.objects.folders() if is_model_name(name)]
 
     def models(self) -> list[str]:
-        """Names of all models that have at least one version, sorted."""
-        return [name for name in self.names() if self.contents(name).versions]
+        """Return the names of all models with at least one version, sorted."""
+        return [name for name in self.names() if self.listing(name).versions]
 
-    def named(self, model: str | None) -> str:
-        """That name, or that of the only model there is; raise NotInStoreError where there are none or several."""
+    def sole_model(self, model: str | None) -> str:
+        """Return `model`, by default the store's only one; raise NotInStoreError where it has none or several."""
         names = [model] if model is not None else self.models()
         if len(names) != 1:
-            raise NotInStoreError(f"name a model with --model: there is {_listing(names)}")
+            raise NotInStoreError(f"name a model with --model: there is {_joined(names)}")
         return names[0]
 
-    def contents(self, model: str) -> ModelListing:
-        """What one listing tells of a model, which may have nothing."""
-        with _saying(f"model {check_model_name(model)} cannot be read"):
-            return ModelListing.of(model, self.objects.walk(f"{model}/"))
+    def listing(self, model: str) -> ModelListing:
+        """List the objects of a model, which may have none."""
+        with _error_context(f"model {check_model_name(model)} cannot be read"):
+            return ModelListing.of(model, self.objects.list_objects(f"{model}/"))
 
     def versions(self, model: str) -> list[str]:
-        """Names of a model's versions, oldest first; raise NotInStoreError for an unknown model."""
-        return self._known(model).versions
+        """Return the names of a model's versions, oldest first; raise NotInStoreError for an unknown model."""
+        return self._existing(model).versions
 
     def manifest(self, model: str, version: str) -> Manifest:
-        """The manifest of one version, which must describe the place that it lies in.
+        """Read the manifest of a version and check that it describes this version.
 
-        Raises SignatureError where there are trusted keys and none of them signed it.
+        Raises:
+            NotInStoreError: the model or version does not exist.
+            ManifestError: the manifest cannot be read.
+            SignatureError: the store has trusted keys, and none of them signed the version.
         """
-        _check_version(model, version, self._known(model))
+        _check_version(model, version, self._existing(model))
         try:
-            data = self.objects.read(f"{model}/{version}/{MANIFEST}", MOST_MANIFEST_BYTES)
+            data = self.objects.read(f"{model}/{version}/{MANIFEST}", MANIFEST_READ_BYTES)
         except StoreUnavailableError:
             raise
         except ObjectError as error:
@@ -118,18 +120,18 @@ class Store:
         return manifest
 
     def signature(self, model: str, version: str) -> bytes | None:
-        """The signature of a version, as it was made, or None; it is not looked at."""
-        with _saying(f"the signature of {model} {version} cannot be read"):
+        """Return the signature of a version as written, unverified, or None."""
+        with _error_context(f"the signature of {model} {version} cannot be read"):
             try:
-                return self.objects.read(f"{model}/{version}/{SIGNATURE}", MOST_SIGNATURE_BYTES)
+                return self.objects.read(f"{model}/{version}/{SIGNATURE}", MAX_SIGNATURE_BYTES)
             except ObjectNotFoundError:
                 return None
 
     def read_level(self, manifest: Manifest, level: str) -> bytes:
-        """The verified bytes of one level's file; raise VerificationError where they are not what was published."""
+        """Return the verified bytes of a level's file; raise VerificationError where they are not as published."""
         entry = manifest.level(level)
         if entry is None:
-            known = _listing([known.name for known in manifest.levels])
+            known = _joined([known.name for known in manifest.levels])
             raise NotInStoreError(
                 f"version {manifest.version} of {manifest.model} has no level {level!r}: it has {known}"
             )
@@ -143,34 +145,36 @@ class Store:
         return data
 
     def verify(self, model: str, version: str) -> Manifest:
-        """Read every file of a version against its checksum and return the manifest; raise StoreError otherwise."""
+        """Check every file of a version against its checksum and return the manifest; raise StoreError on failure."""
         manifest = self.manifest(model, version)
         for level in manifest.levels:
             self.read_level(manifest, level.name)
         return manifest
 
     def aliases(self, model: str) -> dict[str, str]:
-        """The aliases of a model: name to version."""
-        return self.contents(model).aliases
+        """Return the version that each alias of a model points to."""
+        return self.listing(model).aliases
 
     def history(self, model: str) -> list[Change]:
-        """Every change of the model's aliases, oldest first, with who made it and what the alias meant before."""
-        with _saying(f"the history of {model} cannot be read"):
-            return [self._told(model, change) for change in self._known(model).changes]
+        """Return all changes of the model's aliases with their details, oldest first."""
+        with _error_context(f"the history of {model} cannot be read"):
+            return [self._with_details(model, change) for change in self._existing(model).changes]
 
     def resolve(self, model: str, name: str | None = None) -> str:
-        """The version that `name` means: a version, an alias, or by default `production` and else the newest."""
-        return _resolve(model, self._known(model), name)
+        """Return the version that `name`, a version or alias, points to; by default `production`, else the newest."""
+        return _resolve(model, self._existing(model), name)
 
     # Writing
 
     def publish(self, manifest: Manifest, files: Mapping[str, bytes], signature: bytes | None = None) -> None:
-        """Publish one version: its manifest, the bytes of each level's file, by level name, and its signature.
+        """Publish a version: its manifest, the bytes of each level's file by level name, and optionally its signature.
 
-        Raises VersionExistsError where the version, or part of another by its name, is there already, VerificationError
-        where a file is not what its manifest says, SignatureError where the signature is of something else. Whatever
-        happens, the store has the whole version or nothing of it; published again after a failure, what is there
-        already is not sent again.
+        The store gets the whole version or nothing of it. A repeated attempt does not send again what arrived.
+
+        Raises:
+            VersionExistsError: the version, or part of another version of its name, exists.
+            VerificationError: a file differs from its manifest.
+            SignatureError: the signature covers other files.
         """
         if set(files) != {level.name for level in manifest.levels}:
             raise StoreError("publish needs exactly one file for each level of the manifest")
@@ -178,86 +182,83 @@ class Store:
             check_bytes(level, files[level.name])
         if signature is not None:
             _check_signed(manifest, signature)
-        publication = Publication(self.objects, manifest, self.contents(manifest.model))
-        with _saying(f"cannot publish {manifest.model}"):
+        publication = Publication(self.objects, manifest, self.listing(manifest.model))
+        with _error_context(f"cannot publish {manifest.model}"):
             publication.write(files, signature)
 
     def attach(self, manifest: Manifest, signature: bytes) -> None:
-        """Sign a version that is there already, in place of an earlier signature.
-
-        Raises SignatureError where the signature is of something else.
-        """
+        """Sign an existing version, replacing its signature; raise SignatureError where it covers other files."""
         _check_signed(manifest, signature)
-        with _saying(f"cannot sign {manifest.model} {manifest.version}"):
+        with _error_context(f"cannot sign {manifest.model} {manifest.version}"):
             self.objects.write(f"{manifest.model}/{manifest.version}/{SIGNATURE}", signature)
 
     def set_alias(self, model: str, alias: str, name: str, by: str | None = None) -> str:
-        """Point `alias` at the version that `name` (a version or another alias) means now, and return that version.
+        """Point `alias` at the version that `name` (a version or another alias) points to now, and return that version.
 
-        `by` says who does so, for the alias's history; by default this process's user.
+        `by` names who does so in the alias's history; by default this process's user.
         """
         check_alias(alias)
-        contents = self._known(model)
-        version = _resolve(model, contents, name)
-        self._change(model, alias, version, contents, by)
+        listing = self._existing(model)
+        version = _resolve(model, listing, name)
+        self._change(model, alias, version, listing, by)
         return version
 
     def remove_alias(self, model: str, alias: str, by: str | None = None) -> None:
-        """Take an alias away; raise NotInStoreError where there is none of that name."""
+        """Remove an alias; raise NotInStoreError where it does not exist."""
         check_alias(alias)
-        contents = self._known(model)
-        if alias not in contents.aliases:
-            raise NotInStoreError(f"model {model} has no alias {alias!r}: it has {_listing(sorted(contents.aliases))}")
-        self._change(model, alias, None, contents, by)
+        listing = self._existing(model)
+        if alias not in listing.aliases:
+            raise NotInStoreError(f"model {model} has no alias {alias!r}: it has {_joined(sorted(listing.aliases))}")
+        self._change(model, alias, None, listing, by)
 
     def deletable(self, model: str, version: str) -> str:
-        """The version, if it is one, and no alias means it; raise StoreError otherwise."""
-        contents = self._known(model)
-        _check_version(model, version, contents)
-        if named := [alias for alias, target in contents.aliases.items() if target == version]:
-            raise StoreError(f"{model} {version} is {_listing(named)}: promote another version first")
+        """Return the version if it exists and no alias points to it; raise StoreError otherwise."""
+        listing = self._existing(model)
+        _check_version(model, version, listing)
+        if named := [alias for alias, target in listing.aliases.items() if target == version]:
+            raise StoreError(f"{model} {version} is {_joined(named)}: promote another version first")
         return version
 
     def delete(self, model: str, version: str) -> None:
-        """Remove a version; raise StoreError where an alias means it.
+        """Delete a version; raise StoreError where an alias points to it.
 
-        Its manifest goes first: whatever happens after, the version is gone.
+        The manifest goes first, so that an interrupted deletion leaves no partial version.
         """
         self.deletable(model, version)
-        contents = self.contents(model)
-        with _saying(f"cannot delete {model} {version}"):
+        listing = self.listing(model)
+        with _error_context(f"cannot delete {model} {version}"):
             self.objects.delete(f"{model}/{version}/{MANIFEST}")
-            for found in contents.of_version(version):
+            for found in listing.objects_of(version):
                 self.objects.delete(found.name)
 
-    def _change(self, model: str, alias: str, version: str | None, contents: ModelListing, by: str | None) -> None:
-        before = contents.aliases.get(alias)
-        change = next_change(alias, version, contents.changes, before, whoami() if by is None else by)
-        with _saying(f"cannot set alias {alias} of {model}"):
+    def _change(self, model: str, alias: str, version: str | None, listing: ModelListing, by: str | None) -> None:
+        before = listing.aliases.get(alias)
+        change = next_change(alias, version, listing.changes, before, whoami() if by is None else by)
+        with _error_context(f"cannot set alias {alias} of {model}"):
             self.objects.write(f"{model}/{change.name}", change.to_json())
 
-    def _told(self, model: str, change: Change) -> Change:
-        return change.told(self.objects.read(f"{model}/{change.name}", MOST_MANIFEST_BYTES))
+    def _with_details(self, model: str, change: Change) -> Change:
+        return change.with_details(self.objects.read(f"{model}/{change.name}", MANIFEST_READ_BYTES))
 
-    def _known(self, model: str) -> ModelListing:
-        contents = self.contents(model)
-        if not contents.versions:
-            raise NotInStoreError(f"no model {model!r} in the store: it has {_listing(self.models())}")
-        return contents
-
-
-def _check_version(model: str, version: str, contents: ModelListing) -> None:
-    if version not in contents.versions:
-        raise NotInStoreError(f"model {model} has no version {version!r}: it has {_listing(contents.versions)}")
+    def _existing(self, model: str) -> ModelListing:
+        listing = self.listing(model)
+        if not listing.versions:
+            raise NotInStoreError(f"no model {model!r} in the store: it has {_joined(self.models())}")
+        return listing
 
 
-def _resolve(model: str, contents: ModelListing, name: str | None) -> str:
-    versions, aliases = contents.versions, contents.aliases
+def _check_version(model: str, version: str, listing: ModelListing) -> None:
+    if version not in listing.versions:
+        raise NotInStoreError(f"model {model} has no version {version!r}: it has {_joined(listing.versions)}")
+
+
+def _resolve(model: str, listing: ModelListing, name: str | None) -> str:
+    versions, aliases = listing.versions, listing.aliases
     if name is None:
         return aliases.get("production", versions[-1])
     version = aliases.get(name, name)
     if version not in versions:
-        known = _listing(versions + sorted(aliases))
+        known = _joined(versions + sorted(aliases))
         raise NotInStoreError(f"model {model} has no version or alias {name!r}: it has {known}")
     return version
 
@@ -265,17 +266,17 @@ def _resolve(model: str, contents: ModelListing, name: str | None) -> str:
 def _check_signed(manifest: Manifest, signature: bytes) -> None:
     subject = f"{manifest.model} {manifest.version}"
     if signed_digests(signature, subject) != digests_of(manifest, manifest.to_json()):
-        raise SignatureError(f"the signature of {subject} is of other files")
+        raise SignatureError(f"the signature of {subject} covers other files")
 
 
 @contextmanager
-def _saying(what: str) -> Iterator[None]:
-    """Say of an object's error what it was in the way of."""
+def _error_context(what: str) -> Iterator[None]:
+    """Prefix the message of an object's error with what it prevented."""
     try:
         yield
     except ObjectError as error:
         raise type(error)(f"{what}: {error}") from error
 
 
-def _listing(names: list[str]) -> str:
+def _joined(names: list[str]) -> str:
     return ", ".join(names) if names else "none"

@@ -1,12 +1,12 @@
-"""Moving a version from store to store: what arrives is what was published, or nothing.
+"""Copy a version between stores, or to and from one archive for offline transfer.
 
-One version as one file: a tar of its folder, for where no network goes.
+An archive is a tar of the version's folder:
 
-    MODEL/VERSION/manifest.json      first, so that a reader knows what must follow
-    MODEL/VERSION/signature.json     where it is signed
+    MODEL/VERSION/manifest.json      first, so that a reader knows what follows
+    MODEL/VERSION/signature.json     where the version is signed
     MODEL/VERSION/LEVEL/model.onnx
 
-Nothing in it depends on who made it or when: the same version gives the same bytes.
+It does not depend on who made it or when: the same version gives the same bytes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ from pathlib import Path
 
 from model_store.errors import StoreError, VerificationError
 from model_store.integrity import check_bytes
-from model_store.manifest import MANIFEST, MOST_MANIFEST_BYTES, Manifest, read_manifest
-from model_store.signing import MOST_BYTES as MOST_SIGNATURE_BYTES
-from model_store.signing import SIGNATURE
+from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Manifest, read_manifest
+from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE
 from model_store.storage.object_storage import TEMP_PREFIX
 from model_store.store import Store
 
 
 def transfer(source: Store, target: Store, model: str, version: str) -> tuple[Manifest, bool]:
-    """Copy a verified version with its signature; its manifest, and whether it was sent or the target has it already.
+    """Copy a verified version with its signature; return its manifest, and whether it was new to the target.
 
-    Broken off and begun again it sends what is missing. Raises StoreError where either store does not do its part.
+    A repeated attempt sends what is missing. Raises StoreError where either store fails.
     """
     manifest, signature = source.manifest(model, version), source.signature(model, version)
-    if version in target.contents(model).versions:
+    if version in target.listing(model).versions:
         target.verify(model, version)
         if signature is not None and target.signature(model, version) is None:
             target.attach(manifest, signature)
@@ -43,7 +42,7 @@ def transfer(source: Store, target: Store, model: str, version: str) -> tuple[Ma
 
 
 def write_archive(store: Store, model: str, version: str, path: Path) -> Manifest:
-    """Write a verified version to `path`, whole or not at all; raise StoreError where that cannot be."""
+    """Write a verified version to `path` atomically; raise StoreError on failure."""
     manifest = store.manifest(model, version)
     staged = path.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}")
     try:
@@ -65,16 +64,16 @@ def write_archive(store: Store, model: str, version: str, path: Path) -> Manifes
 
 
 def read_archive(path: Path) -> tuple[Manifest, dict[str, bytes], bytes | None]:
-    """The manifest, the verified bytes of each level's file, and the signature if there is one, which is not looked at.
+    """Read an archive: the manifest, the verified bytes of each level's file, and the unverified signature or None.
 
-    Raises VerificationError for anything but exactly one version as `write_archive` writes it; nothing is unpacked.
+    Nothing is unpacked. Raises VerificationError for anything but exactly one version as `write_archive` writes it.
     """
     try:
         with tarfile.open(path, mode="r:") as archive:
             manifest, folder = _manifest(archive)
             files, signature, member = dict[str, bytes](), None, archive.next()
             if member is not None and member.name == f"{folder}/{SIGNATURE}":
-                signature, member = _bytes(archive, member, MOST_SIGNATURE_BYTES), archive.next()
+                signature, member = _bytes(archive, member, MAX_SIGNATURE_BYTES), archive.next()
             for level in manifest.levels:
                 if member is None or member.name != f"{folder}/{level.file}":
                     raise VerificationError(f"the archive lacks the file of level {level.name}")
@@ -94,7 +93,7 @@ def _manifest(archive: tarfile.TarFile) -> tuple[Manifest, str]:
     member = archive.next()
     if member is None or not member.name.endswith(f"/{MANIFEST}"):
         raise VerificationError("the archive does not begin with a manifest")
-    manifest = read_manifest(_bytes(archive, member, MOST_MANIFEST_BYTES))
+    manifest = read_manifest(_bytes(archive, member, MANIFEST_READ_BYTES))
     folder = f"{manifest.model}/{manifest.version}"
     if member.name != f"{folder}/{MANIFEST}":
         raise VerificationError(f"the archive has the manifest of {folder} at {member.name!r}")
@@ -104,7 +103,7 @@ def _manifest(archive: tarfile.TarFile) -> tuple[Manifest, str]:
 def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int) -> bytes:
     file = archive.extractfile(member) if member.isreg() else None
     if file is None:
-        raise VerificationError(f"{member.name!r} in the archive is no plain file")
+        raise VerificationError(f"{member.name!r} in the archive is not a regular file")
     data = file.read(min(limit, member.size))
     if len(data) < min(limit, member.size):
         raise VerificationError(f"the archive ends within {member.name!r}")

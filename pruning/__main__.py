@@ -1,4 +1,4 @@
-"""`python -m pruning` is `slimbayes prune`."""
+"""Run `slimbayes prune` as `python -m pruning`."""
 
 from pruning.cli.prune import app
 

@@ -1,29 +1,29 @@
-"""Everything that can go wrong in pruning.
+"""Define pruning's exceptions.
 
 PruningError
-├── LevelError         a level's name that means nothing, or a level that cannot be reached
-├── UnknownNameError   no such criterion or granularity
-├── TraceError         a network with a part that pruning cannot follow
+├── LevelError         an invalid or unreachable pruning level
+├── NotFoundError      an unknown criterion, granularity, ranking or schedule
+├── TraceError         a network with an unsupported part
 ├── PosteriorError     a posterior that cannot be pruned
-├── CalibrationError   a calibration set that is too small for what is asked of it
-└── StudyError         a study that cannot be gone on with, or that has not what is asked of it
+├── CalibrationError   a calibration set that is too small
+└── StudyError         a study that is damaged, of another run, or without the requested trial
 """
 
 
 class PruningError(Exception):
-    """Root of pruning's errors."""
+    """Root of pruning's exceptions."""
 
 
 class LevelError(PruningError):
-    """A level's name that means nothing, or a level that cannot be reached."""
+    """An invalid or unreachable pruning level."""
 
 
 class NotFoundError(PruningError):
-    """No such criterion or granularity."""
+    """An unknown criterion, granularity, ranking or schedule."""
 
 
 class TraceError(PruningError):
-    """A network with a part that pruning cannot follow."""
+    """A network with an unsupported part."""
 
 
 class PosteriorError(PruningError):
@@ -31,8 +31,8 @@ class PosteriorError(PruningError):
 
 
 class CalibrationError(PruningError):
-    """A calibration set that is too small for what is asked of it."""
+    """A calibration set that is too small."""
 
 
 class StudyError(PruningError):
-    """A study that cannot be gone on with, or that has not what is asked of it."""
+    """A study that is damaged, of another run, or without the requested trial."""

@@ -1,4 +1,4 @@
-"""Training on while pruning, in the estimator that the posterior came from."""
+"""Fine-tune a pruned posterior with the estimator that trained it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SCHEDULES = ("gradual", "one-shot")
 
 @dataclass(frozen=True)
 class FineTuning:
-    """`epochs` for each level, at `rate` times the run's own learning rate; none leaves the posterior as it is.
+    """Settings of fine-tuning: `epochs` per level at `rate` times the run's learning rate; 0 epochs skip it.
 
-    Under the `gradual` schedule a level starts from the one before it, and what goes does so at the start of each of
-    the first half of the epochs; `one-shot` removes it at once from the dense posterior. `distillation` is the share of
-    the targets that the dense posterior's predictions make.
+    With the `gradual` schedule, a level starts from the previous one and is pruned at the start of each of the first
+    half of the epochs; `one-shot` prunes the dense posterior at once. `distillation` is the weight of the dense
+    posterior's predictions in the targets, from 0 to 1.
     """
 
     epochs: int = 8
@@ -39,18 +39,18 @@ class FineTuning:
 
     @property
     def gradual(self) -> bool:
-        """Whether a level starts from the one before it."""
+        """Return whether a level starts from the previous one."""
         return self.schedule == "gradual"
 
     @property
     def rounds(self) -> int:
-        """How often something is removed for a level."""
+        """Return the number of pruning steps per level."""
         return max(1, (self.epochs + 1) // 2) if self.gradual else 1
 
 
 @dataclass(frozen=True)
-class Tuner:
-    """Fine-tuning of one run: its data, its recipe, and how."""
+class FineTuner:
+    """Fine-tune posteriors of one run on its data, with its recipe."""
 
     dataset: Dataset
     recipe: Recipe
@@ -58,7 +58,7 @@ class Tuner:
     teacher: Teacher | None = None
 
     def tune(self, plain: nn.Module, posterior: Posterior, start: int, end: int, *, name: str) -> Posterior:
-        """The posterior of `plain` after the epochs from `start` to `end` of a level's; zeros stay zeros."""
+        """Train the posterior of `plain` from epoch `start` to epoch `end` of a level; pruned weights stay zero."""
         if start == end:
             return posterior
         recipe = replace(

@@ -1,10 +1,10 @@
-"""Names of levels, and what each asks for.
+"""Name pruning levels, and state what each keeps.
 
-dense   nothing removed
-p80     80 per cent of the random weights removed
+dense   everything
+p80     20 % of the random weights: 80 % are pruned
 x4      at most a quarter of the dense network's multiply-adds
-t500    one draw for one image in at most 500 microseconds of one thread of this machine
-auto    every weight removed that the evidence is better without; named by the share that this was
+t500    what computes one draw of one image in at most 500 microseconds on one thread of this machine
+auto    the weights that the model evidence favours; named by the per cent of weights pruned, such as p46
 """
 
 from __future__ import annotations
@@ -31,43 +31,43 @@ class Level:
 
     @classmethod
     def parse(cls, text: str) -> Level:
-        """The level of this name; raise LevelError for another text."""
+        """Parse a level's name; raise LevelError for any other text."""
         name = text.strip()
         if name == "dense":
             return DENSE
-        found = re.fullmatch(r"([pxt])([1-9]\d{0,8})", name)
-        if found is None:
-            raise LevelError(f"{name!r} is no level: {EXPECTED}")
-        kind, amount = found[1], int(found[2])
+        match = re.fullmatch(r"([pxt])([1-9]\d{0,8})", name)
+        if match is None:
+            raise LevelError(f"{name!r} is not a level: {EXPECTED}")
+        kind, amount = match[1], int(match[2])
         if (kind == "p" and amount > 99) or (kind == "x" and amount < 2):
-            raise LevelError(f"{name!r} is no level: {EXPECTED}")
+            raise LevelError(f"{name!r} is not a level: {EXPECTED}")
         return cls(kind, amount)
 
     @property
     def name(self) -> str:
-        """As it is written in a manifest."""
+        """Return the name, as manifests write it."""
         return "dense" if self.kind == "dense" else f"{self.kind}{self.amount}"
 
     @property
     def severity(self) -> int:
-        """Grows with what a level of its kind removes."""
+        """Return a number that grows with how much a level of its kind removes."""
         return -self.amount if self.kind == "t" else self.amount
 
 
 DENSE = Level("dense")
 
 
-def parse_levels(text: str, automatic: Callable[[], Level] = lambda: DENSE) -> list[Level]:
-    """Levels separated by commas, in order, always with `dense`; `automatic` gives what `auto` stands for."""
+def parse_levels(text: str, auto_level: Callable[[], Level] = lambda: DENSE) -> list[Level]:
+    """Parse levels separated by commas and sort them; `dense` is always one, `auto_level` resolves `auto`."""
     names = [name for part in text.split(",") if (name := part.strip())]
-    return in_order({DENSE, *(automatic() if name == "auto" else Level.parse(name) for name in names)})
+    return sort_levels({DENSE, *(auto_level() if name == "auto" else Level.parse(name) for name in names)})
 
 
-def in_order(levels: Iterable[Level]) -> list[Level]:
-    """Kind by kind, least pruned first."""
+def sort_levels(levels: Iterable[Level]) -> list[Level]:
+    """Sort by kind, then from least to most pruned."""
     return sorted(levels, key=lambda level: (KINDS.index(level.kind), level.severity))
 
 
 def chains(levels: Sequence[Level]) -> list[list[Level]]:
-    """The levels but `dense` by kind: in each list every level starts from the one before it."""
+    """Group all levels but `dense` by kind; gradual pruning starts each level from the one before it in its list."""
     return [chain for kind in KINDS[1:] if (chain := [level for level in levels if level.kind == kind])]

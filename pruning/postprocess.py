@@ -1,7 +1,4 @@
-"""What is done to levels once they are pruned: layers lose their scales, convolutions are computed in eight bits.
-
-One level as it is published: compacted and evaluated.
-"""
+"""Postprocess pruned levels: scale pruning, eight-bit convolutions, compaction and evaluation."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pruning.errors import LevelError
 from pruning.evaluation.evaluate import Evaluation, evaluate
 from pruning.granularity.mask import weights_left
-from pruning.graph.compaction import compacted
+from pruning.graph.compaction import fold_and_compact
 from pruning.graph.network import Network
 from pruning.graph.partial_stochastic import prune_scales
-from pruning.graph.quantization import quantise
+from pruning.graph.quantization import quantize_network
 from pruning.level import DENSE, Level
 from pruning.pruner import PruningConfig
 from pruning.trained_run import TrainedRun
@@ -22,83 +19,90 @@ from training.bayesian.posterior import Posterior
 from training.randomness import generator_for
 
 # The largest Jensen-Shannon distance, the root of ln 2, rounded down.
-MOST = 0.83
-EVERY = "all"
+MAX_SCALE_BUDGET = 0.83
+ALL_LEVELS = "all"
+# Held-out images for scale pruning and quantization, and the number of draws that each takes of them.
+NUM_IMAGES, NUM_SCALE_DRAWS, NUM_RANGE_DRAWS = 500, 16, 4
 
 
 @dataclass(frozen=True)
 class PostprocessConfig:
-    """For every level but the dense one, or for those that are named: budgets of scale pruning, and eight bits.
+    """Scale budgets and eight-bit arithmetic, for all levels but the dense one or for named levels.
 
-    How far the answers of a level can move depends on the spread of its posterior, so that one budget may leave some
-    levels no randomness at all and others all of theirs.
+    The effect of a scale budget depends on the spread of a level's posterior: one budget may leave some levels no
+    randomness at all and others all of theirs.
     """
 
-    budget: float = 0.0
-    budgets: Mapping[Level, float] = field(default_factory=dict)
+    scale_budget: float = 0.0
+    scale_budgets: Mapping[Level, float] = field(default_factory=dict)
     eight_bits: bool = False
-    in_eight_bits: Collection[Level] = ()
+    eight_bit_levels: Collection[Level] = ()
 
     @classmethod
     def parse(cls, budgets: str, eight_bits: str) -> PostprocessConfig:
-        """From 0.05 or p80=0.04,x4=0.07, and from all or p80,x4 or nothing; raise LevelError for other texts."""
-        bits = [part.strip() for part in eight_bits.split(",") if part.strip()]
-        every, levels = bits == [EVERY], () if bits == [EVERY] else tuple(map(Level.parse, bits))
+        """Parse budgets such as 0.05 or p80=0.04,x4=0.07, and eight-bit levels: all, such as p80,x4, or none ("").
+
+        Raises LevelError for any other text.
+        """
+        names = [part.strip() for part in eight_bits.split(",") if part.strip()]
+        every, levels = names == [ALL_LEVELS], () if names == [ALL_LEVELS] else tuple(map(Level.parse, names))
         if "=" not in budgets:
-            return cls(_budget(budgets), {}, every, levels)
+            return cls(_parse_budget(budgets), {}, every, levels)
         parts = [part.partition("=") for part in budgets.split(",")]
-        return cls(0.0, {Level.parse(name): _budget(value) for name, _, value in parts}, every, levels)
+        return cls(0.0, {Level.parse(name): _parse_budget(value) for name, _, value in parts}, every, levels)
 
     def check(self, levels: Collection[Level]) -> None:
-        """Raise LevelError where a level is named that is none of these."""
-        for level in (*self.budgets, *self.in_eight_bits):
+        """Raise LevelError if a named level is not among `levels`."""
+        for level in (*self.scale_budgets, *self.eight_bit_levels):
             if level not in levels or level == DENSE:
                 known = ", ".join(each.name for each in levels if each != DENSE)
                 raise LevelError(f"there is a scale budget or eight bits for {level.name}: expected some of {known}")
 
-    def of(self, how: PruningConfig, level: Level) -> PruningConfig:
-        """How one level is pruned and finished; what all others are compared with stays as it is."""
+    def for_level(self, config: PruningConfig, level: Level) -> PruningConfig:
+        """Add one level's postprocessing to its configuration; the dense level, the reference, gets none."""
         if level == DENSE:
-            return how
-        bits = self.eight_bits or level in self.in_eight_bits
-        return replace(how, scale_budget=self.budgets.get(level, self.budget), eight_bits=bits)
+            return config
+        bits = self.eight_bits or level in self.eight_bit_levels
+        return replace(config, scale_budget=self.scale_budgets.get(level, self.scale_budget), eight_bits=bits)
 
 
-def _budget(text: str) -> float:
+def _parse_budget(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= MOST:
+    if not 0 <= value <= MAX_SCALE_BUDGET:
         raise LevelError(
-            f"{text.strip()!r} is no scale budget: expected a number from 0 to {MOST}, or levels with theirs"
+            f"{text.strip()!r} is not a scale budget: expected a number from 0 to {MAX_SCALE_BUDGET}, "
+            "or levels with theirs"
         )
     return value
 
 
-# Held-out images, and draws of each that say what a layer's scales are worth, and what ranges its tensors have.
-IMAGES, SCALE_DRAWS, RANGE_DRAWS = 500, 16, 4
-
-
 @dataclass(frozen=True)
 class PrunedLevel:
-    """`how` is None for the dense level; `sparsity` is the share of the dense network's random weights that went."""
+    """A level ready to publish: compacted and evaluated.
+
+    `config` is None for the dense level; `sparsity` is the share of the dense network's random weights removed.
+    """
 
     level: Level
-    how: PruningConfig | None
+    config: PruningConfig | None
     sparsity: float
     network: Network
     evaluation: Evaluation
 
     @classmethod
-    def of(cls, subject: TrainedRun, level: Level, posterior: Posterior, how: PruningConfig, draws: int) -> PrunedLevel:
-        """Compact the level's posterior and evaluate it with so many draws an image."""
-        network, seed = compacted(subject.trace(posterior)), subject.recipe.seed
-        images = subject.dataset.calibration.spread(IMAGES).pixels
-        if how.scale_budget > 0:
-            network = prune_scales(network, images, how.scale_budget, SCALE_DRAWS, seed).network
-        if how.eight_bits:
-            network = quantise(network, images, RANGE_DRAWS, generator_for(seed, "ranges"))
-        evaluation = evaluate(network, subject.dataset, draws, seed, name=level.name)
-        gone = 1 - weights_left(posterior) / subject.weights
-        return cls(level, None if level == DENSE else how, gone, network, evaluation)
+    def build(
+        cls, run: TrainedRun, level: Level, posterior: Posterior, config: PruningConfig, num_draws: int
+    ) -> PrunedLevel:
+        """Compact and postprocess a level's posterior, and evaluate it with `num_draws` draws per image."""
+        network, seed = fold_and_compact(run.network(posterior)), run.recipe.seed
+        images = run.dataset.calibration.spread(NUM_IMAGES).pixels
+        if config.scale_budget > 0:
+            network = prune_scales(network, images, config.scale_budget, NUM_SCALE_DRAWS, seed).network
+        if config.eight_bits:
+            network = quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(seed, "ranges"))
+        evaluation = evaluate(network, run.dataset, num_draws, seed, name=level.name)
+        sparsity = 1 - weights_left(posterior) / run.weights
+        return cls(level, None if level == DENSE else config, sparsity, network, evaluation)

@@ -1,35 +1,34 @@
-"""A dense posterior to that of a level: score, remove, fine-tune, again and again until the budget is met."""
+"""Prune a dense posterior to a level: score, remove, fine-tune, until the level's budget is met."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pruning.cost.budget import Budget, costs, total
-from pruning.cost.latency import Timings, milliseconds
+from pruning.cost.budget import Budget, layer_costs, total_cost
+from pruning.cost.latency import Timings, measure_ms
 from pruning.criteria import Criterion, criterion
-from pruning.criteria.free_energy import redundant
 from pruning.errors import LevelError
-from pruning.fine_tuning import FineTuning, Tuner
+from pruning.fine_tuning import FineTuner, FineTuning
 from pruning.granularity import check_level, check_ranking, granularity
 from pruning.granularity.mask import weights_left
-from pruning.graph.compaction import compacted
+from pruning.graph.compaction import fold_and_compact
 from pruning.level import DENSE, Level, chains
 from pruning.trained_run import TrainedRun
 from training.bayesian.posterior import Posterior
 from training.randomness import generator_for
 from training.trainer.distillation import Teacher
 
-# What a whole network takes beyond its layers differs with its widths, so that a latency may need several choices.
-TRIES, MARGIN = 12, 0.01
+# A network's overhead beyond its layers depends on its widths, so that a latency budget may take several tries.
+MAX_LATENCY_TRIES, LATENCY_MARGIN = 12, 0.01
 
 
 @dataclass(frozen=True)
 class PruningConfig:
-    """How to prune: what is worth keeping, what goes at once, ranked over what, and how training goes on.
+    """Settings of pruning: criterion, granularity, ranking (`global` or `layer`) and fine-tuning.
 
-    `scale_budget` is how far the predictive distribution may move for layers to lose their scales, as a mean
-    Jensen-Shannon distance; at zero all keep them. `eight_bits` is whether convolutions are computed so.
+    `scale_budget` bounds the mean Jensen-Shannon distance by which scale pruning may move the predictive distribution;
+    0 keeps all scales. `eight_bits` computes convolutions in eight-bit integers.
     """
 
     criterion: str = "snr"
@@ -46,75 +45,66 @@ class PruningConfig:
 
 
 class Pruner:
-    """Makes the levels of one subject in one way; `timings` are those of this machine."""
+    """Prune one run with one configuration; `timings` are layer latencies measured on this machine."""
 
-    def __init__(self, subject: TrainedRun, how: PruningConfig, timings: Timings | None = None) -> None:
-        self.subject, self.how = subject, how
+    def __init__(self, run: TrainedRun, config: PruningConfig, timings: Timings | None = None) -> None:
+        self.run, self.config = run, config
         self.timings = Timings() if timings is None else timings
-        self.criterion: Criterion = criterion(how.criterion)
-        self.select = granularity(how.granularity)
-        share, posterior = how.tuning.distillation, subject.posterior
-        teacher = Teacher(subject.architecture, posterior, share, subject.recipe.precision) if share else None
-        self.tuner = Tuner(subject.dataset, subject.recipe, how.tuning, teacher)
+        self.criterion: Criterion = criterion(config.criterion)
+        self.choose_removal = granularity(config.granularity)
+        share, posterior = config.tuning.distillation, run.posterior
+        teacher = Teacher(run.architecture, posterior, share, run.recipe.precision) if share else None
+        self.tuner = FineTuner(run.dataset, run.recipe, config.tuning, teacher)
 
     def levels(self, levels: Sequence[Level]) -> Iterator[tuple[Level, Posterior]]:
-        """The posterior of each level, least pruned first; raise LevelError where one cannot be reached."""
+        """Yield each level with its posterior, least pruned first; raise LevelError for an unreachable level."""
         for level in levels:
-            check_level(self.how.granularity, level)
+            check_level(self.config.granularity, level)
         if DENSE in levels:
-            yield DENSE, self.subject.posterior
+            yield DENSE, self.run.posterior
         for chain in chains(levels):
-            posterior = self.subject.posterior
+            posterior = self.run.posterior
             for level in chain:
-                posterior = self.level(level, posterior if self.how.tuning.gradual else self.subject.posterior)
+                posterior = self.level(level, posterior if self.config.tuning.gradual else self.run.posterior)
                 yield level, posterior
 
     def level(self, level: Level, start: Posterior) -> Posterior:
-        """The posterior of one level, from that of the level before it or from the dense one."""
-        budget = Budget.of(level, self.subject.weights, self.subject.multiply_adds)
-        tuning, posterior = self.how.tuning, start
-        now, name = self._spent(budget, start), f"fine-tuning {level.name}"
+        """Prune `start`, the posterior of the previous level or the dense one, to a level."""
+        budget = Budget.for_level(level, self.run.weights, self.run.multiply_adds)
+        tuning, posterior = self.config.tuning, start
+        initial, name = self._cost(budget, start), f"fine-tuning {level.name}"
         for number in range(tuning.rounds):
-            within = budget.towards(now, (number + 1) / tuning.rounds)
-            posterior = self._remove(posterior, within, number)
+            step = budget.interpolate(initial, (number + 1) / tuning.rounds)
+            posterior = self._remove(posterior, step, number)
             last = number == tuning.rounds - 1
-            plain, end = self.subject.plain(posterior), tuning.epochs if last else number + 1
+            plain, end = self.run.module(posterior), tuning.epochs if last else number + 1
             posterior = self.tuner.tune(plain, posterior, number if tuning.epochs else 0, end, name=name)
         return posterior
 
     def _remove(self, posterior: Posterior, budget: Budget, number: int) -> Posterior:
-        if self._spent(budget, posterior) <= budget.most:
+        if self._cost(budget, posterior) <= budget.limit:
             return posterior
-        network = self.subject.trace(posterior)
-        generator = generator_for(self.subject.recipe.seed, "criterion", number)
-        scores = self.criterion.scores(posterior, self.subject.recipe.prior_scale, generator)
-        how, aim = self.how, budget
-        if budget.kind == "t" and how.granularity == "channel":  # the layers' share of the whole
-            beyond = milliseconds(compacted(network)) - total(network, costs(self.timings)["t"])
-            aim = replace(budget, most=budget.most - beyond)
-        for _ in range(TRIES):
-            left = self.select(network, posterior, scores, aim, how.ranking, self.timings).apply(posterior)
-            excess = self._spent(budget, left) - budget.most if budget.kind == "t" else 0.0
+        network = self.run.network(posterior)
+        generator = generator_for(self.run.recipe.seed, "criterion", number)
+        scores = self.criterion.scores(posterior, self.run.recipe.prior_scale, generator)
+        config, target = self.config, budget
+        if budget.kind == "t" and config.granularity == "channel":  # the layers' share of the whole
+            overhead = measure_ms(fold_and_compact(network)) - total_cost(network, layer_costs(self.timings)["t"])
+            target = replace(budget, limit=budget.limit - overhead)
+        for _ in range(MAX_LATENCY_TRIES):
+            removal = self.choose_removal(network, posterior, scores, target, config.ranking, self.timings)
+            left = removal.apply(posterior)
+            excess = self._cost(budget, left) - budget.limit if budget.kind == "t" else 0.0
             if excess <= 0:
                 return left
-            aim = replace(aim, most=aim.most - max(excess, MARGIN * budget.most))
-        raise LevelError(f"{budget.most:,.4g} milliseconds were not reached in {TRIES} choices: is this machine busy?")
+            target = replace(target, limit=target.limit - max(excess, LATENCY_MARGIN * budget.limit))
+        raise LevelError(
+            f"{budget.limit:,.4g} milliseconds were not reached in {MAX_LATENCY_TRIES} tries: is this machine busy?"
+        )
 
-    def _spent(self, budget: Budget, posterior: Posterior) -> float:
-        """What a posterior costs in the unit of the budget."""
+    def _cost(self, budget: Budget, posterior: Posterior) -> float:
+        """Return a posterior's cost in the budget's unit."""
         if budget.kind == "p":
             return weights_left(posterior)
-        network = self.subject.trace(posterior)
-        return network.multiply_adds if budget.kind == "x" else milliseconds(compacted(network))
-
-
-def automatic(subject: TrainedRun) -> Level:
-    """The level `auto`: every weight goes that the evidence is better without.
-
-    Raises LevelError where that is nothing, or nearly everything.
-    """
-    share = redundant(list(subject.posterior.weights.values()), subject.recipe.prior_scale)
-    amount = round(100 * share)
-    if not 1 <= amount <= 99:
-        raise LevelError(f"auto is no level here: the evidence would be better without {share:.1%} of the weights")
-    return Level("p", amount)
+        network = self.run.network(posterior)
+        return network.multiply_adds if budget.kind == "x" else measure_ms(fold_and_compact(network))

@@ -1,4 +1,4 @@
-"""What is pruned: a finished run, with its data."""
+"""Load a finished training run, the input of pruning."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 
 from torch import nn
 
+from pruning.criteria.free_energy import redundant_share
+from pruning.errors import LevelError
 from pruning.granularity.mask import weights_left
-from pruning.granularity.narrowing import fitted
+from pruning.granularity.narrowing import narrow_module
 from pruning.graph.network import Network
-from pruning.graph.trace import trace
+from pruning.graph.trace import GraphTemplate
+from pruning.level import Level
 from training.architectures import architecture
 from training.bayesian.posterior import Posterior
 from training.data import load_dataset
@@ -22,7 +25,7 @@ from training.trainer.run_dir import Run
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A recipe, the data that it was trained on, and the dense posterior that came out."""
+    """A finished run: its recipe, its data set and its dense posterior."""
 
     recipe: Recipe
     dataset: Dataset
@@ -30,37 +33,55 @@ class TrainedRun:
     world_size: int
 
     @classmethod
-    def of(cls, run: Run, data_dir: Path | None = None) -> TrainedRun:
-        """Read a finished run and load its data again, from `data_dir` where they lie elsewhere now.
+    def load(cls, run: Run, data_dir: Path | None = None) -> TrainedRun:
+        """Read a finished run and its data set, from `data_dir` if the folder has moved.
 
-        Raises PosteriorError where the posterior is not of the recipe's architecture.
+        Raises PosteriorError if the posterior does not fit the recipe's architecture.
         """
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
         folder = data_dir or run.data_dir()
         dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
-        subject = cls(recipe, dataset, posterior, facts["world_size"])
-        trace(subject.architecture, posterior, dataset.pixels)
-        return subject
+        trained = cls(recipe, dataset, posterior, facts["world_size"])
+        trained.template.check_dense(posterior)
+        return trained
 
     @property
     def architecture(self) -> nn.Module:
-        """The run's plain network, dense."""
+        """Build the dense, deterministic module of the run's architecture."""
         return architecture(self.recipe.architecture, self.dataset.pixels.channels, len(self.dataset.classes))
 
-    def plain(self, posterior: Posterior) -> nn.Module:
-        """The run's plain network, as narrow as a posterior."""
-        return fitted(self.architecture, posterior)
+    @cached_property
+    def template(self) -> GraphTemplate:
+        """Trace the run's architecture, once."""
+        return GraphTemplate.trace(self.architecture, self.dataset.pixels)
 
-    def trace(self, posterior: Posterior) -> Network:
-        """The run's network under a posterior, which may have been narrowed."""
-        return trace(self.plain(posterior), posterior, self.dataset.pixels)
+    def network(self, posterior: Posterior) -> Network:
+        """Build the graph of a posterior of this architecture, dense or narrowed."""
+        return self.template.bind(posterior)
+
+    def module(self, posterior: Posterior) -> nn.Module:
+        """Build the deterministic module with the posterior's widths."""
+        return narrow_module(self.architecture, posterior)
 
     @cached_property
     def weights(self) -> int:
-        """Random weights of the dense network."""
+        """Count the random weights of the dense network."""
         return weights_left(self.posterior)
 
     @cached_property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one draw of the dense network for one image."""
-        return self.trace(self.posterior).multiply_adds
+        """Count the multiply-adds of one draw of the dense network for one image."""
+        return self.network(self.posterior).multiply_adds
+
+    def auto_level(self) -> Level:
+        """Return the level `auto`, which removes every weight that the model evidence is higher without.
+
+        Raises LevelError if fewer than 1 % or more than 99 % of the weights are redundant.
+        """
+        share = redundant_share(list(self.posterior.weights.values()), self.recipe.prior_scale)
+        amount = round(100 * share)
+        if not 1 <= amount <= 99:
+            raise LevelError(
+                f"auto is not possible: the evidence is better without {share:.1%} of the weights, expected 1% to 99%"
+            )
+        return Level("p", amount)

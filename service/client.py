@@ -1,6 +1,6 @@
-"""The service from the other side: small typed clients on httpx, one that waits and one for asyncio.
+"""Typed clients of the service on httpx: `Client` blocks, `AsyncClient` is for asyncio.
 
-What is asked, how an answer is read and when to try again is said once; the two clients only send and sleep.
+Requests, parsing and retries are shared; the two clients only send and sleep.
 """
 
 from __future__ import annotations
@@ -24,36 +24,35 @@ from service.types import FIELD
 
 Parsed = TypeVar("Parsed")
 Parameter = str | int | float | None
-# A file name, and the bytes.
+# File name and bytes.
 Picture = tuple[str, bytes]
-# Answers after which the same request may be granted.
-LATER = (429, 503)
+RETRYABLE_STATUSES = (429, 503)
 
 
 @dataclass(frozen=True)
 class Call(Generic[Parsed]):
-    """What to ask, and what the answer is."""
+    """Request, and the parser of its response."""
 
-    read: Callable[[bytes], Parsed]
+    parse_body: Callable[[bytes], Parsed]
     method: str
     path: str
     options: dict[str, Any] = field(default_factory=dict)
 
     def parse(self, response: httpx.Response) -> Parsed:
-        """What an answer says; raise AnswerError for a problem, or what is no answer of ours."""
+        """Parse a response; raise ClientError for a problem document or a body that is no answer of the service."""
         if response.status_code != 200:
-            raise _refusal(response)
+            raise _problem(response)
         try:
-            return self.read(response.content)
-        except ValueError as error:  # which ValidationError and UnicodeDecodeError are
-            raise ClientError("what answers there is not a Slimbayes service of this version") from error
+            return self.parse_body(response.content)
+        except ValueError as error:  # the base of ValidationError and UnicodeDecodeError
+            raise ClientError("the answer is not a Slimbayes response of this version") from error
 
 
 MODELS = Call(Listing.model_validate_json, "GET", "/models")
 
 
-def predicting(pictures: Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
-    """The call that posts pictures; parameters that are None are left to the service."""
+def predict_call(pictures: Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
+    """Build the call that posts images; the service chooses the parameters that are None."""
     query = {name: value for name, value in parameters.items() if value is not None}
     return Call(
         Answer.model_validate_json,
@@ -63,17 +62,13 @@ def predicting(pictures: Sequence[Picture], parameters: dict[str, Parameter]) ->
     )
 
 
-def carding(model: str, version: str) -> Call[str]:
-    """The call that gets the card of a version."""
+def card_call(model: str, version: str) -> Call[str]:
+    """Build the call that gets the model card of a version."""
     return Call(bytes.decode, "GET", f"/models/{quote(model, safe='')}/versions/{quote(version, safe='')}/card")
 
 
 class Connection:
-    """What both clients have in common: whom they ask, with which key, and for how long they try again.
-
-    `url` is where the service is, `key` an API key, `timeout` in seconds for each request, `patience` the seconds that
-    a call may wait altogether where the service says when to try again; `ca_file` has the authorities to trust, in PEM.
-    """
+    """Hold the address, API key and retry budget that both clients share."""
 
     def __init__(
         self,
@@ -86,15 +81,15 @@ class Connection:
     ) -> None:
         self.url, self.patience = url, patience
         self._options: dict[str, Any] = {
-            "base_url": _checked(url),
+            "base_url": _parsed_url(url),
             "headers": {} if key is None else {"Authorization": f"Bearer {key}".encode()},
             "timeout": timeout,
             "trust_env": False,
-            "verify": True if ca_file is None else _authorities(ca_file),
+            "verify": True if ca_file is None else _ssl_context(ca_file),
         }
 
     @contextmanager
-    def _reaching(self) -> Iterator[None]:
+    def _transport_errors(self) -> Iterator[None]:
         try:
             yield
         except httpx.TransportError as error:
@@ -102,7 +97,11 @@ class Connection:
 
 
 class Client(Connection):
-    """Talks to one service; use it in a `with` block."""
+    """Blocking client of one service; use it in a `with` block.
+
+    `timeout` is in seconds, for each request. `patience` is the total time in seconds that a call may wait for retries
+    at the times that the service names. `ca_file` has trusted certificate authorities, in PEM.
+    """
 
     def __enter__(self) -> Self:
         self._http = httpx.Client(**self._options)
@@ -112,41 +111,41 @@ class Client(Connection):
         self._http.close()
 
     def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
-        """Post pictures; parameters that are None are left to the service.
+        """Post images and return the predictions; the service chooses the parameters that are None.
 
-        Raises AnswerError where the service cannot be reached or answers with a problem.
+        Raises ClientError if the service is unreachable or refuses.
         """
-        return self._ask(predicting(pictures, parameters))
+        return self._call(predict_call(pictures, parameters))
 
     def models(self) -> Listing:
-        """Everything that the service serves."""
-        return self._ask(MODELS)
+        """List the models, versions and levels that the service serves."""
+        return self._call(MODELS)
 
     def card(self, model: str, version: str) -> str:
-        """The model card of a version or alias, in Markdown; raise AnswerError where there is none."""
-        return self._ask(carding(model, version))
+        """Return the model card of a version or alias, in Markdown; raise ClientError if there is none."""
+        return self._call(card_call(model, version))
 
     def ready(self) -> bool:
-        """Whether the service can answer now."""
+        """Return whether the service is ready."""
         try:
             return self._http.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
-    def _ask(self, call: Call[Parsed]) -> Parsed:
-        left = self.patience
+    def _call(self, call: Call[Parsed]) -> Parsed:
+        left_s = self.patience
         while True:
-            with self._reaching():
+            with self._transport_errors():
                 response = self._http.request(call.method, call.path, **call.options)
-            pause = _pause(response, left)
+            pause = _retry_pause_s(response, left_s)
             if pause is None:
                 return call.parse(response)
-            left -= pause
+            left_s -= pause
             time.sleep(pause)
 
 
 class AsyncClient(Connection):
-    """The same for asyncio; use it in an `async with` block."""
+    """Asyncio client of one service; use it in an `async with` block. Parameters are those of `Client`."""
 
     async def __aenter__(self) -> Self:
         self._http = httpx.AsyncClient(**self._options)
@@ -158,47 +157,47 @@ class AsyncClient(Connection):
         await self._http.aclose()
 
     async def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
-        """As `Client.predict`."""
-        return await self._ask(predicting(pictures, parameters))
+        """Post images and return the predictions; see `Client.predict`."""
+        return await self._call(predict_call(pictures, parameters))
 
     async def models(self) -> Listing:
-        """As `Client.models`."""
-        return await self._ask(MODELS)
+        """List the models, versions and levels that the service serves."""
+        return await self._call(MODELS)
 
     async def card(self, model: str, version: str) -> str:
-        """As `Client.card`."""
-        return await self._ask(carding(model, version))
+        """Return the model card of a version or alias, in Markdown; see `Client.card`."""
+        return await self._call(card_call(model, version))
 
     async def ready(self) -> bool:
-        """As `Client.ready`."""
+        """Return whether the service is ready."""
         try:
             return (await self._http.get("/readyz")).status_code == 200
         except httpx.TransportError:
             return False
 
-    async def _ask(self, call: Call[Parsed]) -> Parsed:
-        left = self.patience
+    async def _call(self, call: Call[Parsed]) -> Parsed:
+        left_s = self.patience
         while True:
-            with self._reaching():
+            with self._transport_errors():
                 response = await self._http.request(call.method, call.path, **call.options)
-            pause = _pause(response, left)
+            pause = _retry_pause_s(response, left_s)
             if pause is None:
                 return call.parse(response)
-            left -= pause
+            left_s -= pause
             await asyncio.sleep(pause)
 
 
-def _pause(response: httpx.Response, left: float) -> float | None:
-    """Seconds after which to try again, where the service names a time that is not too long."""
+def _retry_pause_s(response: httpx.Response, left_s: float) -> float | None:
+    """Return the seconds until a retry; None unless the service names a time within `left_s`."""
     named = response.headers.get("retry-after", "")
-    if response.status_code not in LATER or not named.isascii() or not named.isdigit():
+    if response.status_code not in RETRYABLE_STATUSES or not named.isascii() or not named.isdigit():
         return None
     seconds = max(1.0, float(named))
-    return seconds if seconds <= left else None
+    return seconds if seconds <= left_s else None
 
 
-def _refusal(response: httpx.Response) -> ClientError:
-    """The problem that an answer describes; what is no problem document is quoted."""
+def _problem(response: httpx.Response) -> ClientError:
+    """Build the error from a problem document; quote any other body."""
     detail, image = response.text[:200], None
     try:
         problem = response.json()
@@ -209,15 +208,15 @@ def _refusal(response: httpx.Response) -> ClientError:
     return ClientError(f"the service answered {status}: {detail}", status, image if isinstance(image, int) else None)
 
 
-def _checked(url: str) -> httpx.URL:
+def _parsed_url(url: str) -> httpx.URL:
     try:
         return httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ClientError(f"{url!r} is no address of a service: expected one such as http://127.0.0.1:8000") from error
+        raise ClientError(f"{url!r} is not the URL of a service: expected one such as http://127.0.0.1:8000") from error
 
 
-def _authorities(path: Path) -> ssl.SSLContext:
+def _ssl_context(path: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=path)
-    except OSError as error:  # which ssl.SSLError is
-        raise ClientError(f"cannot read the authorities in {path}: {error.strerror or 'expected PEM'}") from error
+    except OSError as error:  # the base of ssl.SSLError
+        raise ClientError(f"cannot read authorities from {path}: {error.strerror or 'expected PEM'}") from error

@@ -1,7 +1,4 @@
-"""Work that takes long, done where it holds up nobody.
-
-Threads that compute step back, so that the event loop, which has little to do, does it at once.
-"""
+"""Run blocking work in a worker thread, off the event loop, and lower the priority of compute threads."""
 
 from __future__ import annotations
 
@@ -11,20 +8,24 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
-from starlette.requests import Request
 
 Result = TypeVar("Result")
+# A third of the event loop's weight where cores are short; where they are not, no thread loses any.
+NICENESS = 5
+MAX_NICENESS = 19
 
 
-async def run_in_worker(request: Request, work: Callable[[], Result], *, quick: bool = False) -> Result:
-    """What `work` gives, from another thread; or from this one, where it is so quick that asking would take longer.
+async def run_in_worker(work: Callable[[], Result], limiter: anyio.CapacityLimiter, *, inline: bool = False) -> Result:
+    """Run `work` in a worker thread and return its result; `inline` runs it here, if it is faster than the handover.
 
-    As many are done at once as there are cores: more would only wait for each other, with their pictures in memory.
+    `limiter` allows as many workers as there are cores: more would only wait for each other, with their pictures in
+    memory.
     """
-    if quick:
+    if inline:
         return work()
-    return await anyio.to_thread.run_sync(_at_low_priority, work, limiter=request.app.state.computing)
+    return await anyio.to_thread.run_sync(_at_low_priority, work, limiter=limiter)
 
 
 def _at_low_priority(work: Callable[[], Result]) -> Result:
@@ -32,13 +33,12 @@ def _at_low_priority(work: Callable[[], Result]) -> Result:
     return work()
 
 
-# A third of the event loop's weight where cores are short; none are taken from others where they are not.
-NICENESS = 5
-LARGEST = 19
-
-
 def lower_thread_priority() -> None:
-    """Make the calling thread less urgent than the process's first; where only whole processes have that, nothing."""
+    """Lower the OS priority of the calling thread, to keep the event loop responsive.
+
+    The niceness is relative to the process's first thread, so that repeated calls change nothing. Does nothing where
+    only whole processes have a priority.
+    """
     if sys.platform == "linux":
-        niceness = min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS, LARGEST)
+        niceness = min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS, MAX_NICENESS)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

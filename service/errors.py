@@ -1,31 +1,31 @@
-"""Everything that can go wrong in the service, with its HTTP status.
+"""Errors of the service, with their HTTP status.
 
     ServiceError
-    ├── StartError                     the service cannot start: its settings, store or port
+    ├── StartupError                   the service cannot start: its settings, store or port
     ├── ArtifactError                  a level's file that must not be run
-    ├── AnswerError                    what a client got instead of an answer
-    ├── ScoringError                   what scoring cannot go on with
-    │   └── UnreadableError            a single file that cannot be read, and will not be
-    └── RequestError                   a request that gets no answer
-        ├── MalformedError       400   not in the form that it claims to be
-        ├── UnauthorizedError    401   no key, or a wrong one
-        ├── ForbiddenError       403   a key that may not do this
-        ├── UnknownNameError     404   no such model, version or level
+    ├── ClientError                    a client's request that failed
+    ├── ScoringError                   a scoring run that cannot go on
+    │   └── UnreadableError            a single file that cannot be read, and never will be
+    └── RequestError                   a request that is refused
+        ├── MalformedError       400   not in the declared format
+        ├── UnauthorizedError    401   no API key, or a wrong one
+        ├── ForbiddenError       403   an API key without permission
+        ├── NotFoundError        404   no such model, version or level
         ├── SlowClientError      408   a body that took too long to arrive
-        ├── UnwritableError      409   a store that cannot be changed from here
+        ├── UnwritableError      409   a store that the service cannot write
         ├── TooLargeError        413   too many bytes, pixels or images
-        ├── MediaTypeError       415   not an image type that we read
-        ├── MisdirectedError     421   meant for another host
+        ├── MediaTypeError       415   an unsupported media type
+        ├── MisdirectedError     421   addressed to another host
         ├── UndecodableError     422   an image that cannot be decoded
-        ├── ParameterError       422   a parameter out of its range
-        ├── RetryError                 not now, but later
-        │   ├── RateLimitError   429   more images than the client's rate
-        │   ├── OverloadedError  503   too much work waits already
-        │   └── FetchingError    503   a level's file is on its way from the store
-        ├── NotReadyError        503   not ready to answer
+        ├── ParameterError       422   a parameter out of range
+        ├── RetryError                 refused for now: try again later
+        │   ├── RateLimitError   429   the client's rate limit
+        │   ├── OverloadedError  503   too much queued work
+        │   └── FetchingError    503   a level's file that is still being fetched
+        ├── NotReadyError        503   not ready to serve
         └── DeadlineError        504   the deadline passed before there was an answer
 
-Messages go to clients: what was wrong, what was expected; never a path, a stack or an internal name.
+Messages are sent to clients: what was wrong and what was expected; never a path, a stack or an internal name.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Root of the service's errors."""
+    """Base class of the service's errors."""
 
 
 class StartupError(ServiceError):
-    """The service cannot start."""
+    """Startup failed: bad settings, no usable store, or no port."""
 
 
 class ArtifactError(ServiceError):
-    """A level's file that must not be run."""
+    """Level file that must not be run."""
 
 
 class ClientError(ServiceError):
-    """What a client got instead of an answer: the HTTP status, and the place of the image that it is about."""
+    """Failed request of a client; `status` is the HTTP status, `image` the index of the image at fault, if any."""
 
     def __init__(self, message: str, status: int | None = None, image: int | None = None) -> None:
         super().__init__(message)
@@ -54,18 +54,18 @@ class ClientError(ServiceError):
 
 
 class ScoringError(ServiceError):
-    """What scoring cannot go on with; what it wrote stays, and it goes on from there when run again."""
+    """Scoring cannot go on; what was written stays, and another run continues from there."""
 
 
 class UnreadableError(ScoringError):
-    """A single file that is not there or may not be read, however often one tries."""
+    """Single file that is missing or forbidden; trying again does not help."""
 
 
 class RequestError(ServiceError):
-    """A request that gets no answer; `image` is the place of the image that it is about, where it is about one."""
+    """Refused request; `image` is the index of the image at fault, if there is one."""
 
     status: ClassVar[int] = 400
-    # Label of metrics and field of logs; part of the interface, so that each class says its own.
+    # Label of metrics and field of logs: an interface, so each class states its own.
     kind: ClassVar[str] = "request"
 
     def __init__(self, message: str, image: int | None = None) -> None:
@@ -73,18 +73,18 @@ class RequestError(ServiceError):
         self.image = image
 
     def headers(self) -> dict[str, str]:
-        """Headers that go with the status."""
+        """Return the headers that go with the status."""
         return {}
 
 
 class MalformedError(RequestError):
-    """Not in the form that it claims to be."""
+    """Request that is not in the format it declares."""
 
     kind: ClassVar[str] = "malformed"
 
 
 class UnauthorizedError(RequestError):
-    """No key, or a wrong one; `code` is that of RFC 6750, where a key was sent."""
+    """Missing or wrong API key; `code` is that of RFC 6750, if a key was sent."""
 
     status = 401
     kind: ClassVar[str] = "unauthorized"
@@ -98,7 +98,7 @@ class UnauthorizedError(RequestError):
 
 
 class ForbiddenError(RequestError):
-    """A key that may not do this."""
+    """API key without permission for this request."""
 
     status = 403
     kind: ClassVar[str] = "forbidden"
@@ -112,7 +112,7 @@ class NotFoundError(RequestError):
 
 
 class SlowClientError(RequestError):
-    """A body that took too long to arrive."""
+    """Request body that took too long to arrive."""
 
     status = 408
     kind: ClassVar[str] = "slow_client"
@@ -122,7 +122,7 @@ class SlowClientError(RequestError):
 
 
 class UnwritableError(RequestError):
-    """A store that cannot be changed from here."""
+    """Store that the service cannot write."""
 
     status = 409
     kind: ClassVar[str] = "unwritable"
@@ -136,35 +136,35 @@ class TooLargeError(RequestError):
 
 
 class MediaTypeError(RequestError):
-    """Not an image type that we read."""
+    """Unsupported media type."""
 
     status = 415
     kind: ClassVar[str] = "media_type"
 
 
 class MisdirectedError(RequestError):
-    """Meant for another host."""
+    """Request addressed to another host."""
 
     status = 421
     kind: ClassVar[str] = "misdirected"
 
 
 class UndecodableError(RequestError):
-    """An image that cannot be decoded."""
+    """Image that cannot be decoded."""
 
     status = 422
     kind: ClassVar[str] = "undecodable"
 
 
 class ParameterError(RequestError):
-    """A parameter out of its range."""
+    """Parameter out of range."""
 
     status = 422
     kind: ClassVar[str] = "parameter"
 
 
 class RetryError(RequestError):
-    """Not now: try again after `retry_after` seconds."""
+    """Refused for now: retry after `retry_after` seconds."""
 
     kind: ClassVar[str] = "retry"
 
@@ -177,35 +177,35 @@ class RetryError(RequestError):
 
 
 class RateLimitError(RetryError):
-    """More images than the client's rate."""
+    """Client above its rate limit."""
 
     status = 429
     kind: ClassVar[str] = "rate_limit"
 
 
 class OverloadedError(RetryError):
-    """Too much work waits."""
+    """Too much queued work."""
 
     status = 503
     kind: ClassVar[str] = "overloaded"
 
 
 class FetchingError(RetryError):
-    """A level's file is still on its way from the store."""
+    """Level file that is still being fetched from the store."""
 
     status = 503
     kind: ClassVar[str] = "fetching"
 
 
 class NotReadyError(RequestError):
-    """Not ready to answer."""
+    """Service not ready."""
 
     status = 503
     kind: ClassVar[str] = "not_ready"
 
 
 class DeadlineError(RequestError):
-    """The deadline passed before there was an answer."""
+    """Deadline passed before there was an answer."""
 
     status = 504
     kind: ClassVar[str] = "deadline"

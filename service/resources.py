@@ -1,7 +1,4 @@
-"""The control groups of this process, in which a container's limits stand, of both versions.
-
-How many cores this process may use: the container's CPU quota counts, not the host's cores.
-"""
+"""Find the cores and memory that this process may use: limits of its control groups (v1 and v2), else of the host."""
 
 from __future__ import annotations
 
@@ -12,12 +9,20 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
+# Memory of a process besides its networks: itself, and pictures on their way.
+PROCESS_OVERHEAD_BYTES = 288 * 2**20
+# Networks are allowed this much however small the container is.
+MIN_NETWORK_BYTES = 64 * 2**20
+# Files with the limit, in v2 and v1.
+MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
+# In v1, a number from here on stands for no limit.
+UNLIMITED_BYTES = 2**60
 
 
 def cgroup_directories(controller: str, cgroup: Path = CGROUP, own: Path = OWN) -> set[Path]:
-    """Where a controller's limits may stand: the mounts themselves, and every group from the process's own upwards.
+    """Return the folders that may limit a controller: its mounts, and each group from the process's own upwards.
 
-    `cgroup` is where control groups are mounted, `own` lists those of this process.
+    `cgroup` is the mount point of control groups; `own` lists those of this process.
     """
     try:
         lines = [line.split(":", 2) for line in own.read_text().splitlines() if line.count(":") >= 2]
@@ -25,7 +30,7 @@ def cgroup_directories(controller: str, cgroup: Path = CGROUP, own: Path = OWN) 
         lines = []
     mounts = {cgroup: "", cgroup / controller: ""}
     for _, controllers, path in lines:
-        if controllers == "":  # version two has one hierarchy
+        if controllers == "":  # v2 has one hierarchy
             mounts[cgroup] = path.lstrip("/")
         elif controller in controllers.split(","):
             mounts[cgroup / controller] = mounts[cgroup / controllers] = path.lstrip("/")
@@ -39,7 +44,7 @@ def cgroup_directories(controller: str, cgroup: Path = CGROUP, own: Path = OWN) 
 
 
 def usable_cores(cgroup: Path = CGROUP, own: Path = OWN) -> int:
-    """Cores by affinity, or by the tightest quota of this process's control groups where that is less; at least one."""
+    """Return the number of usable cores: by affinity, or by the tightest CPU quota if that is less; at least one."""
     cores = len(os.sched_getaffinity(0))
     quotas = [
         quota for folder in cgroup_directories("cpu", cgroup, own) if (quota := _quota_v2(folder) or _quota_v1(folder))
@@ -64,27 +69,19 @@ def _quota_v1(folder: Path) -> float | None:
     return limit / period if limit > 0 else None
 
 
-# What a process takes beside its networks: itself, and pictures on their way.
-BESIDE = 288 * 2**20
-# Networks are allowed so much however small the container is.
-LEAST = 64 * 2**20
-# Files with the limit, in the second version of control groups and in the first, where a number above `NONE` is none.
-LIMITS, NONE = ("memory.max", "memory.limit_in_bytes"), 2**60
-
-
 def container_memory_limit(cgroup: Path = CGROUP, own: Path = OWN) -> int | None:
-    """Bytes that the container has for networks, by the tightest limit of its control groups; None without one."""
-    files = (folder / name for folder in cgroup_directories("memory", cgroup, own) for name in LIMITS)
-    limits = [limit for file in files if (limit := _limit(file)) is not None]
-    return max(LEAST, min(limits) - BESIDE) if limits else None
+    """Return the bytes that the tightest memory limit leaves for networks; None without a limit."""
+    files = (folder / name for folder in cgroup_directories("memory", cgroup, own) for name in MEMORY_FILES)
+    limits = [limit for file in files if (limit := _memory_limit(file)) is not None]
+    return max(MIN_NETWORK_BYTES, min(limits) - PROCESS_OVERHEAD_BYTES) if limits else None
 
 
-def _limit(file: Path) -> int | None:
+def _memory_limit(file: Path) -> int | None:
     try:
         limit = int(file.read_text())
-    except (OSError, ValueError):  # there is none, or it says `max`
+    except (OSError, ValueError):  # no such file, or its text is `max`
         return None
-    return limit if limit < NONE else None
+    return limit if limit < UNLIMITED_BYTES else None
 
 
 def trim_heap() -> None:

@@ -1,4 +1,4 @@
-"""What an operator can set: flags of `slimbayes serve`, else SLIMBAYES_… in the environment. Frozen and checked."""
+"""Settings of the service: flags of `slimbayes serve`, else SLIMBAYES_… in the environment. Frozen and validated."""
 
 from __future__ import annotations
 
@@ -18,31 +18,42 @@ from model_store.storage.location import default_location
 from model_store.storage.oci.auth import VARIABLES as REGISTRY_VARIABLES
 from service.errors import StartupError
 
-SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+Format = Literal["png", "jpeg", "webp", "bmp", "gif", "tiff"]
+# Each level as it was published, in eight bits or not; or all in float32.
+Precision = Literal["published", "float32"]
+
+# Defaults that scoring and benchmarks share.
+MAX_SAMPLES = 256
+MAX_PIXELS = 16_777_216
+MAX_LEVEL_MB = 1_024
+DECODE_MS = 5_000
+TOLERANCE = 0.02
+PRECISION: Precision = "published"
+FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp", "bmp", "gif")
+
+# Variables that the client, signing and the store's registry read.
+OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD, *REGISTRY_VARIABLES}
+UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 @dataclass(frozen=True)
 class Rate:
-    """So many images in so many seconds."""
+    """A rate limit: `images` in `seconds`."""
 
     images: int
     seconds: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The rate that a text such as `100/second` means; raise ValueError for one that means none."""
+        """Parse a rate such as `100/second`; raise ValueError for any other text."""
         found = re.fullmatch(r"([0-9]{1,9})/(second|minute|hour|day)", text)
         if found is None or int(found[1]) == 0:
-            raise ValueError(f"expected images in a time such as 100/second, the time one of {', '.join(SECONDS)}")
-        return cls(int(found[1]), SECONDS[found[2]])
-
-
-# Variables that belong to the client, to who signs, and to the store's registry.
-OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD, *REGISTRY_VARIABLES}
+            raise ValueError(f"expected images in a time such as 100/second, the time one of {', '.join(UNITS_S)}")
+        return cls(int(found[1]), UNITS_S[found[2]])
 
 
 def _split(given: object) -> object:
-    """What stands between the commas of a text."""
+    """Split a text at its commas; leave any other value as it is."""
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
@@ -59,7 +70,7 @@ def _origin(text: str) -> str:
 
 def _host(text: str) -> str:
     if not text.strip("*.") or "*" in text.removeprefix("*.") or set(text) & set("/[]") or text.count(":") == 1:
-        raise ValueError("expected names of hosts such as slimbayes.example.org or *.example.org, without a port")
+        raise ValueError("expected host names such as slimbayes.example.org or *.example.org, without a port")
     return text.lower()
 
 
@@ -75,9 +86,6 @@ def _rate(text: str) -> str:
     return text
 
 
-Format = Literal["png", "jpeg", "webp", "bmp", "gif", "tiff"]
-# Each level as it was published, in eight bits or not; or all in float32.
-Precision = Literal["published", "float32"]
 Positive = Annotated[int, Field(ge=1)]
 Tolerance = Annotated[float, Field(gt=0.0, le=1.0)]
 Comma = (NoDecode, BeforeValidator(_split))
@@ -89,79 +97,83 @@ Proxies = Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], *Comma]
 
 
 class Settings(BaseSettings):
-    """Settings of one service. Sizes are in bytes, pixels or images; the queue counts images x draws."""
+    """Configure one service. Sizes are in bytes, pixels or images; the queue counts images x draws."""
 
     model_config = SettingsConfigDict(env_prefix="SLIMBAYES_", frozen=True, extra="forbid")
 
     store: Annotated[str, BeforeValidator(_path)] = Field(
-        default_factory=default_location, description="Folder or URL of the store; by default `store`, else the zoo."
+        default_factory=default_location,
+        description="Folder or URL of the model store, or `zoo`, which is bundled; by default `store`, else the zoo.",
     )
     trusted_keys: Keys = Field(
-        (), description="Public keys in PEM; with any, only versions that one of them signed are served."
+        (), description="Public keys in PEM; with any, only versions signed by one of them are served."
     )
     cache: Path | None = Field(
-        None, description="Folder for files of the store; by default in the user's cache, for a store by URL."
+        None,
+        description="Folder that caches files of the store; by default in the user's cache, for a store at a URL.",
     )
-    cache_bytes: Positive = Field(2 * 2**30, description="Most bytes in that folder.")
+    cache_bytes: Positive = Field(2 * 2**30, description="Maximum size of that folder (bytes).")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    default_model: str | None = Field(None, description="Model of a request that names none, where there are several.")
-    threads: Positive | None = Field(None, description="Threads to compute on; by default what the CPU quota allows.")
-    max_samples: Positive = Field(256, description="Most draws that a request may ask for.")
-    max_images: Positive = Field(32, description="Most images in one request.")
-    max_pixels: Positive = Field(16_777_216, description="Most pixels of one image that are decoded.")
-    max_body_bytes: Positive = Field(32 * 2**20, description="Most bytes of one request's body.")
-    receive_seconds: float = Field(
-        60.0, gt=0.0, description="Longest that a request's headers, and then its body, may take to arrive."
+    default_model: str | None = Field(
+        None, description="Model for requests that name none, if the store has several models."
     )
-    max_queue: Positive = Field(65_536, description="Most work that may wait, in images x draws.")
-    max_wait_ms: Positive = Field(1_000, description="Longest that an answer may take under load, in milliseconds.")
-    overload: Literal["shed", "degrade"] = Field("shed", description="Under overload: refuse, or answer with less.")
-    tolerance: Tolerance = Field(0.02, description="Standard error of the top probability at which an answer settles.")
+    threads: Positive | None = Field(None, description="Compute threads; by default as many as the CPU quota allows.")
+    max_samples: Positive = Field(MAX_SAMPLES, description="Maximum draws that a request may ask for.")
+    max_images: Positive = Field(32, description="Maximum images per request.")
+    max_pixels: Positive = Field(MAX_PIXELS, description="Maximum pixels of one decoded image.")
+    max_body_bytes: Positive = Field(32 * 2**20, description="Maximum size of a request body (bytes).")
+    receive_seconds: float = Field(
+        60.0, gt=0.0, description="Maximum time for a request's headers, and then for its body, to arrive (s)."
+    )
+    max_queue: Positive = Field(65_536, description="Maximum queued work (images x draws).")
+    max_wait_ms: Positive = Field(1_000, description="Maximum predicted latency before a request is rejected (ms).")
+    overload: Literal["shed", "degrade"] = Field(
+        "shed", description="Under overload: reject requests (shed), or answer with fewer draws and smaller levels."
+    )
+    tolerance: Tolerance = Field(
+        TOLERANCE, description="Standard error of the top probability at which sampling may stop early."
+    )
     precision: Precision = Field(
-        "published", description="Compute each level as it was published, in eight bits or not; or all in float32."
+        PRECISION, description="Compute each level as published, in eight bits or not; or all in float32."
     )
     reload_seconds: float = Field(
-        2.0, ge=0.0, description="How often the store is looked at for new versions and aliases; 0 is never."
+        2.0, ge=0.0, description="Interval at which the store is checked for new versions and aliases (s); 0 disables."
     )
-    allow_empty: bool = Field(False, description="Start though the store has nothing that can be served yet.")
+    allow_empty: bool = Field(False, description="Start even if the store has nothing that can be served yet.")
     drain_seconds: float = Field(
-        0.0, ge=0.0, description="After SIGTERM, how long requests are still taken while /readyz says no."
+        0.0, ge=0.0, description="Seconds to keep serving after SIGTERM while /readyz returns 503."
     )
     memory_mb: Positive | None = Field(
         None,
-        description="Memory for networks, in MiB, and so for the draws of a request; by default what the container's"
-        " limit leaves beside 288 MiB, without one no limit.",
+        description="Memory for posterior draws (MiB), which also bounds the draws of a request; by default the"
+        " container's limit minus 288 MiB, unlimited without one.",
     )
     max_level_mb: Positive = Field(
-        1_024, description="Most MiB of tensors that a level may declare, or need for a batch; others are refused."
+        MAX_LEVEL_MB, description="Maximum tensors that a level may declare, or need for a batch (MiB)."
     )
     log_format: Literal["text", "json"] | None = Field(
-        None, description="Form of what is logged; by default text on a terminal, JSON elsewhere."
+        None, description="Log format; by default text on a terminal, JSON elsewhere."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="What is logged; info has one line a request."
+        "info", description="Minimum severity of log messages; info logs one line per request."
     )
     traces: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
-        None, description="URL of an OTLP collector over HTTP that traces go to; needs the tracing extra."
+        None, description="URL of an OTLP/HTTP collector to send traces to; needs the tracing extra."
     )
-    formats: Formats = Field(
-        ("png", "jpeg", "webp", "bmp", "gif"), description="Formats of pictures that are read; tiff is one more."
-    )
-    decode_ms: Positive = Field(
-        5_000, description="Most processor time for decoding the pictures of one request, in milliseconds."
-    )
+    formats: Formats = Field(FORMATS, description="Accepted image formats; tiff is one more.")
+    decode_ms: Positive = Field(DECODE_MS, description="Maximum CPU time for decoding the images of one request (ms).")
     keys_file: Path | None = Field(
-        None, description="File of API keys, from `slimbayes keys new`; without one anybody may ask."
+        None, description="File of API keys, from `slimbayes keys new`; without it, requests need no key."
     )
-    metrics_key: bool = Field(False, description="Whether /metrics asks for a key too.")
+    metrics_key: bool = Field(False, description="Require an API key for /metrics too.")
     rate_limit: Annotated[str, AfterValidator(_rate)] | None = Field(
-        None, description="Most images of one key, or of one address without keys, such as 100/second."
+        None, description="Maximum images per API key, or per client address without keys, such as 100/second."
     )
-    cors_origins: Origins = Field((), description="Origins whose pages may ask from a browser; * is any.")
-    trusted_hosts: Hosts = Field((), description="Names that this service goes by; by default any.")
-    proxies: Proxies = Field((), description="Proxies whose X-Forwarded-For and -Proto are believed; * is any.")
-    tls_cert: Path | None = Field(None, description="Certificate chain in PEM; with --tls-key the service speaks TLS.")
+    cors_origins: Origins = Field((), description="Origins whose pages may send requests from a browser; * is any.")
+    trusted_hosts: Hosts = Field((), description="Host names that requests may be addressed to; by default any.")
+    proxies: Proxies = Field((), description="Proxies whose X-Forwarded-For and -Proto are trusted; * is any.")
+    tls_cert: Path | None = Field(None, description="Certificate chain in PEM; enables TLS together with --tls-key.")
     tls_key: Path | None = Field(None, description="Private key in PEM.")
 
     @model_validator(mode="after")
@@ -169,12 +181,15 @@ class Settings(BaseSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together: set both, or neither")
         if self.metrics_key and self.keys_file is None:
-            raise ValueError("metrics_key asks for a key, but there are none: set keys_file too")
+            raise ValueError("metrics_key requires an API key, but there are none: set keys_file too")
         return self
 
     @classmethod
     def read(cls, **flags: Any) -> Settings:
-        """The settings from flags (None means not given) and the environment; raise StartError for bad ones."""
+        """Read settings from flags, then from the environment; a flag that is None was not given.
+
+        Raises StartupError, naming the setting, for an unknown variable or a bad value.
+        """
         known = {f"SLIMBAYES_{name.upper()}" for name in cls.model_fields} | OTHER_VARIABLES
         unknown = sorted(name for name in os.environ if name.startswith("SLIMBAYES_") and name not in known)
         if unknown:

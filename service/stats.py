@@ -1,18 +1,14 @@
-"""How often values lay in fixed ranges: what a Prometheus histogram shows, kept where it is recorded.
+"""Statistics of a running service: histograms, latency quantiles, drift of predictions, outcomes of requests.
 
-How long answers took: quantiles over the latest of them.
-
-Whether a level's predictions are still distributed as they were on its test set.
-
-The population stability index compares the shares p of the latest predictions with the shares q of the manifest's
-reference, bin by bin:
+Drift is the population stability index of the latest predictions, with shares p, against the manifest's reference, with
+shares q, bin by bin:
 
     PSI = Σ (p_i − q_i) ln(p_i / q_i)
 
 By custom, under 0.1 nothing moved, over 0.25 much did. A bin that is empty on one side would make it infinite. So half
 a prediction is added to each bin of either side, as if the reference had been seen on just as many: equal shares still
 give exactly zero, and a bin that only a few predictions miss weighs little. From few predictions the index is large by
-chance, up to about bins / predictions, so that there is none before `LEAST`.
+chance, up to about bins / predictions, so that there is none before `MIN_PREDICTIONS`.
 """
 
 from __future__ import annotations
@@ -27,15 +23,26 @@ import numpy as np
 
 from model_store.manifest import Reference
 
+# Upper bounds of the bins of histograms: of stages, batches, draws, confidences and entropies.
 SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 IMAGES = (1, 2, 4, 8, 16)
 DRAWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 NATS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
+# Latest requests whose latency is kept, and latest predictions that are compared with the reference.
+LATENCY_WINDOW = 1024
+DRIFT_WINDOW = 1000
+# Predictions from which on drift is computed.
+MIN_PREDICTIONS = 200
+# Predictions added to each bin on both sides.
+PSEUDO_COUNT = 0.5
+
+Stage = Literal["read", "decode", "queue", "inference"]
+STAGES: tuple[Stage, ...] = ("read", "decode", "queue", "inference")
 
 
 class Histogram:
-    """Counts of values up to each of some bounds, and above the last; whoever records sees that no two do at once."""
+    """Count values up to each of some upper bounds, and above the last; the caller serialises calls to `record`."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -48,89 +55,75 @@ class Histogram:
         self.sum += value
 
 
-LATENCY_WINDOW = 1024
-
-
 class LatencyWindow:
-    """Milliseconds of inference of the latest requests of one level; safe to use from several threads."""
+    """Quantiles of the inference latency of one level's latest requests; thread-safe."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.latest: deque[float] = deque(maxlen=LATENCY_WINDOW)
-        self.lock = threading.Lock()
+        self._latest_ms: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._lock = threading.Lock()
 
-    def record(self, milliseconds: float) -> None:
+    def record(self, latency_ms: float) -> None:
         """Add one request."""
-        with self.lock:
+        with self._lock:
             self.count += 1
-            self.latest.append(milliseconds)
+            self._latest_ms.append(latency_ms)
 
     def quantile(self, share: float) -> float | None:
-        """The quantile over the latest requests; None before the first."""
-        with self.lock:
-            return float(np.quantile(self.latest, share)) if self.latest else None
-
-
-# Predictions that are compared, and how many there must be.
-DRIFT_WINDOW, MIN_PREDICTIONS = 1000, 200
-# What is added to each bin.
-HALF = 0.5
+        """Return a quantile of the latest latencies, in milliseconds; None before the first."""
+        with self._lock:
+            return float(np.quantile(self._latest_ms, share)) if self._latest_ms else None
 
 
 class DriftWindow:
-    """The latest values of one statistic, as numbers of the reference's equal bins over [0, `top`]."""
+    """Drift of one statistic: its latest values in the reference's equal bins over [0, `upper`]."""
 
-    def __init__(self, reference: tuple[float, ...], top: float) -> None:
-        self.reference, self.top = reference, top
+    def __init__(self, reference: tuple[float, ...], upper: float) -> None:
+        self.reference, self.upper = reference, upper
         self.counts = [0] * len(reference)
         self.latest: deque[int] = deque()
 
     def record(self, value: float) -> None:
-        """Add one value; the oldest leaves where the window is full."""
-        number = min(int(value / self.top * len(self.counts)), len(self.counts) - 1)
+        """Add one value; drop the oldest if the window is full."""
+        number = min(int(value / self.upper * len(self.counts)), len(self.counts) - 1)
         self.counts[number] += 1
         self.latest.append(number)
         if len(self.latest) > DRIFT_WINDOW:
             self.counts[self.latest.popleft()] -= 1
 
     def index(self) -> float | None:
-        """The population stability index, in nats; None while there are too few values."""
+        """Return the population stability index, in nats; None while there are too few values."""
         counts = list(self.counts)
-        total = sum(counts)
-        return population_stability(counts, self.reference) if total >= MIN_PREDICTIONS else None
+        return population_stability(counts, self.reference) if sum(counts) >= MIN_PREDICTIONS else None
 
 
 class DriftMonitor:
-    """What is watched of one level's predictions: confidence, predictive entropy and mutual information."""
+    """Drift of one level's predictions: confidence, predictive entropy and mutual information."""
 
     def __init__(self, reference: Reference, num_classes: int) -> None:
-        most = math.log(num_classes)
+        max_entropy = math.log(num_classes)
         self.confidence = DriftWindow(reference.confidence, 1.0)
-        self.entropy = DriftWindow(reference.entropy, most)
-        self.mutual_information = DriftWindow(reference.mutual_information, most)
+        self.entropy = DriftWindow(reference.entropy, max_entropy)
+        self.mutual_information = DriftWindow(reference.mutual_information, max_entropy)
 
     def windows(self) -> dict[str, DriftWindow]:
-        """Each statistic's window, by its name."""
+        """Return the window of each statistic by its name."""
         return {name: getattr(self, name) for name in Reference.model_fields}
 
 
 def population_stability(counts: list[int], reference: tuple[float, ...]) -> float:
-    """The index of counts, at least one, against shares, with half a prediction more in each bin of either."""
+    """Compute the index of counts, at least one, against shares, with half a prediction more in each bin of either."""
     total = sum(counts)
-    whole = total + HALF * len(counts)
+    whole = total + PSEUDO_COUNT * len(counts)
     index = 0.0
     for count, share in zip(counts, reference, strict=True):
-        p, q = (count + HALF) / whole, (total * share + HALF) / whole
+        p, q = (count + PSEUDO_COUNT) / whole, (total * share + PSEUDO_COUNT) / whole
         index += (p - q) * math.log(p / q)
     return index
 
 
-Stage = Literal["read", "decode", "queue", "inference"]
-STAGES: tuple[Stage, ...] = ("read", "decode", "queue", "inference")
-
-
 class RequestOutcome(NamedTuple):
-    """How a request ended; `reason` is the kind of a refusal, `status` what the client was told."""
+    """Result of a request: `reason` is the kind of a refusal, `status` the HTTP status code sent."""
 
     method: str
     route: str

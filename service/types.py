@@ -1,4 +1,4 @@
-"""What an answer says: every number with its definition, and the decision that follows from them."""
+"""Define types and names that several parts of the service share."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import numpy.typing as npt
 
 Decision = Literal["accept", "abstain"]
 Reason = Literal["uncertain", "out_of_distribution"]
+# Why sampling stopped.
 StopReason = Literal["samples", "settled", "deadline"]
+# Whether the store could be read at the last attempt.
+StoreState = Literal["here", "away"]
 
 FloatArray = npt.NDArray[np.float32]
-
 DoubleArray = npt.NDArray[np.float64]
-
 Arrays = dict[str, npt.NDArray[np.generic]]
 
+# The field of a form, and the key of a JSON body, that holds images.
 FIELD = "images"
+# Files that count as images in a folder; a file that is named explicitly may have any suffix.
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})

@@ -1,4 +1,4 @@
-"""`python -m training` is `slimbayes train`, and what torchrun starts."""
+"""Run `slimbayes train` as `python -m training`, the entry point for torchrun."""
 
 from training.cli.train import app
 

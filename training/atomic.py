@@ -1,9 +1,4 @@
-"""Atomic snapshots of a run, and resuming from them.
-
-A snapshot is written beside its place, flushed and renamed over it: a crash leaves the one before. It is read with
-torch's restricted unpickler. Random numbers and schedules need no state: both are functions of how many images the
-world has seen, so that number, the model, the optimiser and what the log will say are the whole of it.
-"""
+"""Write files atomically: a crash leaves the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -15,7 +10,10 @@ from training.errors import RunError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all, on disk when this returns; one writer at a time."""
+    """Write `data` to `path` whole or not at all, flushed to disk on return; supports one writer at a time.
+
+    Raises RunError where it cannot be written.
+    """
     staged = path.with_name(f".{path.name}.new")
     try:
         with staged.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What suits a data set and an estimator; a run may change any of it."""
+"""Default recipes by data set, estimator and device."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from training.precision import suited_precision
+from training.precision import fastest_precision
 from training.recipe import Recipe
 
-SUITED = {
+DATASET_RECIPES = {
     "digits": Recipe(),
     "cifar10": Recipe(
         data="cifar10",
@@ -35,17 +35,17 @@ SUITED = {
         augmentation="crop-flip",
     ),
 }
-# What an estimator wants otherwise than its data set's recipe has it.
-IVON = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
-NONE = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
-OF_ESTIMATOR: dict[str, dict[str, Any]] = {"ivon": IVON, "none": NONE}
+# Settings of an estimator that differ from its data set's recipe.
+IVON_CHANGES = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
+NONE_CHANGES = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
+ESTIMATOR_CHANGES: dict[str, dict[str, Any]] = {"ivon": IVON_CHANGES, "none": NONE_CHANGES}
 
 
 def default_recipe(data: str, device: torch.device, **changes: Any) -> Recipe:
-    """The recipe that suits a data set, an estimator and a device, with every change that is not None."""
-    base = SUITED.get(data, Recipe(data=data))
+    """Return the default recipe of a data set, estimator and device, with every change that is not None."""
+    base = DATASET_RECIPES.get(data, Recipe(data=data))
     given = {key: value for key, value in changes.items() if value is not None}
-    own = OF_ESTIMATOR.get(given.get("estimator", base.estimator), {})
-    if data != "digits":  # whose images are too small for it to matter
-        own = own | {"precision": suited_precision(device)}
+    own = ESTIMATOR_CHANGES.get(given.get("estimator", base.estimator), {})
+    if data != "digits":  # whose images are too small for precision to matter
+        own = own | {"precision": fastest_precision(device)}
     return replace(base, **own | given)

@@ -1,38 +1,38 @@
-"""Everything that can go wrong in training.
+"""The error tree of training.
 
 TrainingError
-├── DataError            a data set that is missing, damaged or unfit
-├── RecipeError          settings that make no sense, alone or together
-├── ConversionError      a network that cannot be made Bayesian
-├── CheckpointError      a checkpoint that is damaged or of another run
-├── RunError             a run folder that is missing, unfinished or in use
-└── DivergedError        the loss is not a number any more
+├── DataError            a data set is missing, damaged or unfit
+├── RecipeError          settings are invalid, alone or together
+├── ConversionError      a network cannot be made Bayesian
+├── CheckpointError      a checkpoint is damaged or of another run
+├── RunError             a run folder is missing, unfinished or in use
+└── DivergedError        the loss or the network is not finite
 """
 
 
 class TrainingError(Exception):
-    """Root of training's errors."""
+    """Base class of training's errors."""
 
 
 class DataError(TrainingError):
-    """A data set that is missing, damaged or unfit."""
+    """Raised if a data set is missing, damaged or unfit."""
 
 
 class RecipeError(TrainingError):
-    """Settings that make no sense, alone or together."""
+    """Raised if settings are invalid, alone or together."""
 
 
 class ConversionError(TrainingError):
-    """A network that cannot be made Bayesian."""
+    """Raised if a network cannot be made Bayesian."""
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint that is damaged or of another run."""
+    """Raised if a checkpoint is damaged or of another run."""
 
 
 class RunError(TrainingError):
-    """A run folder that is missing, unfinished or in use."""
+    """Raised if a run folder is missing, unfinished or in use."""
 
 
 class DivergedError(TrainingError):
-    """The loss is not a number any more."""
+    """Raised if the loss or the network is not finite."""

@@ -1,4 +1,4 @@
-"""In which precision convolutions are computed; parameters, optimisers and losses are always float32."""
+"""Choose the precision of convolutions; parameters, optimisers and losses are always float32."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def suited_precision(device: torch.device) -> str:
-    """bfloat16 where the hardware multiplies it natively (on CPUs twice as fast), float32 elsewhere."""
+def fastest_precision(device: torch.device) -> str:
+    """Return bfloat16 where the hardware multiplies it natively (on CPUs twice as fast), float32 elsewhere."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
     capabilities = torch.cpu.get_capabilities()
@@ -16,5 +16,5 @@ def suited_precision(device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Within this, convolutions and linear maps are computed in `precision`."""
+    """Compute convolutions and linear maps in `precision` within this context."""
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "float32")

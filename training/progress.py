@@ -1,4 +1,4 @@
-"""What a person sees while something long runs: a bar on a terminal, a line now and then elsewhere."""
+"""Show the progress of long work: a bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-LINE_EVERY_SECONDS = 10.0
+LINE_EVERY_S = 10.0
 
 
 class Stage:
-    """One stage with a known amount of work.
+    """Progress of one stage with a known amount of work.
 
         with Stage("training", total=images) as stage:
             stage.advance(64, "loss 0.41")
 
-    `done` is what an earlier process did of it. A quiet stage shows nothing: ranks other than the first are.
+    `done` is the amount that an earlier process finished. A quiet stage shows nothing, as on all ranks but the first.
     """
 
     def __init__(self, name: str, total: int, *, done: int = 0, quiet: bool = False) -> None:
@@ -48,21 +48,21 @@ class Stage:
             self._line(f"done in {time.monotonic() - self.started:.1f} s")
 
     def advance(self, amount: int, note: str) -> None:
-        """`amount` of the total is done; `note` is what there is to say about it."""
+        """Add `amount` to the work done, and show `note` beside it."""
         self.done += amount
         self.note = note
         self.progress.update(self.task, completed=self.done, note=note)
-        if time.monotonic() - self.last_line > LINE_EVERY_SECONDS:
+        if time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
-            self._line(f"{self.done / self.total:.0%}, {self._left()} left")
+            self._line(f"{self.done / self.total:.0%}, {self._time_left()} left")
 
-    def _left(self) -> timedelta:
-        """The time until the end at the pace so far."""
+    def _time_left(self) -> timedelta:
+        """Estimate the time until the end from the rate of this process."""
         elapsed = time.monotonic() - self.started
         return timedelta(seconds=round(elapsed * (self.total - self.done) / max(self.done - self.already, 1)))
 
-    def _line(self, what: str) -> None:
+    def _line(self, text: str) -> None:
         if not (self.quiet or self.console.is_terminal):
             self.console.print(
-                f"{self.name}: {what}" + (f", {self.note}" if self.note else ""), highlight=False, soft_wrap=True
+                f"{self.name}: {text}" + (f", {self.note}" if self.note else ""), highlight=False, soft_wrap=True
             )

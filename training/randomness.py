@@ -1,6 +1,6 @@
-"""Every random number of training is a function of seed, purpose, step and rank.
+"""Derive every random number of training from seed, purpose, step and rank.
 
-Nothing has to be carried across an interruption: a run that resumes at a step draws what it would have drawn.
+No generator state is stored: a run that resumes at a step draws the same numbers as one that never stopped.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import torch
 
 
 def seed_for(seed: int, purpose: str, *counters: int) -> int:
-    """A 63-bit seed for one purpose (`noise`, `order`, …) at the given counters (step, rank, …)."""
+    """Return a 63-bit seed for one purpose (`noise`, `order`, …) at the given counters (step, rank, …)."""
     entropy = [seed, zlib.crc32(purpose.encode()), *counters]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
 def generator_for(seed: int, purpose: str, *counters: int) -> torch.Generator:
-    """A CPU generator seeded by `seed_for`."""
+    """Return a CPU generator seeded by `seed_for`."""
     return torch.Generator().manual_seed(seed_for(seed, purpose, *counters))
 
 
 def reseed(seed: int, purpose: str, *counters: int) -> None:
-    """Seed torch's own generators, of the CPU and of GPUs in use, which layers draw their noise from."""
+    """Seed torch's default generators, of the CPU and of GPUs in use, from which layers draw their noise."""
     own = seed_for(seed, purpose, *counters)
     torch.default_generator.manual_seed(own)
-    # `torch.manual_seed` would keep the call, and where it came from, for a GPU that nobody has begun to use.
+    # `torch.manual_seed` would queue the call, with its stack trace, for a GPU that is not initialised yet.
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(own)

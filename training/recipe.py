@@ -1,4 +1,4 @@
-"""Everything that decides a run, frozen and checked. Two runs of one recipe on as many ranks end bit-equal."""
+"""Define a run by its recipe: two runs of one recipe on equally many ranks end bit-equal."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a run.
+    """Settings of a run, frozen and checked; raises RecipeError for a value out of range.
 
-    `batch_size` is that of one rank and one step, taken in `accumulation` pieces one after the other; every piece is
-    passed through `draws` networks. `learning_rate` is the optimiser's at its peak on one rank; `scaling` says how it
-    grows with the number of ranks. It rises over the first `rise` of the run, and falls to zero like a cosine.
-    `prior_scale` and `initial_scale` are standard deviations of the prior and of the starting posterior. `beta` weighs
-    the divergence once `warmup_epochs` are over; below 1 the posterior is cold. `memory` is what IVON's Hessian keeps
-    over a step. `init_from` is the trained plain network that training starts at; in Bayesian layers every scale then
-    starts at `initial_share` of its weight's magnitude (MOPED, Krishnan et al. 2020).
+    `batch_size` is per rank and step, split into `accumulation` micro-batches; every micro-batch passes through `draws`
+    networks. `learning_rate` is the peak on one rank; `scaling` selects its growth with the number of ranks. It rises
+    over the first `rise` of the run, then falls to zero along a cosine. `prior_scale` and `initial_scale` are standard
+    deviations of the prior and of the initial posterior. `beta` weights the KL divergence after `warmup_epochs`; below
+    1 the posterior is cold. `memory` is the decay factor per step of IVON's Hessian. `init_from` is a trained plain
+    network to start from; the initial scale in Bayesian layers is then `initial_share` of each weight's magnitude
+    (MOPED, Krishnan et al. 2020).
     """
 
     data: str = "digits"
@@ -68,9 +68,9 @@ class Recipe:
         _check(self.image_size is None or self.image_size >= 8, "image size", self.image_size, "at least 8 pixels")
 
     def learning_rate_at(self, progress: float, world_size: int = 1) -> float:
-        """The learning rate once `progress` of the run, from 0 to 1, is done.
+        """Return the learning rate at `progress` of the run, from 0 to 1.
 
-        On many ranks it rises from that of one (Goyal et al. 2017).
+        On many ranks it rises from the rate of a single rank (Goyal et al. 2017).
         """
         factor = {"linear": float(world_size), "sqrt": math.sqrt(world_size), "none": 1.0}[self.scaling]
         if progress < self.rise:
@@ -79,20 +79,20 @@ class Recipe:
         return self.learning_rate * factor * 0.5 * (1 + math.cos(math.pi * (progress - self.rise) / (1 - self.rise)))
 
     def beta_at(self, epochs_done: float) -> float:
-        """The weight of the divergence: linear from zero during warm-up, then `beta`."""
+        """Return the weight of the KL divergence: linear from zero during warm-up, then `beta`."""
         return self.beta if epochs_done >= self.warmup_epochs else self.beta * epochs_done / self.warmup_epochs
 
     def changed(self, **changes: Any) -> Recipe:
-        """The recipe with every change that is not None."""
+        """Return the recipe with every change that is not None."""
         return replace(self, **{key: value for key, value in changes.items() if value is not None})
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as JSON values."""
+        """Return the recipe as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
-        """The recipe with these values; raise RecipeError for unknown keys or values that make no sense."""
+        """Build a recipe from JSON values; raise RecipeError for unknown keys and invalid values."""
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise RecipeError(f"the recipe has unknown settings: {', '.join(sorted(unknown))}")
@@ -102,6 +102,6 @@ class Recipe:
             raise RecipeError(f"the recipe has settings of the wrong type: {error}") from error
 
 
-def _check(holds: bool, name: str, value: object, expected: str) -> None:
-    if not holds:
+def _check(valid: bool, name: str, value: object, expected: str) -> None:
+    if not valid:
         raise RecipeError(f"{name} must be {expected}, got {value}")

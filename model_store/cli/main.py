@@ -1,4 +1,4 @@
-"""`slimbayes models`: look at the store; what changes it is in `change_cli`, what moves versions in `transfer_cli`."""
+"""Inspect a store with `slimbayes models`; `manage` and `transfer` have the commands that change one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from model_store.cli import manage as change_cli
-from model_store.cli import manage as sign_cli
-from model_store.cli import transfer as transfer_cli
+from model_store.cli import manage, transfer
 from model_store.cli.options import (
     JsonOption,
     ModelArgument,
@@ -29,8 +27,8 @@ from model_store.cli.options import (
 from model_store.errors import StoreError
 from model_store.onnx_file.summary import read_graph
 from model_store.reports.card import model_card
-from model_store.reports.diff import as_json as difference_as_json
-from model_store.reports.diff import levels_table as compared_levels
+from model_store.reports.diff import as_json as diff_as_json
+from model_store.reports.diff import levels_table as diff_levels_table
 from model_store.reports.diff import provenance_table
 from model_store.reports.plot import as_svg
 from model_store.reports.tables import graph_table, levels_table
@@ -38,7 +36,7 @@ from model_store.storage.location import default_location
 from model_store.store import Store
 
 app = typer.Typer(
-    help="Look at the models in a store, compare, promote, move and remove them.",
+    help="List, compare, promote, move and remove the models of a store.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -49,21 +47,21 @@ def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
     """List every model, version and alias."""
     with reporting():
         opened = Store.open(store or default_location())
-        found = {name: opened.contents(name) for name in opened.names()}
-    models = {name: contents for name, contents in found.items() if contents.versions}
+        found = {name: opened.listing(name) for name in opened.names()}
+    models = {name: listing for name, listing in found.items() if listing.versions}
     if as_json:
         return print_json(
             {
                 "models": [
-                    {"name": name, "versions": contents.versions, "aliases": contents.aliases}
-                    for name, contents in models.items()
+                    {"name": name, "versions": listing.versions, "aliases": listing.aliases}
+                    for name, listing in models.items()
                 ]
             }
         )
     table = names_table("aliases")
-    for name, contents in models.items():
-        for version in reversed(contents.versions):
-            aliases = sorted(alias for alias, target in contents.aliases.items() if target == version)
+    for name, listing in models.items():
+        for version in reversed(listing.versions):
+            aliases = sorted(alias for alias, target in listing.aliases.items() if target == version)
             table.add_row(name, version, ", ".join(aliases))
     return Console().print(table if models else "The store is empty: publish with `slimbayes prune`.")
 
@@ -73,11 +71,13 @@ def show(
     model: ModelArgument,
     version: VersionArgument = None,
     graph: Annotated[bool, typer.Option("--graph", help="Show the operations of one level instead.")] = False,
-    level: Annotated[str | None, typer.Option(help="That level; by default the version's default one.")] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Level for --graph; by default the version's default level.")
+    ] = None,
     store: ReadOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one version: where it comes from, and its levels side by side."""
+    """Show one version: its origin, and its levels side by side."""
     with reporting():
         opened = Store.open(store or default_location())
         manifest = opened.manifest(model, opened.resolve(model, version))
@@ -123,11 +123,11 @@ def diff(
         str | None,
         typer.Argument(metavar="[TO]", help="Version or alias; by default the newest.", show_default=False),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Also draw it: an SVG file to write.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also plot the comparison to this SVG file.")] = None,
     store: ReadOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show two versions' levels side by side, and what else is different."""
+    """Compare two versions: their levels side by side, and how they were made."""
     with reporting():
         opened = Store.open(store or default_location())
         later = opened.resolve(model, after) if after else opened.versions(model)[-1]
@@ -135,16 +135,16 @@ def diff(
         if plot is not None:
             _write(plot, as_svg(old, new))
     if as_json:
-        return print_json(difference_as_json(old, new))
+        return print_json(diff_as_json(old, new))
     console = Console()
-    console.print(compared_levels(old, new))
+    console.print(diff_levels_table(old, new))
     changes = provenance_table(old, new)
     return console.print(changes if changes.rows else "They were made in the same way.")
 
 
 @app.command("history")
 def history(model: ModelArgument, store: ReadOption = None, as_json: JsonOption = False) -> None:
-    """Show every promotion: when, which alias, from and to which version, by whom."""
+    """Show every change of an alias: when, which, from and to which version, by whom."""
     with reporting():
         changes = Store.open(store or default_location()).history(model)
     if as_json:
@@ -164,7 +164,7 @@ def verify(
     trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file against its checksum, with keys also signatures; exit status 1 if anything is not as it was."""
+    """Check every file against its checksum, with keys also signatures; exit status 1 if a check fails."""
     with reporting():
         opened = Store.open(store or default_location(), trusted_keys(trusted))
         results = [
@@ -186,16 +186,16 @@ def verify(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "promote": change_cli.promote,
-    "rollback": change_cli.rollback,
-    "unalias": change_cli.unalias,
-    "delete": change_cli.delete,
-    "gc": change_cli.gc,
-    "sign": sign_cli.sign,
-    "push": transfer_cli.push,
-    "pull": transfer_cli.pull,
-    "export": transfer_cli.export,
-    "import": transfer_cli.import_,
+    "promote": manage.promote,
+    "rollback": manage.rollback,
+    "unalias": manage.unalias,
+    "delete": manage.delete,
+    "gc": manage.gc,
+    "sign": manage.sign,
+    "push": transfer.push,
+    "pull": transfer.pull,
+    "export": transfer.export,
+    "import": transfer.import_,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)

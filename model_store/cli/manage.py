@@ -1,7 +1,4 @@
-"""The commands that change a store: promote, rollback, unalias, delete, gc.
-
-The command that signs a version which is there already: sign.
-"""
+"""Change a store: promote, rollback, unalias, delete, gc, sign."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ def promote(
     trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Point an alias at a version, once that version is verified."""
+    """Point an alias at a version, after verifying it."""
     with reporting():
         opened = Store.open(store, trusted_keys(trusted))
         target = opened.resolve(model, version)
@@ -54,13 +51,13 @@ def rollback(
     trusted: TrustedOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Point an alias back at the version that it meant before; again, at the one before that."""
+    """Point an alias back at its previous version; repeat to go back further."""
     with reporting():
         opened = Store.open(store, trusted_keys(trusted))
-        contents = opened.contents(model)
-        target = predecessor(alias, contents.changes, contents.versions)
+        listing = opened.listing(model)
+        target = predecessor(alias, listing.changes, listing.versions)
         if target is None:
-            raise NotInStoreError(f"{alias} of {model} meant no other version before that is still there")
+            raise NotInStoreError(f"{alias} of {model} has no earlier version to go back to")
         _promote(opened, model, alias, target, as_json)
 
 
@@ -70,12 +67,12 @@ def unalias(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Take an alias away; the version that it meant stays."""
+    """Remove an alias; its version stays."""
     with reporting():
         Store.open(store).remove_alias(model, alias)
     if as_json:
         return print_json({"model": model, "alias": alias, "version": None})
-    return typer.echo(f"{model}: {alias} means no version any more")
+    return typer.echo(f"{model}: {alias} no longer points to a version")
 
 
 def delete(
@@ -86,7 +83,7 @@ def delete(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove one version that no alias means."""
+    """Remove one version that no alias points to."""
     with reporting():
         opened = Store.open(store)
         target = opened.deletable(model, version)
@@ -100,16 +97,18 @@ def gc(
     store: StoreOption = DEFAULT_STORE,
     keep: Annotated[
         int | None,
-        typer.Option(min=0, help="Also remove versions that are not among the newest KEEP and that no alias means."),
+        typer.Option(
+            min=0, help="Also remove versions that are not among the newest KEEP and that no alias points to."
+        ),
     ] = None,
     keep_aliased: Annotated[
-        bool, typer.Option("--keep-aliased", help="Of these, keep what an alias ever meant, to roll back to.")
+        bool, typer.Option("--keep-aliased", help="Keep versions that an alias ever pointed to, for rollbacks.")
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what interrupted publications left behind, and with --keep old versions."""
+    """Remove leftovers of interrupted publications, and with --keep old versions."""
     with reporting():
         opened = Store.open(store)
         old = [] if keep is None else _superseded(opened, keep, keep_aliased)
@@ -130,11 +129,10 @@ def _promote(store: Store, model: str, alias: str, target: str, as_json: bool) -
 
 
 def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, str]]:
-    """Models and versions that retention does without."""
     return [
         (model, version)
         for model in store.names()
-        for version in superseded(store.contents(model), keep, keep_aliased=keep_aliased)
+        for version in superseded(store.listing(model), keep, keep_aliased=keep_aliased)
     ]
 
 
@@ -153,7 +151,7 @@ def sign(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign a version, once its files are verified; a signature that it has is replaced."""
+    """Sign a version after verifying its files, replacing an earlier signature."""
     with reporting():
         signing, opened = SigningKey.read(key), Store.open(store)
         manifest = opened.verify(model, opened.resolve(model, version))

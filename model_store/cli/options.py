@@ -1,4 +1,4 @@
-"""What the commands of `slimbayes models` share: options, JSON, questions, and how they fail."""
+"""Share options, JSON output, confirmation and error reporting between the commands of `slimbayes models`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rich.table import Column, Table
 from model_store.errors import StoreError
 from model_store.signing import TrustedKeys
 
-StoreOption = Annotated[
-    str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.", show_default=True)
-]
+StoreOption = Annotated[str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.")]
 ReadOption = Annotated[
     str | None,
     typer.Option(
-        "--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo inside."
+        "--store",
+        envvar="SLIMBAYES_STORE",
+        help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-AliasOption = Annotated[str, typer.Option(help="The alias that is meant.")]
+AliasOption = Annotated[str, typer.Option(help="Alias to change.")]
 ModelArgument = Annotated[str, typer.Argument(help="Name of the model.")]
 VersionArgument = Annotated[
     str | None, typer.Argument(help="Version or alias; by default `production`, else the newest.", show_default=False)
@@ -42,7 +42,7 @@ TrustedOption = Annotated[
     typer.Option(
         "--trusted-key",
         envvar="SLIMBAYES_TRUSTED_KEYS",
-        help="Public key in PEM; only what one of these signed is trusted. May be given again.",
+        help="Public key in PEM; only versions signed with one of these are trusted. Repeatable.",
         show_default=False,
     ),
 ]
@@ -50,38 +50,38 @@ DEFAULT_STORE = "store"
 
 
 def key_files(given: Iterable[str] | None) -> list[Path]:
-    """The files of `--trusted-key`; several may stand between commas."""
+    """Return the files of `--trusted-key`, each of which may be several between commas."""
     return [Path(part.strip()) for each in given or () for part in each.split(",") if part.strip()]
 
 
 def trusted_keys(given: Iterable[str] | None) -> TrustedKeys | None:
-    """The keys of `--trusted-key`, or None where there are none."""
+    """Read the keys of `--trusted-key`; return None where there are none."""
     paths = key_files(given)
     return TrustedKeys.read(paths) if paths else None
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """One document on standard output."""
+    """Print one document on standard output."""
     typer.echo(json.dumps(document, indent=2))
 
 
 def names_table(last: str) -> Table:
-    """A table of versions in which a long name is continued on the next line rather than cut."""
+    """Build a table of versions that wraps long names instead of cutting them."""
     return Table(Column("model", overflow="fold"), Column("version", no_wrap=True), Column(last, overflow="fold"))
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before something is removed; where nobody can answer, raise StoreError unless `yes`."""
+    """Ask for confirmation unless `yes`; raise StoreError without a terminal, abort on refusal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise StoreError("nobody is there to ask: pass --yes to go on without a question")
+        raise StoreError("cannot ask for confirmation without a terminal: pass --yes")
     typer.confirm(question, abort=True, err=True)
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Say on the terminal what takes a while, as long as it does."""
+    """Show a status line on the terminal during a long operation."""
     with Console(stderr=True).status(what):
         yield
 

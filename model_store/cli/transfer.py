@@ -1,4 +1,4 @@
-"""The commands that move versions: push, pull, export, import."""
+"""Move versions: push, pull, export, import."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from model_store.storage.location import default_location
 from model_store.store import Store
 from model_store.transfer import read_archive, transfer, write_archive
 
-AsOption = Annotated[str | None, typer.Option("--alias", help="Let this alias mean it there.")]
+AsOption = Annotated[str | None, typer.Option("--alias", help="Also point this alias at it there.")]
 
 
 def push(
@@ -69,7 +69,7 @@ def export(
     store: ReadOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version as one archive, which `import` verifies."""
+    """Write a version as one archive for `import`."""
     with reporting():
         opened = Store.open(store or default_location())
         target = opened.resolve(model, version)
@@ -82,7 +82,7 @@ def export(
 
 
 def import_(
-    archive: Annotated[Path, typer.Argument(help="File that `export` wrote.")],
+    archive: Annotated[Path, typer.Argument(help="Archive written by `export`.")],
     alias: AsOption = None,
     store: StoreOption = DEFAULT_STORE,
     trusted: TrustedOption = None,
@@ -104,7 +104,7 @@ def import_(
             except VersionExistsError:
                 opened.verify(manifest.model, manifest.version)
                 sent = False
-        _arrived(opened, manifest, sent, alias, as_json)
+        _finish(opened, manifest, sent, alias, as_json)
 
 
 def _transfer(source: Store, target: Store, model: str, name: str | None, alias: str | None, as_json: bool) -> None:
@@ -113,11 +113,11 @@ def _transfer(source: Store, target: Store, model: str, name: str | None, alias:
     version = source.resolve(model, name)
     with working(f"Copying {model} {version}"):
         manifest, sent = transfer(source, target, model, version)
-    _arrived(target, manifest, sent, alias, as_json)
+    _finish(target, manifest, sent, alias, as_json)
 
 
-def _arrived(store: Store, manifest: Manifest, sent: bool, alias: str | None, as_json: bool) -> None:
-    """Promote what has arrived where that is asked for, and say so."""
+def _finish(store: Store, manifest: Manifest, sent: bool, alias: str | None, as_json: bool) -> None:
+    """Promote the version where requested, and print the result."""
     model, version = manifest.model, manifest.version
     if alias is not None:
         store.set_alias(model, alias, version)

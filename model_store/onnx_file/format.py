@@ -1,13 +1,32 @@
-"""The operators that a level may use: attributes, inputs and the shape of what each makes.
+"""Constants of a level's ONNX file and of its eight-bit arithmetic, for exporter, reader and service alike.
 
-Shapes are without the number of images N. A tensor is an `activation` where it depends on the images, a `constant`
-where it is in the file, and `drawn` where it is a random weight. Every rule is that of ONNX, opset 21, narrowed to
-what exporters write; each raises VerificationError for anything else.
+Opset 21 and IR version 10: from opset 22 on ONNX Runtime's CPU provider has no RandomNormalLike.
 """
 
 from __future__ import annotations
 
-DOMAIN, DRAWN = "slimbayes", "GaussianWeight"
+DOMAIN = "slimbayes"
+IR_VERSION = 10
+# Versions by domain; "" is ONNX itself.
+OPSETS = {"": 21, DOMAIN: 1}
+# Keys of the file's metadata begin so.
+METADATA_PREFIX = "slimbayes."
 
-IR_VERSION, OPSETS = 10, {"": 21, DOMAIN: 1}
-IMAGES, LOGITS = "images", "logits"
+# uint8 [N, H, W, C], the same normalised as float32 [N, C, H, W], and float32 [N, K].
+IMAGES, PIXELS, LOGITS = "images", "pixels", "logits"
+
+# The function that draws mean + scale · ε with ε ~ N(0, I). Its body is part of the file, so that any ONNX Runtime
+# draws as we do: operator, inputs, outputs.
+GAUSSIAN_WEIGHT = "GaussianWeight"
+GAUSSIAN_WEIGHT_INPUTS, GAUSSIAN_WEIGHT_OUTPUTS = ("mean", "scale"), ("weight",)
+GAUSSIAN_WEIGHT_BODY = (
+    ("RandomNormalLike", ("mean",), ("noise",)),
+    ("Mul", ("scale", "noise"), ("deviation",)),
+    ("Add", ("mean", "deviation"), ("weight",)),
+)
+
+# Eight-bit convolutions: 2 · 255 · 64 < 2¹⁵, so that the sum of two products fits the sixteen bits at which x86
+# processors without VNNI saturate; biases as far as float32 represents int32.
+MAX_UINT8 = 255
+MAX_INT8_WEIGHT = 64
+MAX_INT32_BIAS = 2**31 - 2**7

@@ -1,9 +1,8 @@
-"""Protocol buffers read strictly: only fields that a table allows, each as often as it says, nothing merged or skipped.
+"""Read protocol buffers strictly: only fields that a table allows, each as often as allowed, nothing merged or skipped.
 
-A reader that skips what it does not know leaves that to the next reader, and one that builds whatever a message asks
-for lets two bytes cost hundreds. Here nothing is built that no table has room for, so that memory is bounded by the
-tables and nesting by their depth, whatever the bytes say; and there is one way to read them, so that nobody reads
-anything else out of them. Bytes are not copied.
+A reader that skips unknown fields passes them on to the next reader, and one that builds whatever a message asks for
+lets two bytes cost hundreds. Here nothing is built beyond the tables, so that they bound memory and nesting whatever
+the bytes say; and bytes have only one reading. Bytes are not copied.
 """
 
 from __future__ import annotations
@@ -15,42 +14,42 @@ from typing import Any, Literal
 from model_store.errors import VerificationError
 
 VARINT, BYTES = 0, 2
-# Of a name or another text, in bytes.
-LONGEST_TEXT = 256
+# Longest name or other text.
+MAX_TEXT_BYTES = 256
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field that may be there: up to `most` times, as a tuple where `most` is not 1."""
+    """An optional field: up to `max_count` times, as a tuple where `max_count` is not 1."""
 
     name: str
     kind: Literal["number", "text", "raw"] | Message
-    most: int = 1
+    max_count: int = 1
 
 
 @dataclass(frozen=True)
 class Message:
-    """A kind of message: what it is called, its fields by number, and names of fields that it must not have."""
+    """A kind of message: its name, its fields by number, and names of refused fields by number."""
 
     name: str
     fields: Mapping[int, Field]
     refused: Mapping[int, str] = field(default_factory=dict)
 
     def read(self, data: memoryview) -> dict[str, Any]:
-        """The values by field; what is not there is missing, or an empty tuple where there may be several.
+        """Parse a message as values by field; absent fields are missing, or an empty tuple where they may repeat.
 
         Raises VerificationError where the bytes are no such message.
         """
-        found: dict[str, Any] = {each.name: [] for each in self.fields.values() if each.most > 1}
-        place = 0
-        while place < len(data):
-            key, place = _varint(data, place)
+        found: dict[str, Any] = {each.name: [] for each in self.fields.values() if each.max_count > 1}
+        offset = 0
+        while offset < len(data):
+            key, offset = _varint(data, offset)
             each = self._field(key)
-            value, place = _number(data, place) if each.kind == "number" else _bytes(data, place)
-            if each.most > 1:
+            value, offset = _number(data, offset) if each.kind == "number" else _bytes(data, offset)
+            if each.max_count > 1:
                 found[each.name].append(self._value(each, value))
-                if len(found[each.name]) > each.most:
-                    raise VerificationError(f"{self.name} has more than {each.most} {each.name}")
+                if len(found[each.name]) > each.max_count:
+                    raise VerificationError(f"{self.name} has more than {each.max_count} {each.name}")
             elif each.name in found:
                 raise malformed(f"{self.name} has {each.name} twice")
             else:
@@ -75,13 +74,13 @@ class Message:
 
 
 def malformed(what: str) -> VerificationError:
-    """An error for bytes that are no ONNX model of any kind."""
+    """Return the error for bytes that are no ONNX model at all."""
     return VerificationError(f"the file is no ONNX model: {what}")
 
 
 def _text(value: memoryview, what: str) -> str:
-    if len(value) > LONGEST_TEXT:
-        raise VerificationError(f"{what} of more than {LONGEST_TEXT} bytes")
+    if len(value) > MAX_TEXT_BYTES:
+        raise VerificationError(f"{what} of more than {MAX_TEXT_BYTES} bytes")
     try:
         text = str(value, "utf-8")
     except UnicodeDecodeError as error:
@@ -91,28 +90,28 @@ def _text(value: memoryview, what: str) -> str:
     return text
 
 
-def _bytes(data: memoryview, place: int) -> tuple[memoryview, int]:
-    size, place = _varint(data, place)
-    if size > len(data) - place:
+def _bytes(data: memoryview, offset: int) -> tuple[memoryview, int]:
+    size, offset = _varint(data, offset)
+    if size > len(data) - offset:
         raise malformed("a field is cut off")
-    return data[place : place + size], place + size
+    return data[offset : offset + size], offset + size
 
 
-def _number(data: memoryview, place: int) -> tuple[int, int]:
-    """An int64 at `place`, and where it ends."""
-    value, place = _varint(data, place)
-    return value - 2**64 if value >= 2**63 else value, place
+def _number(data: memoryview, offset: int) -> tuple[int, int]:
+    """Return the int64 at `offset`, and its end."""
+    value, offset = _varint(data, offset)
+    return value - 2**64 if value >= 2**63 else value, offset
 
 
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
-    """An unsigned number of 64 bits in its shortest form, and where it ends."""
+def _varint(data: memoryview, offset: int) -> tuple[int, int]:
+    """Return an unsigned number of 64 bits in its shortest form, and its end."""
     value = shift = 0
-    while place < len(data) and shift < 70:
-        byte = data[place]
+    while offset < len(data) and shift < 70:
+        byte = data[offset]
         value |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
+        offset, shift = offset + 1, shift + 7
         if not byte & 128:
             if value >= 2**64 or (byte == 0 and shift > 7):
                 break
-            return value, place
+            return value, offset
     raise malformed("a number is cut off or too long")

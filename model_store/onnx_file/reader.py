@@ -1,12 +1,11 @@
-"""What a level's file may be, in one place; read without onnx, so that it never sees a file that is anything else.
+"""Read and verify a level's file without onnx, so that onnx never sees any other file.
 
-    wire            bytes to messages, with no field but those that a table allows
-    onnx_messages   these tables
-    operators       which operators there are, with which attributes, on which shapes
-    level_file      a graph of them: every name once and made before it is read, no more memory than allowed,
-                    and in agreement with its manifest
+    protobuf   bytes to messages, with only the fields that a table allows
+    schema     these tables
+    operators  the allowed operators, their attributes and shapes
+    reader     the graph: every name unique and made before it is read, memory bounded, in agreement with its manifest
 
-Values of tensors are not looked at here.
+Values of tensors are not checked here.
 """
 
 from __future__ import annotations
@@ -19,7 +18,18 @@ from typing import Any
 
 from model_store.errors import VerificationError
 from model_store.manifest import Level, Manifest
-from model_store.onnx_file.format import DOMAIN, DRAWN, IMAGES, IR_VERSION, LOGITS, OPSETS
+from model_store.onnx_file.format import (
+    DOMAIN,
+    GAUSSIAN_WEIGHT,
+    GAUSSIAN_WEIGHT_BODY,
+    GAUSSIAN_WEIGHT_INPUTS,
+    GAUSSIAN_WEIGHT_OUTPUTS,
+    IMAGES,
+    IR_VERSION,
+    LOGITS,
+    METADATA_PREFIX,
+    OPSETS,
+)
 from model_store.onnx_file.operators import Operand, multiply_adds, operate
 from model_store.onnx_file.protobuf import malformed
 from model_store.onnx_file.schema import MODEL
@@ -27,19 +37,13 @@ from model_store.onnx_file.schema import MODEL
 UINT8, FLOAT, INT64 = 2, 1, 7
 FLOAT_BYTES, INDEX_BYTES = 4, 8
 INT, INTS = 2, 7
-# Most bytes of all tensors that a file declares, as they are without gaps, and of all that one batch needs at a time.
-MOST_BYTES = 2**30
-# What a random weight is, so that any ONNX Runtime draws as we do: operator, inputs, output.
-DRAWING = (
-    ("RandomNormalLike", ("mean",), ("noise",)),
-    ("Mul", ("scale", "noise"), ("deviation",)),
-    ("Add", ("mean", "deviation"), ("weight",)),
-)
+# Limit for all tensors that a file declares, as dense ones, and for the activations of one batch at a time.
+MAX_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A constant float32 of `shape`: `values` little-endian, at `places` of the flattened tensor, else at all of them.
+    """A constant float32 of `shape`: `values` little-endian, sparse at `places` of the flattened tensor, or dense.
 
     `places` are int64, little-endian, as many as there are values.
     """
@@ -50,7 +54,7 @@ class Tensor:
 
     @property
     def stored(self) -> int:
-        """The number of values in the file."""
+        """Return the number of values in the file."""
         return len(self.values) // FLOAT_BYTES
 
 
@@ -67,9 +71,9 @@ class Node:
 
 @dataclass(frozen=True)
 class LevelFile:
-    """A level's file that keeps all rules: nodes in order, constants by name, metadata as they are written in it.
+    """A verified level's file: nodes in order, constants by name, metadata as written.
 
-    It takes uint8 `images` [N, *image_shape], and gives float32 `logits` [N, num_classes].
+    It takes uint8 `images` [N, *image_shape], and returns float32 `logits` [N, num_classes].
     """
 
     nodes: tuple[Node, ...]
@@ -80,28 +84,28 @@ class LevelFile:
     metadata: Mapping[str, str]
 
 
-def read_level_file(data: bytes, most_bytes: int = MOST_BYTES, batch: int = 1) -> LevelFile:
-    """Read a file that may declare tensors of up to `most_bytes`, and need as many again for a batch of images.
+def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> LevelFile:
+    """Read a file that may declare tensors of `max_bytes`, and need as many again for the activations of a batch.
 
-    Raises VerificationError, with the reason, for what is no level's file.
+    Raises VerificationError, with the reason, for anything but a level's file.
     """
-    if len(data) > most_bytes:
-        raise VerificationError(f"the file has more than the {most_bytes} bytes that are allowed")
+    if len(data) > max_bytes:
+        raise VerificationError(f"the file has more than the {max_bytes} bytes that are allowed")
     model = MODEL.read(memoryview(data))
     graph = _part(model, "graph", "the file")
     _check_kind(model)
     nodes = tuple(map(_node, graph["nodes"]))
-    tensors = _tensors(graph, most_bytes)
+    tensors = _tensors(graph, max_bytes)
     image_shape = _port(graph["inputs"], IMAGES, UINT8, 4)
     (num_classes,) = _port(graph["outputs"], LOGITS, FLOAT, 2)
-    followed = _Followed.of(nodes, tensors, image_shape, most_bytes // batch)
-    if followed.logits != Operand("activation", (num_classes,)):
+    checked = _GraphCheck.of(nodes, tensors, image_shape, max_bytes // batch)
+    if checked.logits != Operand("activation", (num_classes,)):
         raise VerificationError(f"the file does not make float32 logits [N, {num_classes}] as it says")
-    return LevelFile(nodes, tensors, image_shape, num_classes, followed.multiply_adds, _metadata(model))
+    return LevelFile(nodes, tensors, image_shape, num_classes, checked.multiply_adds, _metadata(model))
 
 
 def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
-    """Raise VerificationError where a file says something else of itself than its manifest."""
+    """Raise VerificationError where a file contradicts its manifest."""
     theirs = manifest.input
     if (file.image_shape, file.num_classes) != ((theirs.height, theirs.width, theirs.channels), len(manifest.classes)):
         raise VerificationError(f"the file of level {level.name} has other images or classes than its manifest")
@@ -112,27 +116,26 @@ def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
         )
     says = {"model": manifest.model, "version": manifest.version, "level": level.name}
     for key, value in (says | {"manifest_schema": str(manifest.schema_version)}).items():
-        found = file.metadata.get(f"slimbayes.{key}")
+        found = file.metadata.get(f"{METADATA_PREFIX}{key}")
         if found != value:
             raise VerificationError(f"the file of level {level.name} says that its {key} is {found}, not {value}")
 
 
 def _check_kind(model: Mapping[str, Any]) -> None:
-    """Version, opsets and the one function that there may be."""
+    """Check IR version, opsets and the one allowed function."""
     if model.get("ir_version") != IR_VERSION:
         raise VerificationError(f"the file must have IR version {IR_VERSION}")
     _check_opsets(model["opsets"], OPSETS)
     for function in model["functions"]:
         _check_opsets(function["opsets"], {"": OPSETS[""]})
-        drawing = tuple((each.get("op_type"), each["inputs"], each["outputs"]) for each in function["nodes"])
+        body = tuple((each.get("op_type"), each["inputs"], each["outputs"]) for each in function["nodes"])
         plain = not any(each.get("domain") or each["attributes"] for each in function["nodes"])
-        ports = (function["inputs"], function["outputs"]) == (("mean", "scale"), ("weight",))
-        if (function.get("domain"), function.get("name")) != (DOMAIN, DRAWN) or not (
-            plain and ports and drawing == DRAWING
-        ):
-            raise VerificationError("the file has a function that does something else than draw a weight")
+        signature = function.get("domain"), function.get("name"), function["inputs"], function["outputs"]
+        expected = DOMAIN, GAUSSIAN_WEIGHT, GAUSSIAN_WEIGHT_INPUTS, GAUSSIAN_WEIGHT_OUTPUTS
+        if signature != expected or not plain or body != GAUSSIAN_WEIGHT_BODY:
+            raise VerificationError("the file has a function that does not draw a weight")
     if len(model["functions"]) != 1:
-        raise VerificationError(f"the file must have one function, {DOMAIN}.{DRAWN}")
+        raise VerificationError(f"the file must have one function, {DOMAIN}.{GAUSSIAN_WEIGHT}")
 
 
 def _check_opsets(opsets: Iterable[Mapping[str, Any]], expected: Mapping[str, int]) -> None:
@@ -144,7 +147,7 @@ def _check_opsets(opsets: Iterable[Mapping[str, Any]], expected: Mapping[str, in
 def _node(node: Mapping[str, Any]) -> Node:
     operation = _part(node, "op_type", "a node")
     if len(node["outputs"]) != 1:
-        raise VerificationError(f"the file has a {operation} that makes something else than one tensor")
+        raise VerificationError(f"the file has a {operation} with more or fewer outputs than one")
     attributes = dict(map(_attribute, node["attributes"]))
     if len(attributes) < len(node["attributes"]):
         raise VerificationError(f"the file has a {operation} with an attribute twice")
@@ -158,18 +161,18 @@ def _attribute(attribute: Mapping[str, Any]) -> tuple[str, int | tuple[int, ...]
         return name, single
     if kind == INTS and single is None and several:
         return name, several
-    raise VerificationError(f"the file has an attribute {name} that is neither a whole number nor several")
+    raise VerificationError(f"the file has an attribute {name} that is neither an integer nor a list of integers")
 
 
-def _tensors(graph: Mapping[str, Any], most_bytes: int) -> dict[str, Tensor]:
-    """The constants by name, which together may take `most_bytes`."""
+def _tensors(graph: Mapping[str, Any], max_bytes: int) -> dict[str, Tensor]:
+    """Return the constants by name, which may take `max_bytes` together."""
     named = [_dense(tensor) for tensor in graph["tensors"]] + [_sparse(sparse) for sparse in graph["sparse"]]
     tensors = dict(named)
     if len(tensors) < len(named):
         raise VerificationError("the file has two constants of one name")
     size = FLOAT_BYTES * sum(prod(tensor.shape) for tensor in tensors.values())
-    if size > most_bytes:
-        raise VerificationError(f"the file declares tensors of {size:,} bytes, more than {most_bytes:,}")
+    if size > max_bytes:
+        raise VerificationError(f"the file declares tensors of {size:,} bytes, more than {max_bytes:,}")
     return tensors
 
 
@@ -182,7 +185,7 @@ def _sparse(sparse: Mapping[str, Any]) -> tuple[str, Tensor]:
     values, indices = (_part(sparse, part, "a sparse tensor") for part in ("values", "indices"))
     shape = _shape(sparse)
     if len(values["dims"]) != 1 or values["dims"] != indices["dims"] or not 0 <= values["dims"][0] <= prod(shape):
-        raise VerificationError("the file has a sparse tensor with other places than values")
+        raise VerificationError("the file has a sparse tensor whose values, places and shape do not match")
     parts = _raw(values, FLOAT, FLOAT_BYTES, values["dims"]), _raw(indices, INT64, INDEX_BYTES, indices["dims"])
     return _name(values), Tensor(shape, *parts)
 
@@ -190,14 +193,14 @@ def _sparse(sparse: Mapping[str, Any]) -> tuple[str, Tensor]:
 def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
     shape: tuple[int, ...] = tensor["dims"]
     if not all(0 < size < 2**31 for size in shape):
-        raise VerificationError("the file has a tensor with an absurd shape")
+        raise VerificationError("the file has a tensor with an invalid shape")
     return shape
 
 
 def _raw(tensor: Mapping[str, Any], kind: int, size: int, shape: tuple[int, ...]) -> memoryview:
-    """The bytes of so many values of one kind."""
+    """Return the bytes of a tensor after checking their type and number."""
     if tensor.get("data_type") != kind:
-        raise VerificationError("the file has a tensor that is neither float32 nor places in int64")
+        raise VerificationError("the file has a tensor of another type than float32, or int64 for places")
     raw: memoryview = tensor.get("raw_data", memoryview(b""))
     if len(raw) != size * prod(shape):
         raise VerificationError("the file has a tensor with more or fewer bytes than its shape")
@@ -205,7 +208,7 @@ def _raw(tensor: Mapping[str, Any], kind: int, size: int, shape: tuple[int, ...]
 
 
 def _port(ports: tuple[Mapping[str, Any], ...], name: str, kind: int, rank: int) -> tuple[int, ...]:
-    """The shape that the one input or output says it has, without the number of images."""
+    """Return the shape of the only input or output, without the number of images."""
     (port,) = ports if len(ports) == 1 else ({},)
     found = port.get("type", {}).get("tensor_type", {})
     sizes = [dim.get("dim_value") for dim in found.get("shape", {"dim": ()})["dim"]]
@@ -222,7 +225,7 @@ def _port(ports: tuple[Mapping[str, Any], ...], name: str, kind: int, rank: int)
 def _metadata(model: Mapping[str, Any]) -> dict[str, str]:
     metadata = {entry.get("key", ""): entry.get("value", "") for entry in model["metadata"]}
     if len(metadata) < len(model["metadata"]):
-        raise VerificationError("the file says something of itself twice")
+        raise VerificationError("the file has a metadata key twice")
     return metadata
 
 
@@ -240,41 +243,41 @@ def _part(message: Mapping[str, Any], part: str, what: str) -> Any:
 
 
 @dataclass
-class _Followed:
-    """What the nodes make, followed from the images on."""
+class _GraphCheck:
+    """Shapes and cost of a graph, followed from the images on."""
 
     known: dict[str, Operand]
     multiply_adds: int = 0
 
     @classmethod
     def of(
-        cls, nodes: tuple[Node, ...], tensors: Mapping[str, Tensor], image_shape: tuple[int, ...], most_bytes: int
-    ) -> _Followed:
-        """Follow them in their order, in which each must find its inputs made, and which may need so much an image."""
+        cls, nodes: tuple[Node, ...], tensors: Mapping[str, Tensor], image_shape: tuple[int, ...], max_bytes: int
+    ) -> _GraphCheck:
+        """Follow the nodes in order; each must find its inputs made, and memory is limited to `max_bytes` per image."""
         if IMAGES in tensors:
             raise VerificationError(f"the file has two tensors {IMAGES!r}")
         constants = {name: Operand("constant", tensor.shape) for name, tensor in tensors.items()}
-        followed = cls(constants | {IMAGES: Operand("images", image_shape)})
+        checked = cls(constants | {IMAGES: Operand("images", image_shape)})
         last = {name: number for number, node in enumerate(nodes) for name in node.inputs}
         alive = 0
         for number, node in enumerate(nodes):
-            alive += _bytes(followed._make(node))
-            if alive > most_bytes:
-                raise VerificationError(f"the file needs {alive:,} bytes for one image, more than {most_bytes:,}")
-            alive -= sum(_bytes(followed.known[name]) for name in set(node.inputs) if last[name] == number)
-        if unread := sorted(followed.known.keys() - last.keys() - {LOGITS}):
+            alive += _bytes(checked._make(node))
+            if alive > max_bytes:
+                raise VerificationError(f"the file needs {alive:,} bytes for one image, more than {max_bytes:,}")
+            alive -= sum(_bytes(checked.known[name]) for name in set(node.inputs) if last[name] == number)
+        if unread := sorted(checked.known.keys() - last.keys() - {LOGITS}):
             raise VerificationError(f"the file has a tensor {unread[0]!r} that nothing reads")
-        return followed
+        return checked
 
     @property
     def logits(self) -> Operand | None:
-        """What is given as the answer."""
+        """Return the output, if the graph makes it."""
         return self.known.get(LOGITS)
 
     def _make(self, node: Node) -> Operand:
         for name in node.inputs:
             if name not in self.known:
-                raise VerificationError(f"the file reads a tensor {name!r} that it does not make before")
+                raise VerificationError(f"the file reads a tensor {name!r} before any node makes it")
         if not node.output or node.output in self.known:
             raise VerificationError(f"the file has two tensors {node.output!r}")
         operands = [self.known[name] for name in node.inputs]

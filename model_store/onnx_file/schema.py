@@ -1,20 +1,20 @@
-"""The messages of onnx.proto that a level's file is made of, with the fields that it may have and how many of each.
+"""Define the messages of onnx.proto that a level's file consists of, with their allowed fields and counts.
 
-What is not listed is refused: data outside the file, graphs within attributes, values in any but the one form that
-exporters write. No message here can hold another of its own kind, so that nesting ends by itself.
+Anything else is refused: data outside the file, graphs within attributes, values in any but the one form that exporters
+write. No message can contain another of its own kind, which bounds nesting.
 """
 
 from __future__ import annotations
 
 from model_store.onnx_file.protobuf import Field, Message
 
-MOST_NODES, MOST_TENSORS, MOST_DIMENSIONS = 10_000, 20_000, 4
+MAX_NODES, MAX_TENSORS, MAX_DIMENSIONS = 10_000, 20_000, 4
 
 _EXTERNAL = "data outside the file"
 _TENSOR = Message(
     "a tensor",
     {
-        1: Field("dims", "number", MOST_DIMENSIONS + 1),
+        1: Field("dims", "number", MAX_DIMENSIONS + 1),
         2: Field("data_type", "number"),
         8: Field("name", "text"),
         9: Field("raw_data", "raw"),
@@ -24,9 +24,9 @@ _TENSOR = Message(
 )
 _SPARSE = Message(
     "a sparse tensor",
-    {1: Field("values", _TENSOR), 2: Field("indices", _TENSOR), 3: Field("dims", "number", MOST_DIMENSIONS + 1)},
+    {1: Field("values", _TENSOR), 2: Field("indices", _TENSOR), 3: Field("dims", "number", MAX_DIMENSIONS + 1)},
 )
-_GRAPH_INSIDE, _TENSOR_INSIDE, _OTHER = "a graph inside it", "a tensor inside it", "a value of another kind"
+_SUBGRAPH, _SUBTENSOR, _OTHER = "a graph inside it", "a tensor inside it", "a value of another kind"
 _ATTRIBUTE = Message(
     "an attribute",
     {
@@ -35,7 +35,7 @@ _ATTRIBUTE = Message(
         8: Field("ints", "number", 4),
         20: Field("type", "number"),
     },
-    {6: _GRAPH_INSIDE, 11: _GRAPH_INSIDE, 5: _TENSOR_INSIDE, 10: _TENSOR_INSIDE, 13: "a doc_string"}
+    {6: _SUBGRAPH, 11: _SUBGRAPH, 5: _SUBTENSOR, 10: _SUBTENSOR, 13: "a doc_string"}
     | {21: "a reference to an attribute of a function"}
     | dict.fromkeys((2, 4, 7, 9, 14, 15, 22, 23), _OTHER),
 )
@@ -54,14 +54,14 @@ _NODE = Message(
 _DIMENSION = Message(
     "a dimension", {1: Field("dim_value", "number"), 2: Field("dim_param", "text")}, {3: "a denotation"}
 )
-_SHAPE = Message("a shape", {1: Field("dim", _DIMENSION, MOST_DIMENSIONS + 1)})
+_SHAPE = Message("a shape", {1: Field("dim", _DIMENSION, MAX_DIMENSIONS + 1)})
 _TENSOR_TYPE = Message("a tensor's type", {1: Field("elem_type", "number"), 2: Field("shape", _SHAPE)})
 _TYPE = Message(
     "a type",
     {1: Field("tensor_type", _TENSOR_TYPE)},
-    {6: "a denotation"} | dict.fromkeys((4, 5, 7, 8, 9), "something else than a tensor"),
+    {6: "a denotation"} | dict.fromkeys((4, 5, 7, 8, 9), "another type than a tensor"),
 )
-_PORT = Message(
+_VALUE_INFO = Message(
     "an input or output",
     {1: Field("name", "text"), 2: Field("type", _TYPE)},
     {3: "a doc_string", 4: "metadata_props"},
@@ -69,17 +69,17 @@ _PORT = Message(
 _GRAPH = Message(
     "the graph",
     {
-        1: Field("nodes", _NODE, MOST_NODES),
+        1: Field("nodes", _NODE, MAX_NODES),
         2: Field("name", "text"),
-        5: Field("tensors", _TENSOR, MOST_TENSORS),
-        11: Field("inputs", _PORT, 2),
-        12: Field("outputs", _PORT, 2),
-        15: Field("sparse", _SPARSE, MOST_TENSORS),
+        5: Field("tensors", _TENSOR, MAX_TENSORS),
+        11: Field("inputs", _VALUE_INFO, 2),
+        12: Field("outputs", _VALUE_INFO, 2),
+        15: Field("sparse", _SPARSE, MAX_TENSORS),
     },
     {10: "a doc_string", 13: "value_info", 14: "quantization_annotation", 16: "metadata_props"},
 )
 _OPSET = Message("an opset import", {1: Field("domain", "text"), 2: Field("version", "number")})
-_ENTRY = Message("a metadata entry", {1: Field("key", "text"), 2: Field("value", "text")})
+_METADATA_ENTRY = Message("a metadata entry", {1: Field("key", "text"), 2: Field("value", "text")})
 _FUNCTION = Message(
     "a function",
     {
@@ -100,7 +100,7 @@ MODEL = Message(
         3: Field("producer_version", "text"),
         7: Field("graph", _GRAPH),
         8: Field("opsets", _OPSET, 3),
-        14: Field("metadata", _ENTRY, 16),
+        14: Field("metadata", _METADATA_ENTRY, 16),
         25: Field("functions", _FUNCTION, 2),
     },
     {4: "a domain", 5: "a model_version", 6: "a doc_string", 20: "training_info", 26: "a device configuration"},

@@ -1,19 +1,20 @@
-"""The model card of a version (Mitchell et al. 2019): its purpose and quality, how it decides, where not to trust it.
+"""Write the model card of a version (Mitchell et al. 2019): purpose, quality, decisions, limits.
 
-Markdown, from the manifest alone; what a manifest does not tell, the card does not make up, and names as missing where
-it matters. A section that has nothing to say is not there.
+The card is Markdown, made from the manifest alone. It invents nothing, names what is missing where that matters, and
+omits empty sections.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from model_store.manifest import Level, Manifest
+from model_store.manifest import Level, Manifest, Score
+from model_store.onnx_file.format import LOGITS, PIXELS
 
-MOST_CLASSES = 20
-SCORES = {
+MAX_CLASSES_SHOWN = 20
+SCORES: Mapping[Score, str] = {
     "mutual_information": "mutual information",
     "entropy": "entropy",
     "one_minus_confidence": "one minus the top probability",
@@ -23,12 +24,12 @@ Column = tuple[str, Callable[[Level], str]]
 
 
 def model_card(manifest: Manifest) -> str:
-    """The card of a version, ending in a newline."""
+    """Return the card of a version, ending in a newline."""
     sections = (
         ("Purpose", _purpose(manifest)),
         ("Levels", _levels(manifest)),
         ("Calibration and decisions", _decisions(manifest)),
-        ("Out of distribution", _strangers(manifest)),
+        ("Out of distribution", _ood(manifest)),
         ("Training", _training(manifest)),
         ("Limits", _limits(manifest)),
         ("Use", _use(manifest)),
@@ -43,24 +44,21 @@ def _summary(manifest: Manifest) -> str:
     size = f"{manifest.input.width}x{manifest.input.height} {colour} pixels"
     count = "one level" if len(levels) == 1 else f"{len(levels)} levels"
     return (
-        f"A Bayesian {_text(training.architecture)} that tells {len(manifest.classes)} classes of images of "
-        f"{size} apart and "
-        f"says how sure it is. Trained on {_text(training.dataset)}, published on {manifest.created:%d %B %Y} at "
-        f"{count} "
-        f"of pruning; `{manifest.default_level}` answers where none is named."
+        f"A Bayesian {_text(training.architecture)} that classifies images of {size} into {len(manifest.classes)} "
+        f"classes, with uncertainty. Trained on {_text(training.dataset)}, published on {manifest.created:%d %B %Y} "
+        f"at {count} of pruning; `{manifest.default_level}` is the default level."
     )
 
 
 def _purpose(manifest: Manifest) -> str:
-    shown = ", ".join(map(_text, manifest.classes[:MOST_CLASSES]))
-    more = len(manifest.classes) - MOST_CLASSES
+    shown = ", ".join(map(_text, manifest.classes[:MAX_CLASSES_SHOWN]))
+    more = len(manifest.classes) - MAX_CLASSES_SHOWN
     return (
         f"It assigns an image to one of these classes: {shown}{f', and {more:,} more' if more > 0 else ''}. "
-        "It is made for decisions that may be left open: each answer is either to be accepted or to be looked at "
-        "by somebody, "
-        "and has a probability for each class, a set of classes, and its uncertainty in parts.\n\n"
-        "It knows no other class. Whatever it is shown, it names one of these or abstains; that no class fits is not "
-        "among its answers. It neither finds objects in an image nor counts them."
+        "It is made for decisions that may be left open: each answer is either accepted or left to a person, and has "
+        "a probability for each class, a prediction set, and its uncertainty in parts.\n\n"
+        "It knows no other class: for any image it names one of these or abstains, and never answers that no class "
+        "fits. It neither finds objects in an image nor counts them."
     )
 
 
@@ -79,20 +77,13 @@ def _levels(manifest: Manifest) -> str:
         ("± of p", lambda level: f"{level.monte_carlo.standard_error:.4f}"),
     ]
     rounded = [f"`{level.name}`" for level in manifest.levels if level.roundings]
-    note = (
-        f" The figures of {_and(rounded)} are of convolutions in eight bits, which is how they are served."
-        if rounded
-        else ""
-    )
+    note = f" The figures of {_and(rounded)} are of convolutions in eight bits, as they are served." if rounded else ""
     return (
         f"{_table('level', manifest.levels, columns)}\n\n"
-        "Quality is that on the test set, of the mean over so many draws of the weights, after calibration. NLL "
-        "is in nats; ECE "
-        "has 15 bins; AURC is the mean error rate over all shares of answers that one may keep, the surest "
-        "first; ± is the "
-        "standard error of the top probability that comes from the number of draws. Sparsity is the share of the "
-        "dense "
-        f"network's random weights that was removed; multiply-adds are those of one draw for one image.{note}"
+        "Quality is measured on the test set, for the mean over so many draws of the weights, after calibration. NLL "
+        "is in nats; ECE has 15 bins; AURC is the mean error rate over all coverages, the most certain answers first; "
+        "± is the Monte-Carlo standard error of the top probability. Sparsity is the share of the dense network's "
+        f"random weights that was removed; multiply-adds are those of one draw for one image.{note}"
     )
 
 
@@ -103,42 +94,38 @@ def _decisions(manifest: Manifest) -> str:
         ("abstains above, nats", lambda level: f"{level.calibration.abstain_above:.4f}"),
     ]
     if any(each.out_of_distribution for each in calibrations):
-        columns.append(("out of distribution above", _strangeness))
+        columns.append(("out of distribution above", _ood_threshold))
     for alpha in sorted({key for each in calibrations for key in each.conformal_quantiles}, key=_number, reverse=True):
         columns.append((f"quantile, α = {_text(alpha)}", _quantile(alpha)))
     parts = [
         _table("level", manifest.levels, columns),
-        "All of these were set on images that the network was not trained on and that are not in the test set.",
-        "- **accept**: the entropy of the mean prediction is at most the threshold. **abstain, uncertain**: it "
-        "is above.",
+        "All of these were set on calibration images, which are neither training nor test images.",
+        "- **accept**: the entropy of the mean prediction is at most the threshold. **abstain, uncertain**: it is "
+        "above.",
     ]
     if any(each.out_of_distribution for each in calibrations):
         parts[-1] += (
-            "\n- **abstain, out of distribution**: the image's score is above its own threshold. The score is "
-            "the one that told "
-            "strangers best on held-out images; the threshold takes some images of the right kind for strangers "
-            "as well."
+            "\n- **abstain, out of distribution**: the image's OOD score is above its own threshold. The score is the "
+            "one that separated out-of-distribution images best on held-out images; the threshold also rejects some "
+            "in-distribution images."
         )
     parts[-1] += (
-        "\n- **prediction set** at α: the most probable class, and all whose probability is at least one minus "
-        "the quantile. On images that are "
-        "exchangeable with those of the calibration it holds the true class with probability 1 − α or more, on "
-        "average over images, "
-        "not for each class or each kind of image."
+        "\n- **prediction set** at α: the most probable class, and all whose probability is at least one minus the "
+        "quantile. On images that are exchangeable with those of the calibration it contains the true class with "
+        "probability 1 − α or more, on average over images, not for each class or each kind of image."
     )
     return "\n\n".join(parts)
 
 
-def _strangers(manifest: Manifest) -> str:
+def _ood(manifest: Manifest) -> str:
     names = list(dict.fromkeys(name for level in manifest.levels for name in level.metrics.ood_auroc))
     if not names:
         return ""
     columns = [(_text(name), _auroc(name)) for name in names]
     return (
         f"{_table('level', manifest.levels, columns)}\n\n"
-        "AUROC of telling images of these sets from the test images: 0.5 is chance, 1 is without error. It says "
-        "nothing of "
-        "images of yet another kind."
+        "AUROC of separating images of these sets from the test images: 0.5 is chance, 1 is perfect. It says nothing "
+        "about images of any other kind."
     )
 
 
@@ -147,8 +134,8 @@ def _training(manifest: Manifest) -> str:
     workers = "one process" if training.world_size == 1 else f"{training.world_size} processes"
     text = (
         f"{_text(training.architecture)} on {_text(training.dataset)} with the estimator "
-        f"`{_code(training.estimator)}`, "
-        f"{training.epochs} epochs, seed {training.seed}, {workers}, by Slimbayes {_text(training.code_version)}."
+        f"`{_code(training.estimator)}`, {training.epochs} epochs, seed {training.seed}, "
+        f"{workers}, by Slimbayes {_text(training.code_version)}."
     )
     own = {name: value for name, value in training.hyperparameters.items() if name != "pruning" and value is not None}
     if own:
@@ -167,49 +154,42 @@ def _training(manifest: Manifest) -> str:
 def _limits(manifest: Manifest) -> str:
     sets = list(dict.fromkeys(name for level in manifest.levels for name in level.metrics.ood_auroc))
     limits = [
-        "The figures are of one training run and one test set; what another seed or another sample would give is "
-        "not in them.",
-        "Its manifest tells of no images that are blurred, noisy, turned, compressed or otherwise worse than "
-        "those of the test set, "
-        "nor how well it does on parts of them: single classes, sources, groups of people.",
+        "The figures are of one training run and one test set, without the variation between seeds and samples.",
+        "Its manifest has no figures for images that are blurred, noisy, rotated, compressed or otherwise worse than "
+        "those of the test set, nor for parts of them: single classes, sources, groups of people.",
     ]
     if not sets:
-        limits.append("It was not compared with images of any other kind, so nobody knows what it does with them.")
+        limits.append("It was not compared with images of any other kind: its behaviour on them is unknown.")
     if not any(level.calibration.out_of_distribution for level in manifest.levels):
-        limits.append(
-            "No score was chosen that tells images of another kind: it abstains where it is uncertain, and only there."
-        )
+        limits.append("No OOD score was chosen: it abstains only where it is uncertain.")
     limits += _late_noise(manifest)
     if _number(manifest.training.hyperparameters.get("limit") or 0):
         limits.append(f"It was trained on no more than {_text(manifest.training.hyperparameters['limit'])} images.")
     limits.append(
-        "Weights are taken as independent of one another, normal, and certain where they were pruned; the "
-        "uncertainty that "
-        "comes of this is usually too small."
+        "The posterior is mean-field: weights are independent, normal, and certain where they were pruned; the "
+        "resulting uncertainty is usually too small."
     )
     if manifest.schema_version < 3:
-        limits.append(
-            f"Its manifest is of schema {manifest.schema_version}, which does not tell all that newer ones do."
-        )
+        limits.append(f"Its manifest is of schema {manifest.schema_version}, which lacks fields of newer ones.")
     return "\n".join(f"- {limit}" for limit in limits)
 
 
 def _late_noise(manifest: Manifest) -> Iterable[str]:
-    """What the mutual information of a level is worth where the first layers are the same for every draw."""
-    late = [level for level in manifest.levels if set(level.shared) - {"pixels", "logits"}]
+    """Explain the mutual information of levels whose first layers are the same for every draw."""
+    late = [level for level in manifest.levels if set(level.shared) - {PIXELS, LOGITS}]
     if late:
         figures = _and(f"{level.metrics.mutual_information:.4f} at `{level.name}`" for level in late)
-        whole = [level for level in manifest.levels if level not in late and "logits" not in level.shared]
-        beside = "".join(
+        whole = [level for level in manifest.levels if level not in late and LOGITS not in level.shared]
+        comparison = "".join(
             f", and {level.metrics.mutual_information:.4f} at `{level.name}`, random throughout" for level in whole[:1]
         )
         yield (
             "Only the last layers of some levels are random, so the epistemic part of their uncertainty (the mutual "
             "information of label and weights) is that of these layers alone: in nats, on average over the test set, "
-            f"{figures}{beside}. Compare it between images of one level, never between levels."
+            f"{figures}{comparison}. Compare it between images of one level, never between levels."
         )
     for level in manifest.levels:
-        if "logits" in level.shared:
+        if LOGITS in level.shared:
             yield f"`{level.name}` has no random weight: all draws are the same, and its epistemic uncertainty is zero."
 
 
@@ -221,11 +201,10 @@ def _use(manifest: Manifest) -> str:
         "$ slimbayes serve\n"
         f"$ curl -F images=@picture.png 'http://127.0.0.1:8000/predict?{query}'\n"
         "```\n\n"
-        "Pictures of any size are brought to the one above, pixels as decoded; scaling is in the file. `level=`, "
-        "`samples=` and "
-        "`alpha=` ask for another level, a number of draws and another prediction set. Each level's `model.onnx` "
-        "also runs by itself in ONNX Runtime: one run "
-        "is one draw; average the softmax of logits divided by the temperature over as many as the table says."
+        "Images of any size are resized to the one above, pixels as decoded; scaling is in the file. `level=`, "
+        "`samples=` and `alpha=` select another level, number of draws and prediction set. Each level's `model.onnx` "
+        "also runs by itself in ONNX Runtime: one run is one draw; average the softmax of logits divided by the "
+        "temperature over as many draws as the table says."
     )
 
 
@@ -235,7 +214,7 @@ def _table(first: str, levels: Sequence[Level], columns: Sequence[Column]) -> st
     return "\n".join([head, "|---|" + "--:|" * len(columns), *rows])
 
 
-def _strangeness(level: Level) -> str:
+def _ood_threshold(level: Level) -> str:
     rule = level.calibration.out_of_distribution
     return "—" if rule is None else f"{SCORES[rule.score]} {rule.above:.4f}"
 
@@ -253,7 +232,7 @@ def _figure(value: float | None) -> str:
 
 
 def _pruning(hyperparameters: dict[str, Any], level: str) -> str:
-    """How a level was pruned, as far as that was recorded as it is now."""
+    """Describe how a level was pruned, as far as recorded."""
     how = hyperparameters.get("pruning")
     found = how.get(level) if isinstance(how, dict) else None
     tuning = found.get("tuning") if isinstance(found, dict) else None
@@ -275,7 +254,7 @@ def _and(parts: Iterable[str]) -> str:
 
 
 def _text(value: object) -> str:
-    """Words of a manifest, which are never Markdown or HTML."""
+    """Escape words of a manifest, which are never Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(str(value).split()))
 
 

@@ -1,4 +1,4 @@
-"""What is different between two versions of a model: their levels side by side, and how they were trained."""
+"""Compare two versions of a model: their levels side by side, and how they were trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from model_store.manifest import Level, Manifest
 
 Figure = Callable[[Level], float]
-# What is compared, as a table heads it and a program finds it: the figure, how it is shown, and how a difference is.
+# By JSON key: the table's heading, the figure, and the formats of a value and of a difference.
 FIGURES: Mapping[str, tuple[str, Figure, str, str]] = {
     "accuracy": ("accuracy", lambda level: level.metrics.accuracy, "{:.2%}", "{:+.2%}"),
     "nll": ("NLL", lambda level: level.metrics.nll, "{:.4f}", "{:+.4f}"),
@@ -20,12 +20,12 @@ FIGURES: Mapping[str, tuple[str, Figure, str, str]] = {
     "bytes": ("bytes", lambda level: level.bytes, "{:,.0f}", "{:+,.0f}"),
     "multiply_adds": ("mult-adds", lambda level: level.multiply_adds, "{:,.0f}", "{:+,.0f}"),
 }
-HOW = [(figure, shown, changed) for _, figure, shown, changed in FIGURES.values()]
+FORMATS = [(figure, shown, changed) for _, figure, shown, changed in FIGURES.values()]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A level as it is in either version; None where that has none of the name."""
+    """A level in both versions; None where a version has no level of that name."""
 
     name: str
     before: Level | None
@@ -33,20 +33,20 @@ class Pair:
 
 
 def pairs(before: Manifest, after: Manifest) -> list[Pair]:
-    """Every level of both, those of the later version first."""
+    """Return every level of both versions, those of the later version first."""
     names = dict.fromkeys([level.name for level in (*after.levels, *before.levels)])
     return [Pair(name, before.level(name), after.level(name)) for name in names]
 
 
 def provenance(before: Manifest, after: Manifest) -> dict[str, tuple[Any, Any]]:
-    """What else differs: by dotted name, the value in either version."""
+    """Return all other differences: by dotted name, the value in either version."""
     old, new = _flat(_described(before)), _flat(_described(after))
     names = dict.fromkeys([*old, *new])
     return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
 def as_json(before: Manifest, after: Manifest) -> dict[str, Any]:
-    """The whole comparison as a document."""
+    """Return the whole comparison as a document."""
     return {
         "model": after.model,
         "from": before.version,
@@ -60,17 +60,17 @@ def as_json(before: Manifest, after: Manifest) -> dict[str, Any]:
 
 
 def levels_table(before: Manifest, after: Manifest) -> Table:
-    """One row a level, for a terminal of eighty columns: each figure of the later version, and below how it changed."""
+    """Build a table of eighty columns, a row per level: each figure of the later version, and its change below."""
     heads = [Column(head, justify="right") for head, *_ in FIGURES.values()]
     table = Table("level", *heads, title=f"{before.version} → {after.version}")
     for pair in pairs(before, after):
         remark = "\nnew" if pair.before is None else "\ngone" if pair.after is None else ""
-        table.add_row(f"{pair.name}{remark}", *(_cell(pair, *how) for how in HOW))
+        table.add_row(f"{pair.name}{remark}", *(_cell(pair, *formats) for formats in FORMATS))
     return table
 
 
 def provenance_table(before: Manifest, after: Manifest) -> Table:
-    """One row for each other thing that differs."""
+    """Build a table with one row for each other difference."""
     table = Table(
         Column("", overflow="fold"), Column(before.version, overflow="fold"), Column(after.version, overflow="fold")
     )
@@ -99,7 +99,7 @@ def _described(manifest: Manifest) -> dict[str, Any]:
 
 
 def _flat(document: Any, name: str = "") -> dict[str, Any]:
-    """A document's values by their dotted names; a list is one value."""
+    """Return a document's values by dotted name; a list is one value."""
     if not isinstance(document, dict):
         return {name: document}
     parts = (_flat(value, f"{name}.{key}" if name else key) for key, value in document.items())

@@ -1,6 +1,6 @@
-"""Two versions as a picture: accuracy against the work of a draw, an arrow from each level to what it became.
+"""Plot two versions as SVG: accuracy against multiply-adds of a draw, with an arrow from each level to its successor.
 
-SVG, written by hand: a machine that only keeps models has no library that draws.
+The SVG is written by hand, since a machine that only keeps models has no plotting library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STEPS = (1, 2, 5)
 
 
 def as_svg(before: Manifest, after: Manifest) -> str:
-    """The picture as a document of its own."""
+    """Return the plot as a standalone document."""
     frame = _Frame([*before.levels, *after.levels])
     parts = [*frame.grid()]
     for pair in pairs(before, after):
@@ -43,7 +43,7 @@ def as_svg(before: Manifest, after: Manifest) -> str:
 
 
 class _Frame:
-    """Where a level's point lies: work on a logarithmic axis, accuracy on a linear one."""
+    """Axes of the plot: multiply-adds on a logarithmic axis, accuracy on a linear one."""
 
     def __init__(self, levels: list[Level]) -> None:
         works = [max(level.multiply_adds, 1) for level in levels]
@@ -53,11 +53,11 @@ class _Frame:
         self.accuracies = min(accuracies) - room, max(accuracies) + room
 
     def place(self, level: Level) -> tuple[float, float]:
-        """The point's x and y in the picture."""
+        """Return x and y of a level's point."""
         return self._x(log10(max(level.multiply_adds, 1))), self._y(level.metrics.accuracy)
 
     def grid(self) -> list[str]:
-        """The axes' lines and numbers."""
+        """Return the lines and numbers of the axes."""
         first, last = self.works
         decades = range(floor(first), ceil(last) + 1)
         works = [step * 10**decade for decade in decades for step in STEPS if first <= log10(step * 10**decade) <= last]

@@ -1,4 +1,4 @@
-"""The pruning levels side by side, and the operations of one, as tables for a terminal of eighty columns."""
+"""Show pruning levels side by side, and the operations of one level, as tables of eighty columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model_store.onnx_file.summary import GraphNode
 
 
 class LevelFigures(Protocol):
-    """What the table shows of a level: one of a manifest, or one that a service lists."""
+    """Figures of a level that the table shows, from a manifest or from a service's listing."""
 
     @property
     def name(self) -> str: ...
@@ -28,7 +28,7 @@ class LevelFigures(Protocol):
 
 
 def levels_table(levels: Iterable[LevelFigures], milliseconds: Mapping[str, float] | None = None) -> Table:
-    """One row a level; `milliseconds` is how long an answer took, by level, where that is known."""
+    """Build a table with one row per level; `milliseconds` is the latency of an answer by level, where known."""
     headers = ["sparsity", "kB", "M mult-adds", "accuracy", "NLL", "ECE", *(["ms"] if milliseconds else [])]
     table = Table("level", *(Column(header, justify="right") for header in headers))
     for level in levels:
@@ -47,7 +47,7 @@ def levels_table(levels: Iterable[LevelFigures], milliseconds: Mapping[str, floa
 
 
 def graph_table(nodes: Iterable[GraphNode]) -> Table:
-    """One row an operation: what it makes and reads, its weight's shape, what is left of that, whether it is drawn."""
+    """Build a table with a row per operation: output, inputs, its weight's shape, the share left, whether drawn."""
     table = Table("makes", "operation", "reads", "weight", Column("left", justify="right"), "drawn")
     for node in nodes:
         _, shape, count = max(node.holds, key=lambda held: len(held[1]), default=("", (), 0))

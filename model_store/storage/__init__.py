@@ -1,1 +1,1 @@
-"""Store objects in a folder, a bucket or an OCI registry."""
+"""Keep named bytes in a folder, a bucket or an OCI registry."""

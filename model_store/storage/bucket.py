@@ -1,10 +1,8 @@
-"""A store in a bucket: `s3://bucket/folder`, `gs://` and `az://` the same, through obstore.
+"""Keep objects in a bucket of S3 (`s3://bucket/folder`), Google Cloud (`gs://`) or Azure (`az://`), through obstore.
 
 Endpoint and credentials come from the variables that the services' own tools read: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
-GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and so on, else from the machine's role. What fails for a
-moment is tried again, a bounded number of times.
-
-What a bucket's refusals mean: by the code in the error document that S3, GCS and Azure answer with, else by status.
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and so on, else from the machine's role. Transient failures
+are retried a bounded number of times. Refusals are explained by the code in the error document, else by status.
 
 S3: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 Azure: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
@@ -34,35 +32,63 @@ if TYPE_CHECKING:
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
 
 SCHEMES = ("s3", "gs", "az")
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
-# Where an endpoint of one's own can be named. Only one that says http:// is asked without TLS.
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
+# Variables with a custom endpoint. TLS is required unless it begins with http://.
 ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-CONNECT = timedelta(seconds=3)
-# Longest that a store says nothing, and that anything takes at all.
-SILENCE = timedelta(seconds=6)
-LONGEST = timedelta(minutes=10)
+CONNECT_TIMEOUT = timedelta(seconds=3)
+# Between two parts of a response, and for a whole request.
+READ_TIMEOUT, TOTAL_TIMEOUT = timedelta(seconds=6), timedelta(minutes=10)
 RETRY: RetryConfig = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=15),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
-# Bytes that are read at a time, and most that a store has written before it could be thought to be away.
-CHUNK = 2**20
+# Read at a time; larger writes may keep a store silent for longer than READ_TIMEOUT.
+CHUNK_BYTES = 2**20
+
+ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
+ERROR_STATUS = re.compile(r"status code: (\d{3})")
+OS_ERROR = re.compile(r'Os \{[^}]*message: "([^"]+)"')
+# Metadata service of cloud machines, the source of their role's credentials.
+METADATA_HOST = "169.254.169.254"
+
+WRONG_KEY = "the credentials are wrong"
+DENIED = "the credentials do not allow it"
+NO_BUCKET = "there is no such bucket"
+CLOCK_SKEW = "this machine's clock is not right: the store refuses requests that are dated too far from its own time"
+WRONG_REGION = "the bucket is in another region: set AWS_REGION"
+REASONS = {
+    "SignatureDoesNotMatch": WRONG_KEY,
+    "InvalidAccessKeyId": WRONG_KEY,
+    "InvalidToken": WRONG_KEY,
+    "AuthenticationFailed": WRONG_KEY,
+    "ExpiredToken": "the credentials have expired",
+    "AccessDenied": DENIED,
+    "AuthorizationFailure": DENIED,
+    "AuthorizationPermissionMismatch": DENIED,
+    "InsufficientAccountPermissions": DENIED,
+    "NoSuchBucket": NO_BUCKET,
+    "ContainerNotFound": NO_BUCKET,
+    "RequestTimeTooSkewed": CLOCK_SKEW,
+    "AuthorizationHeaderMalformed": WRONG_REGION,
+    "PermanentRedirect": WRONG_REGION,
+    "NotImplemented": "the server does not support it; for conditional writes set AWS_CONDITIONAL_PUT=disabled",
+}
 
 
 class BucketStorage:
-    """The objects of a bucket whose keys begin with the URL's path."""
+    """Objects of a bucket whose keys begin with the URL's path."""
 
     def __init__(self, url: str) -> None:
         self.scheme, _, rest = url.partition("://")
         self.bucket, _, prefix = rest.partition("/")
         self.prefix = prefix.strip("/")
-        if self.scheme not in SCHEMES or NAME.fullmatch(self.bucket) is None or {"?", "#"} & set(prefix):
-            # Without what was given: it may be a key that somebody wrote before an @.
+        if self.scheme not in SCHEMES or BUCKET_NAME.fullmatch(self.bucket) is None or {"?", "#"} & set(prefix):
+            # The URL is not repeated: it may contain a key before an @.
             raise StoreNotFoundError(f"expected {self.scheme}://BUCKET/FOLDER; credentials come from the environment")
         self.endpoint = next(filter(None, map(os.environ.get, ENDPOINTS[self.scheme])), None)
         parts = urlsplit(self.endpoint or "https://default")
@@ -75,11 +101,11 @@ class BucketStorage:
 
     @property
     def client(self) -> S3Store | GCSStore | AzureStore:
-        """For who reads parts of large objects, or lists what no store has; raise as obstore does."""
-        return self._patient
+        """Return obstore's client, for ranged reads and listings; its errors are obstore's."""
+        return self._slow_client
 
     def check(self, *, writable: bool = False) -> None:
-        """Whether it can be written as well is only known once something is."""
+        """Check that the bucket can be listed; only a write shows whether it can be written."""
         try:
             self.folders()
         except StoreUnavailableError as error:
@@ -89,78 +115,80 @@ class BucketStorage:
 
     def folders(self) -> list[str]:
         with _as_object_errors():
-            return sorted(self._quick.list_with_delimiter()["common_prefixes"])
+            return sorted(self._client.list_with_delimiter()["common_prefixes"])
 
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         with _as_object_errors():
             found = [
                 ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
-                for listed in self._quick.list(prefix.rstrip("/"), chunk_size=1000)
+                for listed in self._client.list(prefix.rstrip("/"), chunk_size=1000)
                 for meta in listed
             ]
         yield from sorted(found, key=lambda each: each.name)
 
     def read(self, name: str, limit: int) -> bytes:
         with _as_object_errors():
-            result = self._quick.get(name)
+            result = self._client.get(name)
             size, data = min(limit, result.meta["size"]), bytearray()
-            for chunk in result.stream(CHUNK):
+            for chunk in result.stream(CHUNK_BYTES):
                 data += chunk
                 if len(data) >= size:
                     break
         if len(data) < size:
-            raise StoreUnavailableError("it came incomplete")
+            raise StoreUnavailableError("the response was incomplete")
         return bytes(data[:size])
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
         try:
             self._put(name, data, "create" if new else "overwrite")
         except ObjectExistsError:
-            # It may have been written by this very call, whose first answer was lost.
+            # A retry of this very call may have written it, if its first response was lost.
             if self.read(name, len(data) + 1) != data:
                 raise
 
     def copy(self, source: str, target: str) -> bool:
         try:
             with _as_object_errors():
-                size = self._quick.head(source)["size"]
-                self._patient.copy(source, target)
-                return self._quick.head(target)["size"] == size
+                size = self._client.head(source)["size"]
+                self._slow_client.copy(source, target)
+                return self._client.head(target)["size"] == size
         except ObjectNotFoundError:
             return False
 
     def delete(self, name: str) -> None:
         try:
             with _as_object_errors():
-                self._quick.delete(name)
+                self._client.delete(name)
         except ObjectNotFoundError:
             return
 
     def _put(self, name: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
-        client = self._quick if len(data) <= CHUNK else self._patient
+        client = self._client if len(data) <= CHUNK_BYTES else self._slow_client
         with _as_object_errors():
             try:
                 client.put(name, data, mode=mode, use_multipart=False)
             except NotImplementedError:  # AWS_CONDITIONAL_PUT=disabled, for servers that refuse such writes
-                if self._is_there(name):
+                if self._exists(name):
                     raise ObjectExistsError("it is there already") from None
                 client.put(name, data, use_multipart=False)
 
-    def _is_there(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         try:
-            self._quick.head(name)
+            self._client.head(name)
         except FileNotFoundError:
             return False
         return True
 
     @cached_property
-    def _quick(self) -> S3Store | GCSStore | AzureStore:
-        return self._connect({"connect_timeout": CONNECT, "read_timeout": SILENCE, "timeout": LONGEST})
+    def _client(self) -> S3Store | GCSStore | AzureStore:
+        return self._connect(
+            {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT, "timeout": TOTAL_TIMEOUT}
+        )
 
     @cached_property
-    def _patient(self) -> S3Store | GCSStore | AzureStore:
-        """For copies and long writes, during which a store says nothing."""
-        return self._connect({"connect_timeout": CONNECT, "timeout": LONGEST})
+    def _slow_client(self) -> S3Store | GCSStore | AzureStore:
+        """Return the client for copies and long writes, during which a store is silent."""
+        return self._connect({"connect_timeout": CONNECT_TIMEOUT, "timeout": TOTAL_TIMEOUT})
 
     def _connect(self, client: ClientConfig) -> S3Store | GCSStore | AzureStore:
         from obstore.exceptions import BaseError
@@ -170,7 +198,7 @@ class BucketStorage:
         options: Any = {"prefix": self.prefix or None, "client_options": client, "retry_config": RETRY}
         try:
             if self.scheme == "s3":
-                # One at a time is what every store knows.
+                # Not every store supports bulk deletion.
                 return S3Store(self.bucket, disable_bulk_delete=True, **options)
             return (GCSStore if self.scheme == "gs" else AzureStore)(self.bucket, **options)
         except (BaseError, ValueError) as error:
@@ -187,43 +215,13 @@ def _as_object_errors() -> Iterator[None]:
         raise object_error(error) from error
 
 
-CODE = re.compile(r"<Code>(\w+)</Code>")
-STATUS = re.compile(r"status code: (\d{3})")
-SYSTEM_SAYS = re.compile(r'Os \{[^}]*message: "([^"]+)"')
-# Where a machine in a cloud is told of its role.
-METADATA = "169.254.169.254"
-
-WRONG_KEY = "the credentials are wrong"
-DENIED = "the credentials do not allow it"
-NO_BUCKET = "there is no such bucket"
-CLOCK = "this machine's clock is not right: the store refuses requests that are dated too far from its own time"
-REGION = "the bucket is in another region: set AWS_REGION"
-REASONS = {
-    "SignatureDoesNotMatch": WRONG_KEY,
-    "InvalidAccessKeyId": WRONG_KEY,
-    "InvalidToken": WRONG_KEY,
-    "AuthenticationFailed": WRONG_KEY,
-    "ExpiredToken": "the credentials have expired",
-    "AccessDenied": DENIED,
-    "AuthorizationFailure": DENIED,
-    "AuthorizationPermissionMismatch": DENIED,
-    "InsufficientAccountPermissions": DENIED,
-    "NoSuchBucket": NO_BUCKET,
-    "ContainerNotFound": NO_BUCKET,
-    "RequestTimeTooSkewed": CLOCK,
-    "AuthorizationHeaderMalformed": REGION,
-    "PermanentRedirect": REGION,
-    "NotImplemented": "the server has no such request; if it was a conditional write, set AWS_CONDITIONAL_PUT=disabled",
-}
-
-
 def object_error(error: Exception) -> ObjectError:
-    """The store's error for one of obstore's."""
+    """Translate an error of obstore."""
     from obstore.exceptions import AlreadyExistsError, GenericError, PermissionDeniedError, UnauthenticatedError
 
     text = str(error)
-    code, status = CODE.search(text), STATUS.search(text)
-    if METADATA in text:
+    code, status = ERROR_CODE.search(text), ERROR_STATUS.search(text)
+    if METADATA_HOST in text:
         return ObjectError("there are no credentials in the environment, and this machine has no role")
     if code and code[1] in REASONS:
         return ObjectError(f"{REASONS[code[1]]} ({code[1]})")
@@ -237,6 +235,6 @@ def object_error(error: Exception) -> ObjectError:
         kind = StoreUnavailableError if status[1] in ("408", "429") or status[1] >= "500" else ObjectError
         return kind(f"it answers {status[1]}{f' {code[1]}' if code else ''}")
     if isinstance(error, GenericError | OSError):
-        system = SYSTEM_SAYS.search(text)
+        system = OS_ERROR.search(text)
         return StoreUnavailableError(f"it does not answer{f' ({system[1].lower()})' if system else ''}")
     return ObjectError(text.splitlines()[0])

@@ -1,4 +1,4 @@
-"""Objects as one sees them who serves from them: through a cache on this machine, while the store is away from it."""
+"""Read a store through a cache on this machine, also while the store is unreachable."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from model_store.errors import StoreUnavailableError
 from model_store.storage.disk_cache import DiskCache
 from model_store.storage.object_storage import ObjectInfo, ObjectStorage
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 class CachedStorage:
-    """What `objects` tells, and where it does not answer what it told last; without a cache, StoreAwayError then.
+    """Cache listings and objects of `objects`; without a cache, only remember whether it is reachable.
 
-    Objects are kept by their digest. One whose size or time was another when it was listed last is read anew.
+    Listings come from the cache where the storage is unreachable. Objects are cached by digest, and read again when
+    their listed size or time has changed.
     """
 
     def __init__(self, objects: ObjectStorage, cache: DiskCache | None) -> None:
         self.objects, self.cache = objects, cache
-        # Why the store did not answer when it was asked last; None where it did.
-        self.away: str | None = None
+        # The reason why the last access failed, or None.
+        self.unavailable_reason: str | None = None
         self._listed: dict[str, dict[str, ObjectInfo]] = {}
 
     @property
@@ -32,33 +33,33 @@ class CachedStorage:
 
     def check(self, *, writable: bool = False) -> None:
         try:
-            self._ask(lambda: self.objects.check(writable=writable))
+            self._track(lambda: self.objects.check(writable=writable))
         except StoreUnavailableError:
             if self._document("folders") is None:
                 raise
 
     def folders(self) -> list[str]:
-        found: list[str] = self._told_last("folders", self.objects.folders)
+        found: list[str] = self._fetch_or_cached("folders", self.objects.folders)
         return found
 
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
-        told = self._told_last(f"walk {prefix}", lambda: [_to_json(found) for found in self.objects.walk(prefix)])
-        found = [ObjectInfo(name, size, datetime.fromisoformat(modified)) for name, size, modified in told]
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
+        listed = self._fetch_or_cached(f"list {prefix}", lambda: list(map(_to_json, self.objects.list_objects(prefix))))
+        found = [ObjectInfo(name, size, datetime.fromisoformat(modified)) for name, size, modified in listed]
         self._listed[prefix] = {each.name: each for each in found}
         return iter(found)
 
     def read(self, name: str, limit: int) -> bytes:
-        known = self._known(name)
+        known = self._last_listed(name)
         if self.cache is None or known is None or known.size > limit:
-            return self._ask(lambda: self.objects.read(name, limit))
+            return self._track(lambda: self.objects.read(name, limit))
         version = " ".join(map(str, _to_json(known)))
         digest = self._document(version)
         kept = self.cache.content(digest.decode()) if digest else None
         if kept is not None:
             return kept
-        data = self._ask(lambda: self.objects.read(name, limit))
+        data = self._track(lambda: self.objects.read(name, limit))
         if len(data) == known.size:
-            self.cache.keep_document(self._named(version), self.cache.keep_content(data).encode())
+            self.cache.keep_document(self._key(version), self.cache.keep_content(data).encode())
         return data
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
@@ -70,37 +71,37 @@ class CachedStorage:
     def delete(self, name: str) -> None:
         self.objects.delete(name)
 
-    def _known(self, name: str) -> ObjectInfo | None:
-        """The object as it was listed last."""
+    def _last_listed(self, name: str) -> ObjectInfo | None:
+        """Return the object as last listed."""
         return next((listed[name] for listed in tuple(self._listed.values()) if name in listed), None)
 
-    def _told_last(self, what: str, ask: Callable[[], Any]) -> Any:
-        """What the store answers, of JSON's kinds; what it answered last where it does not."""
+    def _fetch_or_cached(self, question: str, fetch: Callable[[], Any]) -> Any:
+        """Return the JSON value that `fetch` gives, or the last one where the storage is unreachable."""
         try:
-            told = self._ask(ask)
+            found = self._track(fetch)
         except StoreUnavailableError:
-            kept = self._document(what)
+            kept = self._document(question)
             if kept is None:
                 raise
             return json.loads(kept)
         if self.cache is not None:
-            self.cache.keep_document(self._named(what), json.dumps(told).encode())
-        return told
+            self.cache.keep_document(self._key(question), json.dumps(found).encode())
+        return found
 
-    def _ask(self, ask: Callable[[], Told]) -> Told:
+    def _track(self, fetch: Callable[[], Result]) -> Result:
         try:
-            told = ask()
+            found = fetch()
         except StoreUnavailableError as error:
-            self.away = str(error)
+            self.unavailable_reason = str(error)
             raise
-        self.away = None
-        return told
+        self.unavailable_reason = None
+        return found
 
-    def _document(self, what: str) -> bytes | None:
-        return None if self.cache is None else self.cache.document(self._named(what))
+    def _document(self, question: str) -> bytes | None:
+        return None if self.cache is None else self.cache.document(self._key(question))
 
-    def _named(self, what: str) -> str:
-        return f"{self.url} {what}"
+    def _key(self, question: str) -> str:
+        return f"{self.url} {question}"
 
 
 def _to_json(found: ObjectInfo) -> tuple[str, int, str]:

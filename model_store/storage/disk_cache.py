@@ -1,10 +1,10 @@
-"""Files of a store kept on this machine by digest, bounded in bytes; several processes may share one folder.
+"""Cache files of a store on this machine by digest, bounded in bytes; processes may share the folder.
 
-    CACHE/SHA256.content        an object, by its own digest, whatever names and stores it has
-    CACHE/SHA256.document       what a store said last, by the digest of the question
+    CACHE/SHA256.content        an object, by its own digest, whatever its names and stores
+    CACHE/SHA256.document       the last answer of a store, by the digest of the question
 
-An entry is written whole and checked when it is read; one that was damaged is removed. What nobody has used for longest
-goes first. Nothing is lost with an entry but time, so that whatever the disk refuses is no error.
+Entries are written atomically and verified when read; damaged ones are removed. The least recently used entries go
+first. Losing an entry only costs time, so that errors of the disk are logged, not raised.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from model_store.integrity import sha256
 from model_store.storage.object_storage import TEMP_PREFIX
 
 log = logging.getLogger("slimbayes.store")
-DIGEST = hashlib.sha256().digest_size
-LOCK = ".lock"
-# An unfinished write that is older was left by a process that died.
-ABANDONED_SECONDS = 3600.0
+DIGEST_BYTES = hashlib.sha256().digest_size
+LOCK_FILE = ".lock"
+# Older unfinished writes belong to processes that died.
+ABANDONED_AFTER_S = 3600.0
 
 
 class DiskCache:
-    """At most `limit` bytes in `folder`, which is this user's alone; raise StoreError where there can be none."""
+    """Up to `limit` bytes in `folder`, readable by this user alone; raise StoreError where it cannot be created."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
-        # What was last complained of: the cache is used often, the log is for people.
-        self._complaint = ""
+        # Repeated warnings are logged once: the cache is used often.
+        self._last_warning = ""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / LOCK).touch(mode=0o600)
+            (folder / LOCK_FILE).touch(mode=0o600)
         except OSError as error:
             raise StoreError(f"no cache can be kept at {folder}: {error.strerror}") from error
 
     def content(self, digest: str) -> bytes | None:
-        """The bytes whose SHA-256 it is, if they are here."""
+        """Return the bytes with this SHA-256, if cached."""
         name = f"{digest}.content"
         data = self._read(name)
         if data is not None and sha256(data) != digest:
@@ -53,28 +53,28 @@ class DiskCache:
         return data
 
     def keep_content(self, data: bytes) -> str:
-        """Keep bytes; returns their SHA-256."""
+        """Cache bytes and return their SHA-256."""
         digest = sha256(data)
         self._write(f"{digest}.content", data)
         return digest
 
     def document(self, name: str) -> bytes | None:
-        """What was kept under the name last, if it is here."""
+        """Return the last document of that name, if cached."""
         entry = _document(name)
         data = self._read(entry)
-        if data is not None and hashlib.sha256(data[DIGEST:]).digest() != data[:DIGEST]:
+        if data is not None and hashlib.sha256(data[DIGEST_BYTES:]).digest() != data[:DIGEST_BYTES]:
             self._remove_damaged(entry)
             return None
-        return data and data[DIGEST:]
+        return data and data[DIGEST_BYTES:]
 
     def keep_document(self, name: str, data: bytes) -> None:
-        """Keep a document in the place of what was under the name before."""
+        """Cache a document in place of the last one of that name."""
         self._write(_document(name), hashlib.sha256(data).digest() + data)
 
     @property
     def used(self) -> int:
-        """Bytes that are kept now."""
-        with self._alone():
+        """Return the bytes in use."""
+        with self._locked():
             return sum(size for _, _, size in self._entries())
 
     def _read(self, name: str) -> bytes | None:
@@ -85,7 +85,7 @@ class DiskCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._complain(error)
+            self._warn_once(error)
             return None
         return data
 
@@ -94,54 +94,54 @@ class DiskCache:
             return
         staged = self.folder / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
         try:
-            with self._alone():
+            with self._locked():
                 self._make_room(len(data), name)
                 staged.write_bytes(data)
                 staged.replace(self.folder / name)
         except OSError as error:
             staged.unlink(missing_ok=True)
-            self._complain(error)
+            self._warn_once(error)
 
     def _make_room(self, size: int, name: str) -> None:
-        """Remove what was used least lately until so many bytes more are within the limit."""
+        """Remove the least recently used entries until `size` more bytes fit."""
         entries = sorted(entry for entry in self._entries() if entry[1].name != name)
         total = sum(held for _, _, held in entries)
         for used, path, held in entries:
-            abandoned = path.name.startswith(TEMP_PREFIX) and used < time.time() - ABANDONED_SECONDS
+            abandoned = path.name.startswith(TEMP_PREFIX) and used < time.time() - ABANDONED_AFTER_S
             if total + size > self.limit or abandoned:
                 path.unlink(missing_ok=True)
                 total -= held
 
     def _entries(self) -> Iterator[tuple[float, Path, int]]:
-        """When each was used last, its path and its bytes."""
+        """Yield the last use, the path and the bytes of each entry."""
         for entry in os.scandir(self.folder):
             try:
                 found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:  # another process made room
+            except FileNotFoundError:  # another process removed it
                 continue
-            if entry.name != LOCK:
+            if entry.name != LOCK_FILE:
                 yield found.st_mtime, Path(entry.path), found.st_size
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """While no other process makes room here."""
-        with (self.folder / LOCK).open("w") as lock:
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock that processes take to change the folder."""
+        with (self.folder / LOCK_FILE).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _remove_damaged(self, name: str) -> None:
-        log.warning("an entry of the cache was damaged: it is removed and read anew")
+        log.warning("a damaged entry of the cache was removed and is read again")
         (self.folder / name).unlink(missing_ok=True)
 
-    def _complain(self, error: OSError) -> None:
-        complaint = error.strerror or type(error).__name__
-        if complaint != self._complaint:
-            self._complaint = complaint
-            log.warning("the cache cannot be used: %s", complaint)
+    def _warn_once(self, error: OSError) -> None:
+        problem = error.strerror or type(error).__name__
+        if problem != self._last_warning:
+            self._last_warning = problem
+            log.warning("the cache cannot be used: %s", problem)
 
 
 def user_cache() -> Path:
-    """Where this user's programs keep what they can do without; raise StoreError where there is no such place."""
+    """Return the user's cache folder of Slimbayes; raise StoreError where the user has no home."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slimbayes"
     except RuntimeError as error:

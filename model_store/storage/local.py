@@ -1,4 +1,4 @@
-"""A store in a folder: the objects are its files."""
+"""Keep objects as files in a folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from model_store.errors import ObjectError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreNotFoundError
 from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
 
-# How often a folder is made again that somebody who was cleaning up removed before it had a file in it.
-ATTEMPTS = 5
-# What file systems without hard links say.
-NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+# A concurrent clean-up may remove a new folder before it has a file; it is then made again, so many times.
+WRITE_ATTEMPTS = 5
+# Errors of file systems without hard links.
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStorage:
-    """The objects in the files below `root`. Links to folders are never followed, nor any link out of its version."""
+    """Objects as the files below `root`; follows no links to folders, nor any link out of its version."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -43,10 +43,10 @@ class LocalStorage:
         with _as_object_errors():
             return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
 
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         with _as_object_errors():
             try:
-                yield from self._walk(prefix)
+                yield from self._list(prefix)
             except (FileNotFoundError, NotADirectoryError):
                 return
 
@@ -63,8 +63,8 @@ class LocalStorage:
         with _as_object_errors():
             try:
                 self._write_durably(staged, data)
-                _place(staged, path, new)
-                _flush(path.parent)
+                _publish(staged, path, new)
+                _fsync_folder(path.parent)
             except OSError:
                 staged.unlink(missing_ok=True)
                 self._remove_empty(path.parent)
@@ -94,27 +94,27 @@ class LocalStorage:
         if not os.access(self.root, os.W_OK, effective_ids=True):
             raise StoreError(f"cannot write to the store at {self.root}: check its permissions")
 
-    def _walk(self, prefix: str) -> Iterator[ObjectInfo]:
+    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
         entries = sorted(os.scandir(self.root / prefix), key=lambda entry: entry.name)
         for entry in entries:
             name = f"{prefix}{entry.name}"
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    inside = list(self._walk(f"{name}/"))
+                    inside = list(self._list(f"{name}/"))
                     yield from inside or [_object(f"{name}/", entry)]
                 else:
                     yield _object(name, entry)
-            except FileNotFoundError:  # removed, or finished, since the folder was read
+            except FileNotFoundError:  # removed or renamed since the folder was listed
                 continue
 
     def _check_inside(self, name: str, path: Path) -> None:
-        """An object's bytes must be where nothing but its own version can change them."""
+        """Raise ObjectError unless the file is inside its own version, where nothing else can change it."""
         folder = self.root.joinpath(*name.split("/")[:-1][:2])
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
             raise ObjectError("it lies outside its version")
 
     def _write_durably(self, path: Path, data: bytes) -> None:
-        for attempt in range(ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             self._make_folder(path.parent)
             try:
                 with path.open("xb") as file:
@@ -123,7 +123,7 @@ class LocalStorage:
                     os.fsync(file.fileno())
                 return
             except FileNotFoundError:
-                if attempt == ATTEMPTS - 1:
+                if attempt == WRITE_ATTEMPTS - 1:
                     raise
 
     def _make_folder(self, folder: Path) -> None:
@@ -131,10 +131,10 @@ class LocalStorage:
             return
         self._make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _flush(folder.parent)
+        _fsync_folder(folder.parent)
 
     def _remove_empty(self, folder: Path) -> None:
-        """Remove folders that have become empty, up to the root."""
+        """Remove empty folders, up to the root."""
         while folder != self.root:
             try:
                 folder.rmdir()
@@ -148,19 +148,19 @@ def _object(name: str, entry: os.DirEntry[str]) -> ObjectInfo:
     return ObjectInfo(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
-def _place(staged: Path, path: Path, new: bool) -> None:
+def _publish(staged: Path, path: Path, new: bool) -> None:
     if not new:
         staged.replace(path)
         return
     try:
         os.link(staged, path)
     except OSError as error:
-        if path.exists() or error.errno not in NO_LINKS:
+        if path.exists() or error.errno not in NO_HARD_LINKS:
             raise
         staged.replace(path)
 
 
-def _flush(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

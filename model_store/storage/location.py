@@ -1,26 +1,48 @@
-"""Where a store is: a folder, or the URL of something that keeps objects."""
+"""Open the storage at a location: a folder, the URL of a bucket or a registry, or the bundled zoo by its name."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from model_store.errors import StoreNotFoundError
+from model_store.errors import ObjectError, StoreError, StoreNotFoundError
 from model_store.storage.bucket import SCHEMES as BUCKETS
 from model_store.storage.bucket import BucketStorage
 from model_store.storage.local import LocalStorage
 from model_store.storage.object_storage import ObjectStorage
 
 REGISTRIES = ("oci", "oci+http")
-# Comes with the distribution, so that there is something to serve and to compare before anything was trained.
+# Part of the distribution, so that there is something to serve and to compare before anything is trained.
 ZOO = Path(__file__).parents[1] / "zoo"
+ZOO_NAME = "zoo"
+ZOO_IS_READ_ONLY = "the zoo that comes with Slimbayes cannot be changed; a folder of that name is ./zoo"
+
+
+class ZooStorage(LocalStorage):
+    """Read the bundled zoo, and refuse to change it."""
+
+    def __init__(self) -> None:
+        super().__init__(ZOO)
+
+    def check(self, *, writable: bool = False) -> None:
+        if writable:
+            raise StoreError(ZOO_IS_READ_ONLY)
+        super().check()
+
+    def write(self, name: str, data: bytes, *, new: bool = False) -> None:
+        raise ObjectError(ZOO_IS_READ_ONLY)
+
+    def delete(self, name: str) -> None:
+        raise ObjectError(ZOO_IS_READ_ONLY)
+
+
+def open_store_location(location: str | os.PathLike[str]) -> ObjectStorage:
+    """Open the storage of a store without accessing it: the zoo for the text `zoo`, else as `open_storage` does."""
+    return ZooStorage() if location == ZOO_NAME else open_storage(location)
 
 
 def open_storage(location: str | os.PathLike[str]) -> ObjectStorage:
-    """What lies at a path or URL; nothing is asked of it yet.
-
-    Raises StoreNotFoundError for a kind of place that is not known.
-    """
+    """Open the storage at a path or URL without accessing it; raise StoreNotFoundError for an unknown kind of URL."""
     text = os.fspath(location)
     scheme, separator, rest = text.partition("://")
     if not separator:
@@ -34,10 +56,10 @@ def open_storage(location: str | os.PathLike[str]) -> ObjectStorage:
 
         return RegistryStorage(text)
     raise StoreNotFoundError(
-        f"{scheme}:// is no store: expected a folder, or the URL of one with s3://, gs://, az:// or oci://"
+        f"{scheme}:// is no store: expected a folder, the URL of one with s3://, gs://, az:// or oci://, or zoo"
     )
 
 
 def default_location() -> str:
-    """Where to read when nobody said: the store in the working directory, else the zoo."""
+    """Return the store to read by default: `store` in the working directory if it exists, else the zoo."""
     return "store" if os.path.exists("store") else str(ZOO)

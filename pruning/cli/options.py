@@ -1,4 +1,4 @@
-"""Options that `slimbayes prune` and `slimbayes study` share."""
+"""Define the options that `slimbayes prune` and `slimbayes study` share."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import Annotated
 
 import typer
 
-RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run, as `slimbayes train` leaves it.")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run, written by `slimbayes train`.")]
 DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of the data set, where the run's is not here.")
+    Path | None, typer.Option("--data-dir", help="Folder of the data set, if it is no longer at the run's path.")
 ]
 LevelsOption = Annotated[
-    str, typer.Option("--levels", help="Levels, such as p80, x4, t500 or auto, separated by commas.")
+    str, typer.Option("--levels", help="Pruning levels separated by commas, such as p80, x4, t500 or auto.")
 ]
 RankingOption = Annotated[
-    str, typer.Option("--ranking", help="Over what weights are ranked: global, or layer by layer.")
+    str, typer.Option("--ranking", help="Rank weights over the whole network (global) or within each layer (layer).")
 ]
 ScheduleOption = Annotated[
-    str, typer.Option("--schedule", help="gradual, each level from the one before, or one-shot.")
+    str, typer.Option("--schedule", help="gradual: each level starts from the previous one; or one-shot.")
 ]
-EpochsOption = Annotated[int, typer.Option("--epochs", min=0, help="Epochs of fine-tuning at each level.")]
-RateOption = Annotated[float, typer.Option("--rate", min=0.0, help="Its learning rate, as a share of the run's.")]
+EpochsOption = Annotated[int, typer.Option("--epochs", min=0, help="Epochs of fine-tuning per level.")]
+RateOption = Annotated[
+    float, typer.Option("--rate", min=0.0, help="Learning rate of fine-tuning, as a multiple of the run's.")
+]
 DistillationOption = Annotated[
     float,
-    typer.Option("--distillation", min=0.0, max=1.0, help="Share of targets that the dense posterior's answers make."),
+    typer.Option(
+        "--distillation", min=0.0, max=1.0, help="Weight of the dense posterior's predictions in fine-tuning targets."
+    ),
 ]

@@ -1,4 +1,4 @@
-"""`slimbayes prune`: from a run to a published version with one file per level."""
+"""Provide `slimbayes prune`: prune a run and publish a version with one file per level."""
 
 from __future__ import annotations
 
@@ -37,34 +37,37 @@ app = typer.Typer(add_completion=False)
 def prune_command(
     run: RunArgument,
     levels: LevelsOption = "p50,p80,p90,p95",
-    granularity: Annotated[str, typer.Option(help="What is removed at once: weight or channel.")] = "channel",
+    granularity: Annotated[str, typer.Option(help="Granularity of pruning: weight or channel.")] = "channel",
     data_dir: DataDirOption = None,
-    criterion: Annotated[str, typer.Option(help="What decides: snr, free_energy, magnitude or random.")] = "snr",
+    criterion: Annotated[str, typer.Option(help="Pruning criterion: snr, free_energy, magnitude or random.")] = "snr",
     ranking: RankingOption = "global",
     target_latency_ms: Annotated[
-        float | None, typer.Option(min=0.001, help="One more level: a draw of one image in at most this, one thread.")
+        float | None,
+        typer.Option(min=0.001, help="Add a level: maximum ms per draw of one image, one thread."),
     ] = None,
     schedule: ScheduleOption = "gradual",
     epochs: EpochsOption = 8,
     rate: RateOption = 1.0,
     distillation: DistillationOption = 0.0,
-    draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with and to serve by default.")] = 32,
+    draws: Annotated[
+        int, typer.Option(min=2, max=1024, help="Draws per image in evaluation, and default in serving.")
+    ] = 32,
     from_study: Annotated[
         list[Path] | None,
-        typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; may be given again."),
+        typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable."),
     ] = None,
     scale_budget: Annotated[
         str,
         typer.Option(
-            help="How far answers may move, in Jensen-Shannon distance, for layers without scales: "
-            "0.05, or p80=0.04,x4=0.07."
+            help="Scale pruning: maximum Jensen-Shannon distance of predictions, such as 0.05 for all levels "
+            "or p80=0.04,x4=0.07."
         ),
     ] = "0",
     eight_bits: Annotated[
-        str, typer.Option(help="Levels to compute in eight bits, such as p80,p90, or all.  [default: none]")
+        str, typer.Option(help="Levels with eight-bit convolutions, such as p80,p90, or all.  [default: none]")
     ] = "",
     store: Annotated[str, typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store.")] = "store",
-    model: Annotated[str | None, typer.Option(help="Name to publish as; by default DATA-ARCHITECTURE.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name in the store; by default DATA-ARCHITECTURE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     sign_key: SignKeyOption = None,
 ) -> None:
@@ -74,7 +77,7 @@ def prune_command(
     from pruning.level import parse_levels
     from pruning.postprocess import PostprocessConfig
     from pruning.pruner import PruningConfig
-    from pruning.publish import publish
+    from pruning.publishing import publish
     from pruning.trained_run import TrainedRun
     from training.allocator import keep_freed_memory
     from training.errors import TrainingError
@@ -83,8 +86,8 @@ def prune_command(
     if epochs and not from_study:
         keep_freed_memory()
     try:
-        how = PruningConfig(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
-        finishing = PostprocessConfig.parse(scale_budget, eight_bits)
+        config = PruningConfig(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
+        postprocess = PostprocessConfig.parse(scale_budget, eight_bits)
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
         if not from_study:
@@ -93,14 +96,14 @@ def prune_command(
             check_alias(alias)
         key = None if sign_key is None else SigningKey.read(sign_key)
         opened = Store.create(store)
-        subject = TrainedRun.of(Run(run), data_dir)
-        name = check_model_name(model or f"{subject.recipe.data}-{subject.recipe.architecture}")
-        made = (
-            _studied(subject, how, finishing, levels, from_study)
+        trained = TrainedRun.load(Run(run), data_dir)
+        name = check_model_name(model or f"{trained.recipe.data}-{trained.recipe.architecture}")
+        pruned = (
+            _select(trained, config, postprocess, levels, from_study)
             if from_study
-            else _pruned(subject, how, finishing, levels, draws)
+            else _prune(trained, config, postprocess, levels, draws)
         )
-        manifest = publish(opened, name, subject, made, key)
+        manifest = publish(opened, name, trained, pruned, key)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:
@@ -111,35 +114,34 @@ def prune_command(
     console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
 
 
-def _studied(
-    subject: TrainedRun, how: PruningConfig, finishing: PostprocessConfig, levels: str, studies: list[Path]
+def _select(
+    trained: TrainedRun, config: PruningConfig, postprocess: PostprocessConfig, levels: str, studies: list[Path]
 ) -> list[PrunedLevel]:
-    """Levels that studies made."""
-    from pruning.pruner import automatic
-    from pruning.study.select import parse_trials, select_trial
+    """Take levels from finished studies."""
+    from pruning.study.select import parse_trials, select_trials
 
-    cells = parse_trials(levels, how.criterion, how.granularity, lambda: automatic(subject))
-    finishing.check([cell.level for cell in cells])
-    return select_trial(subject, studies, cells, finishing)
+    trials = parse_trials(levels, config.criterion, config.granularity, trained.auto_level)
+    postprocess.check([trial.level for trial in trials])
+    return select_trials(trained, studies, trials, postprocess)
 
 
-def _pruned(
-    subject: TrainedRun, how: PruningConfig, finishing: PostprocessConfig, levels: str, draws: int
+def _prune(
+    trained: TrainedRun, config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int
 ) -> list[PrunedLevel]:
-    """Levels made now; each is told of when it is there."""
+    """Prune to each level, and report it when it is done."""
     from pruning.level import parse_levels
     from pruning.postprocess import PrunedLevel
-    from pruning.pruner import Pruner, automatic
+    from pruning.pruner import Pruner
 
-    parsed, made = parse_levels(levels, lambda: automatic(subject)), []
-    finishing.check(parsed)
-    for level, posterior in Pruner(subject, how).levels(parsed):
-        made.append(PrunedLevel.of(subject, level, posterior, finishing.of(how, level), draws))
-        _say(made[-1])
-    return made
+    parsed, pruned = parse_levels(levels, trained.auto_level), []
+    postprocess.check(parsed)
+    for level, posterior in Pruner(trained, config).levels(parsed):
+        pruned.append(PrunedLevel.build(trained, level, posterior, postprocess.for_level(config, level), draws))
+        _report(pruned[-1])
+    return pruned
 
 
-def _say(pruned: PrunedLevel) -> None:
+def _report(pruned: PrunedLevel) -> None:
     quality = pruned.evaluation.metrics
     typer.echo(
         f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "

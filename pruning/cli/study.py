@@ -1,4 +1,4 @@
-"""`slimbayes study`: every criterion, granularity and level of a run, as a table and plots."""
+"""Provide `slimbayes study`: compare criteria, granularities and levels of a run."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ app = typer.Typer(add_completion=False)
 @app.command("study")
 def study_command(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="Folder of the study; one that was interrupted goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; an interrupted study resumes.")],
     data_dir: DataDirOption = None,
     levels: LevelsOption = "p50,p80,p90,p95,x4",
-    criteria: Annotated[str, typer.Option(help="Criteria, by commas.")] = "snr,free_energy,magnitude,random",
-    granularities: Annotated[str, typer.Option(help="Granularities, by commas.")] = "weight,channel",
+    criteria: Annotated[str, typer.Option(help="Criteria, separated by commas.")] = "snr,free_energy,magnitude,random",
+    granularities: Annotated[str, typer.Option(help="Granularities, separated by commas.")] = "weight,channel",
     ranking: RankingOption = "global",
     schedule: ScheduleOption = "gradual",
     epochs: EpochsOption = 8,
     rate: RateOption = 1.0,
     distillation: DistillationOption = 0.0,
-    draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws to evaluate with.")] = 32,
+    draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws per image in evaluation.")] = 32,
 ) -> None:
-    """Prune a run in every way, evaluate each, and write a table and plots."""
+    """Prune a run by every combination, evaluate each, and write tables and plots."""
     from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
-    from pruning.pruner import automatic
     from pruning.study.report import write_plots, write_tables
     from pruning.study.runner import Plan, Study
     from pruning.trained_run import TrainedRun
@@ -52,24 +51,24 @@ def study_command(
         keep_freed_memory()
     try:
         tuning = FineTuning(epochs, schedule, rate, distillation)
-        by, of = criteria.split(","), granularities.split(",")
-        Plan(by, of, parse_levels(levels), ranking, tuning, draws)  # refuses what there is not before anything is read
-        subject = TrainedRun.of(Run(run), data_dir)
-        plan = Plan(by, of, parse_levels(levels, lambda: automatic(subject)), ranking, tuning, draws)
-        study = Study(subject, plan, out)
+        names = criteria.split(","), granularities.split(",")
+        Plan(*names, parse_levels(levels), ranking, tuning, draws)  # refuse unknown names before reading anything
+        trained = TrainedRun.load(Run(run), data_dir)
+        plan = Plan(*names, parse_levels(levels, trained.auto_level), ranking, tuning, draws)
+        study = Study(trained, plan, out)
         study.begin()
-        found = {}
-        for number, (cell, of_cell, made) in enumerate(study.run(), 1):
-            found[cell] = of_cell
-            quality = of_cell.evaluation.metrics
+        results = {}
+        for number, (trial, result, is_new) in enumerate(study.run(), 1):
+            results[trial] = result
+            quality = result.evaluation.metrics
             typer.echo(
-                f"[{number}/{len(plan.cells)}] {cell.name}: {of_cell.sparsity:.1%} removed, "
-                f"{of_cell.milliseconds:.3f} ms, accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}"
-                f"{'' if made else ' (known)'}"
+                f"[{number}/{len(plan.trials)}] {trial.name}: {result.sparsity:.1%} removed, "
+                f"{result.milliseconds:.3f} ms, accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}"
+                f"{'' if is_new else ' (known)'}"
             )
-            if made or number == len(plan.cells):
-                written = write_tables(found, out)
-        written += write_plots(found, out)
+            if is_new or number == len(plan.trials):
+                written = write_tables(results, out)
+        written += write_plots(results, out)
     except (PruningError, TrainingError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -1,1 +1,1 @@
-"""Measure what a network costs: weights, multiply-adds, latency."""
+"""Compute what a network costs: weights, multiply-adds, latency."""

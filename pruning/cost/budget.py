@@ -1,4 +1,4 @@
-"""What a level may keep, in the unit that it is named by, and what a layer of some width costs in each unit."""
+"""Define a level's budget, and the cost of a layer of given widths in each unit."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pruning.errors import LevelError
 from pruning.graph.network import Network, Weighted
 from pruning.level import Level
 
-# A layer, and the numbers of its output and input channels, to what it costs.
+# The cost of a layer with the given numbers of output and input channels.
 Cost: TypeAlias = "Callable[[Weighted, int, int], float]"
 UNITS = {"p": "weights", "x": "multiply-adds", "t": "milliseconds"}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """At most `most` of what levels of this kind count: random weights, multiply-adds, or milliseconds of an image."""
+    """An upper limit in the unit of a level's kind: random weights, multiply-adds or milliseconds per image."""
 
     kind: str
-    most: float
+    limit: float
 
     @classmethod
-    def of(cls, level: Level, weights: int, multiply_adds: int) -> Budget:
-        """What a level leaves of a dense network with so many random weights and multiply-adds."""
+    def for_level(cls, level: Level, weights: int, multiply_adds: int) -> Budget:
+        """Compute a level's budget from the dense network's random weights and multiply-adds."""
         if level.kind == "p":
             return cls("p", weights * (1 - level.amount / 100))
         if level.kind == "x":
@@ -36,16 +36,16 @@ class Budget:
 
     @property
     def unit(self) -> str:
-        """Its unit, in words."""
+        """Return the unit's name for messages."""
         return UNITS[self.kind]
 
-    def towards(self, now: float, progress: float) -> Budget:
-        """The budget on the way from `now`, cubic in progress: fast while much is redundant (Zhu and Gupta 2017)."""
-        return Budget(self.kind, self.most + max(now - self.most, 0.0) * (1 - progress) ** 3)
+    def interpolate(self, initial: float, progress: float) -> Budget:
+        """Return the budget at `progress` from 0 to 1, on a cubic schedule from `initial` (Zhu and Gupta 2017)."""
+        return Budget(self.kind, self.limit + max(initial - self.limit, 0.0) * (1 - progress) ** 3)
 
 
-def costs(timings: Timings) -> Mapping[str, Cost]:
-    """The cost of a layer by the kind of budget."""
+def layer_costs(timings: Timings) -> Mapping[str, Cost]:
+    """Return the cost function of a layer for each kind of budget."""
 
     def weights(layer: Weighted, outputs: int, inputs: int) -> float:
         return outputs * inputs * layer.weight.mean[0, 0].numel()
@@ -53,10 +53,10 @@ def costs(timings: Timings) -> Mapping[str, Cost]:
     def multiply_adds(layer: Weighted, outputs: int, inputs: int) -> float:
         return weights(layer, outputs, inputs) * layer.positions
 
-    return {"p": weights, "x": multiply_adds, "t": timings.milliseconds}
+    return {"p": weights, "x": multiply_adds, "t": timings.layer_ms}
 
 
-def total(network: Network, cost: Cost) -> float:
-    """What all layers of a network cost as they are."""
+def total_cost(network: Network, cost: Cost) -> float:
+    """Sum the cost of all layers of a network at their present widths."""
     widths = network.widths
     return sum(cost(layer, widths[name], widths[layer.source]) for name, layer in network.weighted.items())

@@ -1,7 +1,7 @@
-"""Criteria: what a weight is worth; what is worth least goes first. One file each, built alike.
+"""Score the importance of weights; the lowest scores are pruned first. One file per criterion, all built alike.
 
-Each has the source, the formula and `score(weight, prior_scale, generator)`: float32 of the weight's shape. Scores add
-up, so that a channel is worth what its weights are worth together. A weight that is pruned already has none.
+Each file has the source, the formula and `score(weight, prior_scale, generator)`, float32 of the weight's shape. Scores
+are additive: a channel's score is the sum of its weights' scores. A pruned weight scores minus infinity.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Score = Callable[[GaussianWeight, float, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Criterion:
-    """`score`, and whether it needs every weight that is left to have a scale."""
+    """A score, and whether it requires a positive scale of every unpruned weight."""
 
     name: str
     score: Score
     needs_scales: bool
 
     def scores(self, posterior: Posterior, prior_scale: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """What each random weight is worth, minus infinity where it is pruned already.
+        """Score each random weight by name; pruned weights get minus infinity.
 
-        Raises PosteriorError for a posterior with values that are not finite, or without scales that are needed.
+        Raises PosteriorError for values that are not finite, and for missing scales if the criterion needs them.
         """
         scores = {}
         for name, weight in sorted(posterior.weights.items()):
@@ -61,7 +61,7 @@ CRITERIA: Mapping[str, Criterion] = {
 
 
 def criterion(name: str) -> Criterion:
-    """The criterion called `name`; raise UnknownNameError, listing what there is, for an unknown one."""
+    """Return the criterion called `name`; raise NotFoundError, listing all criteria, for an unknown name."""
     if name not in CRITERIA:
         raise NotFoundError(f"unknown criterion {name!r}: there is {', '.join(CRITERIA)}")
     return CRITERIA[name]

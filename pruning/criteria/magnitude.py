@@ -1,4 +1,4 @@
-"""Squared magnitude μ² (Han et al. 2015): a control that knows nothing of the posterior's scales."""
+"""Score weights by squared magnitude μ² (Han et al. 2015), a baseline that ignores the posterior's scales."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from training.bayesian.posterior import GaussianWeight
 
 
 def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
-    """μ² of each weight."""
+    """Return μ² of each weight."""
     return weight.mean.square()

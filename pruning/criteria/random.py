@@ -1,4 +1,4 @@
-"""A uniform random number: the control that every criterion must beat."""
+"""Score weights at random, the baseline that every criterion must beat."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from training.bayesian.posterior import GaussianWeight
 
 
 def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
-    """A number from 0 to 1 for each weight."""
+    """Return a uniform random number from 0 to 1 for each weight."""
     return torch.rand(weight.mean.shape, generator=generator)

@@ -1,7 +1,8 @@
-"""Squared signal-to-noise ratio μ²/σ² (Graves 2011; Blundell et al. 2015; Sharma and Jennings 2020).
+"""Score weights by squared signal-to-noise ratio μ²/σ².
 
-Squares rank as ratios do, and add up: half of one is about what the loss in nats grows by where the weight is removed,
-as long as σ² is the inverse of the loss's curvature.
+Source: Graves 2011; Blundell et al. 2015; Sharma and Jennings 2020. Squares rank as ratios do, and are additive: half
+of one approximates the increase of the loss in nats when the weight is removed, if σ² is the inverse of the loss's
+curvature.
 """
 
 from __future__ import annotations
@@ -13,5 +14,5 @@ from training.bayesian.posterior import GaussianWeight
 
 
 def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
-    """μ²/σ² of each weight."""
+    """Return μ²/σ² of each weight."""
     return (weight.mean / weight.scale).square()

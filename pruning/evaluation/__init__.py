@@ -1,1 +1,1 @@
-"""Evaluate and calibrate a level."""
+"""Evaluate and calibrate pruning levels."""

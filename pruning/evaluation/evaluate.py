@@ -1,7 +1,6 @@
-"""Quality and calibration of one level: quality on the test set, calibration on the calibration set.
+"""Evaluate a level: calibrate it on the calibration set and measure its quality on the test set.
 
-What is measured is what the service answers, the mean over draws of softmax(logits / T), with other draws of the same
-posterior.
+Predictions are those of the service, the mean over draws of softmax(logits / T), but with other draws of the posterior.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from model_store.manifest import Calibration, Metrics, MonteCarlo, Reference
 from pruning.evaluation.calibration import calibrate, check_size, coverage
-from pruning.evaluation.ood import SCORES, chosen_and_counted
+from pruning.evaluation.ood import SCORES, split_ood_images
 from pruning.graph.forward import draw_logits
 from pruning.graph.network import Network
 from training.data.dataset import Dataset
@@ -25,17 +24,17 @@ from training.progress import Stage
 from training.randomness import generator_for
 
 HISTOGRAM_BINS = 20
-# Images of each out-of-distribution set, evenly spread: their AUROC's standard error is then below 0.01.
-MOST_STRANGERS = 2_000
+# Images of each OOD set, evenly spread: enough for a standard error of the AUROC below 0.01.
+MAX_OOD_IMAGES = 2_000
 PARTS = ("metrics", "calibration", "monte_carlo", "reference")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the manifest says of a level's answers, and more.
+    """A level's quality and calibration, as manifests have them, and more.
 
-    `calibration_accuracy` is that on the calibration set, to choose levels by. `coverage` is the share of test images
-    whose prediction set has their label, by the kind of set, `lac` or `aps`, and the error rate asked for, as text.
+    `calibration_accuracy`, on the calibration set, is for the choice of levels. `coverage` is the share of test images
+    whose prediction set contains the label, by kind of set, `lac` or `aps`, and nominal error rate as text.
     """
 
     metrics: Metrics
@@ -46,14 +45,14 @@ class Evaluation:
     coverage: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert to plain values."""
         parts = (self.metrics, self.calibration, self.monte_carlo, self.reference)
         models = {name: part.model_dump(mode="json") for name, part in zip(PARTS, parts, strict=True)}
         return models | {"calibration_accuracy": self.calibration_accuracy, "coverage": self.coverage}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
-        """What `to_json` made; raise ValueError, KeyError or TypeError for something else."""
+        """Restore from `to_json`'s values; raise ValueError, KeyError or TypeError for other values."""
         return cls(
             Metrics.model_validate(values["metrics"]),
             Calibration.model_validate(values["calibration"]),
@@ -65,15 +64,15 @@ class Evaluation:
 
 
 def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
-    """Evaluate the level called `name` with `num_draws` draws an image.
+    """Evaluate a network, shown as `name` in progress, with `num_draws` draws per image.
 
-    Raises CalibrationError where the calibration set is too small.
+    Raises CalibrationError if the calibration set is too small.
     """
     check_size(len(dataset.calibration))
-    strange = {
-        name: images[:: -(-len(images) // MOST_STRANGERS)] for name, images in dataset.out_of_distribution.items()
+    ood_images = {
+        ood: images[:: -(-len(images) // MAX_OOD_IMAGES)] for ood, images in dataset.out_of_distribution.items()
     }
-    sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | strange
+    sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | ood_images
     with Stage(f"evaluating {name}", num_draws * sum(map(len, sets.values()))) as stage:
         logits = {
             purpose: draw_logits(network, images_NHWC, num_draws, generator_for(seed, purpose), stage)
@@ -81,9 +80,9 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
         }
     held_SNK, held_N = logits["calibration"], dataset.calibration.labels
     logits_SNK, labels_N = logits["test"], dataset.test.labels
-    strangers = {stranger: logits[stranger] for stranger in strange}
+    ood_logits = {ood: logits[ood] for ood in ood_images}
     noise_N = torch.rand(len(held_N), generator=generator_for(seed, "conformal"), dtype=torch.float64)
-    calibration = calibrate(held_SNK, held_N, strangers, noise_N)
+    calibration = calibrate(held_SNK, held_N, ood_logits, noise_N)
     temperature = calibration.temperature
     p_NK = metrics.predictive(logits_SNK, temperature)
     assert calibration.out_of_distribution is not None
@@ -97,8 +96,8 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
         aurc=metrics.aurc(p_NK, labels_N),
         mutual_information=float(information_N.mean()),
         ood_auroc={
-            stranger: metrics.auroc(score(logits_SNK, temperature), score(chosen_and_counted(found)[1], temperature))
-            for stranger, found in strangers.items()
+            ood: metrics.auroc(score(logits_SNK, temperature), score(split_ood_images(logits_SMK)[1], temperature))
+            for ood, logits_SMK in ood_logits.items()
         },
     )
     top_SN = (logits_SNK.double() / temperature).softmax(-1)[:, torch.arange(len(labels_N)), p_NK.argmax(1)]
@@ -114,7 +113,7 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
 
 
 def reference_histograms(p_NK: Tensor, information_N: Tensor) -> Reference:
-    """Shares of confidence, predictive entropy and mutual information in equal bins."""
+    """Compute histograms of confidence, predictive entropy and mutual information, as shares in equal bins."""
     top = math.log(p_NK.shape[1])
     return Reference(
         confidence=_shares(p_NK.max(1).values, 1.0),

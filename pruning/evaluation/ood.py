@@ -1,6 +1,6 @@
-"""What turns draws into decisions, from the calibration set alone: images that no network was trained on.
+"""Choose a level's out-of-distribution (OOD) score and its threshold.
 
-Where a score is compared with strangers, half of the strangers serve to choose the score and are not counted later.
+The score is chosen on one half of the OOD images; its AUROC is reported on the other half.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor
 from model_store.manifest import Strangeness
 from training.evaluation import metrics
 
-# The share of images of the kind that may be taken for strangers.
-MISTAKEN_SHARE = 0.05
+# Share of in-distribution calibration images above the threshold.
+FALSE_POSITIVE_RATE = 0.05
 
 
 def _entropy(logits_SNK: Tensor, temperature: float) -> Tensor:
@@ -26,11 +26,11 @@ def _one_minus_confidence(logits_SNK: Tensor, temperature: float) -> Tensor:
 
 
 def _energy(logits_SNK: Tensor, temperature: float) -> Tensor:
-    """Liu et al. 2020, mean over draws."""
+    """Return the energy score (Liu et al. 2020), averaged over draws."""
     return -(logits_SNK.double() / temperature).logsumexp(-1).mean(0)
 
 
-# Scores of how strange an image is, [N] of logits [S, N, K] and a temperature; higher is stranger.
+# OOD scores [N] of logits [S, N, K] and a temperature; higher means less like the training data.
 SCORES: Mapping[str, Callable[[Tensor, float], Tensor]] = {
     "mutual_information": metrics.mutual_information,
     "entropy": _entropy,
@@ -39,19 +39,22 @@ SCORES: Mapping[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 
-def chosen_and_counted(strangers: Tensor) -> tuple[Tensor, Tensor]:
-    """The strangers that a score is chosen on, and those that it is judged on: every other one, [..., M, K]."""
-    return strangers[..., ::2, :], strangers[..., 1::2, :]
+def split_ood_images(logits_SMK: Tensor) -> tuple[Tensor, Tensor]:
+    """Split OOD logits into every other image: those to choose a score on, and those to report its AUROC on."""
+    return logits_SMK[..., ::2, :], logits_SMK[..., 1::2, :]
 
 
-def _strangeness(logits_SNK: Tensor, strangers: Mapping[str, Tensor], temperature: float) -> Strangeness:
-    """The score with the highest mean AUROC over sets, and the threshold that few images of the kind are above."""
+def choose_ood_rule(logits_SNK: Tensor, ood_logits: Mapping[str, Tensor], temperature: float) -> Strangeness:
+    """Return the score with the highest mean AUROC over OOD sets, and its threshold at `FALSE_POSITIVE_RATE`.
 
-    def quality(name: str) -> float:
+    `logits_SNK` are in-distribution, `ood_logits` [S, M, K] by the name of the OOD set.
+    """
+
+    def total_auroc(name: str) -> float:
         inside_N = SCORES[name](logits_SNK, temperature)
-        halves = [chosen_and_counted(logits_SMK)[0] for logits_SMK in strangers.values()]
+        halves = [split_ood_images(logits_SMK)[0] for logits_SMK in ood_logits.values()]
         return sum(metrics.auroc(inside_N, SCORES[name](half, temperature)) for half in halves)
 
-    best = max(SCORES, key=quality)
+    best = max(SCORES, key=total_auroc)
     inside_N = SCORES[best](logits_SNK, temperature).sort().values
-    return Strangeness(score=best, above=float(inside_N[math.ceil((1 - MISTAKEN_SHARE) * len(inside_N)) - 1]))
+    return Strangeness(score=best, above=float(inside_N[math.ceil((1 - FALSE_POSITIVE_RATE) * len(inside_N)) - 1]))

@@ -1,8 +1,8 @@
-"""Granularities: what is removed at once. One file each, built alike: the rule, `select`.
+"""Choose what to remove at a granularity: single weights or whole channels. One file each, built alike.
 
-`select(network, posterior, scores, budget, ranking, timings)` gives what, applied to the posterior, leaves at most the
-budget of it. `ranking` is `global` over the whole network, or `layer`: every layer loses the same share. Raises
-LevelError for a budget that asks for more than can go.
+Each file has `choose_removal(network, posterior, scores, budget, ranking, timings)`. Applied to the posterior, the
+removal leaves at most the budget. `ranking` is `global`, over the whole network, or `layer`, by which every layer loses
+the same share. Raises LevelError for a budget that cannot be met.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ RANKINGS = ("global", "layer")
 
 
 class Removal(Protocol):
-    """What is removed: a mask or a narrowing."""
+    """A mask of weights or a narrowing of channels."""
 
     def apply(self, posterior: Posterior) -> Posterior:
-        """The posterior without it."""
+        """Return the posterior without what is removed."""
 
 
 Granularity = Callable[[Network, Posterior, Mapping[str, Tensor], Budget, str, Timings], Removal]
-GRANULARITIES: dict[str, Granularity] = {"weight": weight.select, "channel": channel.select}
+GRANULARITIES: dict[str, Granularity] = {"weight": weight.choose_removal, "channel": channel.choose_removal}
 
 
 def granularity(name: str) -> Granularity:
-    """The granularity called `name`; raise UnknownNameError, listing what there is, for an unknown one."""
+    """Return the granularity called `name`; raise NotFoundError, listing all granularities, for an unknown name."""
     if name not in GRANULARITIES:
         raise NotFoundError(f"unknown granularity {name!r}: there is {', '.join(GRANULARITIES)}")
     return GRANULARITIES[name]
 
 
 def check_level(name: str, level: Level) -> None:
-    """Raise LevelError for a level that a granularity cannot reach."""
+    """Raise LevelError for a level that the granularity cannot reach."""
     if name == "weight" and level.kind in UNITS and level.kind != "p":
         unit = UNITS[level.kind]
         raise LevelError(
@@ -51,7 +51,7 @@ def check_level(name: str, level: Level) -> None:
 
 
 def check_ranking(name: str) -> str:
-    """The ranking's name; raise UnknownNameError, listing what there is, for an unknown one."""
+    """Return the ranking's name; raise NotFoundError, listing all rankings, for an unknown name."""
     if name not in RANKINGS:
         raise NotFoundError(f"unknown ranking {name!r}: there is {', '.join(RANKINGS)}")
     return name

@@ -1,4 +1,4 @@
-"""Which weights are left, and the posterior under it. Pruned means mean and scale exactly zero."""
+"""Mask single weights. A pruned weight has mean and scale exactly zero."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from training.bayesian.posterior import GaussianWeight, Posterior
 
 @dataclass(frozen=True)
 class Mask:
-    """`weights`: bool, True where a random weight stays, by its name."""
+    """A removal of weights; `kept` is bool, by the weight's name, False where a weight is pruned."""
 
-    weights: Mapping[str, Tensor]
+    kept: Mapping[str, Tensor]
 
     def apply(self, posterior: Posterior) -> Posterior:
-        """The posterior with every weight that is not left at exactly zero."""
+        """Set the mean and scale of all pruned weights to zero."""
         weights = {
-            name: GaussianWeight(weight.mean * self.weights[name], weight.scale * self.weights[name])
+            name: GaussianWeight(weight.mean * self.kept[name], weight.scale * self.kept[name])
             for name, weight in posterior.weights.items()
         }
         return Posterior(weights, posterior.rest)
 
 
 def weights_left(posterior: Posterior) -> int:
-    """How many random weights are not pruned."""
+    """Count the random weights that are not pruned."""
     return sum(int(((w.mean != 0) | (w.scale > 0)).sum()) for w in posterior.weights.values())

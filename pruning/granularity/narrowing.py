@@ -1,7 +1,6 @@
-"""Which channels of a network are left, and its posterior cut to them: smaller tensors, not zeros.
+"""Remove whole channels by slicing a posterior's tensors, which makes them smaller instead of zero.
 
-A layer is narrow where its posterior is: `fitted` gives a plain network the widths of any posterior cut here, so that
-what was narrowed is trained on at its own size.
+`narrow_module` gives the plain module the same widths, so that fine-tuning computes at the reduced size.
 """
 
 from __future__ import annotations
@@ -13,36 +12,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruning.graph.network import Flatten, Network, Normalisation
+from pruning.graph.network import NORM_PARTS, Flatten, Network, Normalisation
 from training.bayesian.posterior import GaussianWeight, Posterior
 
 
 @dataclass(frozen=True)
 class Narrowing:
-    """`rows` and `columns`: by a parameter's name, the indices that are left of its first and second dimension."""
+    """A removal of channels: the indices kept of each parameter's first (`rows`) and second dimension (`columns`)."""
 
     rows: Mapping[str, Tensor]
     columns: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, network: Network, channels: Mapping[str, Tensor]) -> Narrowing:
-        """That which leaves, of each tensor of a traced network, the channels at the given indices."""
-        of = dict(channels)
+    def keeping(cls, network: Network, channels: Mapping[str, Tensor]) -> Narrowing:
+        """Keep the channels at the given indices of each tensor of a traced network."""
+        kept = dict(channels)
         for node in network.nodes:
             if isinstance(node, Flatten):  # a channel goes with all its pixels
-                first = of[node.source] * node.area
-                of[node.name] = (first[:, None] + torch.arange(node.area)).flatten()
+                first = kept[node.source] * node.area
+                kept[node.name] = (first[:, None] + torch.arange(node.area)).flatten()
         rows: dict[str, Tensor] = {}
         columns: dict[str, Tensor] = {}
         for name, layer in network.weighted.items():
-            rows |= {f"{name}.weight": of[name], f"{name}.bias": of[name]}
-            columns[f"{name}.weight"] = of[layer.source]
+            rows |= {f"{name}.weight": kept[name], f"{name}.bias": kept[name]}
+            columns[f"{name}.weight"] = kept[layer.source]
         for norm in (node for node in network.nodes if isinstance(node, Normalisation)):
-            rows |= {f"{norm.name}.{part}": of[norm.name] for part in ("weight", "bias", "running_mean", "running_var")}
+            rows |= {f"{norm.name}.{part}": kept[norm.name] for part in NORM_PARTS}
         return cls(rows, columns)
 
     def apply(self, posterior: Posterior) -> Posterior:
-        """The posterior without what is not left."""
+        """Slice all tensors of the posterior to the channels kept."""
         weights = {
             name: GaussianWeight(self._cut(name, weight.mean), self._cut(name, weight.scale))
             for name, weight in posterior.weights.items()
@@ -54,8 +53,8 @@ class Narrowing:
         return cut[:, self.columns[name]] if name in self.columns else cut.clone()
 
 
-def fitted(plain: nn.Module, posterior: Posterior) -> nn.Module:
-    """A copy of a plain network whose layers are as wide as the posterior's."""
+def narrow_module(plain: nn.Module, posterior: Posterior) -> nn.Module:
+    """Copy a plain module and give its layers the posterior's widths; parameters and buffers are zero."""
     narrow = deepcopy(plain)
     shapes = {name: weight.mean.shape for name, weight in posterior.weights.items()}
     shapes |= {name: tensor.shape for name, tensor in posterior.rest.items()}

@@ -1,4 +1,4 @@
-"""Single weights, lowest score first; no layer loses its best hundredth."""
+"""Prune single weights, lowest score first; every layer keeps its highest-scoring 1 %."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pruning.granularity.mask import Mask
 from pruning.graph.network import Network
 from training.bayesian.posterior import Posterior
 
-SAFE_SHARE = 0.01
+MIN_SHARE_PER_LAYER = 0.01
 
 
-def select(
+def choose_removal(
     network: Network,
     posterior: Posterior,
     scores: Mapping[str, Tensor],
@@ -26,12 +26,12 @@ def select(
     ranking: str,
     timings: Timings,
 ) -> Mask:
-    """Keep the weights with the highest scores, as many as the budget has, and what each layer must keep."""
+    """Keep as many of the highest-scoring weights as the budget allows, and each layer's minimum share."""
     names = sorted(posterior.weights)
-    ranked = {name: _with_safe_share(scores[name]) for name in names}
-    share = budget.most / sum(score.numel() for score in ranked.values())
-    if share < SAFE_SHARE:
-        raise LevelError(f"{1 - share:.1%} of the weights cannot go: each layer keeps {SAFE_SHARE:.0%}")
+    ranked = {name: _protect_minimum(scores[name]) for name in names}
+    share = budget.limit / sum(score.numel() for score in ranked.values())
+    if share < MIN_SHARE_PER_LAYER:
+        raise LevelError(f"cannot remove {1 - share:.1%} of the weights: each layer keeps {MIN_SHARE_PER_LAYER:.0%}")
     if ranking == "layer":
         return Mask({name: _highest(ranked[name].flatten(), share).view_as(ranked[name]) for name in names})
     kept = _highest(torch.cat([ranked[name].flatten() for name in names]), share)
@@ -40,15 +40,15 @@ def select(
 
 
 def _highest(scores: Tensor, share: float) -> Tensor:
-    """Where the highest scores are, that share of all of them."""
+    """Return a mask of the highest scores, a share of all."""
     kept = torch.ones(len(scores), dtype=torch.bool)
     kept[scores.argsort(stable=True)[: round((1 - share) * len(scores))]] = False
     return kept
 
 
-def _with_safe_share(score: Tensor) -> Tensor:
-    """The scores with those of the layer's best hundredth, at least one weight, out of reach."""
-    best = score.flatten().argsort(descending=True, stable=True)[: math.ceil(SAFE_SHARE * score.numel())]
-    safe = score.flatten().clone()
-    safe[best] = torch.inf
-    return safe.view_as(score)
+def _protect_minimum(score: Tensor) -> Tensor:
+    """Set a layer's highest scores, its minimum share and at least one weight, to infinity."""
+    highest = score.flatten().argsort(descending=True, stable=True)[: math.ceil(MIN_SHARE_PER_LAYER * score.numel())]
+    protected = score.flatten().clone()
+    protected[highest] = torch.inf
+    return protected.view_as(score)

@@ -1,14 +1,15 @@
-"""Which tensors share their channels: what a residual sum, a rectifier or a pooling joins must be cut alike."""
+"""Group tensors whose channels must be removed together, coupled by sums, rectifiers, normalisation or pooling."""
 
 from __future__ import annotations
 
-from pruning.graph.network import IMAGES, Add, Convolution, Flatten, Linear, Network
+from model_store.onnx_file.format import IMAGES
+from pruning.graph.network import Add, Convolution, Flatten, Linear, Network
 
 
 def channel_groups(network: Network) -> dict[str, str]:
-    """Each tensor's group, named by one of its tensors.
+    """Return each tensor's group, named after one of its tensors.
 
-    Weights start a new group, and so does `Flatten`, whose channels are another number of another kind.
+    Weights start a new group, and so does `Flatten`, whose channels are those before it times the pixels.
     """
     parent = {IMAGES: IMAGES}
 

@@ -1,8 +1,8 @@
-"""Removing what is dead, exactly: the network before and after agree on every draw.
+"""Remove dead channels and residual branches exactly: outputs are unchanged on every draw.
 
-A channel is dead when it is exactly zero on every input, or when no later weight reads it. Channels that a residual
-sum couples go together or not at all. A residual branch that is zero on every channel goes whole. Repeated until
-nothing changes.
+A channel is dead if it is exactly zero on every input, or if no later weight reads it. Channels coupled by a residual
+sum are removed together or not at all. A residual branch that is zero on every channel is removed as a whole. This is
+repeated until nothing changes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.folding import fold
 from pruning.graph.network import (
-    IMAGES,
     Add,
     Convolution,
     Flatten,
@@ -26,7 +26,7 @@ from pruning.graph.network import (
     Normalisation,
     Relu,
     Weighted,
-    reachable,
+    drop_unreachable,
     sources,
 )
 from training.bayesian.posterior import GaussianWeight
@@ -34,18 +34,18 @@ from training.bayesian.posterior import GaussianWeight
 
 @dataclass(frozen=True)
 class Compaction:
-    """The compacted network, and for each weight left the rows and columns that were kept of it."""
+    """The compacted network, and the indices of rows and columns kept of each remaining weight."""
 
     network: Network
     kept: Mapping[str, tuple[Tensor, Tensor]]
 
     def carry(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same draw of the weights in the compacted network."""
+        """Return the same draw of the weights for the compacted network."""
         return {name: weights[name][rows][:, columns] for name, (rows, columns) in self.kept.items()}
 
 
 def compact(network: Network) -> Compaction:
-    """Remove every dead channel and branch; one channel of a layer always stays."""
+    """Remove every dead channel and branch, but at least one channel of each layer stays."""
     kept = {
         name: (torch.arange(node.weight.mean.shape[0]), torch.arange(node.weight.mean.shape[1]))
         for name, node in network.weighted.items()
@@ -63,8 +63,13 @@ def compact(network: Network) -> Compaction:
         network = smaller
 
 
+def fold_and_compact(network: Network) -> Network:
+    """Fold normalisation and remove dead channels, as for export."""
+    return compact(fold(network).network).network
+
+
 def constants(network: Network) -> dict[str, Tensor]:
-    """For each tensor, the value [C] of each channel that is the same on every input and draw, NaN for the others."""
+    """Return per tensor the values [C] of channels that are constant over inputs and draws, NaN for the others."""
     known = {IMAGES: torch.full((network.pixels.channels,), torch.nan)}
     for node in network.nodes:
         x = known[node.source]
@@ -85,13 +90,13 @@ def constants(network: Network) -> dict[str, Tensor]:
 
 
 def _used(node: Weighted) -> Tensor:
-    """Which input channels each output channel reads, bool [out, in]."""
+    """Return bool [out, in]: the input channels that each output channel reads."""
     used = (node.weight.mean != 0) | (node.weight.scale > 0)
     return used.flatten(2).any(2) if used.dim() > 2 else used
 
 
 def _kept_channels(network: Network) -> dict[str, Tensor]:
-    """Indices of the channels to keep of each tensor."""
+    """Return the indices of the channels to keep of each tensor."""
     known, widths, group = constants(network), network.widths, channel_groups(network)
     needed = {name: torch.zeros(width, dtype=torch.bool) for name, width in widths.items()}
     needed[network.output] |= True
@@ -128,7 +133,7 @@ def _cut(node: Node, channels: Mapping[str, Tensor]) -> Node:
 
 
 def _without_dead_branches(network: Network) -> Network:
-    """Replace each sum with a tensor of zeros by its other term, and drop what nobody reads any more."""
+    """Replace each sum with a tensor of zeros by its other term, and drop nodes without readers."""
     known = constants(network)
     renamed: dict[str, str] = {}
     nodes: list[Node] = []
@@ -141,9 +146,4 @@ def _without_dead_branches(network: Network) -> Network:
                 renamed[node.name] = moved.source if moved.other in zero else moved.other
                 continue
         nodes.append(moved)
-    return reachable(Network(network.pixels, tuple(nodes)))
-
-
-def compacted(network: Network) -> Network:
-    """A traced network as it is exported: normalisation folded, and without what is dead."""
-    return compact(fold(network).network).network
+    return drop_unreachable(Network(network.pixels, tuple(nodes)))

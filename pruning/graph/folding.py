@@ -1,4 +1,4 @@
-"""Normalisation folded into the convolution before it: μ' = μ·γ/s, σ' = σ·|γ|/s."""
+"""Fold normalisation into the preceding convolution: μ' = μ·γ/s, σ' = σ·|γ|/s."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from training.bayesian.posterior import GaussianWeight
 
 @dataclass(frozen=True)
 class Folding:
-    """The folded network, and γ/s [out] of each convolution that normalisation was folded into."""
+    """The folded network, and the factors γ/s [out] by the convolution that normalisation was folded into."""
 
     network: Network
     factors: Mapping[str, Tensor]
 
     def carry(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same draw of the weights in the folded network."""
+        """Return the same draw of the weights for the folded network."""
         return {
             name: weight * self.factors[name][:, None, None, None] if name in self.factors else weight
             for name, weight in weights.items()
@@ -27,7 +27,7 @@ class Folding:
 
 
 def fold(network: Network) -> Folding:
-    """Fold every normalisation that is alone in reading a convolution; others stay as they are."""
+    """Fold every normalisation that is the only reader of a convolution; others stay."""
     readers: dict[str, int] = {}
     for node in network.nodes:
         for name in sources(node):

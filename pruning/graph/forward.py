@@ -1,6 +1,6 @@
-"""The graph's forward pass in torch, for given weights: the reference that export is compared with.
+"""Compute the graph's forward pass in torch for given weights, the reference for the exported file.
 
-Where a network has roundings, its tensors and the weights of convolutions that read them are rounded as they say.
+A network's roundings apply to its tensors, and to the weights of convolutions that read rounded tensors.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.network import (
-    IMAGES,
     Add,
     Convolution,
     Flatten,
@@ -24,31 +24,31 @@ from pruning.graph.network import (
     Node,
     Normalisation,
     Relu,
-    depends_on_noise,
+    random_tensors,
     sources,
 )
 from pruning.graph.rounding import rounded_layer
 from training.evaluation.prediction import BATCH_SIZE
 from training.progress import Stage
 
-# The weight and the bias that a layer computes with.
+# Weight and bias of a layer in one draw.
 Layer = tuple[Tensor, Tensor]
 
 
 @torch.no_grad()
 def forward(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    """Logits float32 [N, K] of uint8 images under one draw of the weights, by node."""
+    """Return logits float32 [N, K] of uint8 images under one draw of the weights, by node."""
     return tensors(network, images_NHWC, weights)[network.output]
 
 
 @torch.no_grad()
 def tensors(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors of the pass, by name."""
-    return _continued(network, network.nodes, _pixels(network, images_NHWC), _layers(network, weights))
+    """Return all tensors of the forward pass, by name."""
+    return _compute(network, network.nodes, _pixels(network, images_NHWC), _layers(network, weights))
 
 
 def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tensor]:
-    """One draw of every weight, by node."""
+    """Draw every weight once, by node."""
     return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
 
 
@@ -56,19 +56,19 @@ def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tens
 def draw_logits(
     network: Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
 ) -> Tensor:
-    """Logits float32 [S, N, K] under `num_draws` draws; every image sees the same ones.
+    """Return logits float32 [S, N, K] under `num_draws` draws, the same for every image.
 
-    What does not depend on the draw is computed once. The stage advances by one for each image and draw.
+    Tensors that do not depend on the draw are computed once. The stage advances by one per image and draw.
     """
     draws = [_layers(network, draw_weights(network, generator)) for _ in range(num_draws)]
-    random = depends_on_noise(network)
+    random = random_tensors(network)
     shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
     read = {name for node in drawn for name in sources(node)} | {network.output}
     parts = []
     for x_NHWC in images_NHWC.split(BATCH_SIZE):
-        known = _continued(network, shared, _pixels(network, x_NHWC), draws[0])
+        known = _compute(network, shared, _pixels(network, x_NHWC), draws[0])
         kept = {name: value for name, value in known.items() if name in read}
-        parts.append(torch.stack([_continued(network, drawn, dict(kept), layers)[network.output] for layers in draws]))
+        parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in draws]))
         stage.advance(num_draws * len(x_NHWC), "")
     return torch.cat(parts, 1)
 
@@ -78,7 +78,7 @@ def _pixels(network: Network, images_NHWC: Tensor) -> dict[str, Tensor]:
 
 
 def _layers(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Layer]:
-    """What each layer computes with under one draw."""
+    """Return each layer's weight and bias under one draw, rounded where its input is."""
     layers: dict[str, Layer] = {}
     for name, node in network.weighted.items():
         rounding = network.roundings.get(node.source)
@@ -89,10 +89,10 @@ def _layers(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Layer]
     return layers
 
 
-def _continued(
+def _compute(
     network: Network, nodes: Iterable[Node], values: dict[str, Tensor], layers: Mapping[str, Layer]
 ) -> dict[str, Tensor]:
-    """The values of some nodes added to those that are known."""
+    """Compute some nodes, and add their values to the known ones."""
     for node in nodes:
         value = _apply(node, *(values[name] for name in sources(node)), layer=layers.get(node.name))
         values[node.name] = _rounded(network, node.name, value)

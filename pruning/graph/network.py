@@ -1,7 +1,7 @@
-"""The posterior network as a graph of few kinds of nodes: what folding, compaction, prediction and export work on.
+"""Represent a Bayesian network as a graph of few kinds of nodes, for folding, compaction, prediction and export.
 
-Each node makes one tensor, named as the node; tensors are [N, C, H, W], or [N, C] after `Flatten`. Nodes stand in
-topological order. The graph is frozen: a transformation makes another one.
+Each node computes one tensor of the same name, [N, C, H, W], or [N, C] after `Flatten`. Nodes are in topological order.
+The graph is immutable: transformations return a new one.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from model_store.onnx_file.format import IMAGES
 from pruning.graph.rounding import Rounding
 from training.bayesian.posterior import GaussianWeight
 from training.data.dataset import Pixels
 
-IMAGES = "images"
+# Parameters and buffers of a normalisation in a plain module, each [C].
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """Weight [out, in, height, width], bias [out]; `size` is that of its output, height and width."""
+    """Convolution with weight [out, in, height, width] and bias [out]; `size` is its output's height and width."""
 
     name: str
     source: str
@@ -32,13 +34,13 @@ class Convolution:
 
     @property
     def positions(self) -> int:
-        """The number of output pixels of one image, at each of which every weight is used once."""
+        """Count the output pixels per image, each of which uses every weight once."""
         return self.size[0] * self.size[1]
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Weight [out, in], bias [out]."""
+    """Fully connected layer with weight [out, in] and bias [out]."""
 
     name: str
     source: str
@@ -47,13 +49,13 @@ class Linear:
 
     @property
     def positions(self) -> int:
-        """As of a convolution to one pixel."""
+        """Return 1: every weight is used once per image."""
         return 1
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """x · factor + shift, each [C]: normalisation by running statistics."""
+    """Batch normalisation by running statistics: x · factor + shift, each [C]."""
 
     name: str
     source: str
@@ -63,7 +65,7 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Relu:
-    """max(x, 0)."""
+    """Rectifier max(x, 0)."""
 
     name: str
     source: str
@@ -71,7 +73,7 @@ class Relu:
 
 @dataclass(frozen=True)
 class Add:
-    """The sum of two tensors of one shape: where a residual branch joins."""
+    """Sum of two tensors of one shape, at the end of a residual branch."""
 
     name: str
     source: str
@@ -80,7 +82,7 @@ class Add:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """The largest value of each window."""
+    """Maximum over each window."""
 
     name: str
     source: str
@@ -91,7 +93,7 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class GlobalAveragePool:
-    """The mean over all pixels, [N, C, 1, 1]."""
+    """Mean over all pixels, [N, C, 1, 1]."""
 
     name: str
     source: str
@@ -99,7 +101,7 @@ class GlobalAveragePool:
 
 @dataclass(frozen=True)
 class Flatten:
-    """[N, C, H, W] to [N, C·H·W]; `area` is H·W."""
+    """Reshaping from [N, C, H, W] to [N, C·H·W]; `area` is H·W."""
 
     name: str
     source: str
@@ -112,9 +114,9 @@ Node = Convolution | Linear | Normalisation | Relu | Add | MaxPool | GlobalAvera
 
 @dataclass(frozen=True)
 class Network:
-    """Nodes from the images, which are a tensor called `images`, to the logits, which the last node makes.
+    """Nodes from the tensor `images` to the logits, the last node's tensor.
 
-    `roundings` are those of tensors that are computed in eight bits, by name; a transformation's result has none.
+    `roundings` are those of tensors computed in eight bits, by name; transformations drop them.
     """
 
     pixels: Pixels
@@ -123,17 +125,17 @@ class Network:
 
     @property
     def output(self) -> str:
-        """Name of the tensor of logits."""
+        """Return the name of the tensor of logits."""
         return self.nodes[-1].name
 
     @property
     def weighted(self) -> dict[str, Weighted]:
-        """The nodes that have a weight, by name."""
+        """Return the nodes with a weight, by name."""
         return {node.name: node for node in self.nodes if isinstance(node, Convolution | Linear)}
 
     @property
     def widths(self) -> dict[str, int]:
-        """The number of channels of each tensor."""
+        """Return the number of channels of each tensor."""
         widths = {IMAGES: self.pixels.channels}
         for node in self.nodes:
             if isinstance(node, Convolution | Linear):
@@ -146,20 +148,20 @@ class Network:
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one draw for one image, zeros inside a weight included."""
+        """Count the multiply-adds of one draw for one image, including those with zero weights."""
         return sum(node.positions * node.weight.mean.numel() for node in self.weighted.values())
 
     @property
     def parameters(self) -> int:
-        """Weights that are not pruned, and biases that are not zero."""
+        """Count the unpruned weights and the nonzero biases."""
         return sum(
             int(((node.weight.mean != 0) | (node.weight.scale > 0)).sum()) + int((node.bias != 0).sum())
             for node in self.weighted.values()
         )
 
 
-def reachable(network: Network) -> Network:
-    """The network without what its logits do not depend on."""
+def drop_unreachable(network: Network) -> Network:
+    """Drop all nodes that the logits do not depend on."""
     read, alive = {network.output}, []
     for node in reversed(network.nodes):
         if node.name in read:
@@ -169,12 +171,12 @@ def reachable(network: Network) -> Network:
 
 
 def sources(node: Node) -> tuple[str, ...]:
-    """The tensors that a node reads."""
+    """Return the names of the tensors that a node reads."""
     return (node.source, node.other) if isinstance(node, Add) else (node.source,)
 
 
-def depends_on_noise(network: Network) -> set[str]:
-    """The tensors that differ from draw to draw."""
+def random_tensors(network: Network) -> set[str]:
+    """Return the names of the tensors that differ from draw to draw."""
     random: set[str] = set()
     for node in network.nodes:
         own = isinstance(node, Convolution | Linear) and bool((node.weight.scale > 0).any())
@@ -184,8 +186,8 @@ def depends_on_noise(network: Network) -> set[str]:
 
 
 def shared_tensors(network: Network) -> tuple[str, ...]:
-    """The tensors that are the same for every draw and that what differs reads: where the shared part ends."""
-    random = depends_on_noise(network)
+    """Return the outputs of the part that all draws share: equal in every draw and read by random nodes."""
+    random = random_tensors(network)
     if network.output not in random:
         return (network.output,)
     read = {name for node in network.nodes if node.name in random for name in sources(node)}

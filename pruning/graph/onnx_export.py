@@ -1,8 +1,8 @@
-"""The graph as an ONNX file: uint8 images in, logits out, and every run is one draw.
+"""Export the graph as an ONNX file with uint8 images as input and logits as output; each run is one draw.
 
-Each random weight is a call of `slimbayes.GaussianWeight(mean, scale)`, a function inside the file, so that any ONNX
-Runtime draws from it without our code. `mean` and `scale` are sparse where that is smaller. Opset 21 and IR 10: from
-opset 22 on ONNX Runtime's CPU provider has no RandomNormalLike.
+Each random weight calls `slimbayes.GaussianWeight(mean, scale)`, a function inside the file, so that plain ONNX Runtime
+can draw from it. `mean` and `scale` are stored sparse if that is smaller. Opset 21 and IR 10: from opset 22 on, ONNX
+Runtime's CPU provider has no RandomNormalLike.
 """
 
 from __future__ import annotations
@@ -17,8 +17,20 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from model_store.manifest import SCHEMA_VERSION, Rounding
-from pruning.graph.network import (
+from model_store.onnx_file.format import (
+    DOMAIN,
+    GAUSSIAN_WEIGHT,
+    GAUSSIAN_WEIGHT_BODY,
+    GAUSSIAN_WEIGHT_INPUTS,
+    GAUSSIAN_WEIGHT_OUTPUTS,
     IMAGES,
+    IR_VERSION,
+    LOGITS,
+    METADATA_PREFIX,
+    OPSETS,
+    PIXELS,
+)
+from pruning.graph.network import (
     Add,
     Convolution,
     Flatten,
@@ -29,47 +41,45 @@ from pruning.graph.network import (
     Node,
     Normalisation,
     Relu,
-    depends_on_noise,
+    random_tensors,
     shared_tensors,
 )
 from training.bayesian.posterior import GaussianWeight
 
-OPSET, IR_VERSION = 21, 10
-DOMAIN = "slimbayes"
-# A sparse value costs its eight bytes of index beside its four.
+# A sparse value takes eight bytes of index in addition to its own four.
 SPARSE_BELOW_DENSITY = 1 / 3
 
 
 def export_onnx(network: Network) -> onnx.ModelProto:
-    """The network as a checked ONNX model; deterministic, so that equal networks give equal bytes."""
+    """Export a network as a checked ONNX model, deterministically: equal networks give equal bytes."""
     writer = _Writer(network)
     graph = helper.make_graph(
         writer.nodes,
-        "slimbayes",
+        DOMAIN,
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *_image_shape(network)])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", network.widths[network.output]])],
+        [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", network.widths[network.output]])],
         writer.dense,
         sparse_initializer=writer.sparse,
     )
     model = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
         ir_version=IR_VERSION,
         functions=[gaussian_weight()],
         producer_name="slimbayes",
     )
-    # Not the full check: its type inference takes no sparse initializer as the input of a function.
+    # The full check's type inference rejects sparse initializers as inputs of a function.
     onnx.checker.check_model(model)
     return model
 
 
 def shared_parts(network: Network) -> tuple[str, ...]:
-    """The tensors of the exported graph at which the part ends that every draw shares."""
+    """Return the exported names of the outputs of the part that all draws share."""
     return tuple(_exported(network, name) for name in shared_tensors(network))
 
 
 def roundings(network: Network) -> dict[str, Rounding]:
-    """How tensors of the exported graph are rounded, by name; nothing where all is computed in float32."""
+    """Return the roundings of exported tensors by name; empty if all is computed in float32."""
     return {
         _exported(network, name): Rounding(scale=each.scale, zero_point=each.zero_point)
         for name, each in network.roundings.items()
@@ -77,34 +87,30 @@ def roundings(network: Network) -> dict[str, Rounding]:
 
 
 def _exported(network: Network, name: str) -> str:
-    return {network.output: "logits", IMAGES: "pixels"}.get(name, name)
+    return {network.output: LOGITS, IMAGES: PIXELS}.get(name, name)
 
 
 def gaussian_weight() -> onnx.FunctionProto:
-    """mean + scale · ε with ε ~ N(0, I), drawn anew in each run."""
+    """Build the function mean + scale · ε with ε ~ N(0, I), drawn anew in each run."""
     return helper.make_function(
         DOMAIN,
-        "GaussianWeight",
-        ["mean", "scale"],
-        ["weight"],
-        [
-            helper.make_node("RandomNormalLike", ["mean"], ["noise"]),
-            helper.make_node("Mul", ["scale", "noise"], ["deviation"]),
-            helper.make_node("Add", ["mean", "deviation"], ["weight"]),
-        ],
-        [helper.make_opsetid("", OPSET)],
+        GAUSSIAN_WEIGHT,
+        GAUSSIAN_WEIGHT_INPUTS,
+        GAUSSIAN_WEIGHT_OUTPUTS,
+        [helper.make_node(*node) for node in GAUSSIAN_WEIGHT_BODY],
+        [helper.make_opsetid("", OPSETS[""])],
     )
 
 
 def stamp(graph: onnx.ModelProto, model: str, version: str, level: str) -> bytes:
-    """The file of a level: the graph, and in its metadata what it is, as its manifest says too."""
+    """Serialise a level's graph with metadata that identifies it, as in its manifest."""
     metadata = {"model": model, "version": version, "level": level, "manifest_schema": str(SCHEMA_VERSION)}
-    helper.set_model_props(graph, {f"slimbayes.{key}": value for key, value in metadata.items()})
+    helper.set_model_props(graph, {f"{METADATA_PREFIX}{key}": value for key, value in metadata.items()})
     return to_bytes(graph)
 
 
 def to_bytes(model: onnx.ModelProto) -> bytes:
-    """The same bytes for the same model."""
+    """Serialise deterministically: equal models give equal bytes."""
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -113,7 +119,7 @@ def _image_shape(network: Network) -> tuple[int, int, int]:
 
 
 class _Writer:
-    """Collects ONNX nodes and initializers for each node of a network."""
+    """Collect the ONNX nodes and initializers for each node of a network."""
 
     def __init__(self, network: Network) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -121,8 +127,8 @@ class _Writer:
         self.sparse: list[onnx.SparseTensorProto] = []
         self.output = network.output
         self._pixels(network)
-        random = depends_on_noise(network)
-        # What every draw shares comes first, in one part.
+        random = random_tensors(network)
+        # The part that all draws share comes first.
         for node in sorted(network.nodes, key=lambda node: node.name in random):
             self.write(node)
 
@@ -134,7 +140,7 @@ class _Writer:
         self._node("Cast", [IMAGES], "pixels.float", to=TensorProto.FLOAT)
         self._node("Mul", ["pixels.float", "pixels.factor"], "pixels.scaled")
         self._node("Add", ["pixels.scaled", "pixels.shift"], "pixels.normalised")
-        self._node("Transpose", ["pixels.normalised"], "pixels", perm=[0, 3, 1, 2])
+        self._node("Transpose", ["pixels.normalised"], PIXELS, perm=[0, 3, 1, 2])
 
     @singledispatchmethod
     def write(self, node: Node) -> None:
@@ -185,10 +191,10 @@ class _Writer:
         self._node("Flatten", [self._tensor(node.source)], node.name)
 
     def _tensor(self, name: str) -> str:
-        return "pixels" if name == IMAGES else name
+        return PIXELS if name == IMAGES else name
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> None:
-        final = "logits" if output == self.output else output
+        final = LOGITS if output == self.output else output
         self.nodes.append(helper.make_node(kind, inputs, [final], name=output, domain=domain, **attributes))
 
     def _bias(self, node: Convolution | Linear) -> str:
@@ -198,7 +204,7 @@ class _Writer:
         if not (weight.scale > 0).any():
             return self._values(f"{name}.weight", weight.mean)
         parts = [self._values(f"{name}.mean", weight.mean), self._values(f"{name}.scale", weight.scale)]
-        self._node("GaussianWeight", parts, f"{name}.weight", domain=DOMAIN)
+        self._node(GAUSSIAN_WEIGHT, parts, f"{name}.weight", domain=DOMAIN)
         return f"{name}.weight"
 
     def _constant(self, name: str, values: np.ndarray) -> str:

@@ -1,9 +1,9 @@
-"""Scale pruning: layers that need no randomness keep their means only (partially stochastic, Sharma et al. 2023).
+"""Prune scales: make layers deterministic that need no randomness (partially stochastic networks, Sharma et al. 2023).
 
-What the scales of layers are worth is measured: the Jensen-Shannon distance between the predictive distributions with
-and without them, on images that were not trained on, all other noise being the same. As many layers from the images on
-lose them as the budget allows, since what comes before the first random weight is computed once for all draws. Layers
-behind it keep theirs: to take them away would cost randomness and save nothing.
+The effect of a layer's scales is measured as the Jensen-Shannon distance between the predictive distributions with and
+without them, on held-out images and with common random numbers. Scales are removed from the first layer on, as far as
+the budget allows, since the part before the first random weight is computed once for all draws. Removing scales of
+later layers would cost randomness and save nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.randomness import generator_for
 
 @dataclass(frozen=True)
 class ScalePruning:
-    """The network, its layers without scales in order, and how far its predictive distribution moved."""
+    """The network, its layers without scales in order, and the distance by which its predictions moved."""
 
     network: Network
     layers: tuple[str, ...]
@@ -33,29 +33,28 @@ class ScalePruning:
 
 
 def prune_scales(network: Network, images_NHWC: Tensor, budget: float, num_draws: int, seed: int) -> ScalePruning:
-    """Take away as many layers' scales as move the predictive distribution by at most `budget`.
+    """Remove the scales of as many layers as move the predictive distribution by at most `budget`.
 
     The budget is a mean Jensen-Shannon distance over the images, from 0 to √(ln 2) = 0.83.
     """
     layers = [name for name, node in network.weighted.items() if (node.weight.scale > 0).any()]
     with Stage("scale pruning", (len(layers) + 1) * num_draws * len(images_NHWC)) as stage:
 
-        def predicted(gone: Collection[str]) -> Tensor:
+        def predict(fixed: Collection[str]) -> Tensor:
             generator = generator_for(seed, "scale pruning")
-            return predictive(draw_logits(without_scales(network, gone), images_NHWC, num_draws, generator, stage))
+            return predictive(draw_logits(without_scales(network, fixed), images_NHWC, num_draws, generator, stage))
 
-        p_NK, gone, moved = predicted(()), list[str](), 0.0
-
+        p_NK, fixed, distance = predict(()), list[str](), 0.0
         for name in layers:
-            found = float(jensen_shannon(p_NK, predicted([*gone, name])).mean())
-            if found > budget:
+            next_distance = float(jensen_shannon(p_NK, predict([*fixed, name])).mean())
+            if next_distance > budget:
                 break
-            gone, moved = [*gone, name], found
-    return ScalePruning(without_scales(network, gone), tuple(gone), moved)
+            fixed, distance = [*fixed, name], next_distance
+    return ScalePruning(without_scales(network, fixed), tuple(fixed), distance)
 
 
 def without_scales(network: Network, layers: Collection[str]) -> Network:
-    """The network with the means of these layers as their weights."""
+    """Replace the weights of some layers by their means."""
     nodes = tuple(
         replace(node, weight=GaussianWeight(node.weight.mean, torch.zeros_like(node.weight.scale)))
         if isinstance(node, Convolution | Linear) and node.name in layers
@@ -66,6 +65,6 @@ def without_scales(network: Network, layers: Collection[str]) -> Network:
 
 
 def jensen_shannon(p_NK: Tensor, q_NK: Tensor) -> Tensor:
-    """The distance of two distributions, [N]: the root of the divergence in nats (Endres and Schindelin 2003)."""
+    """Return the distance [N] of two distributions, the root of the divergence in nats (Endres and Schindelin 2003)."""
     between = entropy((p_NK + q_NK) / 2) - (entropy(p_NK) + entropy(q_NK)) / 2
     return between.clamp(0, math.log(2)).sqrt()

@@ -1,8 +1,7 @@
-"""Eight-bit arithmetic for a network: the rounding of the tensors between its layers, from the ranges that they have.
+"""Quantize a network's convolutions to eight bits: measure the ranges of tensors and derive their roundings.
 
-Ranges are the least and the greatest value of each tensor under a few draws, on images that were not trained on. The
-rounding of weights needs nothing to be known beforehand: each draw has its own. It is far below the spread of their
-posterior, so that a draw loses next to nothing by it.
+Ranges are each tensor's minimum and maximum under a few draws, on held-out images. Weights need no calibration: each
+draw has its own rounding, whose step is far below the posterior's spread, so that a draw loses almost nothing.
 """
 
 from __future__ import annotations
@@ -18,34 +17,34 @@ from pruning.graph.rounding import Rounding
 from training.evaluation.prediction import BATCH_SIZE
 from training.progress import Stage
 
-# What computes on rounded tensors; what else stands before a rounding, such as a ReLU, becomes part of it.
-READERS = Convolution | Add | MaxPool | GlobalAveragePool | Flatten
+# Nodes that compute on rounded tensors; others before a rounding, such as a ReLU, are fused into it.
+QUANTIZED_READERS = Convolution | Add | MaxPool | GlobalAveragePool | Flatten
 
 
 @torch.no_grad()
-def quantise(network: Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator) -> Network:
-    """The network with its convolutions in eight bits."""
+def quantize_network(network: Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator) -> Network:
+    """Return the network with eight-bit convolutions."""
     draws = [draw_weights(network, generator) for _ in range(num_draws)]
-    names = meeting_points(network)
+    names = rounded_tensors(network)
     ranges = {name: (0.0, 0.0) for name in names}
     with Stage("ranges of tensors", num_draws * len(images_NHWC)) as stage:
         for x_NHWC in images_NHWC.split(BATCH_SIZE):
             for weights in draws:
-                found = tensors(network, x_NHWC, weights)
+                values = tensors(network, x_NHWC, weights)
                 for name, (low, high) in ranges.items():
-                    least, greatest = found[name].aminmax()
-                    ranges[name] = (min(low, float(least)), max(high, float(greatest)))
+                    minimum, maximum = values[name].aminmax()
+                    ranges[name] = (min(low, float(minimum)), max(high, float(maximum)))
                 stage.advance(len(x_NHWC), "")
-    roundings = {name: Rounding.of_range(*ranges[name]) for name in names}
+    roundings = {name: Rounding.from_range(*ranges[name]) for name in names}
     for node in network.nodes:
-        # The largest of some rounded values is one of them.
+        # The maximum of rounded values is itself rounded.
         if isinstance(node, MaxPool) and {node.name, node.source} <= roundings.keys():
             roundings[node.name] = roundings[node.source]
     return replace(network, roundings=roundings)
 
 
-def meeting_points(network: Network) -> list[str]:
-    """The tensors to round: those that convolutions, sums and pools read, but for means over all pixels."""
+def rounded_tensors(network: Network) -> list[str]:
+    """Return the tensors to round: all that QUANTIZED_READERS read, except means over all pixels."""
     means = {node.name for node in network.nodes if isinstance(node, GlobalAveragePool)}
-    read = {name for node in network.nodes if isinstance(node, READERS) for name in sources(node)}
+    read = {name for node in network.nodes if isinstance(node, QUANTIZED_READERS) for name in sources(node)}
     return [name for name in network.widths if name in read - means]

@@ -1,19 +1,21 @@
-"""A plain torch module and its posterior to a `Network`, by symbolic tracing."""
+"""Trace an architecture once with torch.fx, and bind posteriors to its graph without tracing again."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from model_store.onnx_file.format import IMAGES
 from pruning.errors import PosteriorError, TraceError
 from pruning.graph.network import (
-    IMAGES,
+    NORM_PARTS,
     Add,
     Convolution,
     Flatten,
@@ -24,39 +26,112 @@ from pruning.graph.network import (
     Node,
     Normalisation,
     Relu,
-    reachable,
+    drop_unreachable,
     sources,
 )
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.data.dataset import Pixels
 
+# Tensors of a template's nodes, until a posterior is bound.
+UNBOUND = torch.empty(0)
+UNBOUND_WEIGHT = GaussianWeight(UNBOUND, UNBOUND)
+# Named arguments without effect here; flattening is checked by the shape of its result.
+IGNORED_ARGUMENTS = {"inplace", "start_dim", "end_dim"}
 
-def trace(plain: nn.Module, posterior: Posterior, pixels: Pixels) -> Network:
-    """The graph of `plain` under `posterior`.
 
-    Raises TraceError, naming the place, for a part it cannot follow, and PosteriorError for a posterior of another
-    network.
+@dataclass(frozen=True)
+class GraphTemplate:
+    """An architecture's graph, whose `nodes` have no tensors yet.
+
+    `epsilons` holds the ε of each normalisation by the node's name, `shapes` the shape of each parameter and buffer of
+    the dense network by its name.
     """
-    try:
-        plain.load_state_dict(posterior.mean())
-    except RuntimeError as error:
-        raise PosteriorError("the posterior is of another architecture: its parameters have other names") from error
-    plain.eval()
-    try:
-        traced = fx.symbolic_trace(plain)
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        raise TraceError(f"the network's forward pass cannot be traced: {error}") from error
-    try:
-        ShapeProp(traced).propagate(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
-    except RuntimeError as error:
-        raise TraceError(f"the network does not take {pixels.width} x {pixels.height} images") from error
-    network = reachable(Network(pixels, tuple(_Reader(traced, posterior).read())))
-    _check_flattening(network)
-    return network
+
+    pixels: Pixels
+    nodes: tuple[Node, ...]
+    epsilons: Mapping[str, float]
+    shapes: Mapping[str, torch.Size]
+
+    @classmethod
+    def trace(cls, plain: nn.Module, pixels: Pixels) -> GraphTemplate:
+        """Trace `plain` and put it into evaluation mode; raise TraceError, naming the place, for unsupported parts."""
+        plain.eval()
+        try:
+            traced = fx.symbolic_trace(plain)
+        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+            raise TraceError(f"the network's forward pass cannot be traced: {error}") from error
+        try:
+            ShapeProp(traced).propagate(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
+        except RuntimeError as error:
+            raise TraceError(f"the network does not take {pixels.width} x {pixels.height} images") from error
+        reader = _Reader(traced)
+        network = drop_unreachable(Network(pixels, tuple(reader.read())))
+        _check_flattening(network)
+        return cls(pixels, network.nodes, reader.epsilons, _shapes(plain.state_dict()))
+
+    def bind(self, posterior: Posterior) -> Network:
+        """Build the network of a posterior of this architecture, which may have been narrowed.
+
+        Heights and widths of tensors do not depend on numbers of channels, so that those of the dense network hold.
+
+        Raises PosteriorError for a posterior of another architecture.
+        """
+        state = posterior.mean()
+        self._check_names(state)
+        network = Network(self.pixels, tuple(self._bind(node, posterior, state) for node in self.nodes))
+        self._check_shapes(network)
+        return network
+
+    def check_dense(self, posterior: Posterior) -> None:
+        """Raise PosteriorError unless the posterior has this architecture's parameters at their full widths."""
+        state = posterior.mean()
+        self._check_names(state)
+        if _shapes(state) != self.shapes:
+            raise PosteriorError("the posterior is of another architecture: its parameters have other shapes")
+
+    def _check_names(self, state: Mapping[str, Tensor]) -> None:
+        if state.keys() != self.shapes.keys():
+            raise PosteriorError("the posterior is of another architecture: its parameters have other names")
+
+    def _bind(self, node: Node, posterior: Posterior, state: Mapping[str, Tensor]) -> Node:
+        name = node.name
+        if isinstance(node, Convolution | Linear):
+            mean, bias = state[f"{name}.weight"], state.get(f"{name}.bias")
+            known = posterior.weights.get(f"{name}.weight")
+            weight = known or GaussianWeight(mean.clone(), torch.zeros_like(mean))
+            return replace(node, weight=weight, bias=torch.zeros(len(mean)) if bias is None else bias.clone())
+        if isinstance(node, Normalisation):
+            gain, shift, mean, var = parts = [state[f"{name}.{part}"] for part in NORM_PARTS]
+            _require(len(set(map(len, parts))) == 1, name)
+            factor = gain / torch.sqrt(var + self.epsilons[name])
+            return replace(node, factor=factor, shift=shift - mean * factor)
+        return node
+
+    def _check_shapes(self, network: Network) -> None:
+        """Raise PosteriorError unless the channels of every layer are those that the next one reads."""
+        widths = network.widths
+        for node in network.nodes:
+            if isinstance(node, Convolution | Linear):
+                kernel = self.shapes[f"{node.name}.weight"][2:]
+                fits = node.weight.mean.shape == (widths[node.name], widths[node.source], *kernel)
+            elif isinstance(node, Normalisation):
+                fits = node.factor.shape == (widths[node.source],)
+            else:
+                fits = len({widths[name] for name in sources(node)}) == 1
+            _require(fits, node.name)
+
+
+def _require(fits: bool, name: str) -> None:
+    if not fits:
+        raise PosteriorError(f"the posterior is of another architecture: {name} has another shape")
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def _check_flattening(network: Network) -> None:
-    """Channels are followed through `Flatten` to linear layers and to the logits, and nowhere else."""
+    """Raise TraceError if `Flatten` is read by anything but linear layers, through which channels can be followed."""
     flattened = {node.name for node in network.nodes if isinstance(node, Flatten)}
     for node in network.nodes:
         if not isinstance(node, Linear) and flattened & set(sources(node)):
@@ -64,55 +139,51 @@ def _check_flattening(network: Network) -> None:
 
 
 class _Reader:
-    """Reads a traced module node by node; `named` maps each fx node to the tensor that stands for it."""
+    """Convert a traced module node by node; `names` maps each fx node to the name of its tensor."""
 
-    def __init__(self, traced: fx.GraphModule, posterior: Posterior) -> None:
-        self.traced, self.posterior = traced, posterior
-        self.named: dict[fx.Node, str] = {}
+    def __init__(self, traced: fx.GraphModule) -> None:
+        self.traced = traced
+        self.epsilons: dict[str, float] = {}
+        self.names: dict[fx.Node, str] = {}
         self.nodes: list[Node] = []
 
     def read(self) -> list[Node]:
         for node in self.traced.graph.nodes:
             if node.op == "placeholder":
-                self.named[node] = IMAGES
+                self.names[node] = IMAGES
             elif node.op == "output":
-                if self.named.get(node.args[0]) != self.nodes[-1].name:
+                if self.names.get(node.args[0]) != self.nodes[-1].name:
                     raise TraceError("the network must end in one tensor of logits")
             else:
-                self.named[node] = self._read(node)
+                self.names[node] = self._read(node)
         return self.nodes
 
     def _read(self, node: fx.Node) -> str:
+        module: Any
         if node.op == "call_module":
             module = self.traced.get_submodule(str(node.target))
-            reader: Callable[[_Reader, fx.Node, Any], Node | None] | None = MODULES.get(type(module))
-            subject: Any = module
+            reader, operation = MODULES.get(type(module)), type(module).__name__
         else:
-            reader = FUNCTIONS.get(node.target)
-            subject = None
-        unknown = node.kwargs.keys() - HARMLESS
+            module, reader = None, FUNCTIONS.get(node.target)
+            operation = getattr(node.target, "__name__", str(node.target))
+        unknown = node.kwargs.keys() - IGNORED_ARGUMENTS
         if unknown:
             raise TraceError(f"{node.name}: cannot prune a call with named arguments: {', '.join(sorted(unknown))}")
         if reader is None:
-            what = type(subject).__name__ if subject is not None else getattr(node.target, "__name__", node.target)
-            raise TraceError(f"{node.target}: cannot prune a network with {what}")
-        made = reader(self, node, subject)
-        if made is None:  # does nothing when predicting
+            raise TraceError(f"{node.target}: cannot prune a network with {operation}")
+        converted = reader(self, node, module)
+        if converted is None:  # no effect in prediction
             return self.source(node)
-        if made.name == IMAGES or made.name in {earlier.name for earlier in self.nodes}:
-            raise TraceError(f"{made.name}: a layer may be used once, and not be called {IMAGES}")
-        self.nodes.append(made)
-        return made.name
+        if converted.name == IMAGES or converted.name in {earlier.name for earlier in self.nodes}:
+            raise TraceError(f"{converted.name}: a layer may be used once, and not be called {IMAGES}")
+        self.nodes.append(converted)
+        return converted.name
 
     def source(self, node: fx.Node, index: int = 0) -> str:
         argument = node.args[index]
         if not isinstance(argument, fx.Node):
             raise TraceError(f"{node.name}: expected a tensor, found {argument!r}")
-        return self.named[argument]
-
-    def weight(self, path: str, plain: Tensor) -> GaussianWeight:
-        known = self.posterior.weights.get(f"{path}.weight")
-        return known or GaussianWeight(plain.detach().clone(), torch.zeros_like(plain))
+        return self.names[argument]
 
     def convolution(self, node: fx.Node, module: nn.Conv2d) -> Node:
         plain = module.groups == 1 and module.dilation == (1, 1) and isinstance(module.padding, tuple)
@@ -124,8 +195,8 @@ class _Reader:
         return Convolution(
             path,
             self.source(node),
-            self.weight(path, module.weight),
-            _bias(module.bias, module.out_channels),
+            UNBOUND_WEIGHT,
+            UNBOUND,
             (module.stride[0], module.stride[1]),
             (module.padding[0], module.padding[1]),
             (shape[2], shape[3]),
@@ -135,16 +206,14 @@ class _Reader:
         path = str(node.target)
         if len(node.meta["tensor_meta"].shape) != 2:
             raise TraceError(f"{path}: a linear layer must read one vector an image")
-        return Linear(
-            path, self.source(node), self.weight(path, module.weight), _bias(module.bias, module.out_features)
-        )
+        return Linear(path, self.source(node), UNBOUND_WEIGHT, UNBOUND)
 
     def normalisation(self, node: fx.Node, module: nn.BatchNorm2d) -> Node:
         if module.running_mean is None or module.running_var is None or not module.affine:
             raise TraceError(f"{node.target}: normalisation must have running statistics, a weight and a bias")
-        gain, shift = module.weight.detach(), module.bias.detach()
-        factor = gain / torch.sqrt(module.running_var + module.eps)
-        return Normalisation(str(node.target), self.source(node), factor, shift - module.running_mean * factor)
+        path = str(node.target)
+        self.epsilons[path] = module.eps
+        return Normalisation(path, self.source(node), UNBOUND, UNBOUND)
 
     def relu(self, node: fx.Node, module: nn.ReLU | None) -> Node:
         return Relu(node.name, self.source(node))
@@ -178,7 +247,8 @@ class _Reader:
         return None
 
 
-MODULES: dict[type[nn.Module], Callable[[_Reader, fx.Node, Any], Node | None]] = {
+Converter: TypeAlias = "Callable[[_Reader, fx.Node, Any], Node | None]"
+MODULES: dict[type[nn.Module], Converter] = {
     nn.Conv2d: _Reader.convolution,
     nn.Linear: _Reader.linear,
     nn.BatchNorm2d: _Reader.normalisation,
@@ -189,21 +259,13 @@ MODULES: dict[type[nn.Module], Callable[[_Reader, fx.Node, Any], Node | None]] =
     nn.Identity: _Reader.nothing,
     nn.Dropout: _Reader.nothing,
 }
-FUNCTIONS: dict[Any, Callable[[_Reader, fx.Node, Any], Node | None]] = {
+FUNCTIONS: dict[Any, Converter] = {
     operator.add: _Reader.add,
     torch.add: _Reader.add,
     torch.relu: _Reader.relu,
     F.relu: _Reader.relu,
     torch.flatten: _Reader.flatten,
 }
-
-
-# Named arguments that change nothing here; what flattening makes is checked by its shape.
-HARMLESS = {"inplace", "start_dim", "end_dim"}
-
-
-def _bias(bias: Tensor | None, width: int) -> Tensor:
-    return torch.zeros(width) if bias is None else bias.detach().clone()
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Quality against what a level costs: one picture for each figure of quality, one panel for each cost."""
+"""Plot quality against cost: one image per figure of quality, with one panel per cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from pruning.study.tables import PAPER, Row
 from training.report.plots.style import FAINT, INK, log_ticks, styled
 
-# By the column of a table: what it is called, and the unit that it is shown in.
+# Label and divisor of each column of costs.
 COSTS: Mapping[str, tuple[str, float]] = {
     "sparsity": ("weights removed", 1),
     "multiply_adds": ("million multiply-adds", 1e6),
@@ -29,8 +29,8 @@ DASHES = {"weight": "-", "channel": "--"}
 
 
 @styled()
-def figure(table: Sequence[Row], quality: str, called: str) -> Figure:
-    """Draw the column `quality` of a study's rows."""
+def figure(table: Sequence[Row], quality: str, title: str) -> Figure:
+    """Plot the column `quality` of a study's rows, entitled `title`, against every cost."""
     drawn = Figure(figsize=(13.0, 3.8))
     panels = drawn.subplots(1, len(COSTS), sharey=True)
     dense = next(row for row in table if row["level"] == "dense")
@@ -39,8 +39,8 @@ def figure(table: Sequence[Row], quality: str, called: str) -> Figure:
         if row is not dense:
             lines.setdefault((row["criterion"], row["granularity"]), []).append(row)
     for axes, (cost, (label, unit)) in zip(panels, COSTS.items(), strict=True):
-        for (criterion, granularity), of_line in lines.items():
-            ordered = sorted([dense, *of_line], key=lambda row: float(row[cost]))
+        for (criterion, granularity), line in lines.items():
+            ordered = sorted([dense, *line], key=lambda row: float(row[cost]))
             axes.plot(
                 [row[cost] / unit for row in ordered],
                 [row[quality] for row in ordered],
@@ -58,7 +58,7 @@ def figure(table: Sequence[Row], quality: str, called: str) -> Figure:
         point = (PAPER["sparsity"], dense[quality] - PAPER["accuracy_lost"])
         panels[0].plot(*point, "*", color=INK, markersize=9, label="the paper")
         panels[0].yaxis.set_major_formatter(PercentFormatter(1))
-    panels[0].set_title(called)
+    panels[0].set_title(title)
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return drawn
 

@@ -1,4 +1,4 @@
-"""What a study leaves for people and programs: a table in three forms, and plots."""
+"""Write a study's results: tables as JSON, CSV and Markdown, and plots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pruning.study.plots import figure
-from pruning.study.tables import as_csv, as_json, as_markdown, rows
+from pruning.study.tables import OOD_AUROC, as_csv, as_json, as_markdown, rows
 from pruning.study.trial import Trial, TrialResult
 from training.atomic import write_atomically
 from training.report.plots.style import png
@@ -14,25 +14,24 @@ from training.report.plots.style import png
 QUALITIES = {"accuracy": "Accuracy", "nll": "NLL, nats", "ece": "ECE, 15 bins"}
 
 
-def write_tables(found: Mapping[Trial, TrialResult], folder: Path) -> list[Path]:
-    """Write the tables of the cells so far; returns their paths."""
-    table = rows(found)
+def write_tables(results: Mapping[Trial, TrialResult], folder: Path) -> list[Path]:
+    """Write the tables of the finished trials, and return their paths."""
+    table = rows(results)
     files = {"table.json": as_json(table), "table.csv": as_csv(table), "table.md": as_markdown(table)}
-    return _written({name: text.encode() for name, text in files.items()}, folder)
+    return _write({name: text.encode() for name, text in files.items()}, folder)
 
 
-def write_plots(found: Mapping[Trial, TrialResult], folder: Path) -> list[Path]:
-    """Plot each figure of quality of two or more cells, which takes seconds; returns the paths."""
-    table = rows(found)
+def write_plots(results: Mapping[Trial, TrialResult], folder: Path) -> list[Path]:
+    """Plot each figure of quality if there are at least two trials, which takes seconds; return the paths."""
+    table = rows(results)
     if len(table) < 2:
         return []
-    strangers = [key for key in table[0] if key.startswith("ood_auroc_")]
-    drawn = QUALITIES | {key: f"AUROC against {key.removeprefix('ood_auroc_')}" for key in strangers}
-    plots = {f"{quality}.png": png(figure(table, quality, called)) for quality, called in drawn.items()}
-    return _written(plots, folder)
+    ood_columns = [key for key in table[0] if key.startswith(OOD_AUROC)]
+    titles = QUALITIES | {key: f"AUROC against {key.removeprefix(OOD_AUROC)}" for key in ood_columns}
+    return _write({f"{quality}.png": png(figure(table, quality, title)) for quality, title in titles.items()}, folder)
 
 
-def _written(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
+def _write(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
     for name, content in contents.items():
         write_atomically(folder / name, content)
     return [folder / name for name in contents]

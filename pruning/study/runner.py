@@ -1,11 +1,11 @@
-"""A study: every criterion, granularity and level of one run, one cell after the other.
+"""Run a study: every criterion, granularity and level of one run, one trial after the other.
 
-    OUT/study.json        what it is a study of; going on with other settings is refused
-    OUT/timings.json      milliseconds of layers, measured once: what is chosen does not depend on when
-    OUT/cells/CELL/       what is kept of each cell
-    OUT/table.json, .csv, .md and the plots, written anew after each cell
+    OUT/study.json        the study's settings; resuming with other settings is refused
+    OUT/timings.json      layer latencies in milliseconds, measured once: choices do not depend on when they are made
+    OUT/cells/TRIAL/      posterior and result of each trial
+    OUT/table.json, .csv, .md and the plots, rewritten after each trial
 
-A study that is interrupted goes on with the first cell that is not finished.
+An interrupted study resumes with the first unfinished trial.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from functools import cached_property
 from pathlib import Path
 
 from pruning.cost.budget import Budget
-from pruning.cost.latency import Timings, milliseconds
+from pruning.cost.latency import Timings, measure_ms
 from pruning.criteria import criterion
 from pruning.errors import StudyError
 from pruning.evaluation.evaluate import evaluate
 from pruning.fine_tuning import FineTuning
 from pruning.granularity import check_level, check_ranking, granularity
 from pruning.granularity.mask import weights_left
-from pruning.granularity.weight import select
-from pruning.graph.compaction import compacted
+from pruning.granularity.weight import choose_removal
+from pruning.graph.compaction import fold_and_compact
 from pruning.graph.onnx_export import export_onnx, to_bytes
 from pruning.level import DENSE, Level, chains
 from pruning.pruner import Pruner, PruningConfig
@@ -36,17 +36,18 @@ from training.bayesian.posterior import Posterior
 from training.randomness import generator_for
 
 BASELINE = "bprune"
+SETTINGS, TIMINGS, TRIALS = "study.json", "timings.json", "cells"
 
 
-def identity(posterior: Posterior) -> str:
-    """A few digits that tell one posterior from another."""
+def fingerprint(posterior: Posterior) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a posterior's random weights."""
     parts = [part for weight in posterior.weights.values() for part in (weight.mean, weight.scale)]
     return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is studied; weights alone have no levels but shares of them, and no other is asked of them."""
+    """The trials of a study. At weight granularity only levels by share of weights, such as p80, are possible."""
 
     criteria: Sequence[str]
     granularities: Sequence[str]
@@ -63,46 +64,46 @@ class Plan:
         check_ranking(self.ranking)
 
     @cached_property
-    def cells(self) -> list[Trial]:
-        """In the order in which they are made: each after the one that it starts from."""
-        made = [Trial("none", "none", DENSE)]
+    def trials(self) -> list[Trial]:
+        """List all trials, each after the one that it starts from."""
+        trials = [Trial("none", "none", DENSE)]
         for kind in self.granularities:
             for name in self.criteria:
-                made += [Trial(name, kind, level) for chain in self.chains(kind) for level in chain]
+                trials += [Trial(name, kind, level) for chain in self.chains(kind) for level in chain]
         if "weight" in self.granularities:
-            made += [Trial(BASELINE, "weight", level) for chain in self.chains("weight") for level in chain]
-        return made
+            trials += [Trial(BASELINE, "weight", level) for chain in self.chains("weight") for level in chain]
+        return trials
 
     def chains(self, kind: str) -> list[list[Level]]:
-        """The levels that a granularity can reach."""
+        """Return the chains of levels that a granularity can reach."""
         return [chain for chain in chains(self.levels) if kind == "channel" or chain[0].kind == "p"]
 
-    def how(self, cell: Trial) -> PruningConfig:
-        """How a cell is pruned."""
-        return PruningConfig(cell.criterion, cell.granularity, self.ranking, self.tuning)
+    def config(self, trial: Trial) -> PruningConfig:
+        """Return a trial's pruning configuration."""
+        return PruningConfig(trial.criterion, trial.granularity, self.ranking, self.tuning)
 
 
 class Study:
-    """A plan for a subject, and what there is of it in a folder."""
+    """A plan for a trained run, with its results in a folder."""
 
-    def __init__(self, subject: TrainedRun, plan: Plan, folder: Path) -> None:
-        self.subject, self.plan, self.folder = subject, plan, folder
-        self.cells = TrialStore(folder / "cells")
+    def __init__(self, trained: TrainedRun, plan: Plan, folder: Path) -> None:
+        self.trained, self.plan, self.folder = trained, plan, folder
+        self.store = TrialStore(folder / TRIALS)
         for kind in plan.granularities:
             for chain in plan.chains(kind):
                 for level in chain:
                     check_level(kind, level)
 
     def begin(self) -> None:
-        """Make the folder, or raise StudyError where it holds a study of something else."""
+        """Create the folder; raise StudyError if it cannot be written or holds a study with other settings."""
         try:
-            check_settings(self.folder / "study.json", self._settings())
+            check_settings(self.folder / SETTINGS, self._settings())
         except OSError as error:
             raise StudyError(f"cannot write {self.folder}: {error.strerror}") from error
 
     def _settings(self) -> dict[str, object]:
         own: dict[str, object] = {
-            "posterior": identity(self.subject.posterior),
+            "posterior": fingerprint(self.trained.posterior),
             "ranking": self.plan.ranking,
             # A gradual level depends on those before it.
             "levels": [level.name for level in self.plan.levels] if self.plan.tuning.gradual else "any",
@@ -111,51 +112,52 @@ class Study:
         return own | {f"pruning_{key}": value for key, value in asdict(self.plan.tuning).items()}
 
     def run(self) -> Iterator[tuple[Trial, TrialResult, bool]]:
-        """Each cell in turn, and whether it was made now."""
-        timings = Timings.load(self.folder / "timings.json")
-        for cell in self.plan.cells:
-            found = self.cells.found(cell)
-            made = found is None
-            if found is None:
-                found = self._worth(cell, self._posterior(cell, timings))
-                self.cells.keep_found(cell, found)
-            yield cell, found, made
+        """Yield each trial with its result, and whether it ran now instead of in an earlier process."""
+        timings = Timings.load(self.folder / TIMINGS)
+        for trial in self.plan.trials:
+            result = self.store.result(trial)
+            is_new = result is None
+            if result is None:
+                result = self._evaluate(trial, self._posterior(trial, timings))
+                self.store.save_result(trial, result)
+            yield trial, result, is_new
 
-    def _posterior(self, cell: Trial, timings: Timings) -> Posterior:
-        if cell.level == DENSE:
-            return self.subject.posterior
-        known = self.cells.posterior(cell)
-        if known is None:
-            known = self._baseline(cell) if cell.criterion == BASELINE else self._pruned(cell, timings)
-            timings.save(self.folder / "timings.json")
-            self.cells.keep_posterior(cell, known)
-        return known
+    def _posterior(self, trial: Trial, timings: Timings) -> Posterior:
+        if trial.level == DENSE:
+            return self.trained.posterior
+        posterior = self.store.posterior(trial)
+        if posterior is None:
+            posterior = self._baseline(trial) if trial.criterion == BASELINE else self._prune(trial, timings)
+            timings.save(self.folder / TIMINGS)
+            self.store.save_posterior(trial, posterior)
+        return posterior
 
-    def _pruned(self, cell: Trial, timings: Timings) -> Posterior:
-        start = self.subject.posterior
+    def _prune(self, trial: Trial, timings: Timings) -> Posterior:
+        start = self.trained.posterior
         if self.plan.tuning.gradual:
-            (chain,) = (chain for chain in self.plan.chains(cell.granularity) if cell.level in chain)
-            for level in chain[: chain.index(cell.level)]:
-                start = self.cells.posterior(replace(cell, level=level)) or start
-        return Pruner(self.subject, self.plan.how(cell), timings).level(cell.level, start)
+            (chain,) = (chain for chain in self.plan.chains(trial.granularity) if trial.level in chain)
+            for level in chain[: chain.index(trial.level)]:
+                start = self.store.posterior(replace(trial, level=level)) or start
+        return Pruner(self.trained, self.plan.config(trial), timings).level(trial.level, start)
 
-    def _baseline(self, cell: Trial) -> Posterior:
-        subject, posterior = self.subject, self.subject.posterior
-        scores = criterion("snr").scores(posterior, subject.recipe.prior_scale, generator_for(0, "unused"))
-        budget = Budget.of(cell.level, subject.weights, subject.multiply_adds)
-        return bprune(posterior, select(subject.trace(posterior), posterior, scores, budget, "global", Timings()))
+    def _baseline(self, trial: Trial) -> Posterior:
+        trained, posterior = self.trained, self.trained.posterior
+        scores = criterion("snr").scores(posterior, trained.recipe.prior_scale, generator_for(0, "unused"))
+        budget = Budget.for_level(trial.level, trained.weights, trained.multiply_adds)
+        network = trained.network(posterior)
+        return bprune(posterior, choose_removal(network, posterior, scores, budget, "global", Timings()))
 
-    def _worth(self, cell: Trial, posterior: Posterior) -> TrialResult:
-        network = compacted(self.subject.trace(posterior))
-        seed, draws = self.subject.recipe.seed, self.plan.draws
-        gone = 1 - weights_left(posterior) / self.subject.weights
-        if cell.criterion == BASELINE:  # it counts as removed what it leaves as noise
-            gone = cell.level.amount / 100
+    def _evaluate(self, trial: Trial, posterior: Posterior) -> TrialResult:
+        network = fold_and_compact(self.trained.network(posterior))
+        seed, draws = self.trained.recipe.seed, self.plan.draws
+        sparsity = 1 - weights_left(posterior) / self.trained.weights
+        if trial.criterion == BASELINE:  # it counts as pruned what it leaves as noise
+            sparsity = trial.level.amount / 100
         return TrialResult(
-            sparsity=gone,
+            sparsity=sparsity,
             parameters=network.parameters,
             multiply_adds=network.multiply_adds,
             bytes=len(to_bytes(export_onnx(network))),
-            milliseconds=milliseconds(network),
-            evaluation=evaluate(network, self.subject.dataset, draws, seed, name=cell.name),
+            milliseconds=measure_ms(network),
+            evaluation=evaluate(network, self.trained.dataset, draws, seed, name=trial.name),
         )

@@ -1,4 +1,4 @@
-"""Finished cells of a study as levels to publish."""
+"""Select finished trials of studies as levels to publish."""
 
 from __future__ import annotations
 
@@ -8,66 +8,68 @@ from typing import Any
 
 from pruning.errors import LevelError, StudyError
 from pruning.fine_tuning import FineTuning
-from pruning.graph.compaction import compacted
-from pruning.level import DENSE, Level, in_order
+from pruning.graph.compaction import fold_and_compact
+from pruning.level import DENSE, Level, sort_levels
 from pruning.postprocess import PostprocessConfig, PrunedLevel
 from pruning.pruner import PruningConfig
-from pruning.study.runner import identity
+from pruning.study.runner import SETTINGS, TRIALS, fingerprint
 from pruning.study.trial import Trial, TrialStore, read_settings
 from pruning.trained_run import TrainedRun
 
 
 def parse_trials(
-    text: str, criterion: str, granularity: str, automatic: Callable[[], Level] = lambda: DENSE
+    text: str, criterion: str, granularity: str, auto_level: Callable[[], Level] = lambda: DENSE
 ) -> list[Trial]:
-    """Cells by commas, each a level such as p80, or a granularity and a level such as channel/x4; dense is always one.
+    """Parse trials separated by commas: levels such as p80, or granularities and levels such as channel/x4.
 
-    `automatic` gives what `auto` stands for. Raises LevelError for what means nothing, or where two have one name.
+    The dense level is always one; `auto_level` resolves `auto`. Raises LevelError for an invalid name, and for two
+    trials of one level.
     """
-    cells = {DENSE: Trial("none", "none", DENSE)}
+    trials = {DENSE: Trial("none", "none", DENSE)}
     for part in filter(None, map(str.strip, text.split(","))):
         kind, _, name = part.rpartition("/")
-        level = automatic() if name == "auto" else Level.parse(name)
-        cell = cells[DENSE] if level == DENSE else Trial(criterion, kind or granularity, level)
-        if cells.setdefault(level, cell) != cell:
+        level = auto_level() if name == "auto" else Level.parse(name)
+        trial = trials[DENSE] if level == DENSE else Trial(criterion, kind or granularity, level)
+        if trials.setdefault(level, trial) != trial:
             raise LevelError(f"two of the levels are called {level.name}: a version can have one of them")
-    return [cells[level] for level in in_order(cells)]
+    return [trials[level] for level in sort_levels(trials)]
 
 
-def select_trial(
-    subject: TrainedRun, folders: Sequence[Path], cells: list[Trial], finishing: PostprocessConfig
+def select_trials(
+    run: TrainedRun, folders: Sequence[Path], trials: Sequence[Trial], postprocess: PostprocessConfig
 ) -> list[PrunedLevel]:
-    """The cells as levels, each from the first of the studies that has it.
+    """Return each trial as a level, from the first study in which it is finished.
 
-    Those that are finished otherwise than in the study, which changes nothing, are evaluated anew.
-
-    Raises StudyError where a study is of another run, or none has a cell finished; it says which ones there are.
+    Levels with postprocessing, which studies have not, are evaluated again. Raises StudyError for a study of another
+    run, and for a trial that no study has finished, listing those that are.
     """
-    return [_level(subject, folders, cell, finishing) for cell in cells]
+    return [_select(run, folders, trial, postprocess) for trial in trials]
 
 
-def _level(subject: TrainedRun, folders: Sequence[Path], cell: Trial, finishing: PostprocessConfig) -> PrunedLevel:
+def _select(run: TrainedRun, folders: Sequence[Path], trial: Trial, postprocess: PostprocessConfig) -> PrunedLevel:
     for folder in folders:
-        settings, kept = read_settings(folder / "study.json"), TrialStore(folder / "cells")
-        if settings.get("posterior") != identity(subject.posterior):
+        settings, store = read_settings(folder / SETTINGS), TrialStore(folder / TRIALS)
+        if settings.get("posterior") != fingerprint(run.posterior):
             raise StudyError(f"{folder} holds a study of another run")
-        found = kept.found(cell)
-        posterior = subject.posterior if cell.level == DENSE else kept.posterior(cell)
-        if found is None or posterior is None:
+        result = store.result(trial)
+        posterior = run.posterior if trial.level == DENSE else store.posterior(trial)
+        if result is None or posterior is None:
             continue
-        if cell.level == DENSE:
-            return PrunedLevel(DENSE, None, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
-        ranking, tuning, draws = _settings(folder, settings)
-        pruned = PruningConfig(cell.criterion, cell.granularity, ranking, tuning)
-        how = finishing.of(pruned, cell.level)
-        if how != pruned:
-            return PrunedLevel.of(subject, cell.level, posterior, how, draws)
-        return PrunedLevel(cell.level, how, found.sparsity, compacted(subject.trace(posterior)), found.evaluation)
-    there = sorted({path.parent.name for folder in folders for path in (folder / "cells").glob("*/figures.json")})
-    raise StudyError(f"no study has a finished {cell.name}: there is {', '.join(there) or 'none so far'}")
+        config = None
+        if trial.level != DENSE:
+            ranking, tuning, draws = _parse_settings(folder, settings)
+            pruned = PruningConfig(trial.criterion, trial.granularity, ranking, tuning)
+            config = postprocess.for_level(pruned, trial.level)
+            if config != pruned:
+                return PrunedLevel.build(run, trial.level, posterior, config, draws)
+        return PrunedLevel(
+            trial.level, config, result.sparsity, fold_and_compact(run.network(posterior)), result.evaluation
+        )
+    known = sorted({path.parent.name for folder in folders for path in (folder / TRIALS).glob("*/figures.json")})
+    raise StudyError(f"no study has a finished {trial.name}: there is {', '.join(known) or 'none so far'}")
 
 
-def _settings(folder: Path, settings: dict[str, Any]) -> tuple[str, FineTuning, int]:
+def _parse_settings(folder: Path, settings: dict[str, Any]) -> tuple[str, FineTuning, int]:
     tuning = {key.removeprefix("pruning_"): value for key, value in settings.items() if key.startswith("pruning_")}
     try:
         return str(settings["ranking"]), FineTuning(**tuning), int(settings["draws"])

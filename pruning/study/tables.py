@@ -1,4 +1,4 @@
-"""What a study found, as rows: JSON for programs, CSV for spreadsheets, Markdown for people."""
+"""Tabulate a study's results as JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 from pruning.study.trial import Trial, TrialResult
 
 Row: TypeAlias = dict[str, Any]
-# The paper's own point: what it reports, at its level, for the networks of its authors.
+# Prefix of the columns with the AUROC against an OOD set.
+OOD_AUROC = "ood_auroc_"
+# The operating point that the BPrune paper reports for its own networks.
 PAPER = {"sparsity": 0.8, "accuracy_lost": 0.07}
 SHOWN: Mapping[str, tuple[str, str]] = {
     "sparsity": ("Removed", "{:.1%}"),
@@ -24,36 +26,36 @@ SHOWN: Mapping[str, tuple[str, str]] = {
 }
 
 
-def rows(found: Mapping[Trial, TrialResult]) -> list[Row]:
-    """One row a cell, flat: what it is, its sizes, its figures on the test set."""
-    made = []
-    for cell, of_cell in found.items():
-        values = of_cell.to_json()
+def rows(results: Mapping[Trial, TrialResult]) -> list[Row]:
+    """Return a flat row per trial: its criterion, granularity and level, its sizes, its figures on the test set."""
+    table = []
+    for trial, result in results.items():
+        values = result.to_json()
         evaluation = values.pop("evaluation")
         quality = evaluation["metrics"]
-        ood = {f"ood_auroc_{name}": value for name, value in quality.pop("ood_auroc").items()}
+        ood = {f"{OOD_AUROC}{name}": value for name, value in quality.pop("ood_auroc").items()}
         covered = {
             f"coverage_{kind}_{alpha}": share
             for kind, shares in evaluation["coverage"].items()
             for alpha, share in shares.items()
         }
         calibration = evaluation["calibration"]
-        own: Row = {"criterion": cell.criterion, "granularity": cell.granularity, "level": cell.level.name}
+        own: Row = {"criterion": trial.criterion, "granularity": trial.granularity, "level": trial.level.name}
         chosen = {
             "temperature": calibration["temperature"],
             "ood_score": calibration["out_of_distribution"]["score"],
         }
-        made.append(own | values | quality | ood | covered | chosen)
-    return made
+        table.append(own | values | quality | ood | covered | chosen)
+    return table
 
 
 def as_json(table: Sequence[Row]) -> str:
-    """The rows, and the paper's point beside them."""
+    """Format the rows and the paper's operating point as JSON."""
     return json.dumps({"rows": list(table), "paper": PAPER}, indent=1)
 
 
 def as_csv(table: Sequence[Row]) -> str:
-    """One line a row, with a header."""
+    """Format the rows as CSV with a header."""
     text = StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()
@@ -62,9 +64,9 @@ def as_csv(table: Sequence[Row]) -> str:
 
 
 def as_markdown(table: Sequence[Row]) -> str:
-    """A table of the main figures, with the AUROC of every set of strangers."""
-    strangers = [key for key in table[0] if key.startswith("ood_auroc_")]
-    shown = dict(SHOWN) | {key: (f"AUROC {key.removeprefix('ood_auroc_')}", "{:.3f}") for key in strangers}
+    """Format the main figures, with the AUROC against every OOD set, as a Markdown table."""
+    ood_columns = [key for key in table[0] if key.startswith(OOD_AUROC)]
+    shown = dict(SHOWN) | {key: (f"AUROC {key.removeprefix(OOD_AUROC)}", "{:.3f}") for key in ood_columns}
     heads = ["Criterion", "Granularity", "Level", *(head for head, _ in shown.values())]
     lines = [_line(heads), _line(["---"] * 3 + ["--:"] * len(shown))]
     for row in table:

@@ -1,7 +1,7 @@
-"""One cell of a study: a level under a criterion and a granularity, and what the study keeps of it.
+"""Describe one trial of a study, a level pruned with a criterion at a granularity, and store its result.
 
-CELL/posterior.safetensors   the posterior, fine-tuned
-CELL/figures.json            what it is worth; written last: a cell is finished when this is there
+TRIAL/posterior.safetensors   the fine-tuned posterior
+TRIAL/figures.json            the result; written last, so that a trial with this file is finished
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from training.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Trial:
-    """`criterion` and `granularity` are `none` for the dense level."""
+    """One way of pruning; `criterion` and `granularity` are `none` for the dense level."""
 
     criterion: str
     granularity: str
@@ -30,13 +30,13 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Its folder's name, and what people call it."""
+        """Return the name for people, which is also the folder's."""
         return self.level.name if self.level == DENSE else f"{self.criterion}-{self.granularity}-{self.level.name}"
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished cell is worth: sizes and speed, and its evaluation."""
+    """A finished trial's sizes, latency and evaluation."""
 
     sparsity: float
     parameters: int
@@ -46,58 +46,58 @@ class TrialResult:
     evaluation: Evaluation
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert to plain values."""
         own = ("sparsity", "parameters", "multiply_adds", "bytes", "milliseconds")
         return {name: getattr(self, name) for name in own} | {"evaluation": self.evaluation.to_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrialResult:
-        """What `to_json` made; raise ValueError, KeyError or TypeError for something else."""
+        """Restore from `to_json`'s values; raise ValueError, KeyError or TypeError for other values."""
         return cls(**(values | {"evaluation": Evaluation.from_json(values["evaluation"])}))
 
 
 @dataclass(frozen=True)
 class TrialStore:
-    """The cells in a folder of a study."""
+    """Posteriors and results of a study's trials, in a folder."""
 
     folder: Path
 
-    def posterior(self, cell: Trial) -> Posterior | None:
-        """The cell's posterior, None while there is none; raise StudyError where it is damaged."""
-        path = self.folder / cell.name / "posterior.safetensors"
+    def posterior(self, trial: Trial) -> Posterior | None:
+        """Read a trial's posterior, None if there is none; raise StudyError if it is damaged."""
+        path = self.folder / trial.name / "posterior.safetensors"
         try:
             return Posterior.load(path) if path.exists() else None
         except CheckpointError as error:
-            raise StudyError(f"the posterior of {cell.name} is damaged: remove {path.parent}") from error
+            raise StudyError(f"the posterior of {trial.name} is damaged: remove {path.parent}") from error
 
-    def found(self, cell: Trial) -> TrialResult | None:
-        """What the cell is worth, None while it is not finished; raise StudyError where that is damaged."""
-        path = self.folder / cell.name / "figures.json"
+    def result(self, trial: Trial) -> TrialResult | None:
+        """Read a trial's result, None if it is not finished; raise StudyError if it is damaged."""
+        path = self.folder / trial.name / "figures.json"
         try:
             return TrialResult.from_json(json.loads(path.read_bytes())) if path.exists() else None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StudyError(f"the figures of {cell.name} are damaged: remove {path.parent}") from error
+            raise StudyError(f"the figures of {trial.name} are damaged: remove {path.parent}") from error
 
-    def keep_posterior(self, cell: Trial, posterior: Posterior) -> None:
-        """Write the cell's posterior, atomically."""
-        self._folder(cell)
-        posterior.save(self.folder / cell.name / "posterior.safetensors")
+    def save_posterior(self, trial: Trial, posterior: Posterior) -> None:
+        """Write a trial's posterior, atomically."""
+        self._make_folder(trial)
+        posterior.save(self.folder / trial.name / "posterior.safetensors")
 
-    def keep_found(self, cell: Trial, found: TrialResult) -> None:
-        """Write what the cell is worth, atomically."""
-        self._folder(cell)
-        text = json.dumps(found.to_json(), indent=1)
-        write_atomically(self.folder / cell.name / "figures.json", text.encode())
+    def save_result(self, trial: Trial, result: TrialResult) -> None:
+        """Write a trial's result, atomically."""
+        self._make_folder(trial)
+        text = json.dumps(result.to_json(), indent=1)
+        write_atomically(self.folder / trial.name / "figures.json", text.encode())
 
-    def _folder(self, cell: Trial) -> None:
+    def _make_folder(self, trial: Trial) -> None:
         try:
-            (self.folder / cell.name).mkdir(parents=True, exist_ok=True)
+            (self.folder / trial.name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StudyError(f"cannot write {self.folder / cell.name}: {error.strerror}") from error
+            raise StudyError(f"cannot write {self.folder / trial.name}: {error.strerror}") from error
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write a study's settings, or raise StudyError, naming the first difference, where it was begun with others."""
+    """Write a new study's settings; raise StudyError, naming the first difference, if it was begun with others."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(settings, indent=2).encode())
@@ -111,7 +111,7 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings of the study that wrote `path`; raise StudyError where they cannot be read."""
+    """Read a study's settings; raise StudyError if the file is missing or damaged."""
     try:
         return dict(json.loads(path.read_bytes()))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `GET /models` says: every model, version and level, side by side."""
+"""List models, versions and levels for `GET /models`."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from service.repository.repository import ModelRepository
 from service.repository.snapshot import LoadedVersion
 
 
-def list_models(catalog: ModelRepository, model: str | None = None) -> Listing:
-    """Everything that the catalog serves, or one model of it."""
-    return Listing(models=[list_model(catalog, name) for name in ([model] if model else catalog.models)])
+def list_models(repository: ModelRepository, model: str | None = None) -> Listing:
+    """List all models, or one; raise NotFoundError."""
+    return Listing(models=[list_model(repository, name) for name in ([model] if model else repository.models)])
 
 
-def list_model(catalog: ModelRepository, model: str) -> ModelListing:
-    """One model; raise UnknownNameError for one that is not there."""
-    found = catalog.model(model)
+def list_model(repository: ModelRepository, model: str) -> ModelListing:
+    """List the versions of one model; raise NotFoundError."""
+    found = repository.model(model)
     return ModelListing(
         name=found.name,
-        versions=[list_version(served, found.aliases) for served in found.listed()],
+        versions=[list_version(version, found.aliases) for version in found.listed()],
     )
 
 
-def list_version(served: LoadedVersion, aliases: Mapping[str, str]) -> VersionListing:
-    """One version with its levels."""
-    best = pareto([level.level for level in served.levels.values()])
+def list_version(version: LoadedVersion, aliases: Mapping[str, str]) -> VersionListing:
+    """List the levels of one version."""
+    best = pareto([level.level for level in version.levels.values()])
     return VersionListing(
-        version=served.name,
-        aliases=sorted(alias for alias, target in aliases.items() if target == served.name),
-        ready=served.manifest is not None,
-        refusal=served.refusal,
-        created=served.manifest.created if served.manifest else None,
-        default_level=served.manifest.default_level if served.manifest else None,
-        levels=[_list_level(level, level.level.name in best) for level in served.levels.values()],
+        version=version.name,
+        aliases=sorted(alias for alias, target in aliases.items() if target == version.name),
+        ready=version.manifest is not None,
+        refusal=version.refusal,
+        created=version.manifest.created if version.manifest else None,
+        default_level=version.manifest.default_level if version.manifest else None,
+        levels=[_list_level(level, level.level.name in best) for level in version.levels.values()],
     )
 
 
 def sort_levels(listing: Listing, key: SortKey, descending: bool) -> Listing:
-    """The listing with each version's levels sorted; a level without a latency yet comes last."""
+    """Sort the levels of each version; levels without a measured latency come last."""
 
     def value(level: LevelListing) -> tuple[bool, float]:
         found = level.latency_ms.p50 if key == "latency" else getattr(level, key, getattr(level.metrics, key, None))
@@ -65,7 +65,7 @@ def sort_levels(listing: Listing, key: SortKey, descending: bool) -> Listing:
 
 
 def pareto(levels: list[Level]) -> set[str]:
-    """Names of the levels that no other level beats in accuracy or multiply-adds without losing in the other."""
+    """Return the Pareto-optimal levels: none other is better in accuracy or multiply-adds and no worse in the other."""
 
     def beats(one: Level, other: Level) -> bool:
         ahead = (one.metrics.accuracy, -one.multiply_adds)
@@ -75,8 +75,8 @@ def pareto(levels: list[Level]) -> set[str]:
     return {level.name for level in levels if not any(beats(other, level) for other in levels)}
 
 
-def _list_level(served: LoadedLevel, on_front: bool) -> LevelListing:
-    level, latency = served.level, served.latency
+def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
+    level, latency = loaded.level, loaded.latency
     return LevelListing(
         name=level.name,
         sparsity=level.sparsity,
@@ -85,7 +85,7 @@ def _list_level(served: LoadedLevel, on_front: bool) -> LevelListing:
         multiply_adds=level.multiply_adds,
         metrics=level.metrics,
         latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
-        arrangement=_list_arrangement(served.bank),
+        arrangement=_list_arrangement(loaded.bank),
         pareto=on_front,
     )
 
@@ -93,5 +93,5 @@ def _list_level(served: LoadedLevel, on_front: bool) -> LevelListing:
 def _list_arrangement(bank: Bank | None) -> Arrangement | None:
     if bank is None:
         return None
-    threads = (bank.wide or bank.shared).threads
+    threads = (bank.parallel_prefix or bank.prefix).threads
     return Arrangement(draws_per_graph=bank.size, eight_bits=bool(bank.artifact.roundings), shared_threads=threads)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the framework finds out by itself, and what routes read and write by hand."""
+"""Complete the OpenAPI document with what routes read and write by hand."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from service.http.problems import Problem, Refusal
 
 REFERENCE = "#/components/schemas/{model}"
 BY_HAND = (Problem, Refusal, InferenceRequest, IndexRequest, Promotion)
-# The framework's own refusals, in whose place ours stand.
-NEVER = ("HTTPValidationError", "ValidationError")
+# The framework's own errors, which problem documents replace.
+REPLACED = ("HTTPValidationError", "ValidationError")
 
 
-def install(app: FastAPI) -> None:
-    """Let the application describe itself with it."""
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+def install_openapi(app: FastAPI, *, with_keys: bool) -> None:
+    """Make the application serve the completed document; without keys it names no security schemes."""
+
+    def document() -> dict[str, Any]:
+        return app.openapi_schema or _complete(FastAPI.openapi(app), with_keys)
+
+    app.openapi = document  # type: ignore[method-assign]
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        schemas = document["components"]["schemas"]
-        _, found = models_json_schema([(model, "validation") for model in BY_HAND], ref_template=REFERENCE)
-        schemas.update(found["$defs"])
-        for name in NEVER:
-            schemas.pop(name, None)
-        if app.state.keyring is None:  # then nobody is asked for one
-            document["components"].pop("securitySchemes", None)
-            for operation in (each for methods in document["paths"].values() for each in methods.values()):
-                operation.pop("security", None)
-    assert app.openapi_schema is not None
-    return app.openapi_schema
+def _complete(document: dict[str, Any], with_keys: bool) -> dict[str, Any]:
+    schemas = document["components"]["schemas"]
+    _, found = models_json_schema([(model, "validation") for model in BY_HAND], ref_template=REFERENCE)
+    schemas.update(found["$defs"])
+    for name in REPLACED:
+        schemas.pop(name, None)
+    if not with_keys:
+        document["components"].pop("securitySchemes", None)
+        for operation in (each for methods in document["paths"].values() for each in methods.values()):
+            operation.pop("security", None)
+    return document

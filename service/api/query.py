@@ -1,4 +1,4 @@
-"""What will be done for a request: which level answers it, with how many draws, and what overload took away."""
+"""Parse the query of `POST /predict`, and cache short queries: most clients always send the same."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
 from service.errors import ParameterError
-from service.http.problems import in_words
+from service.http.problems import describe_validation
 from service.pipeline.parameters import PredictQuery
 
-# Queries that are remembered, of so many bytes at most: most clients always ask for the same.
-QUERIES, SHORT = 256, 256
+CACHED_QUERIES, MAX_CACHED_BYTES = 256, 256
 
 
-def parameters_of(query: bytes) -> PredictQuery:
-    """The parameters of a query as it was sent; raise ParameterError for bad ones."""
-    return _remembered(query) if len(query) <= SHORT else _read(query)
+def parse_query(query: bytes) -> PredictQuery:
+    """Parse a raw query string; raise ParameterError for bad parameters."""
+    return _cached(query) if len(query) <= MAX_CACHED_BYTES else _parse(query)
 
 
-def _read(query: bytes) -> PredictQuery:
+def _parse(query: bytes) -> PredictQuery:
     try:
         return PredictQuery.model_validate(dict(QueryParams(query)))
     except ValidationError as error:
-        raise ParameterError(in_words(error.errors(include_url=False))) from error
+        raise ParameterError(describe_validation(error.errors(include_url=False))) from error
 
 
-_remembered = lru_cache(maxsize=QUERIES)(_read)
+_cached = lru_cache(maxsize=CACHED_QUERIES)(_parse)

@@ -1,4 +1,4 @@
-"""What an answer says: every number with its definition, and the decision that follows from them."""
+"""Define the JSON documents of the HTTP API; pydantic only, so that clients stay light."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.manifest import Manifest, Metrics, Score
-from service.types import Decision, Reason, StopReason
+from service.types import Decision, Reason, StopReason, StoreState
 
 
 class ClassProbability(BaseModel):
-    """One class: mean over draws, standard deviation and 5 % and 95 % quantiles over draws; and the draws, if asked."""
+    """Probability of one class: mean, standard deviation, 5 % and 95 % quantile over draws; the draws on request."""
 
     label: str
     probability: float
@@ -22,7 +22,7 @@ class ClassProbability(BaseModel):
     draws: list[float] | None = Field(
         None,
         exclude_if=lambda draws: draws is None,
-        description="The probability under each draw, in their order; only where the request asks for it.",
+        description="Probability under each draw, in order; only if the request asks for it.",
     )
 
 
@@ -30,22 +30,22 @@ class Uncertainty(BaseModel):
     """Predictive entropy and its two parts, in nats: total = aleatoric + epistemic."""
 
     total: float = Field(description="Entropy of the mean prediction.")
-    aleatoric: float = Field(description="Mean entropy of the draws: what no more training would remove.")
+    aleatoric: float = Field(description="Mean entropy of the draws: what more training data would not reduce.")
     epistemic: float = Field(description="Mutual information: how much the draws disagree.")
 
 
 class StrangenessScore(BaseModel):
-    """How unlike the pictures that the level learned from, by the score that tells strangers best there."""
+    """Out-of-distribution score of an image, by the score that separates OOD images best at this level."""
 
     score: Score
-    value: float = Field(description="Higher is stranger; an energy is usually below zero.")
-    above: float = Field(description="The level's threshold: above it an image is called out of distribution.")
+    value: float = Field(description="Higher means less like the training data; an energy is usually negative.")
+    above: float = Field(description="The level's threshold, above which an image counts as out of distribution.")
 
 
 class Sampling(BaseModel):
-    """Draws used, the standard error of the top probability (null for a single draw), and why drawing stopped.
+    """Draws used, standard error of the top probability (null for a single draw), and why sampling stopped.
 
-    `samples`: as many as asked for; `settled`: more would change neither class nor decision; `deadline`: out of time.
+    `samples`: as many as requested; `settled`: class and decision are stable; `deadline`: out of time.
     """
 
     draws: int
@@ -54,7 +54,7 @@ class Sampling(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The answer for one image."""
+    """Prediction for one image."""
 
     label: str
     probability: float
@@ -66,10 +66,10 @@ class Prediction(BaseModel):
     decision: Decision
     reason: Reason | None = Field(
         None,
-        description="Why it abstains: uncertain where its entropy is above the level's threshold, out_of_distribution"
-        " where its strangeness is above its own. Where both are, an energy wins, and any other score does not.",
+        description="Why it abstains: uncertain if the entropy is above the level's threshold, out_of_distribution if"
+        " the OOD score is above its own. If both are, an energy takes precedence, and any other score does not.",
     )
-    strangeness: StrangenessScore | None = Field(None, description="Null where the level was given no such score.")
+    strangeness: StrangenessScore | None = Field(None, description="Null if the level has no such score.")
     monte_carlo: Sampling
 
 
@@ -82,21 +82,21 @@ class Timing(BaseModel):
 
 
 class Degraded(BaseModel):
-    """What the service took away from a request because it was overloaded."""
+    """Degradation of a request under overload."""
 
     samples: int = Field(description="Most draws of an image.")
-    instead_of: str | None = Field(description="The level that would have answered, where another one did.")
+    instead_of: str | None = Field(description="The level that would have answered, if another one did.")
 
 
 class Answer(BaseModel):
-    """The answer to one request: one prediction an image, in their order."""
+    """Response to one request: a prediction for each image, in order."""
 
     request_id: str
     model: str
     version: str
     level: str
-    level_reason: str | None = Field(None, description="Why it is this level, where the request had a wish.")
-    degraded: Degraded | None = Field(None, description="What was done less under overload.")
+    level_reason: str | None = Field(None, description="Why this level was selected, with level=auto.")
+    degraded: Degraded | None = Field(None, description="Degradation under overload, if any.")
     predictions: list[Prediction]
     timing_ms: Timing
 
@@ -105,7 +105,7 @@ SortKey = Literal["sparsity", "bytes", "parameters", "multiply_adds", "accuracy"
 
 
 class LatencyListing(BaseModel):
-    """Milliseconds of inference a request, over the latest requests that this process answered."""
+    """Inference time of the latest requests to this process, in milliseconds."""
 
     p50: float | None
     p95: float | None
@@ -113,15 +113,15 @@ class LatencyListing(BaseModel):
 
 
 class Arrangement(BaseModel):
-    """How this process found it fastest to compute a level."""
+    """Fastest configuration of a level on this machine, as autotuned."""
 
-    draws_per_graph: int = Field(description="Draws that run side by side in one graph.")
+    draws_per_graph: int = Field(description="Draws computed side by side in one graph.")
     eight_bits: bool = Field(description="Whether convolutions are computed in eight bits.")
-    shared_threads: int = Field(description="Threads for what all draws share, where nothing else is computed.")
+    shared_threads: int = Field(description="Threads for what all draws share, when nothing else is computed.")
 
 
 class LevelListing(BaseModel):
-    """One level; `pareto` where no other level is both at least as accurate and at least as cheap.
+    """One level; `pareto` if no other level is both at least as accurate and at least as cheap.
 
     `arrangement` is null until the level's networks are built.
     """
@@ -138,7 +138,7 @@ class LevelListing(BaseModel):
 
 
 class VersionListing(BaseModel):
-    """One version; where `ready` is false, `refusal` says why it is not served."""
+    """One version; if `ready` is false, `refusal` says why it is not served."""
 
     version: str
     aliases: list[str]
@@ -163,50 +163,50 @@ class Listing(BaseModel):
 
 
 class Load(BaseModel):
-    """How much waits, and how much is answered."""
+    """Load of the service."""
 
-    queued: int = Field(description="Work that is waited for, in images x draws.")
+    queued: int = Field(description="Waiting work, in images x draws.")
     capacity: int = Field(description="Most work that may wait, in images x draws.")
-    step: int = Field(description="How many steps the latest of what waits is degraded; 0 is not at all.")
-    answered_per_second: float = Field(description="Images answered a second, over the last ten.")
+    step: int = Field(description="Degradation step of the latest waiting request; 0 is none.")
+    answered_per_second: float = Field(description="Images answered per second, over the last ten seconds.")
 
 
 class DriftStatus(BaseModel):
-    """Population stability indices of the latest predictions; null while there are too few of them."""
+    """Population stability indices of the latest predictions; null while there are too few."""
 
-    count: int = Field(description="Predictions that are compared.")
+    count: int = Field(description="Predictions compared.")
     confidence: float | None
     entropy: float | None
     mutual_information: float | None
 
 
 class LevelStatus(BaseModel):
-    """One level that has answered since the service started; counts are of images."""
+    """One level that has answered since the service started; counts are images."""
 
     model: str
     version: str
     level: str
     answered: int
-    abstained: int = Field(description="How many of them were abstained on.")
+    abstained: int = Field(description="Images abstained on.")
     drift: DriftStatus
 
 
 class Status(BaseModel):
-    """The service as it is now."""
+    """Status of the service."""
 
     load: Load
-    store: Literal["here", "away"] = Field(description="Whether the store answered when it was looked at last.")
+    store: StoreState = Field(description="Whether the store could be read at the last attempt.")
     levels: list[LevelStatus]
 
 
 class ModelDetail(ModelListing):
-    """One model, with the manifest of the version that a request without one means."""
+    """One model, with the manifest of its default version."""
 
     manifest: Manifest
 
 
 class VersionDetail(BaseModel):
-    """One version, with the whole manifest that was published with it."""
+    """One version with its manifest."""
 
     model: str
     listing: VersionListing
@@ -214,15 +214,15 @@ class VersionDetail(BaseModel):
 
 
 class Promotion(BaseModel):
-    """What an alias is to name."""
+    """Target of an alias."""
 
     model_config = ConfigDict(extra="forbid")
 
-    version: str = Field(description="A version, or an alias that names one.", examples=["20261123-075100-3f9ca1"])
+    version: str = Field(description="A version, or another alias.", examples=["20261123-075100-3f9ca1"])
 
 
 class Promoted(BaseModel):
-    """What an alias names now."""
+    """New target of an alias."""
 
     model: str
     alias: str
@@ -230,14 +230,14 @@ class Promoted(BaseModel):
 
 
 class Health(BaseModel):
-    """One word on how the service is."""
+    """State of the process."""
 
     status: Literal["alive", "ready", "starting", "draining"]
 
 
 class Readiness(Health):
-    """How the service is, and where it has its models from."""
+    """State of the process and of its store."""
 
-    store: Literal["here", "away"] = Field(
-        description="Whether the store answered when it was looked at last; without it what is here is served on."
+    store: StoreState = Field(
+        description="Whether the store could be read at the last attempt; loaded models are served without it."
     )

@@ -1,8 +1,7 @@
-"""What an answer costs beside one deterministic pass of the dense network, the price of a point estimate.
+"""`slimbayes bench`: time predictions against one deterministic pass of the dense network, a point estimate's cost.
 
-Every way is timed in one process on the same threads, in turn, one image after the other. What counts are the ratios.
-
-`slimbayes bench`: what answers cost on this machine.
+Every way to predict is timed in one process on the same threads, in turn, one image after the other. The ratios are the
+result.
 """
 
 from __future__ import annotations
@@ -24,31 +23,38 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from model_store.errors import StoreError
 from model_store.manifest import Calibration, Manifest, Rounding
+from model_store.storage.location import default_location
 from model_store.store import Store
+from service.cli.main import reporting
 from service.inference.artifact import Artifact, read_artifact
 from service.inference.autotune import autotune
+from service.inference.decision import ImageResult, Postprocessor
 from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
 from service.inference.graph import with_constants
 from service.inference.quantization import quantize
-from service.pipeline.postprocessing import Predicted, ResponseBuilder
+from service.pipeline.postprocessing import ResponseBuilder
+from service.pipeline.preprocessing import decode, ignore_metadata_warnings
 from service.repository.verification import draw_key
+from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
+from service.settings import MAX_PIXELS, TOLERANCE
 
 DENSE, PASS = "dense", "one pass"
-# So that the threads of one way, which may spin for a while, do not slow the next.
-PAUSE = 0.005
-IN_A_ROW = 5
+# Pause between two ways, so that spinning threads of one do not slow the next.
+PAUSE_S = 0.005
+REPEATS = 5
 Images = npt.NDArray[np.uint8]
-# Answers one image uint8 [1, H, W, C], and says how many draws that took.
+# Predicts one image uint8 [1, H, W, C] and returns the number of draws.
 Way = Callable[[Images], int]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way of one level: medians over images, in milliseconds and in passes of the dense network."""
+    """Timings of one way at one level: medians over images, in milliseconds and in passes of the dense network."""
 
     arch: str
     level: str
@@ -61,25 +67,25 @@ class Row:
 
 @dataclass
 class Benchmark:
-    """Ways to answer, by level and name; `rows` times them on some images."""
+    """Ways to predict, by level and name; `rows` times them on some images."""
 
     arch: str
     ways: dict[tuple[str, str], Way] = field(default_factory=dict)
 
     def rows(self, images_NHWC: Images, rounds: int) -> Iterator[Row]:
-        """Time every way; each round takes the next images, and every way the same."""
+        """Time every way; each round takes the next images, the same ones for every way."""
         seconds: dict[tuple[str, str], list[float]] = {name: [] for name in self.ways}
         draws: dict[tuple[str, str], list[int]] = {name: [] for name in self.ways}
         for number in range(rounds):
             for name, way in self.ways.items():
-                time.sleep(PAUSE)
-                for turn in range(IN_A_ROW):
-                    place = (number * IN_A_ROW + turn) % len(images_NHWC)
-                    image = images_NHWC[place : place + 1]
+                time.sleep(PAUSE_S)
+                for repeat in range(REPEATS):
+                    index = (number * REPEATS + repeat) % len(images_NHWC)
+                    image = images_NHWC[index : index + 1]
                     begun = time.perf_counter()
                     draws[name].append(way(image))
                     seconds[name].append(time.perf_counter() - begun)
-        price = median(seconds[DENSE, PASS])
+        dense_pass_s = median(seconds[DENSE, PASS])
         for (level, way_name), each in seconds.items():
             yield Row(
                 arch=self.arch,
@@ -88,15 +94,15 @@ class Benchmark:
                 draws=mean(draws[level, way_name]),
                 ms=1000 * median(each),
                 mean_ms=1000 * mean(each),
-                ratio_to_dense_pass=median(each) / price,
+                ratio_to_dense_pass=median(each) / dense_pass_s,
             )
 
 
 @dataclass(frozen=True)
 class BenchLevel:
-    """A level that takes part: the bytes of its file, what keys its draws and how many there are, what decides."""
+    """Level to time: the bytes of its ONNX file, the key and number of its draws, and its calibration."""
 
-    level: str
+    name: str
     data: bytes
     key: str
     draws: int
@@ -106,7 +112,7 @@ class BenchLevel:
 
 
 def levels_of(store: Store, manifest: Manifest) -> list[BenchLevel]:
-    """Every level of a version."""
+    """Return every level of a version."""
     return [
         BenchLevel(
             level.name,
@@ -123,24 +129,24 @@ def levels_of(store: Store, manifest: Manifest) -> list[BenchLevel]:
 
 @contextmanager
 def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: float) -> Iterator[Benchmark]:
-    """The ways that need nothing but the files: passes, draws inside the graph, and the service's own, on `threads`.
+    """Prepare the ways that need only the files: passes, draws inside the graph, and the service's own, on `threads`.
 
-    The first level is the dense one.
+    The first level must be the dense one.
     """
     scheduler, builders = Scheduler(threads), ThreadPoolExecutor(threads)
     made = Benchmark(arch)
     try:
-        for entrant in levels:
-            artifact = read_artifact(entrant.data, entrant.roundings)
-            engine = autotune(artifact, entrant.key, builders, threads)
-            engine.prepare(entrant.draws)
-            settlement = EarlyStopping.of(entrant.calibration, tolerance)
-            made.ways[entrant.level, PASS] = _pass(replace(artifact, roundings={}), threads)
-            if entrant.roundings:
-                made.ways[entrant.level, f"{PASS} in eight bits"] = _pass(artifact, threads)
-            made.ways[entrant.level, "draws in the graph"] = _in_graph(entrant.data, entrant.draws, threads)
-            made.ways[entrant.level, "ours, fixed"] = partial(_ask, scheduler, engine, entrant, None)
-            made.ways[entrant.level, "ours, adaptive"] = partial(_ask, scheduler, engine, entrant, settlement)
+        for level in levels:
+            artifact = read_artifact(level.data, level.roundings)
+            engine = autotune(artifact, level.key, builders, threads)
+            engine.prepare(level.draws)
+            stopping = EarlyStopping.from_calibration(level.calibration, tolerance)
+            made.ways[level.name, PASS] = _pass(replace(artifact, roundings={}), threads)
+            if level.roundings:
+                made.ways[level.name, f"{PASS} in eight bits"] = _pass(artifact, threads)
+            made.ways[level.name, "draws in the graph"] = _in_graph(level.data, level.draws, threads)
+            made.ways[level.name, "ours, fixed"] = partial(_ask, scheduler, engine, level, None)
+            made.ways[level.name, "ours, adaptive"] = partial(_ask, scheduler, engine, level, stopping)
         yield made
     finally:
         scheduler.close()
@@ -148,13 +154,14 @@ def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: 
 
 
 def _ask(
-    scheduler: Scheduler, engine: Engine, entrant: BenchLevel, settlement: EarlyStopping | None, image_1HWC: Images
+    scheduler: Scheduler, engine: Engine, level: BenchLevel, stopping: EarlyStopping | None, image_1HWC: Images
 ) -> int:
-    answering = ResponseBuilder(entrant.classes, entrant.calibration, quantile=0.5, top_k=10)
-    job = Job(engine, image_1HWC, entrant.draws, answering, settlement)
+    builder = ResponseBuilder(level.classes, level.calibration, quantile=0.5, top_k=10)
+    postprocess = Postprocessor(level.calibration, builder.render)
+    job = Job(engine, image_1HWC, level.draws, postprocess, stopping)
     scheduler.submit(job)
-    answered: list[Predicted] = job.future.result()
-    return answered[0].verdict.draws
+    results: list[ImageResult] = job.future.result()
+    return results[0].draws
 
 
 def _pass(artifact: Artifact, threads: int) -> Way:
@@ -180,8 +187,8 @@ def _in_graph(data: bytes, draws: int, threads: int) -> Way:
 
 
 def _runtime(data: bytes, threads: int) -> Any:
-    """ONNX Runtime as its makers set it up, but for the number of threads."""
-    import onnxruntime  # not above, where it would come before what `service.session` sets for it
+    """Open ONNX Runtime with its defaults, except for the number of threads."""
+    import onnxruntime  # after `service.inference.session`, which sets its environment
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -190,12 +197,12 @@ def _runtime(data: bytes, threads: int) -> Any:
 
 
 def as_json(rows: Sequence[Row]) -> dict[str, Any]:
-    """For a file."""
+    """Return rows as a JSON document."""
     return {"rows": [asdict(row) for row in rows]}
 
 
 def as_table(rows: Sequence[Row]) -> Table:
-    """For people."""
+    """Return rows as a table for a terminal."""
     table = Table("level", "way", *("draws", "ms", "mean ms", "dense passes"))
     for row in rows:
         numbers = (f"{row.draws:.1f}", f"{row.ms:.3f}", f"{row.mean_ms:.3f}", f"{row.ratio_to_dense_pass:.2f}")
@@ -203,63 +210,52 @@ def as_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-app = typer.Typer(help="Measure what answers cost on this machine.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Measure the cost of predictions on this machine.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def bench() -> None:
-    """Measure what answers cost on this machine."""
+    """Measure the cost of predictions on this machine."""
 
 
 @app.command("engine")
 def engine(
     pictures: Annotated[
-        list[Path] | None, typer.Argument(help="Pictures to answer; by default noise, which is harder than most.")
+        list[Path] | None, typer.Argument(help="Pictures to predict; by default noise, which is harder than most.")
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store; by default `store`, else the zoo."),
+        typer.Option(
+            envvar="SLIMBAYES_STORE",
+            help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model; may be left out where there is one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model; optional if there is only one.")] = None,
     version: Annotated[str | None, typer.Option(help="Version or alias.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; by default what the CPU quota allows.")] = None,
-    rounds: Annotated[int, typer.Option(min=2, help="Rounds, of five answers a way.")] = 40,
-    tolerance: Annotated[float, typer.Option(min=1e-6, help="Standard error at which an answer settles.")] = 0.02,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Compute threads; by default as many as the CPU quota allows.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds, of five predictions a way.")] = 40,
+    tolerance: Annotated[
+        float, typer.Option(min=1e-6, help="Standard error at which sampling may stop early.")
+    ] = TOLERANCE,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File to write the figures to, as JSON.")] = None,
 ) -> None:
-    """Time every level's answers against one deterministic pass of the dense network."""
-    import numpy as np
-
-    from model_store.errors import StoreError
-    from model_store.storage.location import default_location
-    from model_store.store import Store
-    from service.errors import ServiceError
-    from service.pipeline.preprocessing import decode, ignore_metadata_warnings
-    from service.resources import usable_cores
-    from service.settings import Settings
-
+    """Time every level's predictions against one deterministic pass of the dense network."""
     ignore_metadata_warnings()
-    try:
+    with reporting(StoreError, OSError):
         opened = Store.open(store or default_location())
-        name = opened.named(model)
+        name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         shape = manifest.input
-        most = Settings.model_fields["max_pixels"].default
         if pictures:
-            images = np.stack([decode(path.read_bytes(), shape, most, n) for n, path in enumerate(pictures)])
+            images = np.stack([decode(path.read_bytes(), shape, MAX_PIXELS, n) for n, path in enumerate(pictures)])
         else:
             size = (256, shape.height, shape.width, shape.channels)
             images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-        with benchmark(
-            manifest.training.architecture, levels_of(opened, manifest), threads or usable_cores(), tolerance
-        ) as made:
+        levels = levels_of(opened, manifest)
+        with benchmark(manifest.training.architecture, levels, threads or usable_cores(), tolerance) as made:
             rows = list(made.rows(images, rounds))
         if json_file is not None:
             json_file.write_text(json.dumps(as_json(rows), indent=2) + "\n")
-    except OSError as error:
-        typer.echo(f"Error: cannot read or write {error.filename}: {error.strerror}", err=True)
-        raise typer.Exit(1) from error
-    except (StoreError, ServiceError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
     Console().print(as_table(rows))

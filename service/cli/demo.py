@@ -1,4 +1,4 @@
-"""The whole line, once, before your eyes: train, prune, publish, serve, ask; each stage a command you could type."""
+"""`slimbayes demo`: train, prune, publish, serve and predict on real digits, each stage a command of its own."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from rich.rule import Rule
 from model_store.reports.tables import levels_table
 from service.api.schemas import Prediction
 from service.cli.main import reporting
+from service.cli.serve import build_server, prepare_process
 from service.client import Client
 from service.errors import ServiceError
-from service.http.server import Server, bind, prepare_process
+from service.http.server import bind
 from service.settings import Settings
 
 MODEL = "digits"
 LEVELS = "p50,p80,p90,p95"
 SHOWN = 3
 TIMED_REQUESTS = 20
-READY_SECONDS = 60.0
+READY_TIMEOUT_S = 60.0
 SHADES = " ░▒▓█"
 Picture = tuple[str, bytes]
 
 
 class Demo:
-    """One demonstration; the run goes beside the store."""
+    """Run the demonstration; the training run is written beside the store."""
 
     def __init__(self, store: Path, port: int, seed: int) -> None:
         self.store, self.port, self.seed = store, port, seed
@@ -46,11 +47,13 @@ class Demo:
         self.console = Console()
 
     def run(self, *, serve_on: bool) -> None:
-        """Every stage in turn; then serve until Ctrl-C, or end."""
+        """Run every stage in turn; then serve until Ctrl-C, or stop."""
         if find_spec("torch") is None:
-            raise ServiceError("the demonstration trains, so it needs the train extra: pip install 'slimbayes[train]'")
+            raise ServiceError(
+                "the demonstration includes training, which needs the train extra: pip install 'slimbayes[train]'"
+            )
         settings = Settings.read(store=self.store, port=self.port, default_model=MODEL, max_images=32)
-        bound = bind(settings)  # a port in use is better known now than after the training
+        bound = bind(settings)  # a port in use is reported now, not after the training
         self._stage("Train a Bayesian convolutional network on scikit-learn's digits")
         self._command(
             "training", "--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite"
@@ -69,12 +72,12 @@ class Demo:
             "production",
         )
         self._stage("Serve, and POST held-out digits")
-        server = Server(settings, bound)
+        server = build_server(settings, bound)
         prepare_process()
-        thread = threading.Thread(target=server.run_in_background, name="server")
+        thread = threading.Thread(target=server.run, name="server")
         thread.start()
         try:
-            self._ask(server.url)
+            self._predict(server.url)
             if serve_on:
                 self._wait(server.url)
         finally:
@@ -86,13 +89,13 @@ class Demo:
 
     def _command(self, package: str, *arguments: str) -> None:
         self.console.print(f"$ python -m {package} {' '.join(arguments)}", style="dim", soft_wrap=True, highlight=False)
-        # Threads wait for each other longer than they compute for images of 8 x 8.
+        # For images of 8 x 8, threads wait for each other longer than they compute.
         environment = {"OMP_NUM_THREADS": "1"} | os.environ
         command = [sys.executable, "-m", package, *arguments]
         if subprocess.run(command, env=environment, check=False).returncode != 0:
-            raise ServiceError(f"the demonstration ends here: python -m {package} failed, see above")
+            raise ServiceError(f"the demonstration stops: python -m {package} failed, see above")
 
-    def _ask(self, url: str) -> None:
+    def _predict(self, url: str) -> None:
         with Client(url) as client:
             _until_ready(client)
             examples = sorted((self.folder / "examples").glob("*.png"))
@@ -105,12 +108,12 @@ class Demo:
     def _show_answers(self, client: Client, digits: list[Picture]) -> None:
         noise = [(f"noise-{number}.png", _noise_picture(self.seed, number)) for number in range(SHOWN)]
         answered = client.predict(digits, model=MODEL).predictions
-        asked = sorted(zip(digits, answered, strict=True), key=lambda pair: pair[1].uncertainty.total)
-        puzzled = list(zip(noise, client.predict(noise, model=MODEL).predictions, strict=True))
+        ranked = sorted(zip(digits, answered, strict=True), key=lambda pair: pair[1].uncertainty.total)
+        on_noise = list(zip(noise, client.predict(noise, model=MODEL).predictions, strict=True))
         for title, shown in (
-            ("The surest answers", asked[:SHOWN]),
-            ("The least sure", asked[-SHOWN:]),
-            ("Pictures of nothing", puzzled),
+            ("Most certain", ranked[:SHOWN]),
+            ("Least certain", ranked[-SHOWN:]),
+            ("Noise", on_noise),
         ):
             self.console.print(f"[bold]{title}")
             self.console.print(Columns([_panel(name, data, prediction) for (name, data), prediction in shown]))
@@ -120,7 +123,7 @@ class Demo:
         for level in served.versions[0].levels:
             for picture in digits:
                 client.predict([picture], model=MODEL, level=level.name)
-        self._stage("The levels, as GET /models gives them")
+        self._stage("Levels, from GET /models")
         served = next(model for model in client.models().models if model.name == MODEL)
         levels = served.versions[0].levels
         self.console.print(levels_table(levels, {level.name: level.latency_ms.p50 or 0.0 for level in levels}))
@@ -134,7 +137,7 @@ class Demo:
 
 
 def _until_ready(client: Client) -> None:
-    end = time.monotonic() + READY_SECONDS
+    end = time.monotonic() + READY_TIMEOUT_S
     while not client.ready():
         if time.monotonic() > end:
             raise ServiceError("the service did not become ready")
@@ -157,7 +160,7 @@ def _panel(name: str, data: bytes, prediction: Prediction) -> Panel:
 
 
 def _drawing(data: bytes) -> str:
-    """A small picture in five shades, each pixel two characters wide; it needs no colours."""
+    """Draw a small picture in five shades, each pixel two characters wide, without colours."""
     pixels = np.asarray(Image.open(BytesIO(data)).convert("L")) // 52
     return "\n".join("".join(2 * SHADES[shade] for shade in row) for row in pixels.tolist())
 
@@ -174,12 +177,11 @@ demo_app = typer.Typer(add_completion=False)
 
 @demo_app.command("demo")
 def demo(
-    store: Annotated[Path, typer.Option(help="Folder to publish to.")] = Path("store"),
+    store: Annotated[Path, typer.Option(help="Folder of the store to publish to.")] = Path("store"),
     port: Annotated[int, typer.Option(help="Port to serve on; 0 picks a free one.")] = 8000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    leave: Annotated[bool, typer.Option("--exit", help="End after the answers instead of serving on.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    leave: Annotated[bool, typer.Option("--exit", help="Exit after the predictions instead of serving on.")] = False,
 ) -> None:
-    """Train, prune, export, publish, serve and ask: the whole line on real digits, in under three minutes."""
-
+    """Train, prune, export, publish, serve and predict: the whole pipeline on real digits, in under three minutes."""
     with reporting():
         Demo(store, port, seed).run(serve_on=not leave)

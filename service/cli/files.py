@@ -1,4 +1,4 @@
-"""Pictures on disk: found by names, folders and patterns, and read in batches."""
+"""Find pictures on disk by names, folders and patterns, and group them into batches."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from service.errors import ClientError
+from service.types import IMAGE_SUFFIXES
 
-# What counts as a picture in a folder; a file that is named itself may end as it likes.
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-# A batch of larger pictures has fewer of them, so that the body stays far below what services allow.
+# A batch of larger pictures has fewer of them, so that the body stays far below the limit of services.
 BATCH_BYTES = 8 * 2**20
 
 
 def find(names: Iterable[str]) -> Iterator[Path | ClientError]:
-    """The files that names, folders (with all below) and patterns mean, or why one means none."""
+    """Yield the files that names, folders (recursively) and patterns match; an error for each that matches none."""
     for name in names:
         found = list(_found(name))
         yield from found
@@ -35,7 +34,7 @@ def _found(name: str) -> Iterator[Path]:
 
 def _is_picture(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
 
 
 def _reason(name: str) -> str:
@@ -44,13 +43,13 @@ def _reason(name: str) -> str:
     return "no file matches" if has_magic(name) else "there is no such file"
 
 
-def batches(paths: Iterable[Path], most: int) -> Iterator[list[Path]]:
-    """Paths in order, at most so many together, and only one that is larger than a batch."""
+def batches(paths: Iterable[Path], max_images: int) -> Iterator[list[Path]]:
+    """Group paths in order, at most `max_images` and BATCH_BYTES together; a larger file is a batch by itself."""
     batch: list[Path] = []
     size = 0
     for path in paths:
         more = _size(path)
-        if batch and (len(batch) == most or size + more > BATCH_BYTES):
+        if batch and (len(batch) == max_images or size + more > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(path)
@@ -62,12 +61,12 @@ def batches(paths: Iterable[Path], most: int) -> Iterator[list[Path]]:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # to read it will say why
+    except OSError:  # reading it reports why
         return 0
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a file; raise AnswerError where it cannot be read."""
+    """Read a file; raise ClientError if that fails."""
     try:
         return path.read_bytes()
     except OSError as error:

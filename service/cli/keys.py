@@ -1,4 +1,4 @@
-"""`slimbayes keys`: keys for a service."""
+"""`slimbayes keys`: make API keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.main import reporting
 from service.http.api_keys import Key
 
 app = typer.Typer(help="Make API keys for a service.", no_args_is_help=True, add_completion=False)
@@ -18,17 +19,14 @@ def keys() -> None:
 
 @app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Whose key it is; the service's logs have this name.")],
-    admin: Annotated[bool, typer.Option("--admin", help="May also promote versions, load and unload models.")] = False,
+    name: Annotated[str, typer.Argument(help="Owner of the key; the service logs this name.")],
+    admin: Annotated[bool, typer.Option("--admin", help="Allow promoting versions and (un)loading models.")] = False,
 ) -> None:
-    """Make a key: it goes to standard error, this once, and its line for the service's --keys-file to standard output.
+    """Make a key: print it once to standard error, and its line for --keys-file to standard output.
 
-    So `slimbayes keys new ann >> keys` adds one.
+    For example, `slimbayes keys new ann >> keys` adds a key to the file `keys`.
     """
-    try:
+    with reporting(ValueError):
         key, line = Key.make(name, "admin" if admin else "user")
-    except ValueError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(f"The key of {name}, which is shown this once: {key}", err=True)
+    typer.echo(f"The key of {name}, shown only once: {key}", err=True)
     typer.echo(str(line))

@@ -1,4 +1,4 @@
-"""`slimbayes`: the commands that each package brings, found by their entry points and imported when asked for."""
+"""`slimbayes`: the commands of all packages, found by their entry points and imported on use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typer.core import TyperGroup
 from service.errors import ServiceError
 
 GROUP = "slimbayes.commands"
-# Modules that only an extra brings, and which.
+# Modules of optional dependencies, and the extra that installs them.
 EXTRAS = dict.fromkeys(("torch", "sklearn", "scipy", "safetensors", "matplotlib", "tensorboardX"), "train")
 EXTRAS |= {"pyarrow": "score", "ray": "ray"}
 
 
 class Commands(TyperGroup):
-    """The commands of all packages, in the order of the line."""
+    """List the commands of all packages in the order of the pipeline, and load one by name."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [point.name for point in _points()]
@@ -64,17 +64,21 @@ def slimbayes(
 
 
 @contextmanager
-def reporting() -> Iterator[None]:
-    """Turn the service's errors into a message and exit status 1."""
+def reporting(*others: type[Exception]) -> Iterator[None]:
+    """Print the service's errors, and those of the given types, as one line on standard error; exit with status 1."""
+    errors: tuple[type[Exception], ...] = (ServiceError, *others)
     try:
         yield
-    except ServiceError as error:
-        typer.echo(f"Error: {error}", err=True)
+    except errors as error:
+        message = str(error)
+        if isinstance(error, OSError):
+            message = f"cannot read or write {error.filename}: {error.strerror}"
+        typer.echo(f"Error: {message}", err=True)
         raise typer.Exit(1) from error
 
 
 def main() -> None:
-    """Run the command line; a missing extra is explained rather than traced."""
+    """Run the command line; report a missing extra instead of a traceback."""
     try:
         app(prog_name="slimbayes")
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""`slimbayes predict`: asks a running service about pictures."""
+"""`slimbayes predict`: predict pictures with a running service."""
 
 from __future__ import annotations
 
@@ -25,29 +25,31 @@ FAILED, ABSTAINED = 1, 3
 
 @app.command("predict")
 def predict(
-    images: Annotated[list[str], typer.Argument(help="Picture files, folders with all below, patterns.")],
-    url: Annotated[str, typer.Option(envvar="SLIMBAYES_URL", help="Where the service is.")] = "http://127.0.0.1:8000",
+    images: Annotated[list[str], typer.Argument(help="Picture files, folders (recursively) or patterns.")],
+    url: Annotated[str, typer.Option(envvar="SLIMBAYES_URL", help="URL of the service.")] = "http://127.0.0.1:8000",
     key: Annotated[str | None, typer.Option(envvar="SLIMBAYES_KEY", help="API key.", show_envvar=True)] = None,
     ca_file: Annotated[
-        Path | None, typer.Option(help="Authorities to trust, in PEM, for a service of one's own.")
+        Path | None, typer.Option(help="Trusted certificate authorities in PEM, for a private service.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
     version: Annotated[str | None, typer.Option(help="Version or alias.")] = None,
     level: Annotated[str | None, typer.Option(help="Pruning level.")] = None,
-    samples: Annotated[str | None, typer.Option(help="Number of draws, or auto.")] = None,
+    samples: Annotated[str | None, typer.Option(help="Number of draws, or auto for early stopping.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Error rate of the prediction set.")] = None,
-    deadline_ms: Annotated[float | None, typer.Option(help="Answer with the draws that there are by then.")] = None,
-    min_accuracy: Annotated[float | None, typer.Option(help="For --level auto: accuracy on the test set.")] = None,
-    max_latency_ms: Annotated[float | None, typer.Option(help="For --level auto: time of inference.")] = None,
-    kind: Annotated[Format, typer.Option("--format", help="How to print the answers.")] = "table",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit status 3 where a prediction abstains.")] = False,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests at a time.")] = 4,
-    batch: Annotated[int, typer.Option(min=1, max=256, help="Most images in a request.")] = 16,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="Milliseconds to answer in, with fewer draws if needed.")
+    ] = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="For --level auto: minimum test accuracy.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="For --level auto: maximum latency (ms).")] = None,
+    kind: Annotated[Format, typer.Option("--format", help="Output format.")] = "table",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 3 if a prediction abstains.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Concurrent requests.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, max=256, help="Maximum images per request.")] = 16,
     patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for a busy service.")] = 30.0,
 ) -> None:
-    """Ask a running service about pictures.
+    """Predict pictures with a running service.
 
-    A picture that gets no answer is reported and does not stop the others; the exit status is 1 then.
+    A picture that fails is reported and does not stop the others; the exit status is then 1.
     """
     found = list(find(images))
     errors = [each for each in found if isinstance(each, ClientError)]
@@ -64,7 +66,7 @@ def predict(
     }
     with reporting():
         client = AsyncClient(url, key=key, patience=patience, ca_file=ca_file)
-    outcomes, end = asyncio.run(_ask(client, paths, parameters, concurrency, batch))
+    outcomes, end = asyncio.run(_predict(client, paths, parameters, concurrency, batch))
     if outcomes:
         report(outcomes, kind, sys.stdout)
     errors += [ClientError(f"{each.path}: {each.error}") for each in outcomes if each.error]
@@ -73,16 +75,16 @@ def predict(
     raise typer.Exit(_status(outcomes, bool(errors or end), strict))
 
 
-async def _ask(
+async def _predict(
     client: AsyncClient, paths: Sequence[Path], parameters: dict[str, Parameter], concurrency: int, batch: int
 ) -> tuple[list[Outcome], ClientError | None]:
-    """What came of the pictures; progress is shown where somebody looks."""
+    """Return the outcomes, and the error that ended the run early; show progress on a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("Asking", total=len(paths))
+        bar = progress.add_task("Predicting", total=len(paths))
         async with client:
-            asking = BulkPredictor(client, parameters, concurrency, lambda more: progress.advance(bar, more))
-            return await asking.run(batches(paths, batch))
+            predictor = BulkPredictor(client, parameters, concurrency, lambda more: progress.advance(bar, more))
+            return await predictor.run(batches(paths, batch))
 
 
 def _status(outcomes: Sequence[Outcome], failed: bool, strict: bool) -> int:

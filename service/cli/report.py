@@ -1,4 +1,4 @@
-"""What came of pictures, for people and for programs: a table, JSON, CSV."""
+"""Print outcomes of pictures as a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from rich.table import Table
 from service.cli.bulk_predict import Outcome
 
 Format = Literal["table", "json", "csv"]
-COLUMNS = ("image", "model", "version", "level", "label", "probability", "std", "total", "aleatoric", "epistemic")
-MORE_COLUMNS = ("prediction_set", "decision", "reason", "draws", "stop", "error")
+COLUMNS = (
+    *("image", "model", "version", "level", "label", "probability", "std", "total", "aleatoric", "epistemic"),
+    *("prediction_set", "decision", "reason", "draws", "stop", "error"),
+)
 
 
 def report(outcomes: Sequence[Outcome], kind: Format, to: IO[str]) -> None:
-    """Write outcomes in their order."""
+    """Write outcomes in order, in one of the formats."""
     {"table": _as_table, "json": _as_json, "csv": _as_csv}[kind](outcomes, to)
 
 
@@ -72,7 +74,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 
 def _as_csv(outcomes: Sequence[Outcome], to: IO[str]) -> None:
-    writer = csv.DictWriter(to, (*COLUMNS, *MORE_COLUMNS), restval="")
+    writer = csv.DictWriter(to, COLUMNS, restval="")
     writer.writeheader()
     writer.writerows(map(_row, outcomes))
 

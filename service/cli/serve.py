@@ -1,13 +1,15 @@
-"""The settings as flags of a command: their names, help and defaults are said once, in `Settings`."""
+"""`slimbayes serve`: serve a store; its flags are the settings, with names, help and defaults from `Settings`."""
 
 from __future__ import annotations
 
+import gc
 import inspect
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -17,13 +19,23 @@ from rich.markup import escape
 from service.cli.main import reporting
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from service.http.server import Server
+
 Command = Callable[..., None]
+# Settings of most deployments; `--help` and the reference show them before the others.
+BASIC = (
+    *("store", "host", "port", "threads", "overload", "max_wait_ms"),
+    *("keys_file", "rate_limit", "tls_cert", "tls_key"),
+)
+SWITCH_INTERVAL_S = 0.0005
+serve_app = typer.Typer(add_completion=False)
 
 
 def with_settings(command: Command) -> Command:
-    """A command whose `**flags` are the settings, each as its text, or None where it is not given."""
+    """Give a command with `**flags` one option per setting; each flag is its text, or None if it was not given."""
     parameters = [_parameter(name, field) for name, field in Settings.model_fields.items()]
-    # Read by Typer in place of those that are written down.
+    # Typer reads these in place of the declared parameters.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
@@ -33,21 +45,25 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     kind: Any = bool if field.annotation is bool else str
     default = shown_default(field.default)
     described = f"{field.description}  {escape(f'[default: {default}]')}" if default else field.description
-    option = typer.Option(help=described, metavar="" if kind is bool else choices(field.annotation))
+    option = typer.Option(
+        help=described,
+        metavar="" if kind is bool else choices(field.annotation),
+        rich_help_panel="Basic" if name in BASIC else "Advanced",
+    )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
 def shown_default(value: object) -> str:
-    """A default as an operator would write it; empty where there is none to write."""
+    """Format a default as a flag's value; empty for none and for switches."""
     if value is None or value is PydanticUndefined or isinstance(value, bool):
         return ""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def choices(annotation: Any) -> str:
-    """What a value looks like: its type, texts with commas between them, or the choices."""
+    """Format the values of a setting: a type, texts separated by commas, or the choices."""
     if get_origin(annotation) is Annotated:
         return choices(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
@@ -56,9 +72,6 @@ def choices(annotation: Any) -> str:
         return "<str>,…"
     parts = [part for part in get_args(annotation) if part is not NoneType]
     return choices(parts[0]) if parts else f"<{annotation.__name__.lower()}>"
-
-
-serve_app = typer.Typer(add_completion=False)
 
 
 @serve_app.command("serve")
@@ -70,14 +83,37 @@ def serve(**flags: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     from model_store.storage.location import ZOO
-    from service.http.server import Server, bind
-    from service.observability import access_log as log
+    from service.http.server import bind
+    from service.observability.access_log import configure_logging
 
     with reporting():
         settings = Settings.read(**flags)
-        log.configure_logging(settings)
-        server = Server(settings, bind(settings))
+        configure_logging(settings)
+        server = build_server(settings, bind(settings))
     if settings.store == str(ZOO):
         typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")
     typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
+    prepare_process()
     server.run()
+
+
+def build_server(settings: Settings, bound: socket.socket) -> Server:
+    """Build the application and the server for it; raise StartupError if it could not serve."""
+    from service.app import create_app
+    from service.http.server import Server, check_certificate
+
+    check_certificate(settings)
+    app = create_app(settings)
+    return Server(app, app.state.service.draining, settings, bound)
+
+
+def prepare_process() -> None:
+    """Set up the interpreter of a process that serves, once its application is built; never called by a library."""
+    from service.pipeline.preprocessing import ignore_metadata_warnings
+
+    # The event loop must never wait long for a thread that computes in Python.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    ignore_metadata_warnings()
+    # What exists now stays: a collection that traverses it would halt every thread for some 60 ms.
+    gc.collect()
+    gc.freeze()

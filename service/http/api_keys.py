@@ -1,7 +1,7 @@
-"""API keys: a file of their names, roles and digests. The keys themselves are nowhere but with those who use them.
+"""API keys: a file of their names, roles and SHA-256 digests; the keys themselves are not stored.
 
-A key is 256 random bits, so that one pass of SHA-256 is all it takes to store it: there is no dictionary to try, as
-there is for passwords, and a slow hash would only let strangers keep the processor busy with wrong keys.
+A key is 256 random bits, so one pass of SHA-256 is enough to store it: no dictionary can be tried, as for passwords,
+and a slow hash would only let clients keep the processor busy with wrong keys.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from service.errors import StartupError
 
 log = logging.getLogger("slimbayes.service")
 Role = Literal["user", "admin"]
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-DIGEST = re.compile(r"[0-9a-f]{64}")
-# So that whoever searches a leak for secrets knows one.
-PREFIX = "slimbayes_"
-# How old what was read of the file may be.
-SECONDS = 1.0
+NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}")
+# Lets secret scanners recognise a leaked key.
+KEY_PREFIX = "slimbayes_"
+RELOAD_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Key:
-    """One line of the file: whose key it is, what it may do, and the SHA-256 of it in hexadecimal digits."""
+    """One line of the file: name and role of a key, and its SHA-256 in hexadecimal digits."""
 
     name: str
     role: Role
@@ -38,17 +37,19 @@ class Key:
 
     @classmethod
     def make(cls, name: str, role: Role) -> tuple[str, Self]:
-        """A new key, which nobody can find out again, and its line; raise ValueError for a bad name."""
-        if NAME.fullmatch(name) is None:
-            raise ValueError(f"{name!r} is no name: up to 64 letters, digits, dots, dashes and underscores are")
-        key = PREFIX + secrets.token_urlsafe(32)
+        """Generate a key, which cannot be recovered later, and its line; raise ValueError for an invalid name."""
+        if NAME_PATTERN.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is not a valid name: expected up to 64 letters, digits, '.', '-' and '_'")
+        key = KEY_PREFIX + secrets.token_urlsafe(32)
         return key, cls(name, role, _digest(key))
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """What a line means; raise ValueError where it is none."""
+        """Parse one line; raise ValueError where it is not one."""
         match line.split():
-            case [name, role, digest] if role in get_args(Role) and NAME.fullmatch(name) and DIGEST.fullmatch(digest):
+            case [name, role, digest] if (
+                role in get_args(Role) and NAME_PATTERN.fullmatch(name) and DIGEST_PATTERN.fullmatch(digest)
+            ):
                 return cls(name, cast(Role, role), digest)
         raise ValueError("expected NAME ROLE SHA256, as `slimbayes keys new` prints it")
 
@@ -57,37 +58,37 @@ class Key:
 
 
 class Keyring:
-    """The keys of a file, which is read again when it has changed: a key is given or taken without a restart."""
+    """The keys of a file, reloaded when it changes, so that keys are added and revoked without a restart."""
 
     def __init__(self, path: Path) -> None:
-        """Raise StartError where the file cannot be read or has no keys."""
+        """Load the file; raise StartupError where it cannot be read or has no keys."""
         self.path = path
-        self._seen, self._looked = self._state(), time.monotonic()
+        self._file_state, self._checked_at = self._stat(), time.monotonic()
         self._keys = read_keys(path)
 
     def find(self, key: str) -> Key | None:
-        """Whose key it is. It takes as long for a wrong key as for a right one."""
-        self._refresh()
+        """Return the line of a key, None for an unknown one; constant-time, so that timing reveals nothing."""
+        self._reload()
         digest, found = _digest(key), None
         for known in self._keys:
             if hmac.compare_digest(known.digest, digest):
                 found = known
         return found
 
-    def _refresh(self) -> None:
-        if time.monotonic() - self._looked < SECONDS:
+    def _reload(self) -> None:
+        if time.monotonic() - self._checked_at < RELOAD_INTERVAL_S:
             return
-        self._looked = time.monotonic()
-        state = self._state()
-        if state != self._seen:
-            self._seen = state
+        self._checked_at = time.monotonic()
+        state = self._stat()
+        if state != self._file_state:
+            self._file_state = state
             try:
                 self._keys = read_keys(self.path)
-                log.info("read %d keys", len(self._keys))
+                log.info("reloaded %d API keys", len(self._keys))
             except StartupError as error:
-                log.error("keeping the keys that were read before: %s", error)
+                log.error("keeping the previous API keys: %s", error)
 
-    def _state(self) -> tuple[int, ...]:
+    def _stat(self) -> tuple[int, ...]:
         try:
             stat = self.path.stat()
         except OSError:
@@ -96,7 +97,7 @@ class Keyring:
 
 
 def read_keys(path: Path) -> list[Key]:
-    """The keys of a file, one a line; raise StartError where there is none, or a line is wrong."""
+    """Read the keys of a file, one a line; raise StartupError where there are none, or a line is invalid."""
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -108,11 +109,11 @@ def read_keys(path: Path) -> list[Key]:
         try:
             keys.append(Key.parse(line))
         except ValueError as error:
-            raise StartupError(f"line {number} of {path} is no key: {error}") from error
+            raise StartupError(f"line {number} of {path} is not a key: {error}") from error
     if len({key.name for key in keys}) < len(keys):
-        raise StartupError(f"two keys in {path} have one name: give each its own")
+        raise StartupError(f"two keys in {path} have the same name: give each its own")
     if not keys:
-        raise StartupError(f"there are no keys in {path}: make one with `slimbayes keys new NAME`")
+        raise StartupError(f"there are no keys in {path}: create one with `slimbayes keys new NAME`")
     return keys
 
 

@@ -1,4 +1,4 @@
-"""The end of a process that has clients: it says that it is leaving, answers for a while, then finishes and goes."""
+"""Drain a server: on SIGTERM fail readiness, keep serving for a while, finish accepted requests, exit."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import threading
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
 
 class DrainingServer(uvicorn.Server):
-    """On SIGTERM `app.state.draining` is set, and for some seconds it answers on; then it finishes what was accepted.
+    """Set `draining` on SIGTERM, keep serving for `delay_s` seconds, then finish accepted requests.
 
-    A second signal ends the process at once. Ctrl-C does not wait.
+    A second signal ends the process at once. Ctrl-C has no delay.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, draining: threading.Event, delay_s: float) -> None:
         super().__init__(config)
-        self._app, self._seconds = app, seconds
+        self._draining, self._delay_s = draining, delay_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What a signal does."""
-        again, self._app.state.draining = self._app.state.draining, True
+        """Handle SIGTERM and SIGINT."""
+        again = self._draining.is_set()
+        self._draining.set()
         if again:
-            # As a shell tells of a signal; the first process of a container cannot die of one.
+            # The exit status of a process that died of a signal; a container's first process cannot die of one.
             os._exit(128 + sig)
-        elif sig == signal.SIGTERM and self._seconds > 0:
-            timer = threading.Timer(self._seconds, super().handle_exit, (sig, frame))
+        elif sig == signal.SIGTERM and self._delay_s > 0:
+            timer = threading.Timer(self._delay_s, super().handle_exit, (sig, frame))
             timer.daemon = True
             timer.start()
         else:

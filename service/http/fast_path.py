@@ -1,8 +1,8 @@
-"""A short way to the routes that do the work.
+"""Route prediction requests past the framework.
 
-To find a route, to call what it depends on and to read its parameters takes the framework longer than a small network
-computes. It still describes these routes, and answers whatever else is asked of their paths. What it would do before
-them is done here: a key is asked for, and errors become answers.
+Matching a route, resolving its dependencies and validating its parameters takes the framework longer than a small
+network computes. The framework still documents these routes and answers everything else on their paths; what it would
+do before them, authentication and error responses, is done here.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import RequestError
-from service.http.auth import authenticate
 from service.http.problems import refuse
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class FastPathMiddleware:
-    """Has requests of some routers' routes answered at once; their path's parameters are in `request.path_params`."""
+    """Answer requests to some routers' routes directly; their path parameters are in `request.path_params`."""
 
-    def __init__(self, app: ASGIApp, *ways: tuple[APIRouter, Handler]) -> None:
-        self.app = app
-        self.ways = [
-            (route, handler) for router, handler in ways for route in router.routes if isinstance(route, APIRoute)
+    def __init__(
+        self, app: ASGIApp, authenticate: Callable[[Request], object], *handlers: tuple[APIRouter, Handler]
+    ) -> None:
+        self.app, self.authenticate = app, authenticate
+        self.routes = [
+            (route, handler) for router, handler in handlers for route in router.routes if isinstance(route, APIRoute)
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,14 +38,14 @@ class FastPathMiddleware:
             return await self.app(scope, receive, send)
         request = Request(scope, receive, send)
         try:
-            authenticate(request)
+            self.authenticate(request)
             response = await handler(request)
         except RequestError as error:
             response = refuse(request, error)
         return await response(scope, receive, send)
 
     def _find(self, scope: Scope) -> Handler | None:
-        for route, handler in self.ways:
+        for route, handler in self.routes:
             match = route.path_regex.match(scope["path"])
             if match is not None and scope["method"] in (route.methods or ()):
                 scope["route"], scope["path_params"] = route, match.groupdict()

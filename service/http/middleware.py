@@ -1,10 +1,11 @@
-"""What stands before the application: which hosts and origins are answered, and what browsers may do."""
+"""Wrap the application: request ids, trusted hosts, CORS, security headers, draining."""
 
 from __future__ import annotations
 
 import logging
 import re
 import uuid
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,25 +14,26 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import MisdirectedError
-from service.http.problems import _respond, refuse
+from service.http.problems import problem_response, refuse
 from service.settings import Settings
 
 log = logging.getLogger("slimbayes.service")
-# Orchestrators ask these by address.
+# A client's own request id is used if it looks like this.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Orchestrators probe these by address, not by name.
 PROBES = ("/livez", "/readyz")
 SECURITY_HEADERS = {
-    # Everything comes from here, and nothing stands inline.
+    # The page loads everything from this service and has no inline scripts.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+ENCODED_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
-AS_SENT = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
-
-def install(app: FastAPI, settings: Settings) -> None:
-    """What the settings ask for; it goes inside of what gives requests their ids."""
+def add_cors_and_hosts(app: FastAPI, settings: Settings) -> None:
+    """Add CORS and trusted hosts if configured; inside of `RequestIdMiddleware`."""
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -45,14 +47,14 @@ def install(app: FastAPI, settings: Settings) -> None:
 
 
 class TrustedHostMiddleware:
-    """Refuses requests that were meant for another host, which is how a page of strangers reaches a private service."""
+    """Refuse requests for other host names: a DNS-rebinding page reaches a private service that way."""
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
         self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in PROBES and not self._known(_host(scope)):
-            error = MisdirectedError("this service does not go by the name in Host: ask it by one of its own")
+            error = MisdirectedError("this service does not answer to the name in Host: use one of its own")
             return await refuse(Request(scope), error)(scope, receive, send)
         return await self.app(scope, receive, send)
 
@@ -61,13 +63,13 @@ class TrustedHostMiddleware:
 
 
 def _host(scope: Scope) -> str:
-    """The host without its port, in small letters; an IPv6 address keeps its brackets off."""
+    """Return the host in lower case, without port or the brackets of an IPv6 address."""
     host = Headers(scope=scope).get("host", "").lower()
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 class SecurityHeadersMiddleware:
-    """Tells browsers to load nothing from elsewhere, to guess no types, and to frame no page of ours."""
+    """Tell browsers to load nothing from elsewhere, to sniff no types, and to frame no page of this service."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -75,19 +77,16 @@ class SecurityHeadersMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *AS_SENT]
+                message["headers"] = [*message["headers"], *ENCODED_HEADERS]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
 
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
 class RequestIdMiddleware:
-    """Gives each request an id, the client's own where it has a plain one, and returns it as X-Request-ID.
+    """Give each request an id, the client's own if it is plain, and return it as X-Request-ID.
 
-    It stands outside of everything else, so that an error that nobody foresaw is answered with its id too.
+    It wraps nearly everything else, so that an unexpected error is answered with its id too.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -112,27 +111,27 @@ class RequestIdMiddleware:
         try:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
-            return None  # nobody is there to be told
+            return None  # no client is left to answer
         except Exception:
             log.exception("request %s failed", request_id)
             if begun:
                 raise
-            response = _respond(Request(scope), 500, "something went wrong here; the request was not at fault")
+            response = problem_response(Request(scope), 500, "an error in the service; the request was not at fault")
             await response(scope, receive, send_with_id)
 
 
 class CloseOnDrainMiddleware:
-    """While draining, each answer closes its connection, so that no request is sent on one that is about to end."""
+    """Close connections after each response while draining, so that no request is sent on one that is about to end."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, draining: Callable[[], bool]) -> None:
+        self.app, self.draining = app, draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 
         async def send_last(message: Message) -> None:
-            if message["type"] == "http.response.start" and scope["app"].state.draining:
+            if message["type"] == "http.response.start" and self.draining():
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 

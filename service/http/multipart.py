@@ -1,4 +1,4 @@
-"""The entries of a form, `multipart/form-data`, that is in memory already, within its limit."""
+"""Parse a `multipart/form-data` body that is already in memory and within its size limit."""
 
 from __future__ import annotations
 
@@ -14,33 +14,31 @@ DISPOSITION = b"content-disposition"
 
 @dataclass
 class FormEntry:
-    """One entry of a form: what its header says, and its content."""
+    """One entry of a form: the options of its Content-Disposition, and its content."""
 
     options: dict[bytes, bytes] = field(default_factory=dict)
-    pieces: list[bytes] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
 
     @property
     def name(self) -> bytes:
-        """Of the field."""
         return self.options[b"name"]
 
     @property
     def is_file(self) -> bool:
-        """Whether it has a name as a file, be it an empty one."""
+        """Return whether the entry has a file name, even an empty one."""
         return b"filename" in self.options
 
     @property
     def content(self) -> bytes:
-        """What was sent."""
-        return b"".join(self.pieces)
+        return b"".join(self.chunks)
 
 
 class FormHandler:
-    """Takes what the parser finds, piece by piece; `entries` are complete once it is done."""
+    """Collect the entries of a form from the parser's callbacks."""
 
     def __init__(self) -> None:
         self.entries: list[FormEntry] = []
-        self.ended = False
+        self.complete = False
         self._name = self._value = b""
 
     def on_part_begin(self) -> None:
@@ -62,14 +60,14 @@ class FormHandler:
             raise FormParserError("an entry has no name")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.entries[-1].pieces.append(data[start:end])
+        self.entries[-1].chunks.append(data[start:end])
 
     def on_end(self) -> None:
-        self.ended = True
+        self.complete = True
 
 
 def read_form(body: bytes, boundary: bytes) -> list[FormEntry]:
-    """The entries of a form, in their order; raise MalformedError for what is none."""
+    """Return the entries of a form in their order; raise MalformedError where it is not valid."""
     form = FormHandler()
     try:
         parser = MultipartParser(
@@ -85,7 +83,7 @@ def read_form(body: bytes, boundary: bytes) -> list[FormEntry]:
             },
         )
         parser.write(body)
-        if not form.ended:
+        if not form.complete:
             raise FormParserError("the form is cut short")
     except (FormParserError, ValueError) as error:
         raise MalformedError("the body is not valid multipart/form-data") from error

@@ -1,10 +1,11 @@
-"""The three forms of a request's body, each to a list of pictures' bytes: multipart, raw image, JSON with base64."""
+"""Read the pictures of a request: multipart/form-data, a raw image, or JSON with base64."""
 
 from __future__ import annotations
 
 import binascii
 from base64 import b64decode
 
+import anyio
 import orjson
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
@@ -15,14 +16,18 @@ from service.http.multipart import read_form
 from service.settings import Settings
 from service.types import FIELD
 
-# A request may have a few entries that are no images, and more images than are allowed, and still be told how many.
-MORE_ENTRIES = 64
+# Entries beyond the limit on images that are still parsed: other fields, and images to count for the error message.
+MAX_EXTRA_ENTRIES = 64
 
 
-async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
-    """The bytes of every picture in the request, at least one; raise RequestError otherwise."""
+async def read_pictures(request: Request, settings: Settings, workers: anyio.CapacityLimiter) -> list[bytes]:
+    """Return the bytes of every picture in a request, at least one.
+
+    Raises what `read_body` does, MalformedError for an empty or invalid body, MediaTypeError for another Content-Type,
+    and TooLargeError for more than `max_images`.
+    """
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
-    body = await read_body(request, settings.max_body_bytes)
+    body = await read_body(request, settings.max_body_bytes, settings.receive_seconds, workers)
     if not body:
         raise MalformedError(f"the body is empty: expected {_expected(settings)}")
     if media_type == b"multipart/form-data":
@@ -32,8 +37,9 @@ async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
     elif media_type.startswith(b"image/"):
         pictures = [body]
     else:
-        named = media_type.decode("latin-1")[:80] or "is missing and"
-        raise MediaTypeError(f"Content-Type {named} is not read here: expected {_expected(settings)}")
+        name = media_type.decode("latin-1")[:80]
+        problem = f"Content-Type {name} is not supported" if name else "the Content-Type is missing"
+        raise MediaTypeError(f"{problem}: expected {_expected(settings)}")
     check_count(len(pictures), settings.max_images)
     return pictures
 
@@ -41,7 +47,7 @@ async def read_pictures(request: Request, settings: Settings) -> list[bytes]:
 def _from_multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
     if not boundary:
         raise MalformedError("the Content-Type has no boundary: expected multipart/form-data; boundary=…")
-    # Counted before they are parsed: the parts, and the end.
+    # Count before parsing: one delimiter a part, and one at the end.
     _check_entries(body.count(b"--" + boundary) - 1, max_images)
     fields = [entry for entry in read_form(body, boundary) if entry.name == FIELD.encode()]
     if not fields or not all(entry.is_file for entry in fields):
@@ -50,7 +56,7 @@ def _from_multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes
 
 
 def _from_json(body: bytes, max_images: int) -> list[bytes]:
-    # Counted before they are parsed: base64 has no comma.
+    # Count before parsing: base64 has no comma.
     _check_entries(body.count(b",") + 1, max_images)
     try:
         document = orjson.loads(body)
@@ -60,26 +66,27 @@ def _from_json(body: bytes, max_images: int) -> list[bytes]:
         raise MalformedError(f'the body has no images: expected {{"{FIELD}": [base64, …]}} with at least one')
     if document.keys() != {FIELD}:
         unknown = min(document.keys() - {FIELD})[:80]
-        raise MalformedError(f"the body has an unknown key {unknown!r}: parameters go into the query")
+        raise MalformedError(f"the body has an unknown key {unknown!r}: parameters belong in the query string")
     check_count(len(document[FIELD]), max_images)
     return [from_base64(text, number) for number, text in enumerate(document[FIELD])]
 
 
-def _check_entries(count: int, most: int) -> None:
-    """A cheap bound on what a parser would make; the exact count is checked after it."""
-    if count > most + MORE_ENTRIES:
-        raise TooLargeError(f"the request has far too many parts or entries: at most {most} images are allowed")
+def _check_entries(count: int, max_images: int) -> None:
+    """Bound what a parser would build, cheaply; the exact number of images is checked afterwards."""
+    if count > max_images + MAX_EXTRA_ENTRIES:
+        raise TooLargeError(f"the request has far too many parts or entries: at most {max_images} images are allowed")
 
 
-def check_count(count: int, most: int) -> None:
+def check_count(count: int, max_images: int) -> None:
     """Raise TooLargeError for more images in one request than are allowed."""
-    if count > most:
-        raise TooLargeError(f"the request has {count} images: at most {most} are allowed")
+    if count > max_images:
+        raise TooLargeError(f"the request has {count} images: at most {max_images} are allowed")
 
 
 def from_base64(text: object, number: int) -> bytes:
+    """Decode one picture of a JSON document; raise MalformedError, naming its `number` in the request."""
     if not isinstance(text, str):
-        raise MalformedError(f"image {number} is not text: expected the bytes of a picture in base64", number)
+        raise MalformedError(f"image {number} is not a string: expected a picture in base64", number)
     try:
         return b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

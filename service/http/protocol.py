@@ -1,7 +1,7 @@
-"""HTTP/1.1 as uvicorn speaks it, and what that lacks: bounds on what a client sends and on how long it takes.
+"""HTTP/1.1 protocol of uvicorn with limits on the size of a request's head and on slow clients.
 
-An answer that ends its connection reaches its client too, however much of the request is still on its way: a socket
-that is closed with bytes unread is reset, and the answer is lost.
+A connection is closed in stages (lingering close, RFC 9112, section 9.6), so that a response that ends it reaches a
+client that is still sending: a socket that is closed with bytes unread is reset, and the response is lost.
 """
 
 from __future__ import annotations
@@ -13,106 +13,106 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# Far more than any client sends, and than one read gives, which may have the beginning of a body behind the headers.
-MOST_HEAD_BYTES = 2**20
-# By so much the application is the first to say that a body is late, since it says it better.
-AFTER_APPLICATION_SECONDS = 1.0
+# Far more than any client sends, and than one read returns, which may hold the beginning of a body after the headers.
+MAX_HEAD_BYTES = 2**20
+# The application reports a late body in a problem document, so its own timeout must expire first.
+APPLICATION_GRACE_S = 1.0
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """A connection that is ended once a request's head is too long, or its client too slow to send or to read.
+    """Close a connection whose request head is too long, or whose client is too slow to send or to read.
 
-    `seconds` are for the address and headers together, for the body, and for each part of an answer that waits to be
-    read. Of a late body the application tells its client; one that it has no use for ends the connection alone.
+    `timeout_s` applies to the request line and headers together, to the body, and to each part of a response that waits
+    to be read. The application reports a late body that it reads; one that it does not read closes the connection.
     """
 
-    def __init__(self, *arguments: Any, seconds: float, **options: Any) -> None:
+    def __init__(self, *arguments: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._seconds = seconds
+        self._timeout_s = timeout_s
         self._in_head, self._head_bytes = False, 0
-        # When the client is too late with its request, and with reading; never, while it waits for us.
-        self._late = self._unread = math.inf
-        self._ending = False
-        self._watch: asyncio.TimerHandle | None = None
+        # The client's deadlines to send its request and to read, on the loop's clock; infinite while it waits for us.
+        self._request_deadline = self._write_deadline = math.inf
+        self._lingering = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._allow(self._seconds)
-        self._watch = self.loop.call_later(self._seconds, self._look)
+        self._extend_deadline(self._timeout_s)
+        self._timer = self.loop.call_later(self._timeout_s, self._check_deadlines)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES:
-                return self._refuse(400, f"the headers are over the limit of {MOST_HEAD_BYTES:,} bytes")
+            if self._head_bytes > MAX_HEAD_BYTES:
+                return self._refuse(400, f"the headers are over the limit of {MAX_HEAD_BYTES:,} bytes")
         return super().data_received(data)
 
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
-        self._allow(self._seconds)
+        self._extend_deadline(self._timeout_s)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._allow(self._seconds + AFTER_APPLICATION_SECONDS)
+        self._extend_deadline(self._timeout_s + APPLICATION_GRACE_S)
         super().on_headers_complete()
         self.cycle.transport = LingeringTransport(self)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if self._ending:
+        if self._lingering:
             self.transport.close()
         elif self.cycle.response_complete:
-            self._idle()
+            self._await_next_request()
         else:
-            self._late = math.inf
+            self._request_deadline = math.inf
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete and not self.cycle.more_body:
-            self._idle()
+            self._await_next_request()
 
     def pause_writing(self) -> None:
-        self._unread = self.loop.time() + self._seconds
+        self._write_deadline = self.loop.time() + self._timeout_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self._unread = math.inf
+        self._write_deadline = math.inf
         super().resume_writing()
 
-    def end(self) -> None:
-        """Close the connection, once the request that was answered has come whole, or is late."""
+    def close_after_request(self) -> None:
+        """Close the connection as soon as the answered request is complete, or late."""
         if not self.cycle.more_body or self.transport.is_closing():
             return self.transport.close()
-        self._ending = True
+        self._lingering = True
         return self.transport.write_eof() if self.transport.can_write_eof() else None
 
     @property
-    def _waits_for_us(self) -> bool:
-        """Whether another request of the client has to wait for the answer to its last."""
+    def _client_waits(self) -> bool:
+        """Return whether a pipelined request waits for the response to the previous one."""
         return self.flow.read_paused or (self._in_head and self.cycle is not None and not self.cycle.response_complete)
 
-    def _allow(self, seconds: float) -> None:
-        self._late = self.loop.time() + seconds
+    def _extend_deadline(self, seconds: float) -> None:
+        self._request_deadline = self.loop.time() + seconds
 
-    def _idle(self) -> None:
-        """Wait for another request as long as uvicorn does; who is there still, later, has not read the answer."""
-        self._allow(self.timeout_keep_alive + self._seconds)
+    def _await_next_request(self) -> None:
+        """Allow uvicorn's keep-alive time and ours; a client that is connected after both has not read its response."""
+        self._extend_deadline(self.timeout_keep_alive + self._timeout_s)
 
-    def _look(self) -> None:
-        """End the connection if its client is late, else look again: one timer serves all requests of a connection."""
-        if self._waits_for_us:
-            self._allow(self._seconds)
-        left = min(self._late, self._unread) - self.loop.time()
-        if left > 0:
-            self._watch = self.loop.call_later(min(left, self._seconds), self._look)
-        elif self._in_head and self._unread == math.inf:
-            self._refuse(408, f"the headers took longer than {self._seconds:g} s")
+    def _check_deadlines(self) -> None:
+        """Close the connection of a late client, else check again: one timer serves all requests of a connection."""
+        if self._client_waits:
+            self._extend_deadline(self._timeout_s)
+        left_s = min(self._request_deadline, self._write_deadline) - self.loop.time()
+        if left_s > 0:
+            self._timer = self.loop.call_later(min(left_s, self._timeout_s), self._check_deadlines)
+        elif self._in_head and self._write_deadline == math.inf:
+            self._refuse(408, f"the headers took longer than {self._timeout_s:g} s")
         else:
             self.transport.abort()
 
@@ -129,18 +129,18 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 class LingeringTransport(asyncio.Transport):
-    """What one answer is written to; whether it closes the connection is its word, when is the protocol's."""
+    """Transport of one response: its writer decides whether to close the connection, the protocol decides when."""
 
     def __init__(self, protocol: LimitedProtocol) -> None:
         super().__init__()
         self._protocol = protocol
 
     def write(self, data: Any) -> None:
-        if not self.is_closing():  # who hung up after two requests at once is asked about for the second only
+        if not self.is_closing():  # of pipelined requests, uvicorn tells only the latest that its client is gone
             self._protocol.transport.write(data)
 
     def is_closing(self) -> bool:
         return self._protocol.transport.is_closing()
 
     def close(self) -> None:
-        self._protocol.end()
+        self._protocol.close_after_request()

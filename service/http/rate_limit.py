@@ -1,7 +1,7 @@
-"""How many images a client may ask about in a time: a limit for each key, or each address where there are no keys.
+"""Rate limiting: images per interval for each API key, or for each address where there are no keys.
 
-A client's allowance is one number, the time at which it is whole again (the generic cell rate algorithm): it fills
-evenly, and whoever has not asked for a while may spend all of it at once.
+Implements the generic cell rate algorithm (GCRA): one number a client, its theoretical arrival time (TAT), at which its
+allowance is full again. An allowance refills evenly, and a full one may be spent at once.
 """
 
 from __future__ import annotations
@@ -18,56 +18,56 @@ from starlette.requests import Request
 from service.errors import RateLimitError
 from service.settings import Rate
 
-# Clients that are remembered; of more, those that asked longest ago start with a whole allowance again.
-MOST_CLIENTS = 65_536
-# One subscriber has a whole IPv6 network of this length.
-SUBSCRIBER_BITS = 64
+# Beyond this many, the clients least recently seen are forgotten and start with a full allowance again.
+MAX_CLIENTS = 65_536
+# An IPv6 subscriber is assigned a whole network of this prefix length.
+IPV6_PREFIX_BITS = 64
 
 
 class RateLimiter:
-    """Counts the images of each client against one rate; None is no limit. Belongs to one event loop."""
+    """Count the images of each client against one rate; None is no limit. Belongs to one event loop."""
 
     def __init__(self, rate: Rate | None, now: Callable[[], float] = time.monotonic) -> None:
         self.rate, self.now = rate, now
-        # When each client's allowance is whole again, those first that asked longest ago.
-        self._whole: OrderedDict[str, float] = OrderedDict()
+        # Theoretical arrival time of each client, least recently seen first.
+        self._arrival_times: OrderedDict[str, float] = OrderedDict()
 
     def check(self, client: str, images: int) -> float:
-        """When the client's allowance would be whole after so many images; raise RateLimitError over the rate.
+        """Return the client's theoretical arrival time after so many images; raise RateLimitError over the rate.
 
-        Who asks for more images than the rate has at once needs a whole allowance, and waits the longer after.
+        A request for more images than the rate allows at once needs a full allowance, and delays the next one longer.
         """
         if self.rate is None:
             return 0.0
-        now, each = self.now(), self.rate.seconds / self.rate.images
-        whole = max(now, self._whole.get(client, now))
-        wait = whole + min(images, self.rate.images) * each - (now + self.rate.seconds)
-        if wait > 1e-9:
-            after = math.ceil(wait)
+        now, seconds_per_image = self.now(), self.rate.seconds / self.rate.images
+        arrival = max(now, self._arrival_times.get(client, now))
+        wait_s = arrival + min(images, self.rate.images) * seconds_per_image - (now + self.rate.seconds)
+        if wait_s > 1e-9:
+            after = math.ceil(wait_s)
             limit = f"{self.rate.images} images in {self.rate.seconds} s"
             raise RateLimitError(f"over the rate limit of {limit}: try again in {after} s", after)
-        return whole + images * each
+        return arrival + images * seconds_per_image
 
     def spend(self, client: str, images: int) -> None:
         """Take so many images from the client's allowance; raise as `check` does, and take nothing then."""
-        whole = self.check(client, images)
+        arrival = self.check(client, images)
         if self.rate is not None:
-            self._whole[client] = whole
-            self._whole.move_to_end(client)
-            self._forget()
+            self._arrival_times[client] = arrival
+            self._arrival_times.move_to_end(client)
+            self._evict()
 
-    def _forget(self) -> None:
-        """Drop who asked longest ago where the allowance is whole, or there are too many."""
-        for _ in range(2):  # more than come anew at a time
-            client, whole = next(iter(self._whole.items()))
-            if whole <= self.now() or len(self._whole) > MOST_CLIENTS:
-                del self._whole[client]
-            if not self._whole:
+    def _evict(self) -> None:
+        """Drop the clients least recently seen whose allowance is full, or while there are too many."""
+        for _ in range(2):  # one more than a call can add
+            client, arrival = next(iter(self._arrival_times.items()))
+            if arrival <= self.now() or len(self._arrival_times) > MAX_CLIENTS:
+                del self._arrival_times[client]
+            if not self._arrival_times:
                 return
 
 
 def client_of(request: Request) -> str:
-    """Whose allowance a request uses: its key's, else its address's."""
+    """Return the client whose allowance a request spends: its API key, else its address."""
     if request.state.caller is not None:
         return f"key {request.state.caller}"
     return f"address {_network(request.client.host if request.client else '')}"
@@ -80,5 +80,5 @@ def _network(host: str) -> str:
     except ValueError:
         return host
     if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return str(int(address) >> (128 - SUBSCRIBER_BITS))
+        return str(int(address) >> (128 - IPV6_PREFIX_BITS))
     return str(address)

@@ -1,8 +1,7 @@
-"""A level's file as it is computed: a graph without its random weights, and those weights.
+"""Build the ONNX graph of a level and the posterior of its random weights from the level's file.
 
-What the file may be, `model_store.onnx_file.reader` says, which reads it. The graph here is built anew of what
-was read, so
-that neither onnx nor ONNX Runtime ever sees the file; values are looked at here.
+`model_store.onnx_file.reader` parses the file and checks its structure. The graph is built anew from what was parsed,
+so that neither onnx nor ONNX Runtime ever sees the file; values are checked here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.manifest import Rounding
-from model_store.onnx_file.format import DRAWN, IMAGES, IR_VERSION, LOGITS, OPSETS
+from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT, IMAGES, IR_VERSION, LOGITS, OPSETS
 from model_store.onnx_file.reader import LevelFile, Node, Tensor, read_level_file
 from service.errors import ArtifactError
 from service.types import FloatArray
@@ -24,7 +23,7 @@ from service.types import FloatArray
 
 @dataclass(frozen=True)
 class RandomWeight:
-    """A weight to draw: `mean` and `scale` float32 of one shape, under the name of the tensor that it makes."""
+    """Gaussian posterior of a weight: `mean` and `scale` float32 of one shape, and the name of the drawn tensor."""
 
     name: str
     mean: FloatArray
@@ -33,10 +32,10 @@ class RandomWeight:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The graph without its random weights, which it expects as initializers, and those weights in a fixed order.
+    """Graph of a level, which expects its random weights as initializers, and those weights in a fixed order.
 
-    `image_shape` is (H, W, C) of the uint8 images that it takes, `num_classes` K of the logits that it gives,
-    `roundings` are those of tensors between convolutions in eight bits.
+    `image_shape` is (H, W, C) of the uint8 input, `num_classes` K of the logits, `roundings` are those of the tensors
+    between convolutions in eight bits.
     """
 
     graph: onnx.ModelProto
@@ -46,13 +45,13 @@ class Artifact:
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, file: LevelFile, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
-        """What a file says, to be computed as these roundings say, or in float32.
+    def from_file(cls, file: LevelFile, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
+        """Build the artifact of a parsed file, to compute in eight bits where roundings are given, else in float32.
 
         Raises ArtifactError where it must not be run.
         """
-        drawn = [node for node in file.nodes if node.operation == DRAWN]
-        computed = {node.output for node in file.nodes if node.operation != DRAWN}
+        drawn = [node for node in file.nodes if node.operation == GAUSSIAN_WEIGHT]
+        computed = {node.output for node in file.nodes if node.operation != GAUSSIAN_WEIGHT}
         if unknown := (roundings or {}).keys() - (computed - {LOGITS}):
             raise ArtifactError(f"the manifest rounds a tensor {min(unknown)!r}, which the file does not have")
         weights = tuple(RandomWeight(node.output, *(_values(file, name) for name in node.inputs)) for node in drawn)
@@ -62,17 +61,17 @@ class Artifact:
 
 
 def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
-    """The artifact of a file's bytes; raise VerificationError or ArtifactError where it must not be run."""
-    return Artifact.of(read_level_file(data), roundings)
+    """Build the artifact of a file's bytes; raise VerificationError or ArtifactError where it must not be run."""
+    return Artifact.from_file(read_level_file(data), roundings)
 
 
 def _graph(file: LevelFile) -> onnx.ModelProto:
-    """The file's graph anew, without its random weights."""
-    nodes = [_node(node) for node in file.nodes if node.operation != DRAWN]
+    """Build the file's graph anew, without its random weights."""
+    nodes = [_node(node) for node in file.nodes if node.operation != GAUSSIAN_WEIGHT]
     read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
-        "slimbayes",
+        DOMAIN,
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
         [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
         list(_constants(file, read)),
@@ -82,9 +81,9 @@ def _graph(file: LevelFile) -> onnx.ModelProto:
 
 
 def _node(node: Node) -> onnx.NodeProto:
-    made = helper.make_node(node.operation, node.inputs, [node.output], name=node.output)
-    made.attribute.extend(helper.make_attribute(name, value) for name, value in node.attributes.items())
-    return made
+    proto = helper.make_node(node.operation, node.inputs, [node.output], name=node.output)
+    proto.attribute.extend(helper.make_attribute(name, value) for name, value in node.attributes.items())
+    return proto
 
 
 def _constants(file: LevelFile, read: set[str]) -> Iterable[onnx.TensorProto]:
@@ -92,16 +91,16 @@ def _constants(file: LevelFile, read: set[str]) -> Iterable[onnx.TensorProto]:
 
 
 def _values(file: LevelFile, name: str) -> FloatArray:
-    """A constant without gaps; raise ArtifactError where it is not finite, or has values outside its shape."""
+    """Return a constant as a dense array; raise ArtifactError where it is not finite, or an index is out of range."""
     tensor = file.tensors[name]
-    values = np.frombuffer(tensor.values, "<f4").astype(np.float32)  # a copy, which does not hold the file
+    values = np.frombuffer(tensor.values, "<f4").astype(np.float32)  # a copy, so that the file can be freed
     if not np.isfinite(values).all():
         raise ArtifactError(f"the file has values in {name!r} that are not finite")
-    return (values if tensor.places is None else _spread(tensor, values, name)).reshape(tensor.shape)
+    return (values if tensor.places is None else _scatter(tensor, values, name)).reshape(tensor.shape)
 
 
-def _spread(tensor: Tensor, values: FloatArray, name: str) -> FloatArray:
-    """Values at their places, zeros elsewhere."""
+def _scatter(tensor: Tensor, values: FloatArray, name: str) -> FloatArray:
+    """Expand sparse values to a dense array, zero elsewhere."""
     places, size = np.frombuffer(tensor.places or b"", "<i8"), math.prod(tensor.shape)
     if len(places) and (places[0] < 0 or places[-1] >= size or (places[1:] <= places[:-1]).any()):
         raise ArtifactError(f"the file has places in {name!r} that are outside its shape or not in order")

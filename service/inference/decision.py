@@ -1,49 +1,79 @@
-"""What an answer says: every number with its definition, and the decision that follows from them."""
+"""Decide on predictions: rank classes, build conformal prediction sets, accept or abstain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration
-from service.inference.ood import strangeness
-from service.inference.uncertainty import Predictive
-from service.types import Decision, Reason
+from service.inference.ood import ood_score
+from service.inference.uncertainty import Draws, Predictive
+from service.types import Decision, FloatArray, Reason, StopReason
+
+# Renders one protocol's part of each image's answer.
+Render = Callable[[Predictive], Iterable[Any]]
 
 
-class Verdict(NamedTuple):
-    """What was decided on one image, in whatever protocol, and how sure that is; entropies in nats."""
+class ImageResult(NamedTuple):
+    """One image's decision and uncertainty, entropies in nats.
+
+    `confidence` is the probability of the top class, `standard_error` its standard error, None for a single draw.
+    `content` holds the prediction as a protocol renders it.
+    """
 
     decision: Decision
     reason: Reason | None
+    ood_score: float | None
     draws: int
+    stop: StopReason
     confidence: float
-    entropy: float
-    mutual_information: float
+    total: float
+    aleatoric: float
+    epistemic: float
+    standard_error: float | None
+    content: Any
 
 
-class Decided(NamedTuple):
-    """Whether to act on an answer, and if not, why; and how strange the image is, where the level can tell."""
+@dataclass(frozen=True)
+class Postprocessor:
+    """Summarise the draws of images, decide, and render each."""
 
-    decision: Decision
-    reason: Reason | None
-    strangeness: float | None
+    calibration: Calibration
+    render: Render
+
+    def __call__(self, logits_SNK: FloatArray, stop: StopReason, draws: Draws | None = None) -> list[ImageResult]:
+        """Return the result of each image; `draws` is the summary of its logits, where there is one already."""
+        draws = draws or Draws.from_logits(logits_SNK, self.calibration.temperature)
+        summary = Predictive.from_draws(draws)
+        error_N = summary.standard_error
+        figures = (summary.mean.max(1), summary.total, summary.aleatoric, summary.epistemic)
+        return [
+            ImageResult(decision, reason, score, len(draws), stop, top, total, aleatoric, epistemic, error, content)
+            for (decision, reason, score), top, total, aleatoric, epistemic, error, content in zip(
+                decide(summary, self.calibration),
+                *(each.tolist() for each in figures),
+                [None] * len(summary.mean) if error_N is None else error_N.tolist(),
+                self.render(summary),
+                strict=True,
+            )
+        ]
 
 
 def ranking(summary: Predictive) -> npt.NDArray[np.intp]:
-    """The classes of each image [N, K], most probable first."""
+    """Rank the classes of each image [N, K], most probable first."""
     return (-summary.mean).argsort(1, kind="stable")
 
 
 def conformal_sets(
     summary: Predictive, order_NK: npt.NDArray[np.intp], classes: Sequence[str], quantile: float
 ) -> Iterator[list[str]]:
-    """The prediction set of each image, most probable first.
+    """Build the prediction set of each image, most probable class first.
 
-    `quantile` is that of 1 − p̄ of the true class on the calibration set; the set always has the top class, which
+    `quantile` is that of 1 − p̄ of the true class on the calibration set. The set always holds the top class, which
     only adds to its coverage.
     """
     sizes = np.add.reduce(1 - summary.mean <= quantile, 1).tolist()
@@ -51,23 +81,24 @@ def conformal_sets(
         yield [classes[k] for k in order[: max(1, size)]]
 
 
-def decide(summary: Predictive, calibration: Calibration) -> list[Decided]:
-    """What to do with answers.
+def decide(summary: Predictive, calibration: Calibration) -> list[tuple[Decision, Reason | None, float | None]]:
+    """Accept or abstain on each image, with the reason and the OOD score where the level has one.
 
-    What is out of distribution by its energy is called so, uncertain or not: entropies are of classes that it may not
-    belong to. Other scores are themselves of these classes, so that there what is uncertain is called uncertain.
+    An energy above its threshold gives out_of_distribution whether the prediction is uncertain or not: entropies are of
+    classes that the image may not belong to. Other scores derive from these classes themselves, so an image that is
+    uncertain by its entropy is reported as uncertain.
     """
     rule = calibration.out_of_distribution
-    uncertain_N = (~(summary.total <= calibration.abstain_above)).tolist()  # as is what is not a number
+    uncertain_N = (~(summary.total <= calibration.abstain_above)).tolist()  # NaN counts as uncertain
     if rule is None:
-        return [_decided(uncertain, False, None) for uncertain in uncertain_N]
+        return [_decision(uncertain, False, None) for uncertain in uncertain_N]
     return [
-        _decided(uncertain, value > rule.above and (rule.score == "energy" or not uncertain), value)
-        for uncertain, value in zip(uncertain_N, strangeness(summary.draws, rule.score).tolist(), strict=True)
+        _decision(uncertain, score > rule.above and (rule.score == "energy" or not uncertain), score)
+        for uncertain, score in zip(uncertain_N, ood_score(summary.draws, rule.score).tolist(), strict=True)
     ]
 
 
-def _decided(uncertain: bool, strange: bool, value: float | None) -> Decided:
-    if strange:
-        return Decided("abstain", "out_of_distribution", value)
-    return Decided("abstain", "uncertain", value) if uncertain else Decided("accept", None, value)
+def _decision(uncertain: bool, ood: bool, score: float | None) -> tuple[Decision, Reason | None, float | None]:
+    if ood:
+        return "abstain", "out_of_distribution", score
+    return ("abstain", "uncertain", score) if uncertain else ("accept", None, score)

@@ -1,9 +1,9 @@
-"""The engine of a level: the networks of its bank, and what a pass of them takes.
+"""Run the networks of a level's bank, and measure what a pass takes.
 
-    features = engine.shared(images)          once an image
-    logits   = engine.run(pack, features)     once for each pack of draws
+    features = engine.shared(images)          once an image: what all draws have in common
+    logits   = engine.run(block, features)    once for each block of draws
 
-`draws` does both for a fixed number of draws; `service.scheduling.scheduler` decides itself how many an image needs.
+`draws` does both for a fixed number of draws; `service.scheduling.scheduler` decides how many each image needs.
 """
 
 from __future__ import annotations
@@ -19,61 +19,62 @@ from service.inference.bank import Bank
 from service.stats import IMAGES, Histogram
 from service.types import Arrays, FloatArray
 
-# How fast the pace follows what is measured.
+# Weight of the newest measurement in the running means of times.
 EMA_ALPHA = 0.1
 
 
 class Engine:
-    """Answers for one level. Safe to use from several threads."""
+    """Compute the draws of one level. Safe to use from several threads.
 
-    def __init__(self, bank: Bank, builders: Executor) -> None:
+    `seconds_per_draw` and `seconds_shared` are running means for one image on one thread, zero before the first
+    measurement. `batch_sizes` counts images in a pass, as the scheduler batches them.
+    """
+
+    def __init__(self, bank: Bank, builders: Executor, batch_sizes: Histogram | None = None) -> None:
         self.bank, self.builders = bank, builders
-        # Seconds that a draw of an image takes on one thread, and what draws share; guesses until they are measured.
-        self.pace = self.shared_pace = 0.0
-        # Images in its passes, as the scheduler makes them.
-        self.batches = Histogram(IMAGES)
+        self.seconds_per_draw = self.seconds_shared = 0.0
+        self.batch_sizes = batch_sizes or Histogram(IMAGES)
 
     def prepare(self, draws: int, enough: Callable[[int], bool] | None = None) -> float:
-        """Build the networks that so many draws need, or `enough`, where they are not there; returns the seconds."""
+        """Build missing networks for so many draws, or until `enough`; return the seconds that it took."""
         return self.bank.fill(draws, self.builders, enough)
 
     def prepared(self, draws: int) -> bool:
-        """Whether the networks for so many draws are there."""
+        """Return whether the networks for so many draws are built."""
         return self.bank.draws >= draws
 
     def shared(self, images_NHWC: npt.NDArray[np.uint8], *, alone: bool = False) -> list[FloatArray]:
-        """What every draw has in common, from images uint8 [N, H, W, C]: arrays [N, …].
+        """Compute what all draws have in common, from images uint8 [N, H, W, C]: arrays [N, …].
 
-        `alone` where nothing else is computed meanwhile: then other threads may help, and the bits are the same.
+        With `alone`, when nothing else is computed, other threads may help; the bits are the same.
         """
-        session = self.bank.wide if alone and self.bank.wide else self.bank.shared
+        session = self.bank.parallel_prefix if alone and self.bank.parallel_prefix else self.bank.prefix
         begun = time.perf_counter()
         features = session.run({"images": images_NHWC})
         seconds = session.threads * (time.perf_counter() - begun) / len(images_NHWC)
-        self.shared_pace = _followed(self.shared_pace, seconds)
+        self.seconds_shared = _moving_average(self.seconds_shared, seconds)
         return features
 
-    def run(self, pack: int, features: Sequence[FloatArray]) -> list[FloatArray]:
-        """Logits float32 [N, K] for each draw of a pack that is prepared."""
+    def run(self, block: int, features: Sequence[FloatArray]) -> list[FloatArray]:
+        """Compute logits float32 [N, K] for each draw of a prepared block."""
         begun = time.perf_counter()
         feed: Arrays = dict(zip(self.bank.split.boundary, features, strict=True))
-        logits = self.bank.packs[pack].run(feed)
+        logits = self.bank.blocks[block].run(feed)
         seconds = (time.perf_counter() - begun) / (len(logits) * len(logits[0]))
-        self.pace = _followed(self.pace, seconds)
+        self.seconds_per_draw = _moving_average(self.seconds_per_draw, seconds)
         return logits
 
     def seconds(self, draws: float, *, shared: bool = True) -> float:
-        """Seconds that so many draws of an image should take on one thread, with or without what they share."""
-        return draws * self.pace + (self.shared_pace if shared else 0.0)
+        """Predict the seconds for so many draws of an image on one thread, with or without their shared part."""
+        return draws * self.seconds_per_draw + (self.seconds_shared if shared else 0.0)
 
     def draws(self, images_NHWC: npt.NDArray[np.uint8], samples: int) -> FloatArray:
-        """Logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S draws, on this thread."""
+        """Compute logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S draws, on this thread."""
         self.prepare(samples)
         features = self.shared(images_NHWC)
-        packs = range(-(-samples // self.bank.size))
-        return np.stack([logits for pack in packs for logits in self.run(pack, features)][:samples])
+        blocks = range(-(-samples // self.bank.size))
+        return np.stack([logits for block in blocks for logits in self.run(block, features)][:samples])
 
 
-def _followed(pace: float, seconds: float) -> float:
-    """A pace after one more measurement."""
-    return pace + (EMA_ALPHA if pace else 1.0) * (seconds - pace)
+def _moving_average(mean: float, seconds: float) -> float:
+    return mean + (EMA_ALPHA if mean else 1.0) * (seconds - mean)

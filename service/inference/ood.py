@@ -1,6 +1,6 @@
-"""How strange an image is to a level: scores that are higher for pictures unlike those that it learned from.
+"""Score how far images are out of distribution; higher means less like the training data.
 
-Each is the mean over draws of what this file gives for each draw, so that the draws also tell how well it is known.
+Each score is a mean over draws of the per-draw values below, so that the draws also give its standard error.
 With p_s = softmax(logits_s / T) and p̄ their mean:
 
     mutual_information      KL(p_s ‖ p̄), whose mean is H(p̄) − mean H(p_s)
@@ -8,8 +8,8 @@ With p_s = softmax(logits_s / T) and p̄ their mean:
     one_minus_confidence    1 − p_sk of the class k that is most probable under p̄
     energy                  −ln Σ_k exp(logits_sk / T) (Liu et al. 2020)
 
-The manifest says which of them tells strangers best at a level, and above which value an image is called one; how both
-are chosen is in `pruning.evaluation.calibration`.
+The manifest names the score that separates OOD images best at a level, and its threshold; `pruning.evaluation.ood`
+chooses both.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _energy(draws: Draws) -> DoubleArray:
     return -draws.log_sums
 
 
-# The parts [S, N] of each draw.
+# Per-draw values [S, N] of each score.
 SCORES: Mapping[Score, Callable[[Draws], DoubleArray]] = {
     "mutual_information": _mutual_information,
     "entropy": _entropy,
@@ -48,6 +48,6 @@ SCORES: Mapping[Score, Callable[[Draws], DoubleArray]] = {
 }
 
 
-def strangeness(draws: Draws, score: Score) -> DoubleArray:
-    """The scores [N] of images."""
+def ood_score(draws: Draws, score: Score) -> DoubleArray:
+    """Compute the scores [N] of images."""
     return mean_of_draws(SCORES[score](draws))

@@ -1,11 +1,11 @@
-"""A level's convolutions in eight bits, where its manifest says how the tensors between them are rounded.
+"""Quantize a level's convolutions to eight bits, where its manifest gives the roundings of the tensors between them.
 
-A tensor x becomes uint8, round(x / scale) + zero_point, and stands behind a DequantizeLinear, which is how ONNX Runtime
-knows a convolution of integers. A weight becomes int8 with one scale for each output channel, its largest value / 64;
-a bias int32 in steps of both scales (Jacob et al. 2018). Every draw is rounded by itself.
+A tensor x becomes uint8, round(x / scale) + zero_point, followed by a DequantizeLinear, the pattern in which ONNX
+Runtime recognises an integer convolution. A weight becomes int8 with one scale for each output channel, its largest
+magnitude / 64; a bias int32 in steps of both scales (Jacob et al. 2018). Every draw is quantized by itself.
 
-Of weights up to 64 the sum of two products with uint8 fits sixteen bits, at which x86 processors without VNNI cut it
-off: so all processors have the same sums, each in its fastest way.
+With weights up to 64 the sum of two products with uint8 fits sixteen bits, at which x86 processors without VNNI
+saturate: so all processors compute the same sums, each in its fastest way.
 """
 
 from __future__ import annotations
@@ -17,41 +17,39 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from model_store.onnx_file.format import MAX_INT8_WEIGHT, MAX_INT32_BIAS
 from service.inference.artifact import Artifact
 from service.inference.graph import with_constants
 from service.types import Arrays, FloatArray
 
-# Of weights, 2 · 255 · 64 < 2¹⁵, and of int32 as far as float32 has its numbers.
-LARGEST, MOST_BIAS = 64, 2**31 - 2**7
-
 
 @dataclass(frozen=True)
 class QuantizedConv:
-    """A convolution to round: its bias, and the scale of its input."""
+    """A convolution to quantize: name and values of its bias, and the scale of its input."""
 
     bias: str
     values: FloatArray
     scale: np.float32
 
-    def rounded(self, name: str, weight: FloatArray) -> Arrays:
-        """Weight float32 [out, …] and bias [out] as integers and their scales, by name."""
-        scale_O = np.abs(weight.reshape(len(weight), -1)).max(1) / np.float32(LARGEST)
+    def quantize(self, name: str, weight: FloatArray) -> Arrays:
+        """Return weight float32 [out, …] and bias [out] as integers and their scales, by name."""
+        scale_O = np.abs(weight.reshape(len(weight), -1)).max(1) / np.float32(MAX_INT8_WEIGHT)
         scale_O[scale_O == 0] = 1
         integers = np.rint(weight / scale_O.reshape(-1, *(1,) * (weight.ndim - 1)))
         step_O = scale_O * self.scale
         return {
             _integers(name): integers.astype(np.int8),
             _scale(name): scale_O,
-            _integers(self.bias): np.rint(self.values / step_O).clip(-MOST_BIAS, MOST_BIAS).astype(np.int32),
+            _integers(self.bias): np.rint(self.values / step_O).clip(-MAX_INT32_BIAS, MAX_INT32_BIAS).astype(np.int32),
             _scale(self.bias): step_O,
         }
 
 
 @dataclass(frozen=True)
 class QuantizedGraph:
-    """A graph as it is computed; it expects `names` as initializers, which differ from draw to draw.
+    """A graph to run, which expects `names` as initializers; these differ from draw to draw.
 
-    `layers` are the convolutions in eight bits whose weights are random, by the name of the weight.
+    `layers` are the eight-bit convolutions with random weights, by the name of the weight.
     """
 
     graph: onnx.ModelProto
@@ -59,25 +57,25 @@ class QuantizedGraph:
     layers: Mapping[str, QuantizedConv] = field(default_factory=dict)
 
     def constants(self, weights: Mapping[str, FloatArray]) -> Arrays:
-        """What a draw of the random weights makes of `names`."""
-        made: Arrays = {}
+        """Return the initializers `names` for one draw of the random weights."""
+        constants: Arrays = {}
         for name, weight in weights.items():
-            made |= self.layers[name].rounded(name, weight) if name in self.layers else {name: weight}
-        return made
+            constants |= self.layers[name].quantize(name, weight) if name in self.layers else {name: weight}
+        return constants
 
 
 def quantize(artifact: Artifact) -> QuantizedGraph:
-    """The artifact's graph in float32, or in eight bits where it has roundings."""
+    """Return the artifact's graph: in eight bits where it has roundings, else in float32."""
     random = {weight.name for weight in artifact.weights}
     if not artifact.roundings:
         return QuantizedGraph(artifact.graph, frozenset(random))
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in artifact.graph.graph.initializer}
     layers = dict(_layers(artifact, values, random | values.keys()))
     fixed = {name: values.pop(name) for name in layers.keys() - random}
-    gone = {layer.bias for layer in layers.values()}
-    kept: Arrays = {name: value for name, value in values.items() if name not in gone}
+    biases = {layer.bias for layer in layers.values()}
+    kept: Arrays = {name: value for name, value in values.items() if name not in biases}
     for name, weight in fixed.items():
-        kept |= layers[name].rounded(name, weight)
+        kept |= layers[name].quantize(name, weight)
     graph = onnx.ModelProto()
     graph.CopyFrom(artifact.graph)
     del graph.graph.node[:], graph.graph.initializer[:]
@@ -88,14 +86,14 @@ def quantize(artifact: Artifact) -> QuantizedGraph:
             _zero(name): np.array(rounding.zero_point, np.uint8),
         }
     drawn = {name: layers[name] for name in layers.keys() & random}
-    names = {made for name in random for made in (_names(name, drawn[name]) if name in drawn else (name,))}
+    names = {each for name in random for each in (_names(name, drawn[name]) if name in drawn else (name,))}
     return QuantizedGraph(with_constants(graph, kept), frozenset(names), drawn)
 
 
 def _layers(
     artifact: Artifact, values: Mapping[str, np.ndarray], weights: Collection[str]
 ) -> Iterable[tuple[str, QuantizedConv]]:
-    """The convolutions whose input is rounded, by the name of their weight."""
+    """Yield the convolutions whose input is rounded, by the name of their weight."""
     for node in artifact.graph.graph.node:
         if node.op_type != "Conv" or len(node.input) != 3:
             continue
@@ -105,7 +103,7 @@ def _layers(
 
 
 def _nodes(artifact: Artifact, layers: Mapping[str, QuantizedConv]) -> Iterable[onnx.NodeProto]:
-    """The graph's nodes, with what rounds their tensors and what makes floats of rounded weights."""
+    """Yield the graph's nodes with QuantizeLinear and DequantizeLinear around the rounded tensors and weights."""
     for node in artifact.graph.graph.node:
         if node.op_type == "Conv" and node.input[1] in layers:
             for name in node.input[1:]:

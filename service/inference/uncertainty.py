@@ -1,4 +1,4 @@
-"""Draws to probabilities, intervals and entropies. Entropies are in nats, everything is float64.
+"""Summarise posterior draws: probabilities, intervals and entropies, in float64 and nats.
 
 With p_s = softmax(logits_s / T) and p̄ their mean: total = H(p̄), aleatoric = mean of H(p_s), epistemic = total −
 aleatoric, the mutual information of label and weights (Depeweg et al. 2018).
@@ -6,7 +6,10 @@ aleatoric, the mutual information of label and weights (Depeweg et al. 2018).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -17,10 +20,10 @@ INTERVAL = (0.05, 0.95)
 
 @dataclass(frozen=True)
 class Draws:
-    """What S draws say of N images.
+    """Predictions of N images under S draws.
 
-    `p` [S, N, K] is each draw's own prediction; `entropies` [S, N] and `log_sums` [S, N] are its entropy and ln Σ_k
-    exp(logits_k / T). `mean` [N, K] is the prediction of all, and `surprise` [N, K] −ln of it.
+    `p` [S, N, K] holds the prediction of each draw; `entropies` [S, N] and `log_sums` [S, N] its entropy and ln Σ_k
+    exp(logits_k / T). `mean` [N, K] is the mean prediction, `surprise` [N, K] −ln of it.
     """
 
     p: DoubleArray
@@ -30,8 +33,8 @@ class Draws:
     surprise: DoubleArray
 
     @classmethod
-    def of(cls, logits_SNK: FloatArray, temperature: float) -> Draws:
-        """From logits [S, N, K]."""
+    def from_logits(cls, logits_SNK: FloatArray, temperature: float) -> Self:
+        """Normalise logits float32 [S, N, K]."""
         scaled_SNK = logits_SNK / np.float64(temperature)
         top_SN1 = np.maximum.reduce(scaled_SNK, -1, keepdims=True)
         scaled_SNK -= top_SN1
@@ -39,27 +42,34 @@ class Draws:
         total_SN1 = np.add.reduce(p_SNK, -1, keepdims=True)
         p_SNK /= total_SN1
         log_total_SN = np.log(total_SN1)[..., 0]
-        # A sum of parts that are all positive, as Σ p ln p is not.
+        # A sum of positive terms only, unlike Σ p ln p.
         entropies_SN = log_total_SN - np.add.reduce(p_SNK * scaled_SNK, -1)
         mean_NK = np.add.reduce(p_SNK, 0) / len(p_SNK)
         surprise_NK = -np.log(mean_NK + (mean_NK == 0))
         return cls(p_SNK, entropies_SN, top_SN1[..., 0] + log_total_SN, mean_NK, surprise_NK)
 
+    def take(self, images: Sequence[int]) -> Draws:
+        """Select images by index; bit for bit the same as `from_logits` on these images alone."""
+        if len(images) == len(self.mean):
+            return self
+        p_SNK, entropies_SN, log_sums_SN = (each[:, images] for each in (self.p, self.entropies, self.log_sums))
+        return Draws(p_SNK, entropies_SN, log_sums_SN, self.mean[images], self.surprise[images])
+
     def __len__(self) -> int:
-        """How many there are."""
+        """Return S."""
         return len(self.p)
 
-    @property
+    @cached_property
     def cross_entropies(self) -> DoubleArray:
-        """−Σ_k p_sk ln p̄_k [S, N]; their mean is the entropy of the mean."""
+        """Compute −Σ_k p_sk ln p̄_k [S, N], whose mean over draws is the entropy of the mean."""
         return np.asarray(np.add.reduce(self.p * self.surprise, -1))
 
 
 @dataclass(frozen=True)
 class Predictive:
-    """The predictive distributions of N images: entropies [N] in nats.
+    """Predictive distributions of N images; entropies [N] in nats.
 
-    `spread` [3, N, K] is standard deviation and 5 % and 95 % quantiles over draws; `standard_error` [N] is that of the
+    `spread` [3, N, K] holds standard deviation, 5 % and 95 % quantile over draws; `standard_error` [N] is that of the
     top class's probability, None for a single draw.
     """
 
@@ -70,28 +80,27 @@ class Predictive:
     epistemic: DoubleArray
     standard_error: DoubleArray | None
 
+    @classmethod
+    def from_draws(cls, draws: Draws) -> Self:
+        """Summarise draws that come in antithetic pairs (`service.inference.bank`)."""
+        aleatoric_N = mean_of_draws(draws.entropies)
+        epistemic_N = np.maximum(np.add.reduce(draws.mean * draws.surprise, -1) - aleatoric_N, 0.0)
+        total_N = aleatoric_N + epistemic_N
+        return cls(draws, _spread(draws), total_N, aleatoric_N, epistemic_N, _standard_error(draws))
+
     @property
     def mean(self) -> DoubleArray:
-        """The probabilities [N, K]."""
+        """Return the probabilities [N, K]."""
         return self.draws.mean
 
 
-def predictive(logits_SNK: FloatArray, temperature: float) -> Predictive:
-    """Summarise the draws of images, of which two and two are antithetic (`service.inference.bank`)."""
-    draws = Draws.of(logits_SNK, temperature)
-    aleatoric_N = mean_of_draws(draws.entropies)
-    epistemic_N = np.maximum(np.add.reduce(draws.mean * draws.surprise, -1) - aleatoric_N, 0.0)
-    total_N = aleatoric_N + epistemic_N
-    return Predictive(draws, _spread(draws), total_N, aleatoric_N, epistemic_N, _standard_error(draws))
-
-
 def mean_of_draws(values_SN: DoubleArray) -> DoubleArray:
-    """The mean [N] over draws; its bits do not depend on how many images there are."""
+    """Average over draws to [N]; the bits do not depend on the number of images."""
     return np.asarray(np.add.reduce(np.ascontiguousarray(values_SN.T), 1) / len(values_SN))
 
 
 def _spread(draws: Draws) -> DoubleArray:
-    """Written out: numpy's own functions take several times as long for so few values."""
+    # Written out: numpy's own functions take several times as long for so few values.
     spread_3NK = np.zeros((3, *draws.mean.shape))
     if len(draws) > 1:
         deviation_SNK = draws.p - draws.mean
@@ -111,7 +120,7 @@ def _standard_error(draws: Draws) -> DoubleArray | None:
         return None
     images = np.arange(len(draws.mean))
     values_NS = np.ascontiguousarray(draws.p[:, images, draws.mean.argmax(1)].T)
-    # The mean of a pair is better known than that of two draws that know nothing of each other.
+    # The mean of an antithetic pair varies less than that of two independent draws.
     if len(draws) >= 4 and len(draws) % 2 == 0:
         values_NS = (values_NS[:, 0::2] + values_NS[:, 1::2]) / 2
     count = values_NS.shape[1]

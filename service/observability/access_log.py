@@ -1,7 +1,7 @@
-"""What is written to standard error: one line a request and whatever else there is to say, as text or as JSON.
+"""Log to standard error, one line for each request, as text or JSON.
 
-Nothing here runs on import: `slimbayes serve` sets it up, and who uses the package as a library logs as they like. A
-line never holds pixels, a body, a query or a path, only the route's template.
+Nothing runs on import: `slimbayes serve` configures logging, and programs that use the package as a library configure
+their own. A line never holds pixels, a body, a query or a path, only the route's template.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from service.settings import Settings
 from service.stats import RequestOutcome
 
 requests = logging.getLogger("slimbayes.requests")
-# Asked every few seconds by machines.
+# Polled every few seconds by machines.
 QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics", "/status"})
 
 
 def configure_logging(settings: Settings) -> None:
-    """Write everything that this process logs as the settings say; by default text to a terminal, JSON elsewhere."""
+    """Configure logging for the whole process; by default text on a terminal, JSON elsewhere."""
     chosen = settings.log_format or ("text" if sys.stderr.isatty() else "json")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if chosen == "json" else TextFormatter())
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    # Libraries say much that is of no use to an operator.
+    # Other libraries log much that is of no use to an operator.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("slimbayes").setLevel(level)
     logging.captureWarnings(True)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; `severity` is the line's, `level` is a pruning level."""
+    """Format one JSON object a line; `severity` is the log level, `level` a pruning level."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -52,7 +52,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, severity and message, then what else is known as name=value."""
+    """Format time, severity and message, then other fields as name=value."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -63,28 +63,28 @@ class TextFormatter(logging.Formatter):
 
 
 def log_request(
-    account: RequestContext, ending: RequestOutcome, state: Mapping[str, Any], milliseconds: float, trace: str | None
+    context: RequestContext, outcome: RequestOutcome, state: Mapping[str, Any], milliseconds: float, trace: str | None
 ) -> None:
-    """One line about a request that is over; `state` has its id and the name of its API key."""
-    severity = logging.DEBUG if ending.route in QUIET_ROUTES and ending.outcome == "answered" else logging.INFO
+    """Log a finished request; `state` holds its id and the name of its API key."""
+    severity = logging.DEBUG if outcome.route in QUIET_ROUTES and outcome.outcome == "answered" else logging.INFO
     if not requests.isEnabledFor(severity):
         return
-    level = account.served
+    level = context.level
     fields = {
         "request_id": state.get("request_id"),
-        **ending._asdict(),
-        "status": int(ending.status) if ending.status else None,
+        **outcome._asdict(),
+        "status": int(outcome.status) if outcome.status else None,
         "milliseconds": round(milliseconds, 3),
         "model": level and level.manifest.model,
         "version": level and level.manifest.version,
         "level": level and level.level.name,
-        "images": account.images or None,
-        "draws": account.draws or None,
+        "images": context.images or None,
+        "draws": context.draws or None,
         "key": state.get("caller"),
         "trace_id": trace,
     }
     known = {name: value for name, value in fields.items() if value not in (None, "")}
-    requests.log(severity, "%s %s", ending.method, ending.route, extra={"fields": known})
+    requests.log(severity, "%s %s", outcome.method, outcome.route, extra={"fields": known})
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -93,5 +93,5 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Text that can be written whatever it holds."""
+    """Escape what cannot be encoded."""
     return text.encode("utf-8", "backslashreplace").decode()

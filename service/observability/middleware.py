@@ -1,13 +1,13 @@
-"""Sees every request from its first byte to its end: counts it, writes one line about it, and traces it where asked to.
+"""Observe every request from its first byte to its end: count it, log one line, trace it if configured.
 
-It stands outside of everything else, so that what is refused early, or fails in a way that nobody foresaw, is seen too.
+The middleware wraps everything else, so that early refusals and unexpected errors are observed too.
 """
 
 from __future__ import annotations
 
 from http import HTTPMethod, HTTPStatus
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,48 +16,55 @@ from service.observability.request_stats import RequestStats
 from service.pipeline.context import RequestContext
 from service.stats import RequestOutcome
 
-if TYPE_CHECKING:
-    from service.observability.tracing import Tracing
-
 METHODS = frozenset(HTTPMethod)
-# A method or route that clients made up: they may not name what we count by.
+# Label of methods and routes that clients made up: they must not create label values.
 OTHER = "other"
 
 
-class ObservabilityMiddleware:
-    """Opens an account for each request, as `request.state.account`, and closes it when everything is over."""
+class Tracer(Protocol):
+    """Traces a finished request (`service.observability.tracing`, which needs an extra)."""
 
-    def __init__(self, app: ASGIApp, traffic: RequestStats, tracing: Tracing | None) -> None:
-        self.app, self.traffic, self.tracing = app, traffic, tracing
+    def record(self, context: RequestContext, outcome: RequestOutcome, scope: Scope, ended: float) -> str:
+        """Make the spans of a request; return the trace id."""
+
+    def close(self) -> None:
+        """Flush pending spans."""
+
+
+class ObservabilityMiddleware:
+    """Open a context for each request, as `request.state.context`, and record it at the end."""
+
+    def __init__(self, app: ASGIApp, stats: RequestStats, tracer: Tracer | None) -> None:
+        self.app, self.stats, self.tracer = app, stats, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        account = RequestContext()
-        scope.setdefault("state", {})["account"] = account
+        context = RequestContext()
+        scope.setdefault("state", {})["context"] = context
         status: int | None = None
 
-        async def send_and_look(message: Message) -> None:
+        async def send_and_observe(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, send_and_look)
+            await self.app(scope, receive, send_and_observe)
         finally:
-            self._close(account, scope, status)
+            self._record(context, scope, status)
 
-    def _close(self, account: RequestContext, scope: Scope, status: int | None) -> None:
+    def _record(self, context: RequestContext, scope: Scope, status: int | None) -> None:
         ended = monotonic()
-        ending = outcome_of(scope, status)
-        self.traffic.record(account, ending, ended - account.begun)
-        trace = None if self.tracing is None else self.tracing.record(account, ending, scope, ended)
-        log_request(account, ending, scope["state"], 1000 * (ended - account.begun), trace)
+        outcome = outcome_of(scope, status)
+        self.stats.record(context, outcome, ended - context.begun)
+        trace = None if self.tracer is None else self.tracer.record(context, outcome, scope, ended)
+        log_request(context, outcome, scope["state"], 1000 * (ended - context.begun), trace)
 
 
 def outcome_of(scope: Scope, status: int | None) -> RequestOutcome:
-    """How a request ended that was answered with `status`, or with None, since its client left first."""
+    """Classify a request by its response status, None if the client left before there was one."""
     method = scope["method"] if scope["method"] in METHODS else OTHER
     route = getattr(scope.get("route"), "path", OTHER)
     if status is None:

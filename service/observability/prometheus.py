@@ -1,9 +1,8 @@
-"""What Prometheus reads of one service, put together when it asks.
+"""Collect the Prometheus metrics of one service when they are scraped.
 
-Nothing is counted here: requests leave their traces in `service.observability.request_stats` and in the record
-of their level, and what a
-gauge shows is read where it is true. So a request pays for a few additions only, and a level that is no longer served
-takes its series with it. Names of models, versions and levels are those of the store, never a client's.
+Nothing is counted here: counts are in `service.observability.request_stats` and in the statistics of each level, and
+gauges are read at their source. So a request pays for a few additions only, and the series of a level end with it.
+Label values of models, versions and levels come from the store, never from a client.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from prometheus_client.registry import Collector
 from service.observability.request_stats import RequestStats
 from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
-from service.scheduling.admission import Admission
 from service.stats import Histogram, RequestOutcome
 
 Labels = tuple[str, ...]
@@ -33,98 +31,95 @@ LEVEL: Labels = ("model", "version", "level")
 
 
 class ServiceCollector(Collector):
-    """The metrics of one service, in a registry of its own; safe to collect from any thread."""
+    """Metrics of one service, in a registry of its own; safe to collect from any thread."""
 
-    def __init__(
-        self, catalog: ModelRepository, admission: Admission, traffic: RequestStats, ready: Callable[[], bool]
-    ) -> None:
-        self.catalog, self.admission, self.traffic = catalog, admission, traffic
-        self.ready = ready
+    def __init__(self, repository: ModelRepository, stats: RequestStats, ready: Callable[[], bool]) -> None:
+        self.repository, self.stats, self.ready = repository, stats, ready
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, as it is now."""
-        levels = [(_names(served), served) for served in self.catalog.served()]
+        """Yield every family with its current values."""
+        levels = [(_labels(level), level) for level in self.repository.levels()]
         yield from self._service()
-        yield from self._requests([(names, served) for names, served in levels if served.record.requests])
-        yield from _predictions([(names, served) for names, served in levels if served.record.decisions])
-        yield from _banks([(names, served) for names, served in levels if served.builds])
+        yield from self._requests([(names, level) for names, level in levels if level.stats.requests])
+        yield from _predictions([(names, level) for names, level in levels if level.stats.decisions])
+        yield from _banks([(names, level) for names, level in levels if level.builds])
 
     def _service(self) -> Iterator[Metric]:
-        """What there is one of."""
-        yield InfoMetricFamily("slimbayes_build", "What runs here.", value={"version": version("slimbayes")})
+        admission = self.repository.runtime.admission
+        yield InfoMetricFamily("slimbayes_build", "Version of the service.", value={"version": version("slimbayes")})
         for name, help_text, value in (
-            ("slimbayes_ready", "1 where a model can answer.", self.ready()),
+            ("slimbayes_ready", "1 if a model can answer.", self.ready()),
             (
                 "slimbayes_store_reachable",
-                "1 where the store answered when it was looked at last.",
-                not self.catalog.away,
+                "1 if the store could be read at the last attempt.",
+                self.repository.unavailable_reason is None,
             ),
-            ("slimbayes_queue_draws", "Work that is waited for, in images x draws.", self.admission.waiting),
-            ("slimbayes_queue_capacity_draws", "Most work that may wait, in images x draws.", self.admission.limit),
-            ("slimbayes_queue_wait_seconds", "How long a request that comes now should wait.", self.admission.wait),
+            ("slimbayes_queue_draws", "Waiting work, in images x draws.", admission.waiting),
+            ("slimbayes_queue_capacity_draws", "Most work that may wait, in images x draws.", admission.limit),
+            ("slimbayes_queue_wait_seconds", "Predicted wait of a request that arrives now.", admission.wait_s),
             (
                 "slimbayes_degradation_step",
-                "How many steps the latest of what waits is degraded; 0 is not at all.",
-                self.admission.degraded,
+                "Degradation step of the latest waiting request; 0 is none.",
+                admission.degradation_step,
             ),
-            ("slimbayes_bank_limit_bytes", "Memory for networks; 0 is no limit.", self.catalog.memory.limit or 0),
+            (
+                "slimbayes_bank_limit_bytes",
+                "Memory for networks; 0 is no limit.",
+                self.repository.runtime.memory.limit or 0,
+            ),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
 
     def _requests(self, levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
-        """How requests ended, and what took how long."""
-        ended = [(("", "", ""), self.traffic.requests), *((names, served.record.requests) for names, served in levels)]
+        ended = [(("", "", ""), self.stats.requests), *((names, level.stats.requests) for names, level in levels)]
         yield _counter(
             "slimbayes_requests",
-            "Requests by how they ended; those that never got as far as a level have none.",
+            "Requests by outcome; those that never reached a level have none.",
             (*RequestOutcome._fields, *LEVEL),
             [((*ending, *names), count) for names, requests in ended for ending, count in list(requests.items())],
         )
         yield _histogram(
             "slimbayes_request_seconds",
-            "From a request's first byte to its answer's last, of those that were answered.",
+            "Time from first byte to end of the response, of answered requests.",
             ("route",),
-            [((route,), seconds) for route, seconds in list(self.traffic.seconds.items())],
+            [((route,), seconds) for route, seconds in list(self.stats.seconds.items())],
         )
         yield _histogram(
             "slimbayes_stage_seconds",
             "Parts of a request for predictions: read, decode, queue, inference.",
             ("stage", *LEVEL),
-            [((stage, *names), each) for names, served in levels for stage, each in served.record.stages.items()],
+            [((stage, *names), each) for names, level in levels for stage, each in level.stats.stages.items()],
         )
 
 
 def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
-    """What was answered, and how sure it was."""
     yield _counter(
         "slimbayes_degraded_requests",
-        "Answers with less than was asked for, because of overload.",
+        "Answers degraded under overload.",
         LEVEL,
-        [(names, served.record.degraded) for names, served in levels],
+        [(names, level.stats.degraded) for names, level in levels],
     )
     yield _counter(
         "slimbayes_images",
-        "Images answered, by decision, and why it was not to accept.",
+        "Images answered, by decision and reason to abstain.",
         ("decision", "reason", *LEVEL),
-        [((*each, *names), count) for names, served in levels for each, count in list(served.record.decisions.items())],
+        [((*each, *names), count) for names, level in levels for each, count in list(level.stats.decisions.items())],
     )
     for name, help_text, attribute in (
-        ("slimbayes_batch_images", "Images in one pass of networks.", "batches"),
-        ("slimbayes_image_draws", "Draws that an image took.", "draws"),
+        ("slimbayes_batch_images", "Images in one pass of networks.", "batch_sizes"),
+        ("slimbayes_image_draws", "Draws of an image.", "draws"),
         ("slimbayes_confidence", "Probability of the top class.", "confidence"),
         ("slimbayes_entropy_nats", "Predictive entropy.", "entropy"),
         ("slimbayes_mutual_information_nats", "Mutual information of label and weights.", "mutual_information"),
     ):
-        yield _histogram(
-            name, help_text, LEVEL, [(names, getattr(served.record, attribute)) for names, served in levels]
-        )
+        yield _histogram(name, help_text, LEVEL, [(names, getattr(level.stats, attribute)) for names, level in levels])
     indices = [
         ((statistic, *names), window.index())
-        for names, served in levels
-        for statistic, window in served.record.drift.windows().items()
+        for names, level in levels
+        for statistic, window in level.stats.drift.windows().items()
     ]
     yield _gauge(
         "slimbayes_drift",
@@ -135,29 +130,28 @@ def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
 
 
 def _banks(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
-    """What networks take, and took."""
     yield _gauge(
         "slimbayes_bank_bytes",
-        "Memory that networks take, about.",
+        "Approximate memory of networks.",
         LEVEL,
-        [(names, served.nbytes) for names, served in levels],
+        [(names, level.nbytes) for names, level in levels],
     )
     yield _counter(
         "slimbayes_bank_builds",
-        "How often networks were built.",
+        "Builds of networks.",
         LEVEL,
-        [(names, served.builds) for names, served in levels],
+        [(names, level.builds) for names, level in levels],
     )
     yield _counter(
         "slimbayes_bank_build_seconds",
-        "Time in which networks were built.",
+        "Time spent building networks.",
         LEVEL,
-        [(names, served.build_seconds) for names, served in levels],
+        [(names, level.build_seconds) for names, level in levels],
     )
 
 
-def _names(served: LoadedLevel) -> Labels:
-    return served.manifest.model, served.manifest.version, served.level.name
+def _labels(level: LoadedLevel) -> Labels:
+    return level.manifest.model, level.manifest.version, level.level.name
 
 
 def _counter(name: str, help_text: str, labels: Labels, rows: Iterable[tuple[Labels, float]]) -> Metric:

@@ -1,8 +1,7 @@
-"""OpenTelemetry traces: one span a stage under one span a request, in the trace that the client began, if it did.
+"""Export OpenTelemetry traces: a span for each request, in the client's trace if it began one, and one for each stage.
 
-Needs the `tracing` extra. A request's spans are made once it is over, from its account, so that tracing takes none of
-the answer's time. What OpenTelemetry itself reads from OTEL_… in the environment holds too: sampling, headers, and
-resources.
+Needs the `tracing` extra. Spans are made from a request's context once it is over, so tracing adds no latency. OTEL_…
+environment variables are honoured as OpenTelemetry defines them: sampling, headers, resources.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from starlette.types import Scope
 from service.pipeline.context import RequestContext
 from service.stats import RequestOutcome
 
-# Seconds for a collector to answer in; one that does not must not hold up the end of the service.
-TIMEOUT = 3.0
+# Seconds for a collector to answer; an unreachable one must not delay shutdown.
+TIMEOUT_S = 3.0
 HEADERS = (b"traceparent", b"tracestate")
 
 
 class Tracing:
-    """Makes spans of requests and hands them to a processor."""
+    """Make spans of requests and hand them to a processor."""
 
     def __init__(self, processor: SpanProcessor) -> None:
         resource = Resource.create({"service.name": "slimbayes", "service.version": version("slimbayes")})
-        # Our own, not the process's: several applications may trace to different places.
+        # Not the global provider: several applications in a process may trace to different collectors.
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("slimbayes.service")
 
     @classmethod
-    def to(cls, url: str) -> Tracing:
-        """Send spans to a collector that speaks OTLP over HTTP, in the background; what it does not take is dropped."""
-        return cls(BatchSpanProcessor(OTLPSpanExporter(url, timeout=TIMEOUT)))
+    def to_collector(cls, url: str) -> Tracing:
+        """Send spans to an OTLP/HTTP collector in the background; spans that it does not accept are dropped."""
+        return cls(BatchSpanProcessor(OTLPSpanExporter(url, timeout=TIMEOUT_S)))
 
-    def record(self, account: RequestContext, ending: RequestOutcome, scope: Scope, ended: float) -> str:
-        """Make the spans of a request that ended at `ended`, in seconds of `time.monotonic`; returns the trace's id."""
+    def record(self, context: RequestContext, outcome: RequestOutcome, scope: Scope, ended: float) -> str:
+        """Make the spans of a request that ended at `ended`, in seconds of `time.monotonic`; return the trace id."""
         given = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in HEADERS}
         offset = time_ns() - monotonic_ns()
 
@@ -51,44 +50,44 @@ class Tracing:
             return offset + int(1e9 * seconds)
 
         span = self._tracer.start_span(
-            f"{ending.method} {ending.route}",
+            f"{outcome.method} {outcome.route}",
             context=TraceContextTextMapPropagator().extract(given),
             kind=SpanKind.SERVER,
-            attributes=_attributes(account, ending, scope),
-            start_time=at(account.begun),
+            attributes=_attributes(context, outcome, scope),
+            start_time=at(context.begun),
         )
-        for stage, (stage_begun, stage_ended) in account.stages.items():
+        for stage, (stage_begun, stage_ended) in context.stages.items():
             part = self._tracer.start_span(stage, context=set_span_in_context(span), start_time=at(stage_begun))
             part.end(at(stage_ended))
-        if ending.outcome == "failed":
-            span.set_status(StatusCode.ERROR, ending.reason)
+        if outcome.outcome == "failed":
+            span.set_status(StatusCode.ERROR, outcome.reason)
         span.end(at(ended))
         return format_trace_id(span.get_span_context().trace_id)
 
     def close(self) -> None:
-        """Hand on what is still here."""
+        """Flush poutcome spans."""
         self._provider.shutdown()
 
 
-def _attributes(account: RequestContext, ending: RequestOutcome, scope: Scope) -> dict[str, AttributeValue]:
-    """OpenTelemetry's own names where it has them; never a query or a body."""
+def _attributes(context: RequestContext, outcome: RequestOutcome, scope: Scope) -> dict[str, AttributeValue]:
+    """Collect attributes, by OpenTelemetry's semantic conventions where they exist; never a query or body."""
     attributes: dict[str, AttributeValue] = {
-        "http.request.method": ending.method,
-        "http.route": ending.route,
+        "http.request.method": outcome.method,
+        "http.route": outcome.route,
         "slimbayes.request_id": scope["state"].get("request_id", ""),
-        "slimbayes.outcome": ending.outcome,
+        "slimbayes.outcome": outcome.outcome,
     }
-    if ending.status:
-        attributes["http.response.status_code"] = int(ending.status)
-    if ending.reason:
-        attributes["slimbayes.reason"] = ending.reason
-    if account.served is not None:
-        manifest = account.served.manifest
+    if outcome.status:
+        attributes["http.response.status_code"] = int(outcome.status)
+    if outcome.reason:
+        attributes["slimbayes.reason"] = outcome.reason
+    if context.level is not None:
+        manifest = context.level.manifest
         attributes |= {
             "slimbayes.model": manifest.model,
             "slimbayes.version": manifest.version,
-            "slimbayes.level": account.served.level.name,
-            "slimbayes.images": account.images,
-            "slimbayes.draws": account.draws,
+            "slimbayes.level": context.level.level.name,
+            "slimbayes.images": context.images,
+            "slimbayes.draws": context.draws,
         }
     return attributes

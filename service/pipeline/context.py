@@ -1,4 +1,4 @@
-"""One request's account: what a route notes of it on the way, for metrics, logs and traces at its end."""
+"""Keep the context of one request (stages, level, results) for metrics, logs and traces."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
-from starlette.requests import Request
-
-from service.inference.decision import Verdict
+from service.inference.decision import ImageResult
 from service.pipeline.planning import Plan
 from service.repository.level import LoadedLevel
 from service.scheduling.job import Job
@@ -18,23 +16,23 @@ from service.stats import Stage
 
 @dataclass
 class RequestContext:
-    """What happened to one request; `stages` has the begin and end of each, in seconds of `time.monotonic`."""
+    """Facts about one request; `stages` holds begin and end of each, in seconds of `time.monotonic`."""
 
     begun: float = field(default_factory=monotonic)
     stages: dict[Stage, tuple[float, float]] = field(default_factory=dict)
-    served: LoadedLevel | None = None
+    level: LoadedLevel | None = None
     images: int = 0
     degraded: bool = False
-    verdicts: Sequence[Verdict] = ()
+    results: Sequence[ImageResult] = ()
 
     @property
     def draws(self) -> int:
-        """Draws that all of its images took together."""
-        return sum(each.draws for each in self.verdicts)
+        """Return the draws of all images together."""
+        return sum(each.draws for each in self.results)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Note when a stage begins, and when it ends well or not."""
+        """Record begin and end of a stage, whether it succeeds or not."""
         begun = monotonic()
         try:
             yield
@@ -42,23 +40,17 @@ class RequestContext:
             self.stages[stage] = (begun, monotonic())
 
     def milliseconds(self, stage: Stage) -> float:
-        """How long a stage took; zero where there was none."""
+        """Return the duration of a stage, zero if there was none."""
         begun, ended = self.stages.get(stage, (0.0, 0.0))
         return 1000 * (ended - begun)
 
-    def planned(self, plan: Plan) -> None:
-        """Note which level is to answer."""
-        self.served, self.degraded = plan.served, plan.degraded is not None
+    def set_plan(self, plan: Plan) -> None:
+        """Record which level is to answer."""
+        self.level, self.degraded = plan.level, plan.degradation is not None
 
-    def answered(self, job: Job, verdicts: Sequence[Verdict]) -> None:
-        """Note what a finished job answered."""
+    def set_results(self, job: Job, results: Sequence[ImageResult]) -> None:
+        """Record the results of a finished job."""
         assert job.started is not None
         assert job.finished is not None
         self.stages["queue"], self.stages["inference"] = (job.arrived, job.started), (job.started, job.finished)
-        self.verdicts = verdicts
-
-
-def context_of(request: Request) -> RequestContext:
-    """The account that `service.observability.middleware` opened for a request."""
-    account: RequestContext = request.state.account
-    return account
+        self.results = results

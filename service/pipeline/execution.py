@@ -1,102 +1,112 @@
-"""The passage of one request, whatever its protocol: admitted, made ready, computed, given up if its client leaves."""
+"""Execute one prediction request: admit, decode, schedule, await; cancel on client disconnect."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from service.concurrency import run_in_worker
-from service.http.rate_limit import RateLimiter, client_of
+from service.inference.decision import ImageResult, Postprocessor, Render
 from service.inference.engine import Engine
-from service.pipeline.context import context_of
-from service.pipeline.planning import Plan
-from service.scheduling.admission import Admission
-from service.scheduling.job import Conclude, Job
+from service.pipeline.context import RequestContext
+from service.pipeline.planning import Plan, degrade_to_fit
+from service.repository.repository import ModelRepository
+from service.repository.runtime import Runtime
+from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
 
-# Seconds after which it is worth to look whether the client is still there.
-PATIENCE = 0.05
+# Seconds after which a request starts to watch for a disconnect; most are answered before.
+WATCH_AFTER_S = 0.05
 
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """The images of a request: how many, and what makes uint8 [N, H, W, C] of them.
+    """The images of a request: how many, and a function that decodes them to uint8 [N, H, W, C].
 
-    That is done off the event loop, but where it is so `quick` that asking another thread would take longer.
+    Decoding runs off the event loop unless it is `inline`: quicker than asking another thread.
     """
 
     count: int
     decode: Callable[[], npt.NDArray[np.uint8]]
-    quick: bool = False
+    inline: bool = False
+
+
+def precheck(repository: ModelRepository, plan: Plan, check_rate: Callable[[], object]) -> None:
+    """Refuse a request before its body is read, as one image of it would be; raise RequestError."""
+    check_rate()
+    repository.runtime.admission.check(*degrade_to_fit(repository, plan, 1).cost(1), plan.deadline_s)
 
 
 async def execute(
-    request: Request, planned: Plan, images: EncodedBatch, deadline: float | None, conclude: Conclude
+    plan: Plan,
+    batch: EncodedBatch,
+    render: Render,
+    context: RequestContext,
+    runtime: Runtime,
+    *,
+    on_admitted: Callable[[], object],
+    disconnected: Callable[[], Awaitable[Exception]],
 ) -> Job:
-    """The job of a request when every image is concluded, each with a verdict; its deadline is in seconds from now.
+    """Compute the images of a request; the finished job holds an `ImageResult` for each.
 
-    Raises RequestError, and ClientDisconnect where the client hangs up.
+    `render` makes the content of each result; `on_admitted` is called once the request is admitted, and may refuse it;
+    `disconnected` waits until the client hangs up, and returns the error to raise then. Raises RequestError.
     """
-    admission: Admission = request.app.state.admission
-    account = context_of(request)
-    account.images = images.count
-    limiter: RateLimiter = request.app.state.rate_limiter
-    with planned.served.held(), admission.admit(*planned.cost(images.count), deadline) as admitted:
-        limiter.spend(client_of(request), images.count)
-        latest = None if deadline is None else time.monotonic() + deadline
+    context.images = batch.count
+    with plan.level.in_use(), runtime.admission.admit(*plan.cost(batch.count), plan.deadline_s) as work:
+        on_admitted()
+        latest = None if plan.deadline_s is None else time.monotonic() + plan.deadline_s
 
         def prepare(engine: Engine | None) -> Job:
-            engine = engine or planned.served.engine(planned.samples, images.count, latest)
-            with account.stage("decode"):
-                images_NHWC = images.decode()
-            settlement, seconds = planned.settlement, admitted.seconds
-            return Job(engine, images_NHWC, planned.samples, conclude, settlement, latest, seconds)
+            engine = engine or plan.level.engine(plan.samples, batch.count, latest)
+            with context.stage("decode"):
+                images_NHWC = batch.decode()
+            postprocess = Postprocessor(plan.level.level.calibration, render)
+            return Job(engine, images_NHWC, plan.samples, postprocess, plan.early_stopping, latest, work)
 
-        engine = planned.served.engine_at_once(planned.samples) if images.quick else None
+        engine = plan.level.prepared_engine(plan.samples) if batch.inline else None
         if engine is None:
-            await planned.served.fetched(deadline)
-        job = await run_in_worker(request, partial(prepare, engine), quick=engine is not None)
-        admitted.done = lambda: job.had
-        await _computed(request.app.state.catalog.scheduler, job, request)
-        admitted.whole = not job.cut
-    account.answered(job, [each.verdict for each in job.future.result()])
-    if planned.settlement is not None and planned.degraded is None:
-        for each in account.verdicts:
-            planned.served.learn(each.draws)
-    planned.served.latency.record(job.inference)
+            await plan.level.fetch(plan.deadline_s)
+        job = await run_in_worker(partial(prepare, engine), runtime.workers, inline=engine is not None)
+        results = await _computed(runtime.scheduler, job, disconnected)
+    context.set_results(job, results)
+    if plan.early_stopping is not None and plan.degradation is None:
+        for each in results:
+            plan.level.record_draws(each.draws)
+    plan.level.latency.record(job.inference_ms)
     return job
 
 
-async def _computed(scheduler: Scheduler, job: Job, request: Request) -> None:
-    """Return when the job is done; a client who hangs up meanwhile takes it out of the queue."""
+async def _computed(
+    scheduler: Scheduler, job: Job, disconnected: Callable[[], Awaitable[Exception]]
+) -> list[ImageResult]:
+    """Await the results of a job; a client that hangs up takes it out of the queue."""
     scheduler.submit(job)
     loop = asyncio.get_running_loop()
-    watch: asyncio.Task[None] | None = None
+    watch: asyncio.Task[Exception] | None = None
 
-    async def leave_with_client() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+    async def cancel_with_client() -> Exception:
+        error = await disconnected()
         job.future.cancel()
+        return error
 
     def begin() -> None:
         nonlocal watch
-        watch = loop.create_task(leave_with_client())
+        watch = loop.create_task(cancel_with_client())
 
-    later = loop.call_later(PATIENCE, begin)
+    later = loop.call_later(WATCH_AFTER_S, begin)
     try:
-        await asyncio.wrap_future(job.future)
+        return await asyncio.wrap_future(job.future)
     except asyncio.CancelledError:
         job.future.cancel()
         if watch is not None and watch.done():
-            raise ClientDisconnect from None
+            raise watch.result() from None
         raise
     finally:
         later.cancel()

@@ -1,7 +1,8 @@
-"""The level that a request means by what it wishes: the most accurate one that is accurate or fast enough."""
+"""Select a pruning level from accuracy and latency constraints."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,46 +11,48 @@ from service.errors import ParameterError
 
 @dataclass(frozen=True)
 class LevelCandidate:
-    """One level: its accuracy on the test set, and the milliseconds that an answer takes, None where nobody knows."""
+    """A level to choose from: accuracy on the test set and latency of a response, None where it was never measured."""
 
     accuracy: float
-    milliseconds: float | None
+    latency_ms: float | None
 
 
 @dataclass(frozen=True)
 class LevelConstraints:
-    """What an answer must be: at least so accurate, and there within so many milliseconds."""
+    """Lower bound on accuracy and upper bound on latency; None is no bound."""
 
     min_accuracy: float | None = None
     max_latency_ms: float | None = None
 
     def choose(self, levels: Mapping[str, LevelCandidate]) -> tuple[str, str]:
-        """The name of the level, and why it is that one.
+        """Return the name of the level, and the reason for it in words.
 
-        Where only accuracy is asked for it is the fastest that has it, else the most accurate that is fast enough.
-        Raises ParameterError, naming what there is, where no level is both.
+        With a bound on accuracy alone it is the fastest level within it, else the most accurate one within the bounds.
+        Raises ParameterError, naming the nearest level, where none is within the bounds.
         """
-        good = {n: c for n, c in levels.items() if self.min_accuracy is None or c.accuracy >= self.min_accuracy}
-        if not good:
+        accurate = {n: c for n, c in levels.items() if self.min_accuracy is None or c.accuracy >= self.min_accuracy}
+        if not accurate:
             best = max(levels, key=lambda name: levels[name].accuracy)
             raise ParameterError(
                 f"no level has an accuracy of {self.min_accuracy:g}: {best} has {levels[best].accuracy:.4f}"
             )
         if self.max_latency_ms is None:
-            name = min(good, key=lambda name: (_known(good[name]), -good[name].accuracy))
-            return name, f"the fastest level with an accuracy of {self.min_accuracy:g} or more: {_told(good[name])}"
-        quick = {n: c for n, c in good.items() if _known(c) <= self.max_latency_ms}
-        if not quick:
-            name = min(good, key=lambda name: _known(good[name]))
-            raise ParameterError(f"no level answers within {self.max_latency_ms:g} ms: {name} has {_told(good[name])}")
-        name = max(quick, key=lambda name: (quick[name].accuracy, -_known(quick[name])))
-        return name, f"the most accurate level that answers within {self.max_latency_ms:g} ms: {_told(quick[name])}"
+            name = min(accurate, key=lambda name: (_latency_ms(accurate[name]), -accurate[name].accuracy))
+            reason = f"the fastest level with an accuracy of {self.min_accuracy:g} or more"
+            return name, f"{reason}: {_describe(accurate[name])}"
+        fast = {n: c for n, c in accurate.items() if _latency_ms(c) <= self.max_latency_ms}
+        if not fast:
+            name = min(accurate, key=lambda name: _latency_ms(accurate[name]))
+            nearest = f"{name} has {_describe(accurate[name])}"
+            raise ParameterError(f"no level answers within {self.max_latency_ms:g} ms: {nearest}")
+        name = max(fast, key=lambda name: (fast[name].accuracy, -_latency_ms(fast[name])))
+        return name, f"the most accurate level that answers within {self.max_latency_ms:g} ms: {_describe(fast[name])}"
 
 
-def _known(candidate: LevelCandidate) -> float:
-    return float("inf") if candidate.milliseconds is None else candidate.milliseconds
+def _latency_ms(candidate: LevelCandidate) -> float:
+    return math.inf if candidate.latency_ms is None else candidate.latency_ms
 
 
-def _told(candidate: LevelCandidate) -> str:
-    time = "not timed yet" if candidate.milliseconds is None else f"{candidate.milliseconds:.2f} ms"
+def _describe(candidate: LevelCandidate) -> str:
+    time = "not timed yet" if candidate.latency_ms is None else f"{candidate.latency_ms:.2f} ms"
     return f"accuracy {candidate.accuracy:.4f}, {time}"

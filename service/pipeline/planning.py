@@ -1,4 +1,4 @@
-"""What will be done for a request: which level answers it, with how many draws, and what overload took away."""
+"""Plan a request: which level answers, with how many draws, and what is degraded under overload."""
 
 from __future__ import annotations
 
@@ -7,89 +7,115 @@ import re
 from dataclasses import dataclass, replace
 
 from model_store.manifest import Level
-from service.api.schemas import Degraded
 from service.errors import ParameterError
 from service.inference.early_stopping import EarlyStopping
-from service.pipeline.level_selection import LevelConstraints
-from service.pipeline.parameters import PredictQuery
+from service.pipeline.level_selection import LevelCandidate, LevelConstraints
+from service.pipeline.parameters import PredictOptions, PredictQuery
 from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
-from service.scheduling.admission import DRAWS, STEPS, Admission
+from service.scheduling.admission import DEGRADED_DRAWS, STEPS
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Degraded work: at most `samples` draws, and `instead_of` the level that was replaced, None if none was."""
+
+    samples: int
+    instead_of: str | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A level, at most so many draws an image, fewer where `settlement` says so; why, and what was taken away."""
+    """A level and at most `samples` draws an image, fewer with `early_stopping`.
 
-    served: LoadedLevel
+    `reason` says why the level was selected where the request left it open; `fixed_level` that the request names it;
+    `deadline_s` is in seconds from now.
+    """
+
+    level: LoadedLevel
     samples: int
-    settlement: EarlyStopping | None
+    early_stopping: EarlyStopping | None
     reason: str | None = None
-    degraded: Degraded | None = None
+    fixed_level: bool = False
+    deadline_s: float | None = None
+    degradation: Degradation | None = None
 
     @property
     def expected_draws(self) -> float:
-        """Draws that an image should take."""
-        return self.samples if self.settlement is None else min(self.samples, self.served.usual_draws)
+        """Predict the draws of an image."""
+        return self.samples if self.early_stopping is None else min(self.samples, self.level.expected_draws)
 
     def cost(self, images: int) -> tuple[int, float]:
-        """What so many images should take, in images x draws and in seconds, as far as anyone knows."""
+        """Predict the work of so many images, in images × draws and in seconds (zero if unknown)."""
         draws = self.expected_draws
-        return math.ceil(images * draws), self.served.seconds(images, draws, self.samples)
+        return math.ceil(images * draws), self.level.seconds(images, draws, self.samples)
 
 
-def plan(catalog: ModelRepository, parameters: PredictQuery) -> Plan:
-    """The plan for a request, if nothing is taken away; raise RequestError where there is none such."""
-    served, reason = _level(catalog, parameters)
-    most = catalog.settings.max_samples
-    if parameters.samples != "auto":
-        return Plan(served, fixed_samples(parameters.samples, most), None, reason)
-    return Plan(served, served.default_samples(most), served.settlement, reason)
+def make_plan(repository: ModelRepository, query: PredictQuery) -> Plan:
+    """Plan a request without degradation; raise RequestError if it cannot be fulfilled."""
+    level, reason = _select_level(repository, query)
+    most = repository.settings.max_samples
+    fixed = query.samples != "auto"
+    samples = fixed_samples(query.samples, most) if fixed else level.default_samples
+    return Plan(
+        level, samples, None if fixed else level.early_stopping, reason, query.level is not None, query.deadline_s
+    )
 
 
-def fitted(catalog: ModelRepository, full: Plan, images: int, parameters: PredictQuery, admission: Admission) -> Plan:
-    """The plan for so many images while others wait, with no more taken away than must be.
+def degrade_to_fit(repository: ModelRepository, plan: Plan, images: int) -> Plan:
+    """Degrade the plan for so many images as little as the load allows.
 
-    What a request names itself, a number of draws or a level, it gets.
+    A number of draws or a level that the request names is never degraded.
     """
-    if full.settlement is None or not admission.may_degrade:
-        return full
-    own_level = parameters.level is not None
-    plans = [full, *(_degraded(catalog, full, step, own_level=own_level) for step in range(1, STEPS + 1))]
-    return plans[admission.step([each.cost(images) for each in plans], parameters.deadline)]
+    admission = repository.runtime.admission
+    if plan.early_stopping is None or not admission.may_degrade:
+        return plan
+    plans = [plan, *(_degraded(repository, plan, step) for step in range(1, STEPS + 1))]
+    return plans[admission.step([each.cost(images) for each in plans], plan.deadline_s)]
 
 
-def _level(catalog: ModelRepository, parameters: PredictQuery) -> tuple[LoadedLevel, str | None]:
-    wish = LevelConstraints(parameters.min_accuracy, parameters.max_latency_ms)
-    if parameters.level == "auto" and wish.max_latency_ms is None:
-        wish = replace(wish, max_latency_ms=parameters.deadline_ms)
-    if wish == LevelConstraints():
-        return catalog.level(parameters.model, parameters.version, parameters.level), None
-    if parameters.level not in (None, "auto"):
-        raise ParameterError(f"level {parameters.level!r} leaves nothing to wish for: ask for level=auto")
-    return catalog.wished(parameters.model, parameters.version, wish)
+def _select_level(repository: ModelRepository, query: PredictQuery) -> tuple[LoadedLevel, str | None]:
+    constraints = _constraints(query)
+    if constraints == LevelConstraints():
+        return repository.level(query.model, query.version, query.level), None
+    if query.level not in (None, "auto"):
+        raise ParameterError(
+            f"level {query.level!r} leaves no choice to min_accuracy and max_latency_ms: ask for level=auto"
+        )
+    levels = repository.model(query.model).version(query.version).levels
+    name, reason = constraints.choose(
+        {name: LevelCandidate(level.level.metrics.accuracy, level.expected_ms) for name, level in levels.items()}
+    )
+    return levels[name], reason
 
 
-def _degraded(catalog: ModelRepository, full: Plan, step: int, *, own_level: bool) -> Plan:
-    draws = DRAWS[min(step, len(DRAWS) - 1)]
-    samples = full.samples if draws is None else min(full.samples, draws)
-    cheaper = catalog.cheaper(full.served) if step == STEPS and not own_level else None
+def _constraints(query: PredictOptions) -> LevelConstraints:
+    constraints = LevelConstraints(query.min_accuracy, query.max_latency_ms)
+    if query.level == "auto" and constraints.max_latency_ms is None:
+        return replace(constraints, max_latency_ms=query.deadline_ms)
+    return constraints
+
+
+def _degraded(repository: ModelRepository, plan: Plan, step: int) -> Plan:
+    draws = DEGRADED_DRAWS[min(step, len(DEGRADED_DRAWS) - 1)]
+    samples = plan.samples if draws is None else min(plan.samples, draws)
+    cheaper = repository.cheaper(plan.level) if step == STEPS and not plan.fixed_level else None
     if cheaper is not None and not cheaper.ready(samples):
-        cheaper = None  # to build one now would make it worse
-    served = cheaper or full.served
-    instead_of = full.served.level.name if cheaper else None
-    return Plan(served, samples, served.settlement, full.reason, Degraded(samples=samples, instead_of=instead_of))
+        cheaper = None  # building it now would make the overload worse
+    level = cheaper or plan.level
+    degradation = Degradation(samples, plan.level.level.name if cheaper else None)
+    return replace(plan, level=level, samples=samples, early_stopping=level.early_stopping, degradation=degradation)
 
 
 def fixed_samples(text: str, most: int) -> int:
-    """A number of draws that is asked for; raise ParameterError where it is none from 1 to `most`."""
+    """Parse a number of draws; raise ParameterError unless it is from 1 to `most`."""
     if re.fullmatch(r"[0-9]{1,9}", text) is None or not 1 <= int(text) <= most:
         raise ParameterError(f"samples must be a whole number from 1 to {most}, or auto, got {text[:20]!r}")
     return int(text)
 
 
-def quantile(alpha: float, level: Level) -> float:
-    """The conformal quantile of a level at an error rate; raise ParameterError, listing them, for one it has not."""
+def conformal_quantile(alpha: float, level: Level) -> float:
+    """Return a level's conformal quantile at an error rate; raise ParameterError, listing those that it has."""
     quantiles = {float(known): each for known, each in level.calibration.conformal_quantiles.items()}
     if alpha not in quantiles:
         known = ", ".join(level.calibration.conformal_quantiles)

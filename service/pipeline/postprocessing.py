@@ -1,35 +1,27 @@
-"""What an answer says: every number with its definition, and the decision that follows from them."""
+"""Render results for `POST /predict`: each class with its spread, the prediction set, and the decision."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration
-from service.inference.decision import Decided, Verdict, conformal_sets, decide, ranking
-from service.inference.uncertainty import Predictive, predictive
-from service.types import FloatArray, StopReason
+from service.inference.decision import ImageResult, conformal_sets, ranking
+from service.inference.uncertainty import Predictive
 
-# Of a single draw's probability: it is there to be seen.
+# Decimals of a single draw's probability, which is there to be looked at.
 DECIMALS = 4
-
-
-class Predicted(NamedTuple):
-    """The answer for one image, as `Prediction` describes it, and what was decided."""
-
-    document: dict[str, Any]
-    verdict: Verdict
 
 
 @dataclass(frozen=True)
 class ResponseBuilder:
-    """Makes answers of draws, for one request.
+    """Build the predictions of one request.
 
-    `quantile` is as in `conformal_sets`; `draws` adds each draw to the classes that are listed.
+    `quantile` is as in `conformal_sets`; `draws` adds the probability under each draw to the listed classes.
     """
 
     classes: tuple[str, ...]
@@ -38,51 +30,36 @@ class ResponseBuilder:
     top_k: int
     draws: bool = False
 
-    def __call__(self, logits_SNK: FloatArray, stop: StopReason) -> list[Predicted]:
-        """What the draws of some images say."""
-        summary, draws = predictive(logits_SNK, self.calibration.temperature), len(logits_SNK)
+    def render(self, summary: Predictive) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
+        """List the classes and build the prediction set of each image."""
         order_NK = ranking(summary)
-        error_N = summary.standard_error
-        errors = [None] * len(order_NK) if error_N is None else error_N.tolist()
-        entropies = (each.tolist() for each in (summary.total, summary.aleatoric, summary.epistemic))
-        return [
-            self._predicted(shown, names, own, decided, {"draws": draws, "standard_error": error, "stop": stop})
-            for shown, names, own, decided, error in zip(
-                self._classes(summary, order_NK),
-                conformal_sets(summary, order_NK, self.classes, self.quantile),
-                zip(*entropies, strict=True),
-                decide(summary, self.calibration),
-                errors,
-                strict=True,
-            )
-        ]
+        sets = conformal_sets(summary, order_NK, self.classes, self.quantile)
+        return zip(self._classes(summary, order_NK), sets, strict=True)
 
-    def _predicted(
-        self,
-        shown: list[dict[str, Any]],
-        names: list[str],
-        entropies: tuple[float, float, float],
-        decided: Decided,
-        sampling: dict[str, Any],
-    ) -> Predicted:
-        total, aleatoric, epistemic = entropies
-        decision, reason, _ = decided
-        label, probability = shown[0]["label"], shown[0]["probability"]
-        document = {
-            "label": label,
-            "probability": probability,
+    def document(self, result: ImageResult) -> dict[str, Any]:
+        """Build the prediction of one image, as `service.api.schemas.Prediction` describes it."""
+        shown, prediction_set = result.content
+        return {
+            "label": shown[0]["label"],
+            "probability": result.confidence,
             "probabilities": shown,
-            "uncertainty": {"total": total, "aleatoric": aleatoric, "epistemic": epistemic},
-            "prediction_set": names,
-            "decision": decision,
-            "reason": reason,
-            "strangeness": self._strangeness(decided),
-            "monte_carlo": sampling,
+            "uncertainty": {
+                "total": result.total,
+                "aleatoric": result.aleatoric,
+                "epistemic": result.epistemic,
+            },
+            "prediction_set": prediction_set,
+            "decision": result.decision,
+            "reason": result.reason,
+            "strangeness": self._ood(result),
+            "monte_carlo": {
+                "draws": result.draws,
+                "standard_error": result.standard_error,
+                "stop": result.stop,
+            },
         }
-        return Predicted(document, Verdict(decision, reason, sampling["draws"], probability, total, epistemic))
 
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
-        """Of each image the classes that are listed."""
         top_NK = order_NK[:, : self.top_k]
         images_N1 = np.arange(len(top_NK))[:, None]
         figures = summary.mean[images_N1, top_NK].tolist(), *summary.spread[:, images_N1, top_NK].tolist()
@@ -96,6 +73,6 @@ class ResponseBuilder:
                     one["draws"] = each_S
             yield shown
 
-    def _strangeness(self, decided: Decided) -> dict[str, Any] | None:
+    def _ood(self, result: ImageResult) -> dict[str, Any] | None:
         rule = self.calibration.out_of_distribution
-        return None if rule is None else {"score": rule.score, "value": decided.strangeness, "above": rule.above}
+        return None if rule is None else {"score": rule.score, "value": result.ood_score, "above": rule.above}

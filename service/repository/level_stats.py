@@ -1,7 +1,7 @@
-"""What was seen of one level since it is served: its part of `GET /metrics` and `GET /status`.
+"""Collect the statistics of one level for `GET /metrics` and `GET /status`.
 
-It ends with its level, so that a version that is taken away leaves nothing behind. It is written to from the event loop
-alone, but for `batches`, which the scheduler guards.
+They end with their level, so a version that is removed leaves no series behind. Only the event loop writes them, except
+for `batch_sizes`, which the scheduler guards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from model_store.manifest import Level, Manifest
-from service.inference.decision import Verdict
+from service.inference.decision import ImageResult
 from service.stats import DRAWS, IMAGES, NATS, SECONDS, SHARES, STAGES, DriftMonitor, Histogram, RequestOutcome
 
 
@@ -22,34 +22,34 @@ class LevelStats:
         self.requests: Counter[RequestOutcome] = Counter()
         self.degraded = 0
         self.stages = {stage: Histogram(SECONDS) for stage in STAGES}
-        self.batches = Histogram(IMAGES)
+        self.batch_sizes = Histogram(IMAGES)
         self.draws = Histogram(DRAWS)
-        # By decision, and why it was not to accept.
+        # By decision and reason to abstain.
         self.decisions: Counter[tuple[str, str]] = Counter()
         self.confidence, self.entropy, self.mutual_information = Histogram(SHARES), Histogram(NATS), Histogram(NATS)
         self.drift = DriftMonitor(level.reference, len(manifest.classes))
 
-    def verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Add what was answered for some images."""
-        for each in verdicts:
+    def record(self, results: Sequence[ImageResult]) -> None:
+        """Add the images of one answer."""
+        for each in results:
             self.decisions[each.decision, each.reason or ""] += 1
             self.draws.record(each.draws)
-            if not math.isfinite(each.entropy):  # a network that overflowed says nothing
+            if not math.isfinite(each.total):  # an overflow in the network tells nothing about the image
                 continue
             self.confidence.record(each.confidence)
             self.drift.confidence.record(each.confidence)
-            self.entropy.record(each.entropy)
-            self.drift.entropy.record(each.entropy)
-            if each.draws > 1:  # a single draw disagrees with nothing
-                self.mutual_information.record(each.mutual_information)
-                self.drift.mutual_information.record(each.mutual_information)
+            self.entropy.record(each.total)
+            self.drift.entropy.record(each.total)
+            if each.draws > 1:  # the mutual information of a single draw is zero by definition
+                self.mutual_information.record(each.epistemic)
+                self.drift.mutual_information.record(each.epistemic)
 
     @property
     def answered(self) -> int:
-        """Images that were answered."""
+        """Return the number of images answered."""
         return sum(list(self.decisions.values()))
 
     @property
     def abstained(self) -> int:
-        """Images of them on which the answer was to abstain."""
+        """Return the number of images abstained on."""
         return sum(count for (decision, _), count in list(self.decisions.items()) if decision == "abstain")

@@ -1,4 +1,4 @@
-"""A limit on the memory that banks take: those unused for longest go first, and are built anew on demand."""
+"""Bound the memory of loaded networks: the least recently used are dropped, and rebuilt on demand."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from collections.abc import Callable
 
 from service.resources import trim_heap
 
-# All of an engine is gone by then, and others that go at the same time are, too.
-SOON_SECONDS = 1.0
+# Long enough for all of an engine, and for others dropped with it, to be freed.
+TRIM_DELAY_S = 1.0
 
 
 class MemoryBudget:
-    """Bytes of the banks of one service, by owner; None is no limit. Safe to use from several threads."""
+    """Bytes of the networks of one service, by owner; a `limit` of None is none. Safe to use from several threads."""
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
-        self._held: OrderedDict[object, tuple[int, Callable[[], None]]] = OrderedDict()
+        self._owners: OrderedDict[object, tuple[int, Callable[[], None]]] = OrderedDict()
         self._lock = threading.Lock()
-        self._giving_back = False
+        self._trim_scheduled = False
 
     @property
     def used(self) -> int:
-        """Bytes that banks take, as far as is known."""
+        """Return the bytes that all owners use, as far as known."""
         with self._lock:
-            return sum(size for size, _ in self._held.values())
+            return sum(nbytes for nbytes, _ in self._owners.values())
 
-    def use(self, owner: object, size: int, drop: Callable[[], None]) -> None:
-        """Say that `owner` uses `size` bytes now, of which `drop` lets go; may drop others, never `owner` itself."""
+    def touch(self, owner: object, nbytes: int, drop: Callable[[], None]) -> None:
+        """Record that `owner` uses `nbytes` now, which `drop` frees; may drop other owners, never `owner` itself."""
         dropped = []
         with self._lock:
-            self._held[owner] = (size, drop)
-            self._held.move_to_end(owner)
-            total = sum(held for held, _ in self._held.values())
-            while self.limit is not None and total > self.limit and len(self._held) > 1:
-                _, (held, drop_other) = self._held.popitem(last=False)
-                total -= held
+            self._owners[owner] = (nbytes, drop)
+            self._owners.move_to_end(owner)
+            total = sum(used for used, _ in self._owners.values())
+            while self.limit is not None and total > self.limit and len(self._owners) > 1:
+                _, (used, drop_other) = self._owners.popitem(last=False)
+                total -= used
                 dropped.append(drop_other)
         for drop_other in dropped:
             drop_other()
 
-    def forget(self, owner: object) -> None:
-        """Say that `owner` uses nothing any more."""
+    def release(self, owner: object) -> None:
+        """Record that `owner` uses nothing any more."""
         with self._lock:
-            self._held.pop(owner, None)
+            self._owners.pop(owner, None)
 
     def watch(self, engine: object) -> None:
-        """Return its memory to the system soon after it is gone, whoever let go of it last."""
-        weakref.finalize(engine, self._give_back_soon).atexit = False
+        """Trim the heap soon after an engine is garbage collected, whoever held it last."""
+        weakref.finalize(engine, self._schedule_trim).atexit = False
 
-    def _give_back_soon(self) -> None:
-        # Without the lock: who holds that may be the one to let go.
-        if self._giving_back:
+    def _schedule_trim(self) -> None:
+        # Without the lock: the finalizer may run in a thread that holds it.
+        if self._trim_scheduled:
             return
-        self._giving_back = True
-        timer = threading.Timer(SOON_SECONDS, self._give_back)
+        self._trim_scheduled = True
+        timer = threading.Timer(TRIM_DELAY_S, self._trim)
         timer.daemon = True
         timer.start()
 
-    def _give_back(self) -> None:
-        self._giving_back = False
+    def _trim(self) -> None:
+        self._trim_scheduled = False
         trim_heap()

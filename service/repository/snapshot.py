@@ -1,4 +1,4 @@
-"""A model as it is offered at one moment: its versions and aliases, which change together or not at all."""
+"""Hold the state of a model at one moment: versions and aliases, which change together or not at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from model_store.manifest import Manifest
 from service.errors import NotFoundError
 from service.repository.level import LoadedLevel
-from service.repository.verification import refused
+from service.repository.verification import not_served
 
 PRODUCTION = "production"
-# A level is cheaper that computes at most this share of what another does.
-SHARE = 0.75
+# Most multiply-adds of a cheaper level, relative to the level that it replaces.
+CHEAPER_FRACTION = 0.75
 UNLOADED = "an operator has unloaded it"
 
 
@@ -28,26 +28,26 @@ class LoadedVersion:
 
     @property
     def default(self) -> LoadedLevel | None:
-        """The level that answers where none is named."""
+        """Return the level of a request that names none."""
         return self.levels[self.manifest.default_level] if self.manifest else None
 
-    def cheaper(self, served: LoadedLevel) -> LoadedLevel | None:
-        """The most accurate level that computes so much less that it is worth its answers; None where there is none."""
-        most = SHARE * served.level.multiply_adds
+    def cheaper(self, than: LoadedLevel) -> LoadedLevel | None:
+        """Return the most accurate level with clearly fewer multiply-adds, None if there is none."""
+        most = CHEAPER_FRACTION * than.level.multiply_adds
         less = [level for level in self.levels.values() if level.level.multiply_adds <= most]
         return max(less, key=lambda each: (each.level.metrics.accuracy, each.level.multiply_adds), default=None)
 
     def release(self) -> None:
-        """Let go of all networks; what is being computed keeps its own until it is done."""
+        """Drop the networks of all levels; requests in progress keep theirs."""
         for level in self.levels.values():
             level.release()
 
 
 @dataclass(frozen=True)
 class ModelSnapshot:
-    """Versions by name, oldest first, and aliases to their names; a request reads one of these, whole.
+    """Versions by name, oldest first, and aliases to their names; a request reads one of these as a whole.
 
-    One that an operator unloaded answers nothing until it is loaded again.
+    A model that an operator unloaded (`loaded` is False) answers nothing.
     """
 
     name: str
@@ -57,36 +57,36 @@ class ModelSnapshot:
 
     @property
     def default(self) -> str | None:
-        """Name of the version that answers where none is named: `production`, else the newest that can."""
-        ready = [name for name, served in self.versions.items() if served.manifest]
+        """Return the version of a request that names none: `production`, else the newest that can answer."""
+        ready = [name for name, version in self.versions.items() if version.manifest]
         return self.aliases.get(PRODUCTION, ready[-1] if ready else None)
 
     @property
     def answers(self) -> bool:
-        """Whether any of its versions can answer."""
+        """Return whether any version can answer."""
         return self.loaded and any(version.manifest for version in self.versions.values())
 
     @property
     def in_use(self) -> set[str]:
-        """Names of the versions that requests are meant to reach: the default and those with an alias."""
-        meant = (self.default, *self.aliases.values()) if self.loaded else ()
-        return {name for name in self.versions if name in meant}
+        """Return the versions that stay loaded: the default, and those that an alias points to."""
+        used = (self.default, *self.aliases.values()) if self.loaded else ()
+        return {name for name in self.versions if name in used}
 
     def listed(self) -> list[LoadedVersion]:
-        """All versions, newest first, and of an unloaded model each refused for that."""
+        """List all versions, newest first; those of an unloaded model as refused."""
         newest_first = reversed([*self.versions.values()])
         return [each if self.loaded else LoadedVersion(each.name, refusal=UNLOADED) for each in newest_first]
 
     def version(self, name: str | None) -> LoadedVersion:
-        """A version that can answer, by name or alias, by default the default; raise UnknownNameError for others."""
+        """Find a version that can answer by name or alias, without one the default; raise NotFoundError."""
         if not self.loaded:
             raise NotFoundError(f"model {self.name} does not answer: {UNLOADED}")
         wanted = self.default or "" if name is None else name
         found = self.versions.get(self.aliases.get(wanted, wanted))
         if found is None:
-            ready = [name for name, served in self.versions.items() if served.manifest]
+            ready = [name for name, version in self.versions.items() if version.manifest]
             known = ", ".join([*ready, *sorted(self.aliases)]) or "none"
             raise NotFoundError(f"model {self.name} has no version or alias {wanted!r}: there is {known}")
         if found.manifest is None:
-            raise refused(f"version {found.name} of {self.name}", found.refusal or "")
+            raise not_served(f"version {found.name} of {self.name}", found.refusal or "")
         return found

@@ -1,4 +1,4 @@
-"""One request's images on their way through the scheduler."""
+"""Hold one request's images while the scheduler draws for them."""
 
 from __future__ import annotations
 
@@ -13,41 +13,39 @@ import numpy.typing as npt
 
 from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
 from service.inference.engine import Engine
+from service.inference.uncertainty import Draws
+from service.scheduling.admission import Work
 from service.types import FloatArray, StopReason
 
-# Draws between which others have their turn, and a deadline or a client that left is noticed.
-MOST_AT_ONCE = 16
-# A job counts as come later by so many times the seconds that it takes.
-YIELD = 4.0
-# Makes what a job is for out of logits float32 [S, N, K] of some of its images, of each one thing, and why drawing
-# stopped.
-Conclude = Callable[[FloatArray, StopReason], Sequence[object]]
+# Draws after which other requests get a turn, and a deadline or a disconnected client is noticed.
+MAX_CONSECUTIVE_DRAWS = 16
+# A job's priority falls by this multiple of the seconds that it takes.
+PRIORITY_WEIGHT = 4.0
+# Turns logits float32 [S, N, K] of some images of a job into one result each. The draws are given where early stopping
+# has summarised them already.
+Conclude = Callable[[FloatArray, StopReason, Draws | None], Sequence[object]]
 
 
 @dataclass(eq=False)
 class Job:
-    """Images uint8 [N, H, W, C] for one engine: at most `samples` draws each, fewer where `settlement` says so.
+    """Images uint8 [N, H, W, C] for one engine: at most `samples` draws each, fewer with `early_stopping`.
 
-    Fewer, too, where there was no time to make so many: `draws` is how many the engine had when the job came.
-    `deadline` is in seconds of `time.monotonic`, and all threads should compute for it `seconds`, where that is known.
-    The future's result is what `conclude` made of each image, in order.
+    `draws` is the number of networks that the engine had when the job arrived, where there was no time to build more.
+    `deadline` is in seconds of `time.monotonic`; `work` accounts for the computation. The future's result holds what
+    `conclude` made of each image, in order.
     """
 
     engine: Engine
     images_NHWC: npt.NDArray[np.uint8]
     samples: int
     conclude: Conclude
-    settlement: EarlyStopping | None = None
+    early_stopping: EarlyStopping | None = None
     deadline: float | None = None
-    seconds: float = 0.0
+    work: Work = field(default_factory=Work)
     future: Future[list[Any]] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     started: float | None = None
     finished: float | None = None
-    # Seconds in which all threads computed for it, about.
-    had: float = 0.0
-    # Whether it had fewer draws than it wanted, for want of time.
-    cut: bool = False
 
     def __post_init__(self) -> None:
         self._results: list[object] = [None] * len(self.images_NHWC)
@@ -55,95 +53,113 @@ class Job:
         self.draws = min(self.samples, self.engine.bank.draws)
 
     @property
-    def turn(self) -> float:
-        """Whose is the smallest, is next."""
-        return self.arrived + YIELD * max(self.seconds, self.had)
+    def priority(self) -> float:
+        """Return the scheduling priority; the smallest value runs first."""
+        return self.arrived + PRIORITY_WEIGHT * max(self.work.expected_s, self.work.service_time_s)
 
     @property
-    def queue(self) -> float:
-        """Milliseconds in which it waited for its turn."""
+    def queue_ms(self) -> float:
+        """Return the milliseconds that the job waited before its first batch."""
         return 1000 * ((self.started or self.arrived) - self.arrived)
 
     @property
-    def inference(self) -> float:
-        """Milliseconds from its turn to its last answer."""
+    def inference_ms(self) -> float:
+        """Return the milliseconds from the first batch to the last result."""
         return 1000 * ((self.finished or self.arrived) - (self.started or self.arrived))
 
     @property
-    def over(self) -> bool:
-        """Whether nobody waits for it any more, or it failed."""
+    def done(self) -> bool:
+        """Return whether the job finished, failed or was cancelled."""
         return self.future.done()
 
-    def late(self, seconds: float = 0.0) -> bool:
-        """Whether the deadline will have passed in so many seconds."""
-        return self.deadline is not None and time.monotonic() + seconds > self.deadline
+    def past_deadline(self, in_s: float = 0.0) -> bool:
+        """Return whether the deadline will have passed `in_s` seconds from now."""
+        return self.deadline is not None and time.monotonic() + in_s > self.deadline
 
     def fail(self, error: Exception) -> None:
-        """No answer, for this reason."""
-        if not self.over and self.future.set_running_or_notify_cancel():
+        """Fail the job unless it is done."""
+        if not self.done and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
     def put(self, index: int, result: object) -> None:
-        """One image is answered; the caller sees to it that no two are at once."""
+        """Store the result of one image; the caller holds the scheduler's lock."""
         self._results[index] = result
         self._left -= 1
-        if self._left == 0 and not self.over and self.future.set_running_or_notify_cancel():
+        if self._left == 0 and not self.done and self.future.set_running_or_notify_cancel():
             self.finished = time.monotonic()
             self.future.set_result(self._results)
 
 
 @dataclass(eq=False)
 class Image:
-    """One image of a job, and what is known of it so far."""
+    """One image of a job with its logits float32 [S, K] so far.
+
+    `summary` holds draws of several images that early stopping has summarised, and this image's index in them.
+    """
 
     job: Job
     index: int
     features: Sequence[FloatArray] = ()
-    # float32 [S, K], of the draws so far.
     logits_SK: FloatArray | None = None
+    summary: tuple[Draws, int] | None = None
 
     @property
     def drawn(self) -> int:
-        """Draws so far."""
+        """Return the number of draws so far."""
         return 0 if self.logits_SK is None else len(self.logits_SK)
 
     def extend(self, logits_SK: FloatArray) -> None:
-        """Add draws."""
+        """Append draws."""
         self.logits_SK = logits_SK if self.logits_SK is None else np.concatenate((self.logits_SK, logits_SK))
+        self.summary = None
 
     @property
-    def until(self) -> int:
-        """Draws after which it is looked at again."""
+    def next_checkpoint(self) -> int:
+        """Return the number of draws at which to look at the image again."""
         most = self.job.draws
-        if self.job.settlement is None:
-            return min(most, self.drawn + MOST_AT_ONCE)
-        return next((block for block in CHECKPOINTS if self.drawn < block < most), most)
+        if self.job.early_stopping is None:
+            return min(most, self.drawn + MAX_CONSECUTIVE_DRAWS)
+        return next((draws for draws in CHECKPOINTS if self.drawn < draws < most), most)
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """uint8 [H, W, C]."""
+        """Return the pixels uint8 [H, W, C]."""
         pixels_HWC: npt.NDArray[np.uint8] = self.job.images_NHWC[self.index]
         return pixels_HWC
 
 
-def stop_reasons(images: Sequence[Image], pace: float) -> dict[Image, StopReason]:
-    """Of images under equally many draws, those that need no more, and why; a draw takes all of them `pace` seconds."""
-    stops: dict[Image, StopReason] = {}
-    asked: dict[EarlyStopping, list[Image]] = {}
+def stop_reasons(images: Sequence[Image], seconds_per_draw: float) -> dict[Image, StopReason]:
+    """Find the images, under equally many draws, that need no more, and why.
+
+    `seconds_per_draw` is the time of one more draw of all of them.
+    """
+    reasons: dict[Image, StopReason] = {}
+    tested: dict[EarlyStopping, list[Image]] = {}
     for image in images:
         job, drawn = image.job, image.drawn
         if drawn >= job.draws:
-            stops[image] = "samples" if job.draws == job.samples else "deadline"
-        elif job.late(pace * (image.until - drawn)):
-            stops[image] = "deadline"
-        elif job.settlement is not None and drawn in CHECKPOINTS:
-            asked.setdefault(job.settlement, []).append(image)
-    for settlement, some in asked.items():
-        settled_N = settlement.settled(logits_of(some))
-        stops |= {image: "settled" for image, settled in zip(some, settled_N.tolist(), strict=True) if settled}
-    return stops
+            reasons[image] = "samples" if job.draws == job.samples else "deadline"
+        elif job.past_deadline(seconds_per_draw * (image.next_checkpoint - drawn)):
+            reasons[image] = "deadline"
+        elif job.early_stopping is not None and drawn in CHECKPOINTS:
+            tested.setdefault(job.early_stopping, []).append(image)
+    for rule, some in tested.items():
+        draws = Draws.from_logits(logits_of(some), rule.temperature)
+        for index, (image, converged) in enumerate(zip(some, rule.converged(draws).tolist(), strict=True)):
+            image.summary = draws, index
+            if converged:
+                reasons[image] = "settled"
+    return reasons
 
 
 def logits_of(images: Sequence[Image], draws: int | None = None) -> FloatArray:
-    """float32 [S, N, K] of images under equally many draws, the first so many of them."""
+    """Stack logits float32 [S, N, K] of images under equally many draws, the first `draws` of them."""
     return np.stack([image.logits_SK[:draws] for image in images if image.logits_SK is not None], 1)
+
+
+def summary_of(images: Sequence[Image]) -> Draws | None:
+    """Return the draws of these images if early stopping has summarised them together, else None."""
+    found = [image.summary for image in images if image.summary is not None]
+    if len(found) < len(images) or any(draws is not found[0][0] for draws, _ in found):
+        return None
+    return found[0][0].take([index for _, index in found])

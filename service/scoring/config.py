@@ -1,4 +1,4 @@
-"""What is scored, and with what: written first, and what a run that goes on with an output must agree with."""
+"""Describe a scoring run: its plan is written first, and a run that continues an output must have the same."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from service.errors import ScoringError
 from service.scoring.source import Kind
 from service.settings import Precision
 
-# What may differ between two runs on one output.
-FREE = {"source"}
+# Fields that may differ between two runs on one output.
+MAY_DIFFER = {"source"}
 
 
 class ScoringPlan(BaseModel):
-    """All that the rows of an output depend on."""
+    """Everything that the rows of an output depend on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     engine: str = Field(description="Version of Slimbayes.")
-    source: str = Field(description="Where the input lay; its digest says what it was.")
+    source: str = Field(description="Path or URL of the input; its digest identifies the content.")
     kind: Kind
     column: str | None = None
     id_column: str | None = None
@@ -31,8 +31,8 @@ class ScoringPlan(BaseModel):
     model: str
     version: str
     level: str
-    samples: int = Field(description="Most draws an image.")
-    adaptive: bool = Field(description="Whether an image has only the draws that settle its answer.")
+    samples: int = Field(description="Maximum draws per image.")
+    adaptive: bool = Field(description="Whether sampling may stop early.")
     alpha: float
     tolerance: float
     precision: Precision
@@ -40,29 +40,27 @@ class ScoringPlan(BaseModel):
 
     @property
     def parts(self) -> int:
-        """Files of the output."""
+        """Return the number of output files."""
         return -(-self.images // self.shard_size)
 
     def to_json(self) -> bytes:
-        """For a file."""
+        """Serialize for the output."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
     def check_continues(self, before: ScoringPlan) -> None:
-        """Raise ScoringError, naming what differs, unless this is to write the same rows as `before`."""
-        own, other = (each.model_dump(exclude=FREE) for each in (self, before))
+        """Raise ScoringError, naming what differs, unless this plan produces the same rows as `before`."""
+        own, other = (each.model_dump(exclude=MAY_DIFFER) for each in (self, before))
         differing = [name for name in own if own[name] != other[name]]
         if "digest" in differing:
-            given = f"{before.source} as it was: {before.images:,} images; {self.source} has {self.images:,} now"
-            raise ScoringError(
-                f"the output is of another input ({given}, or other files): name another output for this one"
-            )
+            given = f"{before.source} had {before.images:,} images; {self.source} now has {self.images:,}"
+            raise ScoringError(f"the output belongs to another input ({given}, or other files): name another output")
         if differing:
-            said = ", ".join(f"{name} {other[name]}, not {own[name]}" for name in differing)
-            raise ScoringError(f"the output was begun with {said}: go on as it was begun, or name another output")
+            values = ", ".join(f"{name} {other[name]}, not {own[name]}" for name in differing)
+            raise ScoringError(f"the output was begun with {values}: continue with the same, or name another output")
 
 
 def read_plan(data: bytes) -> ScoringPlan:
-    """The plan in a file; raise ScoringError where it is none that this version can go on with."""
+    """Parse the plan of an output; raise ScoringError unless this version can continue with it."""
     try:
         return ScoringPlan.model_validate_json(data)
     except ValidationError as error:

@@ -1,7 +1,6 @@
-"""What there is to score: files with so many rows each, in a fixed order, cut into shards of equally many rows.
+"""List the input: files with their number of rows in a fixed order, cut into shards of equal size.
 
-Row numbers count through all files, so that a shard, and what is written of it, is the same whenever and wherever it is
-made.
+Row numbers count through all files, so that a shard and its output are the same whenever and wherever it is computed.
 """
 
 from __future__ import annotations
@@ -12,38 +11,38 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from model_store.manifest import InputShape
-from service.cli.files import SUFFIXES
 from service.errors import ScoringError
 from service.scoring.parquet import Parquet
 from service.scoring.source import Kind, Pictures, Shard, Source, Span
 from service.scoring.storage import File, storage_at
+from service.types import IMAGE_SUFFIXES
 
-# In folders, names that begin so are of somebody's own: `_SUCCESS` and `_plan.json` of an output, for one.
-HIDDEN = (".", "_")
+# Files and folders with these prefixes are skipped, such as `_SUCCESS` and `_plan.json` of an output.
+HIDDEN_PREFIXES = (".", "_")
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Files, in order of their names, and the number of rows of each."""
+    """Files in order of their names, and the number of rows of each."""
 
     kind: Kind
     files: tuple[tuple[File, int], ...]
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Return the total number of rows."""
         return sum(rows for _, rows in self.files)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of names, sizes and marks: another wherever anything was added, taken away or written anew."""
+        """Return the SHA-256 of names, sizes and marks; it changes if a file is added, removed or rewritten."""
         digest = hashlib.sha256()
         for file, rows in self.files:
             digest.update(f"{file.name}\0{file.size}\0{file.mark}\0{rows}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def shards(self, size: int) -> list[Shard]:
-        """Shards of `size` rows, the last of the rest."""
+        """Cut into shards of `size` rows; the last has the rest."""
         found: list[Shard] = []
         spans: list[Span] = []
         room = size
@@ -61,19 +60,19 @@ class Inventory:
 
 
 def scan_input(location: str, shape: InputShape, column: str | None, id_column: str | None) -> tuple[Source, Inventory]:
-    """What lies at a path or URL, all pictures or all Parquet; raise ScoringError where there is neither, or both."""
-    place = storage_at(location)
-    found = sorted(place.files(), key=lambda file: file.name)
-    pictures = [file for file in found if _is_one(file, SUFFIXES, len(found) == 1)]
-    tables = [file for file in found if _is_one(file, {".parquet"}, len(found) == 1)]
+    """List the pictures or the Parquet files at a path or URL; raise ScoringError for neither or both."""
+    storage = storage_at(location)
+    found = sorted(storage.files(), key=lambda file: file.name)
+    pictures = [file for file in found if _has_suffix(file, IMAGE_SUFFIXES, len(found) == 1)]
+    tables = [file for file in found if _has_suffix(file, {".parquet"}, len(found) == 1)]
     if pictures and tables:
-        raise ScoringError(f"{location} has pictures and Parquet: name a folder that has one of them")
+        raise ScoringError(f"{location} has pictures and Parquet: name a folder with only one of them")
     if not pictures and not tables:
         raise ScoringError(f"{location} has nothing to score: expected pictures or files of Parquet")
     kind: Kind = "parquet" if tables else "pictures"
     if kind == "pictures" and (column or id_column):
-        raise ScoringError(f"{location} has pictures: columns are of Parquet")
-    source: Source = Parquet(place, shape, column, id_column) if tables else Pictures(place)
+        raise ScoringError(f"{location} has pictures: columns belong to Parquet")
+    source: Source = Parquet(storage, shape, column, id_column) if tables else Pictures(storage)
     files = tables or pictures
     inventory = Inventory(kind, tuple(zip(files, source.count(files), strict=True)))
     if not inventory.rows:
@@ -81,7 +80,7 @@ def scan_input(location: str, shape: InputShape, column: str | None, id_column: 
     return source, inventory
 
 
-def _is_one(file: File, suffixes: Iterable[str], alone: bool) -> bool:
+def _has_suffix(file: File, suffixes: Iterable[str], alone: bool) -> bool:
     path = PurePosixPath(file.name)
-    hidden = not alone and any(part.startswith(HIDDEN) for part in path.parts)
+    hidden = not alone and any(part.startswith(HIDDEN_PREFIXES) for part in path.parts)
     return path.suffix.lower() in suffixes and not hidden

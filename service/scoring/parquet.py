@@ -1,4 +1,4 @@
-"""A source of rows of Parquet: a column has pictures as bytes, or pixels as they are.
+"""Read images from a column of Parquet files: encoded pictures, or raw pixels.
 
 Pictures are `binary`, or a struct with `bytes` in it, as the `datasets` library writes them. Pixels are [H, W, C], row
 by row: `fixed_size_binary`, which is read fastest, or lists of uint8, `arrow.fixed_shape_tensor` among them.
@@ -23,16 +23,16 @@ from service.errors import ScoringError, UnreadableError
 from service.scoring.source import Item, Pixels, Shard, Span
 from service.scoring.storage import File, Storage
 
-# Rows that are read together: pictures may be large.
-ROWS = 64
-USUAL = "image"
+# Rows read at a time: pictures may be large.
+BATCH_ROWS = 64
+DEFAULT_COLUMN = "image"
 
 
 @dataclass(frozen=True)
 class Parquet:
-    """Rows of files at a place; `column` has the images, by default the one that can, `id_column` what names them."""
+    """Rows of Parquet files; `column` has the images, by default the only one that can; `id_column` has their names."""
 
-    place: Storage
+    storage: Storage
     shape: InputShape
     column: str | None = None
     id_column: str | None = None
@@ -60,12 +60,12 @@ class Parquet:
             for number, batch in _batches(file, columns, span):
                 images = batch.column(column)
                 names = batch.column(self.id_column).to_pylist() if self.id_column else [None] * len(batch)
-                for place, (name, load) in enumerate(zip(names, self._loads(images), strict=True)):
-                    own = f"{span.name}#{number + place}" if name is None else str(name)
-                    yield Item(row + number + place - span.start, own, load)
+                for index, (name, load) in enumerate(zip(names, self._loads(images), strict=True)):
+                    item_id = f"{span.name}#{number + index}" if name is None else str(name)
+                    yield Item(row + number + index - span.start, item_id, load)
 
     def _loads(self, images: Any) -> Iterator[Callable[[], bytes | Pixels]]:
-        """What gives the image of each row of a column."""
+        """Yield a loader for the image of each row of a column."""
         if isinstance(images, pa.ExtensionArray):
             images = images.storage
         if pa.types.is_struct(images.type):
@@ -98,12 +98,12 @@ class Parquet:
         return math.prod(self._shape)
 
     def _column(self, name: str, schema: Any) -> str:
-        """The column with the images of a file, which must have the names as well."""
+        """Return the image column of a file; raise ScoringError unless there is exactly one, and the names as well."""
         wanted: list[str] = [field.name for field in schema if self._fits(field.type)]
         if self.column is not None:
             wanted = [self.column] if self.column in wanted else []
-        elif USUAL in wanted:
-            wanted = [USUAL]
+        elif DEFAULT_COLUMN in wanted:
+            wanted = [DEFAULT_COLUMN]
         if len(wanted) != 1:
             which = "no column" if self.column is None else f"no column {self.column!r}"
             what = f"several columns with images: name one of {', '.join(wanted)}" if wanted else f"{which} with images"
@@ -127,14 +127,14 @@ class Parquet:
     @contextmanager
     def _opened(self, name: str) -> Iterator[Any]:
         try:
-            with self.place.open(name) as file, parquet.ParquetFile(file) as opened:
+            with self.storage.open(name) as file, parquet.ParquetFile(file) as opened:
                 yield opened
         except pa.ArrowException as error:
             raise ScoringError(f"{name} cannot be read as Parquet: {_first_line(error)}") from error
 
 
 def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, Any]]:
-    """Rows of a span, a few at a time, each time with the number of the first; no other row group is read."""
+    """Yield batches of a span's rows with the number of their first row; read only the row groups needed."""
     begin = 0
     groups: list[int] = []
     first: int | None = None
@@ -145,7 +145,7 @@ def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, A
             first = begin if first is None else first
         begin = end
     number = first or 0
-    for batch in file.iter_batches(ROWS, row_groups=groups, columns=columns):
+    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
         low, high = max(span.start - number, 0), min(span.stop - number, len(batch))
         if low < high:
             yield number + low, batch.slice(low, high - low)
@@ -170,7 +170,7 @@ def _is_list(kind: Any) -> bool:
 
 
 def _bounds(lists: Any) -> tuple[Sequence[int], Sequence[int]]:
-    """Where the values of each list begin and end."""
+    """Return the start and end of each list's values."""
     if pa.types.is_fixed_size_list(lists.type):
         size = lists.type.list_size
         starts = range(lists.offset * size, (lists.offset + len(lists)) * size, size)

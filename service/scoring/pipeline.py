@@ -1,9 +1,7 @@
-"""Reading, decoding, computing and writing, at the same time, so that the engine never waits for the rest.
+"""Read, decode, compute and write concurrently, so that the engine never waits for the rest.
 
-One thread reads ahead, several decode and hand over to the scheduler's threads, one writes. What is on its way is
-bounded, so that memory does not depend on how much there is to score.
-
-All that somebody needs to know to score shards, here or elsewhere.
+One thread reads ahead, several decode and submit to the scheduler's threads, one writes. The number of images in flight
+is bounded, so that memory does not depend on the size of the input.
 """
 
 from __future__ import annotations
@@ -25,16 +23,18 @@ from service.scoring.scorer import Batch, Scorer
 from service.scoring.sink import Output
 from service.scoring.source import Item, Shard, Source
 
-# Batches that were read and are not decoded yet, and those on their way to the engine beside one a thread.
-READ_AHEAD, ON_THEIR_WAY = 8, 3
-Some = TypeVar("Some")
-# Told how many images are done now, and how many of them just got a row.
-Progress = Callable[[int, int], object]
+# Chunks that are read ahead of decoding.
+READ_AHEAD = 8
+# Batches in flight besides one per thread.
+IN_FLIGHT = 3
+T = TypeVar("T")
+# Receives the number of images just done, and how many of them got a row in this run.
+ReportProgress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some images of a shard, in order."""
+    """Consecutive images of a shard."""
 
     shard: Shard
     items: Sequence[Item]
@@ -42,13 +42,13 @@ class Chunk:
 
 
 class ScoringPipeline:
-    """Scores shards from a source to an output, `batch` images at a time."""
+    """Score shards from a source to an output, `batch` images at a time."""
 
-    def __init__(self, scorer: Scorer, source: Source, output: Output, batch: int, progress: Progress) -> None:
+    def __init__(self, scorer: Scorer, source: Source, output: Output, batch: int, progress: ReportProgress) -> None:
         self.scorer, self.source, self.output, self.batch, self.progress = scorer, source, output, batch, progress
 
     def run(self, shards: Iterable[Shard]) -> None:
-        """Write the part of each shard that is not there; raise ScoringError where one cannot be."""
+        """Write the missing part of each shard; raise ScoringError if one cannot be written."""
         with (
             ThreadPoolExecutor(1, "reader") as reader,
             ThreadPoolExecutor(self.scorer.threads, "decoder") as decoders,
@@ -60,31 +60,31 @@ class ScoringPipeline:
         rows: list[Row] = []
         written: Future[None] | None = None
         begun = (
-            (piece, decoders.submit(self.scorer.begin, piece.items))
-            for piece in prefetch(self._pieces(shards), reader, READ_AHEAD)
+            (chunk, decoders.submit(self.scorer.begin, chunk.items))
+            for chunk in prefetch(self._chunks(shards), reader, READ_AHEAD)
         )
-        for piece, batch in delayed(begun, self.scorer.threads + ON_THEIR_WAY):
+        for chunk, batch in delayed(begun, self.scorer.threads + IN_FLIGHT):
             rows += self._finished(batch)
-            if piece.last and rows:
+            if chunk.last and rows:
                 if written is not None:
                     written.result()
-                written = writer.submit(self._write, piece.shard, rows)
+                written = writer.submit(self._write, chunk.shard, rows)
                 rows = []
         if written is not None:
             written.result()
 
-    def _pieces(self, shards: Iterable[Shard]) -> Iterator[Chunk]:
+    def _chunks(self, shards: Iterable[Shard]) -> Iterator[Chunk]:
         for shard in shards:
             if self.output.has(shard.number):
                 self.progress(shard.rows, 0)
                 continue
             items, left = self.source.read(shard), shard.rows
             while left:
-                some = list(islice(items, min(self.batch, left)))
-                if not some:
+                chunk = list(islice(items, min(self.batch, left)))
+                if not chunk:
                     raise ScoringError(f"the input has fewer images than it had: {left:,} of a part are missing")
-                left -= len(some)
-                yield Chunk(shard, some, last=not left)
+                left -= len(chunk)
+                yield Chunk(shard, chunk, last=not left)
 
     def _finished(self, batch: Future[Batch]) -> list[Row]:
         rows = self.scorer.finish(batch.result())
@@ -95,19 +95,19 @@ class ScoringPipeline:
         self.output.put(shard.number, as_parquet(rows, self.scorer.plan, self.scorer.manifest.classes))
 
 
-def prefetch(some: Iterator[Some], executor: Executor, depth: int) -> Iterator[Some]:
-    """The same things, of which up to `depth` are made before they are asked for, on the one thread of `executor`."""
-    waiting = deque(executor.submit(next, some, None) for _ in range(depth))
-    while (one := waiting.popleft().result()) is not None:
-        waiting.append(executor.submit(next, some, None))
-        yield one
+def prefetch(items: Iterator[T], executor: Executor, depth: int) -> Iterator[T]:
+    """Yield the items, up to `depth` of them computed in advance on the one thread of `executor`."""
+    waiting = deque(executor.submit(next, items, None) for _ in range(depth))
+    while (item := waiting.popleft().result()) is not None:
+        waiting.append(executor.submit(next, items, None))
+        yield item
 
 
-def delayed(some: Iterable[Some], count: int) -> Iterator[Some]:
-    """The same things, each of them only when so many after it were begun."""
-    waiting: deque[Some] = deque()
-    for one in some:
-        waiting.append(one)
+def delayed(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield the items, each only once `count` items after it were begun."""
+    waiting: deque[T] = deque()
+    for item in items:
+        waiting.append(item)
         if len(waiting) > count:
             yield waiting.popleft()
     yield from waiting
@@ -115,9 +115,9 @@ def delayed(some: Iterable[Some], count: int) -> Iterator[Some]:
 
 @dataclass(frozen=True)
 class Task:
-    """By which plan, from where, to where, and on how many threads; `store` and `output` are paths or URLs.
+    """Everything that a process needs to score shards; `store` and `output` are paths or URLs.
 
-    `trusted` are files of keys, of which one must have signed the version where there are any.
+    `trusted` are files of public keys; with any, one of them must have signed the version.
     """
 
     plan: ScoringPlan
@@ -129,15 +129,15 @@ class Task:
     trusted: tuple[Path, ...] = ()
 
     def scorer(self) -> Scorer:
-        """The level, made ready; raise StoreError or ArtifactError where it cannot be run."""
+        """Load the level; raise StoreError or ArtifactError if it cannot be run."""
         trusted = TrustedKeys.read(self.trusted) if self.trusted else None
         return Scorer(self.plan, Store.open(self.store, trusted), self.threads)
 
-    def line(self, scorer: Scorer, progress: Progress) -> ScoringPipeline:
-        """What scores shards with it."""
+    def pipeline(self, scorer: Scorer, progress: ReportProgress) -> ScoringPipeline:
+        """Build the pipeline from the source to the output."""
         return ScoringPipeline(scorer, self.source, Output(self.output), self.batch, progress)
 
-    def run(self, shards: Iterable[Shard], progress: Progress) -> None:
-        """Score shards in this process; raise ScoringError where they cannot be."""
+    def run(self, shards: Iterable[Shard], progress: ReportProgress) -> None:
+        """Score shards in this process; raise ScoringError if that fails."""
         with self.scorer() as scorer:
-            self.line(scorer, progress).run(shards)
+            self.pipeline(scorer, progress).run(shards)

@@ -1,7 +1,7 @@
-"""The same on a Ray cluster: Ray Data gives each shard to one of many workers, which writes its part by itself.
+"""Score on a Ray cluster: Ray Data assigns each shard to a worker, which writes its own part.
 
-So files, and what may be killed, are the same as in one process. Workers must reach the input, the output and the store
-by the same names as here.
+The files, and the guarantees when a process is killed, are those of a single process. Workers must reach the input, the
+output and the store by the same paths or URLs as this process.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ import ray as ray_module
 from model_store.errors import StoreError
 from service.errors import ScoringError, ServiceError
 from service.pipeline.preprocessing import ignore_metadata_warnings
-from service.scoring.pipeline import Progress, Task
+from service.scoring.pipeline import ReportProgress, Task
 from service.scoring.source import Shard
 
-ray: Any = ray_module  # which has no types of its own
+ray: Any = ray_module  # Ray has no type hints
 
 
 class Worker:
-    """Scores shards in a process of its own."""
+    """Score shards in a process of its own."""
 
     def __init__(self, task: Task) -> None:
         ignore_metadata_warnings()
         self.task, self.scorer = task, task.scorer()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
-        """Score the shards of a batch; says how many images are done, and how many of them got a row."""
+        """Score the shards of a batch; return the number of images done, and of those that got a row."""
         done = [0, 0]
 
         def count(images: int, rows: int) -> None:
             done[0], done[1] = done[0] + images, done[1] + rows
 
-        self.task.line(self.scorer, count).run(map(pickle.loads, batch["shard"].tolist()))
+        self.task.pipeline(self.scorer, count).run(map(pickle.loads, batch["shard"].tolist()))
         return {"images": [done[0]], "rows": [done[1]]}
 
 
-def run(workers: int | None, task: Task, shards: Sequence[Shard], progress: Progress) -> None:
-    """Score shards on the cluster that this process is connected to, else the one that RAY_ADDRESS names, else here.
+def run(workers: int | None, task: Task, shards: Sequence[Shard], progress: ReportProgress) -> None:
+    """Score shards on the connected cluster, else the one of RAY_ADDRESS, else a local one.
 
-    By default there are as many workers as the cluster has processors for. Raises ScoringError as they do.
+    By default there are as many workers as the cluster has CPUs for. Raises ScoringError if a worker does.
     """
     if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers; read when it starts
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics; read at start
         ray.init(include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     for done in _results(task, shards, workers or int(ray.cluster_resources()["CPU"]) // task.threads):

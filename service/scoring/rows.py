@@ -1,29 +1,29 @@
-"""What is said of one image, and rows as Parquet.
+"""Rows of the output, one per image, as Parquet, and their summary.
 
 The numbers are those of `POST /predict`; entropies are in nats.
-
-What came of images: how many were accepted, abstained on by reason, and got an error.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from model_store.manifest import Calibration
-from service.inference.decision import conformal_sets, decide, ranking
-from service.inference.uncertainty import predictive
+from service.inference.decision import ImageResult, conformal_sets, ranking
+from service.inference.uncertainty import Predictive
 from service.scoring.config import ScoringPlan
-from service.types import Decision, FloatArray, Reason, StopReason
 
 PLAN, SUMMARY = b"slimbayes.plan", b"slimbayes.summary"
+# Fields of the plan that have a metadata key of their own.
+PLAN_KEYS = ("model", "version", "level", "engine")
+ACCEPTED, ERRORS = "accept", "error"
 SCHEMA = pa.schema(
     [
         pa.field("row", pa.int64(), nullable=False),
@@ -50,77 +50,61 @@ SCHEMA = pa.schema(
 )
 
 
-class Scored(NamedTuple):
-    """What the draws of an image say, as columns: probabilities in the order of the model's classes."""
+class Columns(NamedTuple):
+    """Columns of one image that are not in `ImageResult`; probabilities in the order of the model's classes."""
 
     label: str
-    probability: float
     probabilities: list[float]
     std: float
-    total: float
-    aleatoric: float
-    epistemic: float
-    strangeness: float | None
     prediction_set: list[str]
-    decision: Decision
-    reason: Reason | None
-    draws: int
-    standard_error: float | None
-    stop: StopReason
 
 
 class Row(NamedTuple):
-    """One image's row: what was scored, or why nothing was."""
+    """Row of one image: its result, with `Columns` as content, or the error."""
 
     row: int
     id: str
-    scored: Scored | None
+    result: ImageResult | None
     error: str | None = None
 
 
-def scored(
-    logits_SNK: FloatArray, classes: Sequence[str], calibration: Calibration, stop: StopReason, quantile: float
-) -> list[Scored]:
-    """What `service.pipeline.postprocessing.Answering` says of the same draws of images, as rows."""
-    summary, draws = predictive(logits_SNK, calibration.temperature), len(logits_SNK)
+def render_columns(classes: Sequence[str], quantile: float, summary: Predictive) -> Iterator[Columns]:
+    """Build the columns of images; the numbers are those of `POST /predict`."""
     order_NK, images = ranking(summary), np.arange(len(summary.mean))
-    top_N, errors_N = order_NK[:, 0], summary.standard_error
-    return [
-        Scored._make(
-            (classes[top], *figures, decided.strangeness, names, decided.decision, decided.reason, draws, error, stop)
-        )
-        for top, figures, decided, names, error in zip(
-            top_N.tolist(),
-            zip(
-                summary.mean[images, top_N].tolist(),
-                summary.mean.tolist(),
-                summary.spread[0][images, top_N].tolist(),
-                summary.total.tolist(),
-                summary.aleatoric.tolist(),
-                summary.epistemic.tolist(),
-                strict=True,
-            ),
-            decide(summary, calibration),
+    top_N = order_NK[:, 0]
+    return starmap(
+        Columns,
+        zip(
+            (classes[top] for top in top_N.tolist()),
+            summary.mean.tolist(),
+            summary.spread[0][images, top_N].tolist(),
             conformal_sets(summary, order_NK, classes, quantile),
-            [None] * len(images) if errors_N is None else errors_N.tolist(),
             strict=True,
-        )
-    ]
+        ),
+    )
+
+
+# Columns that results name otherwise.
+FIGURES = {"probability": "confidence", "strangeness": "ood_score"} | {
+    name: name for name in ("total", "aleatoric", "epistemic", "decision", "reason", "draws", "standard_error", "stop")
+}
 
 
 def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -> bytes:
-    """A file of rows; its metadata have the plan, the classes and how many rows of each kind there are."""
+    """Serialize rows; the metadata have the plan, the classes and the summary."""
     columns: dict[str, list[Any]] = {
-        name: [getattr(each.scored, name, None) for each in rows] for name in Scored._fields
+        name: [getattr(each.result, figure, None) for each in rows] for name, figure in FIGURES.items()
     }
+    contents = [each.result.content if each.result else None for each in rows]
+    columns |= {name: [getattr(each, name, None) for each in contents] for name in Columns._fields}
     columns |= {name: [getattr(each, name) for each in rows] for name in ("row", "id", "error")}
     columns |= {name: [getattr(plan, name)] * len(rows) for name in ("model", "version", "level")}
-    summary = Summary.of((each.scored.decision, each.scored.reason) if each.scored else None for each in rows)
+    summary = Summary.of((each.result.decision, each.result.reason) if each.result else None for each in rows)
     metadata = {
         PLAN: plan.to_json(),
         SUMMARY: summary.to_json(),
         b"slimbayes.classes": "\n".join(classes).encode(),
-        **{f"slimbayes.{name}".encode(): str(getattr(plan, name)).encode() for name in NAMED},
+        **{f"slimbayes.{name}".encode(): str(getattr(plan, name)).encode() for name in PLAN_KEYS},
     }
     table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
     buffer = BytesIO()
@@ -128,38 +112,31 @@ def as_parquet(rows: Sequence[Row], plan: ScoringPlan, classes: Sequence[str]) -
     return buffer.getvalue()
 
 
-# What the metadata say by a key of its own.
-NAMED = ("model", "version", "level", "engine")
-
-
 def summary_in(file: Any) -> Summary:
-    """How many rows of each kind there are in an open file of rows."""
+    """Read the summary from the metadata of an open file."""
     return Summary.from_json(parquet.ParquetFile(file).schema_arrow.metadata[SUMMARY])
 
 
-ACCEPTED, ERRORS = "accept", "error"
-
-
 class Summary(Counter[str]):
-    """How many images of each kind: `accept`, each reason to abstain, `error`. Summaries add up."""
+    """Number of images by outcome: `accept`, each reason to abstain, `error`."""
 
     @classmethod
     def of(cls, decisions: Iterable[tuple[str, str | None] | None]) -> Summary:
-        """Of decisions and their reasons; of None, an error."""
+        """Count decisions with their reasons; None is an error."""
         return cls(ERRORS if each is None else each[1] or each[0] for each in decisions)
 
     @classmethod
     def from_json(cls, data: bytes) -> Summary:
-        """As `to_json` wrote it."""
+        """Parse the result of `to_json`."""
         return cls(json.loads(data))
 
     def to_json(self) -> bytes:
-        """For a file."""
+        """Serialize for metadata and `_SUCCESS`."""
         return json.dumps(dict(sorted(self.items()))).encode()
 
     @property
     def errors(self) -> int:
-        """Images that got an error."""
+        """Return the number of images with an error."""
         return self[ERRORS]
 
     def __str__(self) -> str:

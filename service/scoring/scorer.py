@@ -1,7 +1,4 @@
-"""One level, made ready: images to rows.
-
-It is the engine, the scheduler and the decoder of the service, without its requests.
-"""
+"""Predict images with one level: the engine, scheduler and decoder of the service, without HTTP."""
 
 from __future__ import annotations
 
@@ -9,8 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -18,35 +16,29 @@ from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.errors import MediaTypeError, TooLargeError, UndecodableError, UnreadableError
 from service.inference.autotune import autotune
+from service.inference.decision import ImageResult, Postprocessor
 from service.inference.early_stopping import EarlyStopping
-from service.pipeline.planning import quantile
+from service.inference.uncertainty import Draws
+from service.pipeline.planning import conformal_quantile
 from service.pipeline.preprocessing import decode_quickly
 from service.repository.verification import draw_key, verified_artifact
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
 from service.scoring.config import ScoringPlan
-from service.scoring.rows import Row, Scored, scored
+from service.scoring.rows import Row, render_columns
 from service.scoring.source import Item, Pixels
-from service.settings import Settings
+from service.settings import DECODE_MS, MAX_LEVEL_MB
 from service.types import FloatArray, StopReason
 
-# Processor seconds for one picture.
-DECODE_SECONDS = Settings.model_fields["decode_ms"].default / 1000
-MOST_LEVEL_BYTES = Settings.model_fields["max_level_mb"].default * 2**20
-# What is wrong with one image, and not with the next.
-OWN_ERRORS = (UnreadableError, MediaTypeError, TooLargeError, UndecodableError)
-
-
-class Drawn(NamedTuple):
-    """One image's draws, logits float32 [S, K], and why there are no more."""
-
-    logits_SK: FloatArray
-    stop: StopReason
+# CPU time for one picture.
+MAX_DECODE_S = DECODE_MS / 1000
+# Errors of one image, which do not stop the run.
+IMAGE_ERRORS = (UnreadableError, MediaTypeError, TooLargeError, UndecodableError)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images on their way: what is wrong with those that have no pixels, and the job of those that have."""
+    """Images in flight: errors by row of those without pixels, and the job of the others."""
 
     items: Sequence[Item]
     errors: dict[int, str]
@@ -54,9 +46,9 @@ class Batch:
 
 
 class Scorer:
-    """Answers images by a plan, on so many threads; use it in a `with` block. Safe to use from several threads.
+    """Predict images by a plan; use it in a `with` block. Thread-safe.
 
-    Raises StoreError or ArtifactError where the level cannot be run.
+    Raises StoreError or ArtifactError if the level cannot be run.
     """
 
     def __init__(self, plan: ScoringPlan, store: Store, threads: int) -> None:
@@ -65,12 +57,16 @@ class Scorer:
         level = self.manifest.level(plan.level)
         assert level is not None
         self.level: Level = level
-        artifact = verified_artifact(store, self.manifest, level, plan.precision, MOST_LEVEL_BYTES)
+        artifact = verified_artifact(
+            store, self.manifest, level, precision=plan.precision, max_bytes=MAX_LEVEL_MB * 2**20
+        )
         with ThreadPoolExecutor(threads, "builder") as builders:
             self.engine = autotune(artifact, draw_key(plan.version, plan.level), builders, threads)
             self.engine.prepare(plan.samples)
-        self.settlement = EarlyStopping.of(level.calibration, plan.tolerance) if plan.adaptive else None
-        self.quantile = quantile(plan.alpha, level)
+        rule = EarlyStopping.from_calibration(level.calibration, plan.tolerance)
+        self.early_stopping = rule if plan.adaptive else None
+        quantile = conformal_quantile(plan.alpha, level)
+        self.postprocess = Postprocessor(level.calibration, partial(render_columns, self.manifest.classes, quantile))
         self.scheduler = Scheduler(threads)
 
     def __enter__(self) -> Self:
@@ -80,27 +76,27 @@ class Scorer:
         self.scheduler.close()
 
     def begin(self, items: Sequence[Item]) -> Batch:
-        """Read and decode images on this thread, and have them computed; raise ScoringError where reading fails."""
+        """Read and decode images on this thread and submit them; raise ScoringError if reading fails."""
         errors: dict[int, str] = {}
         pixels: list[Pixels] = []
         for item in items:
             try:
                 pixels.append(self._pixels(item))
-            except OWN_ERRORS as error:
+            except IMAGE_ERRORS as error:
                 errors[item.row] = str(error)
         if not pixels:
             return Batch(items, errors, None)
-        job = Job(self.engine, np.stack(pixels), self.plan.samples, _drawn, self.settlement)
+        job = Job(self.engine, np.stack(pixels), self.plan.samples, _keep_logits, self.early_stopping)
         self.scheduler.submit(job)
         return Batch(items, errors, job)
 
     def finish(self, batch: Batch) -> list[Row]:
-        """The rows of images, once they are computed, in order."""
-        answers = iter(self._scored(batch.job.future.result()) if batch.job else ())
+        """Wait for a batch and return its rows in order."""
+        results = iter(self._results(batch.job.future.result()) if batch.job else ())
         return [
             Row(item.row, item.id, None, batch.errors[item.row])
             if item.row in batch.errors
-            else Row(item.row, item.id, next(answers))
+            else Row(item.row, item.id, next(results))
             for item in batch.items
         ]
 
@@ -108,21 +104,20 @@ class Scorer:
         found = item.load()
         if not isinstance(found, bytes):
             return found
-        until = time.thread_time() + DECODE_SECONDS
+        until = time.thread_time() + MAX_DECODE_S
         return decode_quickly(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
 
-    def _scored(self, images: Sequence[Drawn]) -> Iterator[Scored]:
-        """Images with equally many draws together: how many there are hardly matters to what that takes."""
-        alike: dict[tuple[int, StopReason], list[int]] = {}
+    def _results(self, images: Sequence[tuple[FloatArray, StopReason]]) -> Iterator[ImageResult]:
+        """Postprocess images with equally many draws together: their number hardly changes what that takes."""
+        groups: dict[tuple[int, StopReason], list[int]] = {}
         for number, (logits_SK, stop) in enumerate(images):
-            alike.setdefault((len(logits_SK), stop), []).append(number)
-        found: dict[int, Scored] = {}
-        for (_, stop), numbers in alike.items():
-            logits_SNK = np.stack([images[number].logits_SK for number in numbers], 1)
-            rows = scored(logits_SNK, self.manifest.classes, self.level.calibration, stop, self.quantile)
-            found |= zip(numbers, rows, strict=True)
+            groups.setdefault((len(logits_SK), stop), []).append(number)
+        found: dict[int, ImageResult] = {}
+        for (_, stop), numbers in groups.items():
+            logits_SNK = np.stack([images[number][0] for number in numbers], 1)
+            found |= zip(numbers, self.postprocess(logits_SNK, stop), strict=True)
         return (found[number] for number in range(len(images)))
 
 
-def _drawn(logits_SNK: FloatArray, stop: StopReason) -> list[Drawn]:
-    return [Drawn(logits_SK, stop) for logits_SK in logits_SNK.swapaxes(0, 1)]
+def _keep_logits(logits_SNK: FloatArray, stop: StopReason, _: Draws | None) -> list[tuple[FloatArray, StopReason]]:
+    return [(logits_SK, stop) for logits_SK in logits_SNK.swapaxes(0, 1)]

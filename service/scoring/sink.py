@@ -1,7 +1,7 @@
-"""The files that are written: a plan first, then parts, each whole and once, and a marker last.
+"""Write the output: a plan first, then parts, each atomically and once, and a marker last.
 
-Nothing here is locked. A part's name says which rows it has, and one that is there is never written again: whoever is
-killed loses the part that he was at, and whoever else works on the same output passes over what is done.
+There are no locks. The name of a part identifies its rows, and a part that exists is never written again: a process
+that is killed loses only its current part, and other processes on the same output skip the finished ones.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from service.scoring.storage import storage_at
 
 PLAN, SUCCESS = "_plan.json", "_SUCCESS"
 PART = re.compile(r"part-(\d{5,})\.parquet")
-MOST_PLAN_BYTES = 2**20
-# Parts whose counts are read at a time.
-READERS = 16
+MAX_PLAN_BYTES = 2**20
+# Threads that read the summaries of parts.
+SUMMARY_READERS = 16
 
 
 class Output:
-    """What is written to a folder or URL. Methods raise ScoringError where that cannot be done."""
+    """Output at a folder or URL. Methods raise ScoringError if it cannot be read or written."""
 
     def __init__(self, location: str) -> None:
         self.location, self.opened = location, datetime.now(UTC)
-        with self._saying("cannot be written to"):
+        with self._reporting("cannot be written to"):
             self.objects: ObjectStorage = open_storage(location)
 
     def begin(self, plan: ScoringPlan) -> bool:
-        """Write the plan; whether it was there before. Raises ScoringError where the output is of another plan."""
+        """Write the plan and return whether it existed; raise ScoringError if the output has another plan."""
         found = self._plan()
         if found is None:
             if self.done():
                 raise ScoringError(f"{self.location} has parts of an output, but no plan: name another output")
-            # Somebody else may begin at the same time.
-            with self._saying("cannot be written to"), suppress(ObjectExistsError):
+            # Another process may begin at the same time.
+            with self._reporting("cannot be written to"), suppress(ObjectExistsError):
                 self.objects.write(PLAN, plan.to_json(), new=True)
             written = self._plan()
             if written is not None:
@@ -53,21 +53,21 @@ class Output:
         return True
 
     def done(self) -> set[int]:
-        """Numbers of the parts that are there."""
-        with self._saying("cannot be listed"):
+        """Return the numbers of existing parts."""
+        with self._reporting("cannot be listed"):
             try:
-                names = [found.name for found in self.objects.walk("")]
+                names = [found.name for found in self.objects.list_objects("")]
             except ObjectNotFoundError:
                 return set()
         return {int(match.group(1)) for name in names if (match := PART.fullmatch(name))}
 
     def missing(self, plan: ScoringPlan) -> list[int]:
-        """Numbers of the parts that are not there yet, in their order."""
+        """Return the numbers of missing parts in ascending order."""
         return sorted(set(range(plan.parts)) - self.done())
 
     def has(self, number: int) -> bool:
-        """Whether a part is there."""
-        with self._saying("cannot be read"):
+        """Return whether a part exists."""
+        with self._reporting("cannot be read"):
             try:
                 self.objects.read(part_name(number), 1)
             except ObjectNotFoundError:
@@ -75,8 +75,8 @@ class Output:
         return True
 
     def put(self, number: int, data: bytes) -> bool:
-        """Write a part; False where somebody else did so meanwhile."""
-        with self._saying("cannot be written to"):
+        """Write a part; return False if another process wrote it first."""
+        with self._reporting("cannot be written to"):
             try:
                 self.objects.write(part_name(number), data, new=True)
             except ObjectExistsError:
@@ -84,18 +84,18 @@ class Output:
         return True
 
     def finish(self, plan: ScoringPlan) -> Summary:
-        """Mark the output as complete and return what came of it; raise ScoringError where a part is missing."""
+        """Mark the output as complete and return its summary; raise ScoringError if a part is missing."""
         missing = self.missing(plan)
         if missing:
             raise ScoringError(f"{len(missing)} of {plan.parts} parts are missing: run it again")
         summary = Summary()
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(SUMMARY_READERS) as readers:
             for each in readers.map(self._summary, range(plan.parts)):
                 summary.update(each)
-        with self._saying("cannot be written to"):
+        with self._reporting("cannot be written to"):
             self.objects.write(SUCCESS, summary.to_json() + b"\n")
-            for left in [each for each in self.objects.walk("") if each.name.startswith(TEMP_PREFIX)]:
-                if left.modified < self.opened:  # by somebody who was killed
+            for left in [each for each in self.objects.list_objects("") if each.name.startswith(TEMP_PREFIX)]:
+                if left.modified < self.opened:  # by a process that was killed
                     self.objects.delete(left.name)
         return summary
 
@@ -104,31 +104,31 @@ class Output:
             return summary_in(file)
 
     def _plan(self) -> ScoringPlan | None:
-        with self._saying("cannot be read"):
+        with self._reporting("cannot be read"):
             try:
-                return read_plan(self.objects.read(PLAN, MOST_PLAN_BYTES))
+                return read_plan(self.objects.read(PLAN, MAX_PLAN_BYTES))
             except ObjectNotFoundError:
                 return None
 
     @contextmanager
-    def _saying(self, what: str) -> Iterator[None]:
+    def _reporting(self, problem: str) -> Iterator[None]:
         try:
             yield
         except ObjectError as error:
-            raise ScoringError(f"{self.location} {what}: {error}") from error
+            raise ScoringError(f"{self.location} {problem}: {error}") from error
         except StoreError as error:
-            raise ScoringError(f"{self.location} {what}: expected a folder, or the URL of a bucket") from error
+            raise ScoringError(f"{self.location} {problem}: expected a folder, or the URL of a bucket") from error
 
 
 def part_name(number: int) -> str:
-    """Of the file with the rows of a shard."""
+    """Return the file name of a shard's part."""
     return f"part-{number:05d}.parquet"
 
 
-def in_turn(missing: list[int], continued: bool) -> list[int]:
-    """The order in which parts are made: theirs, but from anywhere on where somebody else may be at it.
+def write_order(missing: list[int], continued: bool) -> list[int]:
+    """Return the order to write parts in: ascending, but rotated at random for an output that was begun before.
 
-    So that two processes on one output hardly make a part twice.
+    Two processes on one output then hardly ever compute the same part.
     """
     start = random.randrange(len(missing)) if continued and missing else 0
     return missing[start:] + missing[:start]

@@ -1,7 +1,4 @@
-"""Where images come from: rows of files, one by one. A picture is a file of one row.
-
-A source of picture files: each is one row, and is named as it lies below the input.
-"""
+"""Iterate over images as rows of files; a picture file is one row, named by its path below the input."""
 
 from __future__ import annotations
 
@@ -21,9 +18,9 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Item:
-    """One image: the number of its row, what names it, and what gives a picture's bytes, or pixels [H, W, C].
+    """One image: its row number, its name, and a loader of encoded bytes or pixels uint8 [H, W, C].
 
-    `load` raises UnreadableError where there is no image.
+    `load` raises UnreadableError if there is no image.
     """
 
     row: int
@@ -33,7 +30,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Span:
-    """Rows of one file, from `start` to before `stop`."""
+    """Rows [start, stop) of one file."""
 
     name: str
     start: int
@@ -42,7 +39,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Shard:
-    """What one file of the output is about; `first` is the number of its first row."""
+    """Rows of one output file; `first` is the number of its first row."""
 
     number: int
     first: int
@@ -50,36 +47,36 @@ class Shard:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Return the number of rows."""
         return sum(span.stop - span.start for span in self.spans)
 
 
 class Source(Protocol):
-    """Images of one kind."""
+    """Input images of one kind."""
 
     def count(self, files: Sequence[File]) -> list[int]:
-        """The rows of each file. Raises ScoringError where one is not as it must be."""
+        """Return the number of rows of each file; raise ScoringError for an invalid one."""
         ...
 
     def read(self, shard: Shard) -> Iterator[Item]:
-        """The shard's images, in order. Raises ScoringError where they cannot be read now."""
+        """Yield a shard's images in order; raise ScoringError if they cannot be read now."""
         ...
 
 
 class Pictures:
-    """Picture files at a place."""
+    """Picture files of a storage."""
 
-    def __init__(self, place: Storage) -> None:
-        self.place = place
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
 
     def count(self, files: Sequence[File]) -> list[int]:
         return [1] * len(files)
 
     def read(self, shard: Shard) -> Iterator[Item]:
         for row, span in enumerate(shard.spans, shard.first):
-            yield Item(row, _in_unicode(span.name), partial(self.place.read, span.name))
+            yield Item(row, _as_unicode(span.name), partial(self.storage.read, span.name))
 
 
-def _in_unicode(name: str) -> str:
-    """A name as text, whatever bytes a file system took for one."""
+def _as_unicode(name: str) -> str:
+    """Replace bytes of a file name that are not UTF-8."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,6 +1,6 @@
-"""Where images are: a file or folder, or the URL of an object or of what lies below it in a bucket.
+"""Read input files from a local path or a bucket: a single file or object, or everything below a prefix.
 
-Buckets are reached as those of stores are (`model_store.storage.bucket`), with credentials from the environment.
+Buckets use the client of the model store (`model_store.storage.bucket`), with credentials from the environment.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import IO, Any, Protocol
 from model_store.errors import ObjectNotFoundError, StoreError
 from model_store.storage import bucket
 from model_store.storage.bucket import object_error
-from service.cli.files import SUFFIXES
 from service.errors import ScoringError, UnreadableError
+from service.types import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
 class File:
-    """A file below a place: its size in bytes, and a `mark` that is another once it was written anew."""
+    """File of a storage: its size in bytes, and a `mark` that changes when it is rewritten."""
 
     name: str
     size: int
@@ -30,23 +30,23 @@ class File:
 
 
 class Storage(Protocol):
-    """Every method raises ScoringError, saying why; UnreadableError where it is one file's own fault, for good."""
+    """Read-only files. Methods raise ScoringError with the reason, UnreadableError if one file is at fault for good."""
 
     def files(self) -> Iterator[File]:
-        """Every file below, in no order; of a place that is itself a file, that one."""
+        """Yield every file, recursively and unordered; if the location is a file, only that one."""
         ...
 
     def read(self, name: str) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         ...
 
     def open(self, name: str) -> IO[bytes]:
-        """The file, to read from anywhere in it."""
+        """Open the file for random access."""
         ...
 
 
 def storage_at(location: str) -> Storage:
-    """What a path or URL means; nothing is read yet. Raises ScoringError for a kind of URL that is not known."""
+    """Return the storage of a path or URL without reading; raise ScoringError for an unknown kind of URL."""
     scheme, separator, rest = location.partition("://")
     if not separator or scheme == "file":
         return Folder(Path(rest if separator else location))
@@ -60,23 +60,23 @@ class Folder:
     """Files below a folder. Links to files are followed, links to folders are not."""
 
     def __init__(self, path: Path) -> None:
-        self.alone = path.name if path.is_file() else None
-        self.root = path.parent if self.alone else path
+        self.single_name = path.name if path.is_file() else None
+        self.root = path.parent if self.single_name else path
 
     def files(self) -> Iterator[File]:
-        if self.alone:
-            yield _file(self.alone, self.root / self.alone)
+        if self.single_name:
+            yield _file(self.single_name, self.root / self.single_name)
             return
         if not self.root.is_dir():
             raise ScoringError(f"cannot read {self.root}: there is no such file or folder")
         yield from self._below("")
 
     def read(self, name: str) -> bytes:
-        with _saying_of_a_file(name), open(os.path.join(self.root, name), "rb") as file:
+        with _as_file_errors(name), open(os.path.join(self.root, name), "rb") as file:
             return file.read()
 
     def open(self, name: str) -> IO[bytes]:
-        with _saying_of_a_file(name):
+        with _as_file_errors(name):
             return open(os.path.join(self.root, name), "rb")
 
     def _below(self, folder: str) -> Iterator[File]:
@@ -95,42 +95,44 @@ class Folder:
 def _file(name: str, found: Path | os.DirEntry[str]) -> File:
     try:
         status = found.stat()
-    except OSError:  # to read it will say why
+    except OSError:  # reading it reports why
         return File(name, 0, "")
     return File(name, status.st_size, str(status.st_mtime_ns))
 
 
 class Bucket:
-    """Objects whose names begin with what the URL says, up to a `/`; or the one that it names, if it ends as such."""
+    """Objects below the URL; or the one that it names, if it ends in the suffix of a picture or Parquet file."""
 
     def __init__(self, url: str) -> None:
         folder, _, last = url.rpartition("/")
-        self.url, self.alone = url, last if PurePosixPath(last).suffix.lower() in (*SUFFIXES, ".parquet") else None
-        with _saying_of_a_bucket(url):
-            self.client: Any = bucket.BucketStorage(folder if self.alone else url).client
+        self.url = url
+        is_file = PurePosixPath(last).suffix.lower() in (*IMAGE_SUFFIXES, ".parquet")
+        self.single_name = last if is_file else None
+        with _as_bucket_errors(url):
+            self.client: Any = bucket.BucketStorage(folder if self.single_name else url).client
 
     def __reduce__(self) -> tuple[type[Bucket], tuple[str]]:
-        return Bucket, (self.url,)  # where it is unpickled, that environment counts
+        return Bucket, (self.url,)  # credentials come from the environment where it is unpickled
 
     def files(self) -> Iterator[File]:
-        with _saying_of_a_bucket(self.url):
-            pages = [[self.client.head(self.alone)]] if self.alone else self.client.list()
+        with _as_bucket_errors(self.url):
+            pages = [[self.client.head(self.single_name)]] if self.single_name else self.client.list()
             yield from (_file_of(each) for page in pages for each in page)
 
     def read(self, name: str) -> bytes:
-        with _saying_of_a_bucket(name):
+        with _as_bucket_errors(name):
             return bytes(self.client.get(name).bytes())
 
     def open(self, name: str) -> IO[bytes]:
-        with _saying_of_a_bucket(name):
-            return io.BufferedReader(Ranges(self.client, name, self.client.head(name)["size"]))
+        with _as_bucket_errors(name):
+            return io.BufferedReader(RangeReader(self.client, name, self.client.head(name)["size"]))
 
 
-class Ranges(io.RawIOBase):
-    """An object of which only what is asked for is fetched."""
+class RangeReader(io.RawIOBase):
+    """Random access to an object by range requests."""
 
     def __init__(self, client: Any, name: str, size: int) -> None:
-        self.client, self.name, self.size, self.at = client, name, size, 0
+        self.client, self.name, self.size, self.position = client, name, size, 0
 
     def readable(self) -> bool:
         return True
@@ -139,18 +141,18 @@ class Ranges(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
-        return self.at
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        return self.position
 
     def tell(self) -> int:
-        return self.at
+        return self.position
 
     def readinto(self, buffer: Any) -> int:
-        length = max(0, min(len(buffer), self.size - self.at))
+        length = max(0, min(len(buffer), self.size - self.position))
         if length:
-            with _saying_of_a_bucket(self.name):
-                buffer[:length] = bytes(self.client.get_range(self.name, start=self.at, length=length))
-        self.at += length
+            with _as_bucket_errors(self.name):
+                buffer[:length] = bytes(self.client.get_range(self.name, start=self.position, length=length))
+        self.position += length
         return length
 
 
@@ -159,7 +161,7 @@ def _file_of(found: Any) -> File:
 
 
 @contextmanager
-def _saying_of_a_file(name: str) -> Iterator[None]:
+def _as_file_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
@@ -169,7 +171,7 @@ def _saying_of_a_file(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _saying_of_a_bucket(name: str) -> Iterator[None]:
+def _as_bucket_errors(name: str) -> Iterator[None]:
     from obstore.exceptions import BaseError
 
     try:

@@ -86,17 +86,17 @@ def test_import(imported: Any, package: str) -> None:
 SERVER = f"""
 import gc, json, logging, signal, sys, tempfile, threading, warnings
 from pathlib import Path
-import fastapi, uvicorn
-from service.http.server import Server, bind
+import fastapi, uvicorn, service.app
+from service.cli.serve import build_server, prepare_process
+from service.http.server import bind
 from service.settings import Settings
 {SEEN}
 before, filters = seen(), list(warnings.filters)
 import model_store
 settings = Settings(store=Path(model_store.__file__).parent / "zoo", port=0, threads=1)
-server = Server(settings, bind(settings))
+server = build_server(settings, bind(settings))
 after, added = seen(), [str(each) for each in warnings.filters if each not in filters]
-server._server.run = lambda sockets: None  # it would serve until a signal comes
-server.run()
+prepare_process()
 prepared = seen()
 print(json.dumps([before, after, added, prepared]))
 """

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.estimators import DRAWS, begin
+from training.bayesian.estimators import DRAWS, create_approximation
 from training.bayesian.objective import negative_elbo
 from training.bayesian.posterior import Posterior
 from training.recipe import Recipe
@@ -55,7 +55,7 @@ def descend(approximation: Approximation, regression: Regression, learning_rate:
             group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / STEPS))
         optimizer.zero_grad()
         for _ in range(draws):
-            with approximation.drawn():
+            with approximation.sampled_params():
                 data = (approximation.module(regression.x) - regression.y).square().mean() / (2 * NOISE_SCALE**2)
                 negative_elbo(data, approximation.penalty(), weight=1 / EXAMPLES, share=1 / draws).backward()
         optimizer.step()
@@ -70,7 +70,7 @@ def plain() -> nn.Module:
 @pytest.mark.parametrize("name", DRAWS)
 def test_layers_end_at_the_analytic_mean_field_posterior(name: str, regression: Regression) -> None:
     recipe = Recipe(estimator=name, prior_scale=PRIOR_SCALE, initial_scale=0.3)
-    found = descend(begin(plain(), recipe, EXAMPLES), regression, 0.05).weights["0.weight"]
+    found = descend(create_approximation(plain(), recipe, EXAMPLES), regression, 0.05).weights["0.weight"]
     torch.testing.assert_close(found.mean, regression.mean, rtol=0.02, atol=0)
     torch.testing.assert_close(found.scale, regression.scale, rtol=0.10, atol=0)
 
@@ -80,7 +80,7 @@ def test_ivon_ends_at_the_analytic_mean_field_posterior(draws: int, regression: 
     recipe = Recipe(
         estimator="ivon", prior_scale=PRIOR_SCALE, initial_scale=0.05, beta=1.0, memory=0.999, warmup_epochs=0.0
     )
-    approximation = begin(plain(), recipe, EXAMPLES)
+    approximation = create_approximation(plain(), recipe, EXAMPLES)
     found = descend(approximation, regression, 0.02, draws).weights["0.weight"]
     torch.testing.assert_close(found.mean, regression.mean, rtol=0.02, atol=0)
     torch.testing.assert_close(found.scale, regression.scale, rtol=0.10, atol=0)
@@ -88,6 +88,6 @@ def test_ivon_ends_at_the_analytic_mean_field_posterior(draws: int, regression: 
 
 def test_the_plain_network_ends_at_the_most_probable_weights(regression: Regression) -> None:
     recipe = Recipe(estimator="none", prior_scale=PRIOR_SCALE, beta=1.0, warmup_epochs=0.0)
-    found = descend(begin(plain(), recipe, EXAMPLES), regression, 0.005).weights["0.weight"]
+    found = descend(create_approximation(plain(), recipe, EXAMPLES), regression, 0.005).weights["0.weight"]
     torch.testing.assert_close(found.mean, regression.mean, rtol=1e-3, atol=0)
     assert (found.scale == 0).all()

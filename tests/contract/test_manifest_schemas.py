@@ -109,10 +109,10 @@ def test_a_field_is_there_from_its_schema_on_and_never_before(field: str, of: An
         assert (field in place) == (schema >= since)
         if schema >= since:
             del place[field]
-            says = f"levels.0.*{field} is missing, which schema version {since} came with"
+            says = f"levels.0.*{field} is missing: schema version {since} requires it"
         else:
             place[field] = of(golden(since)["levels"][0])[field]
-            says = f"levels.0.*{field} came with schema version {since}, this is {schema}"
+            says = f"levels.0.*{field} needs schema version {since}, this is {schema}"
         with pytest.raises(ManifestError, match=says):
             read_manifest(json.dumps(document).encode())
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.project import PROJECT
 
 UNIT = PROJECT / "tests" / "unit"
-PACKAGES = ("service", "model_store", "pruning", "training")
+PACKAGES = ("slimbayes", "service", "model_store", "pruning", "training")
 # A shorter module may be tested by those who use it.
 LINES = 60
 # What has no file of its own under `unit`, and where it is tested.
@@ -26,6 +26,8 @@ ELSEWHERE = {
     "pruning.cost.budget": "unit/pruning/test_granularity.py",
     "pruning.graph.network": "unit/pruning/graph/test_trace.py",
     "pruning.study.plots": "unit/pruning/study/test_tables.py",
+    "service.api.dependencies": "unit/service/http/test_auth.py",
+    "service.api.state": "integration/test_server.py",
     "service.cli.demo": "e2e/test_demo.py",
     "service.http.draining": "integration/test_draining.py",
     "service.http.protocol": "integration/test_protocol.py",

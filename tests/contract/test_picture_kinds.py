@@ -13,7 +13,8 @@ from PIL import Image
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, UndecodableError
-from service.pipeline.preprocessing import FORMATS, decode
+from service.pipeline.preprocessing import decode
+from service.settings import FORMATS
 from tests.support.images import encode
 
 SHAPE = InputShape(height=8, width=8, channels=3)

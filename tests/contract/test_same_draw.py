@@ -10,14 +10,14 @@ from torch import nn
 
 from pruning.granularity import GRANULARITIES
 from pruning.granularity.mask import Mask
-from pruning.granularity.narrowing import fitted
-from pruning.graph.trace import trace
+from pruning.granularity.narrowing import narrow_module
 from tests.support.same_draw import (
     assert_same_draw,
     network_of,
     random_images,
     random_pixels,
     random_posterior,
+    traced,
     without,
 )
 from training.bayesian.posterior import GaussianWeight, Posterior
@@ -33,10 +33,10 @@ def test_every_level(architecture: str, granularity: str, sparsity: float) -> No
     """At each level of each granularity."""
     plain, posterior = network_of(architecture, 3, seed=1)
     pixels = random_pixels(3, SIDES[architecture])
-    network = trace(plain, posterior, pixels)
+    network = traced(plain, posterior, pixels)
     left = without(network, posterior, granularity, sparsity)
     images, noise = random_images(pixels, 4, 1), torch.Generator().manual_seed(1)
-    compaction = assert_same_draw(fitted(plain, left), left, pixels, images, noise)
+    compaction = assert_same_draw(narrow_module(plain, left), left, pixels, images, noise)
     if granularity == "channel":
         means = [node.weight.mean for node in compaction.network.weighted.values()]
         assert sum(mean.numel() for mean in means) == sum(weight.mean.numel() for weight in left.weights.values())
@@ -51,10 +51,10 @@ def test_the_papers_networks(architecture: str, granularity: str) -> None:
     """With their millions of weights, at the level that the paper prunes to."""
     plain, posterior = network_of(architecture, 3, seed=1)
     pixels = random_pixels(3, 32)
-    network = trace(plain, posterior, pixels)
+    network = traced(plain, posterior, pixels)
     left = without(network, posterior, granularity, 0.8)
     images, noise = random_images(pixels, 2, 1), torch.Generator().manual_seed(1)
-    assert_same_draw(fitted(plain, left), left, pixels, images, noise)
+    assert_same_draw(narrow_module(plain, left), left, pixels, images, noise)
 
 
 @quick

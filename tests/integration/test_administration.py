@@ -94,7 +94,7 @@ def test_a_body_that_says_nothing(
     client: TestClient, keys: dict[str, Any], body: bytes, status: int, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is read of a stranger's, and no more than the limit of anybody's."""
-    catalog = client.app.state.catalog  # type: ignore[attr-defined]
+    catalog = client.app.state.service.repository  # type: ignore[attr-defined]
     monkeypatch.setattr(catalog, "settings", catalog.settings.model_copy(update={"max_body_bytes": 1000}))
     path = "/models/digits/aliases/production"
     assert says in refusal(client.post(path, content=body, headers=keys["admin"]), status)
@@ -128,11 +128,11 @@ def test_a_store_that_cannot_be_written(
 
 def test_load_and_unload(client: TestClient, store: Store, keys: dict[str, Any], example: bytes) -> None:
     """An unloaded model answers nothing and takes no memory; loaded again it answers with what is new."""
-    catalog = client.app.state.catalog  # type: ignore[attr-defined]
+    catalog = client.app.state.service.repository  # type: ignore[attr-defined]
     asked = PNG | keys["user"]
     assert client.post("/predict", content=example, headers=asked).status_code == 200
     assert client.post("/v2/repository/models/digits/unload", headers=keys["admin"]).json() == {}
-    assert catalog.memory.used == 0
+    assert catalog.runtime.memory.used == 0
     assert "no model" in refusal(client.post("/predict", content=example, headers=asked), 404)
     assert "unloaded" in refusal(client.post("/predict?model=digits", content=example, headers=asked), 404)
     assert client.get("/v2/models/digits/ready", headers=keys["user"]).status_code == 404

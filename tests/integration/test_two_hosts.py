@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from benchmarks.network import CABLE, Host, two_hosts
+from benchmarks.harness.network_namespaces import INTERFACE, Host, two_hosts
 from tests.support.project import PROJECT
 from tests.support.waiting import HANG_S
 from training.trainer.run_dir import Run
@@ -39,7 +39,7 @@ def hosts(tmp_path: Path) -> Iterator[list[Host]]:
 def start(hosts: list[Host], environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Starts a command as one does on a host, in a folder that all share; returns its process and what it prints."""
     path = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    common = environment | {"PATH": path, "GLOO_SOCKET_IFNAME": CABLE, "PET_MONITOR_INTERVAL": "0.1"}
+    common = environment | {"PATH": path, "GLOO_SOCKET_IFNAME": INTERFACE, "PET_MONITOR_INTERVAL": "0.1"}
     started: list[subprocess.Popen[bytes]] = []
 
     def start(command: list[str], **variables: str) -> tuple[subprocess.Popen[bytes], Path]:

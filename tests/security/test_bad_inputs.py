@@ -34,10 +34,10 @@ def as_json(*pictures: bytes) -> Body:
 
 FORMS: tuple[Callable[..., Body], ...] = (raw, multipart, as_json)
 BAD = {
-    "text": (b"I am a cat", 415, "not a picture of a type read here: PNG"),
-    "tiff": (encode(NOISE, "TIFF"), 415, "not a picture of a type read here"),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a picture of a type read here"),
-    "zeros": (bytes(100), 415, "not a picture of a type read here"),
+    "text": (b"I am a cat", 415, "not a picture of a supported type: PNG"),
+    "tiff": (encode(NOISE, "TIFF"), 415, "not a picture of a supported type"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a picture of a supported type"),
+    "zeros": (bytes(100), 415, "not a picture of a supported type"),
     "half a PNG": (encode(NOISE)[:2000], 422, "damaged or cut short"),
     "half a JPEG": (encode(NOISE, "JPEG")[:1200], 422, "damaged or cut short"),
     "half a WebP": (encode(NOISE, "WEBP")[:900], 422, "damaged or cut short"),

@@ -84,10 +84,10 @@ def test_signed_later_it_is_served(
     store: Store, example: bytes, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By either of two keys, once the service looks again."""
-    monkeypatch.setattr("service.repository.loader.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("service.repository.loader.RETRY_S", 0.0)
     second, other = publish(store, 1), make_pair(tmp_path, "second", "P-384")
     with trusting(store, pair, other) as client:
-        catalog: ModelRepository = client.app.state.catalog  # type: ignore[attr-defined]
+        catalog: ModelRepository = client.app.state.service.repository  # type: ignore[attr-defined]
         assert ask(client, example)["version"] != second
         sign(store, second, other)
         catalog.refresh()

@@ -23,7 +23,7 @@ from pruning.graph.folding import fold
 from pruning.graph.forward import forward
 from pruning.graph.network import Network
 from pruning.graph.onnx_export import export_onnx, to_bytes
-from pruning.graph.trace import trace
+from pruning.graph.trace import GraphTemplate
 from service.inference.artifact import read_artifact
 from service.inference.graph import with_constants
 from service.inference.session import Session
@@ -72,6 +72,11 @@ def network_of(name: str, channels: int, seed: int) -> tuple[nn.Module, Posterio
     return plain.eval(), random_posterior(plain, seed)
 
 
+def traced(plain: nn.Module, posterior: Posterior, pixels: Pixels) -> Network:
+    """The graph of a plain network under a posterior."""
+    return GraphTemplate.trace(plain, pixels).bind(posterior)
+
+
 def without(network: Network, posterior: Posterior, name: str, sparsity: float, ranking: str = "global") -> Posterior:
     """The posterior without so many of its weights, of the lowest signal-to-noise ratio, at a granularity."""
     scores = criterion("snr").scores(posterior, 1.0, torch.Generator())
@@ -93,9 +98,9 @@ def assert_same_draw(
     by_node: Mapping[str, Tensor] = {name.removesuffix(".weight"): weight for name, weight in weights.items()}
     with torch.no_grad():
         expected = functional_call(plain, dict(posterior.rest) | weights, (pixels.normalise(images),))
-    traced = trace(plain, posterior, pixels)
-    assert_close(forward(traced, images, by_node), expected, "traced")
-    folding = fold(traced)
+    network = traced(plain, posterior, pixels)
+    assert_close(forward(network, images, by_node), expected, "traced")
+    folding = fold(network)
     folded = folding.carry(by_node)
     assert_close(forward(folding.network, images, folded), expected, "folded")
     compaction = compact(folding.network)

@@ -17,7 +17,9 @@ Found = tuple[FloatArray, StopReason]
 
 def job(engine: Engine, images: np.ndarray, samples: int, **more: object) -> Job:
     """A job that gives logits and why it stopped."""
-    return Job(engine, images, samples, lambda logits, stop: [(each, stop) for each in logits.swapaxes(0, 1)], **more)  # type: ignore[arg-type]
+    return Job(
+        engine, images, samples, lambda logits, stop, _: [(each, stop) for each in logits.swapaxes(0, 1)], **more
+    )  # type: ignore[arg-type]
 
 
 class Slow:
@@ -25,7 +27,7 @@ class Slow:
 
     def __init__(self, engine: Engine, seconds: float, before: Callable[[], None] = lambda: None) -> None:
         self.engine, self.wait, self.before = engine, seconds, before
-        self.bank, self.batches, self.pace, self.runs = engine.bank, engine.batches, seconds / 2, 0
+        self.bank, self.batch_sizes, self.seconds_per_draw, self.runs = engine.bank, engine.batch_sizes, seconds / 2, 0
         self.alone: list[bool] = []
 
     def shared(self, images: np.ndarray, *, alone: bool = False) -> list[FloatArray]:
@@ -35,7 +37,7 @@ class Slow:
 
     def seconds(self, draws: float, *, shared: bool = True) -> float:
         """Its own, and what draws share for nothing."""
-        return draws * self.pace
+        return draws * self.seconds_per_draw
 
     def run(self, pack: int, features: list[FloatArray]) -> list[FloatArray]:
         """The other's, later."""
@@ -60,7 +62,7 @@ class Sure(Admission):
 
     def __init__(self, limit: int, longest: float, *, degrade: bool) -> None:
         super().__init__(limit, longest, degrade=degrade)
-        self.deviation = 0.0
+        self.latency.deviation = 0.0
 
 
 SECONDS = 30

@@ -68,7 +68,7 @@ class Warm(TestClient):
 
 def catalog_of(client: TestClient) -> ModelRepository:
     """The application's catalog."""
-    catalog: ModelRepository = client.app.state.catalog  # type: ignore[attr-defined]
+    catalog: ModelRepository = client.app.state.service.repository  # type: ignore[attr-defined]
     return catalog
 
 

@@ -90,7 +90,7 @@ def fill(store: Store) -> Filled:
 
 def snapshot(store: Store) -> dict[str, bytes]:
     """Every object of every model: name to content."""
-    listed = (found for name in store.objects.folders() for found in store.objects.walk(f"{name}/"))
+    listed = (found for name in store.objects.folders() for found in store.objects.list_objects(f"{name}/"))
     return {found.name: store.objects.read(found.name, found.size) for found in listed if not found.name.endswith("/")}
 
 

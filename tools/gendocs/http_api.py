@@ -72,7 +72,7 @@ def document() -> Document:
         keys = Path(folder) / "keys"
         keys.write_text(f"{Key.make('anybody', 'user')[1]}\n")
         app = create_app(Settings(store=ZOO, keys_file=keys))
-        app.state.catalog.close()
+        app.state.service.repository.close()
         return app.openapi()
 
 

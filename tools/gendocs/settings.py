@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from service.cli.serve import choices, shown_default
+from service.cli.serve import BASIC, choices, shown_default
 from service.settings import Settings
 from tools.gendocs.markdown import NOTICE, REFERENCE, code, table
 
 PATH = REFERENCE / "settings.md"
-# What most deployments set; all others are advanced.
-BASIC = (
-    *("store", "host", "port", "threads", "overload", "max_wait_ms"),
-    *("keys_file", "rate_limit", "tls_cert", "tls_key"),
-)
 INTRODUCTION = """# Settings
 
 Each setting of `slimbayes serve` is a command-line flag and an environment variable; the flag takes precedence.

@@ -1,6 +1,6 @@
-"""Plain networks, by name. One file each, built alike: the source, the blocks, `build(channels, classes)`.
+"""Build plain networks by name. Each file has the source, the blocks and `build(channels, classes)`.
 
-They take normalised float32 images [N, C, H, W] and give logits [N, K]. They know nothing of posteriors.
+Networks map normalised float32 images [N, C, H, W] to logits [N, K].
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def architecture(name: str, channels: int, classes: int, seed: int = 0) -> nn.Module:
-    """The architecture called `name`, initialised from `seed`; raise RecipeError, listing what there is."""
+    """Build the architecture called `name`, initialised from `seed`; raise RecipeError, listing the known names."""
     if name not in ARCHITECTURES:
         raise RecipeError(f"unknown architecture {name!r}: there is {', '.join(ARCHITECTURES)}")
     reseed(seed, "initialisation")

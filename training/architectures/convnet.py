@@ -1,4 +1,4 @@
-"""A small convolutional network for small images: three 3x3 convolutions of 32, 64 and 128 channels."""
+"""Small convolutional network: three 3x3 convolutions of 32, 64 and 128 channels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from torch import nn
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:
-    """Convolution, normalisation, rectifier."""
+    """Build a convolution with normalisation and rectifier."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
 
 
 def build(channels: int, classes: int) -> nn.Module:
-    """The network for images of `channels` channels and `classes` classes."""
+    """Build the network for images of `channels` channels and `classes` classes."""
     return nn.Sequential(
         block(channels, 32),
         block(32, 64),

@@ -8,7 +8,7 @@ from training.architectures.resnet20 import Block
 
 
 def build(channels: int, classes: int) -> nn.Module:
-    """The network for images of `channels` channels and `classes` classes."""
+    """Build the network for images of `channels` channels and `classes` classes."""
     stem = [nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
     stages = [
         Block(inputs if first else outputs, outputs, stride if first else 1)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """Residual block: two 3x3 convolutions and a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 
 def build(channels: int, classes: int) -> nn.Module:
-    """The network for images of `channels` channels and `classes` classes."""
+    """Build the network for images of `channels` channels and `classes` classes."""
     stem = [nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
     stages = [
         Block(inputs if first else outputs, outputs, stride if first else 1)

@@ -10,7 +10,7 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 
 
 def build(channels: int, classes: int) -> nn.Module:
-    """The network for images of `channels` channels and `classes` classes, of at least 32x32 pixels."""
+    """Build the network for images of `channels` channels and `classes` classes, of at least 32x32 pixels."""
     widths = [channels, *(width for stage in STAGES for width in stage)]
     convolutions = iter(
         nn.Sequential(

@@ -1,4 +1,4 @@
-"""What the loop trains, whatever the estimator: a network on its way to a posterior, and its optimiser."""
+"""The interface of the training loop to every estimator: a network, its optimiser and its posterior."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from training.bayesian.posterior import Posterior
 
 
 class Approximation(ABC):
-    """`module` is in training from its first step; `optimizer` holds everything else that a checkpoint needs."""
+    """A variational approximation in training.
+
+    The state of `module` and `optimizer` is all that a checkpoint needs.
+    """
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.module, self.optimizer = module, optimizer
 
     @contextmanager
-    def drawn(self) -> Iterator[None]:
-        """Within this, one forward and one backward pass of `module` are those of one draw."""
+    def sampled_params(self) -> Iterator[None]:
+        """Run one forward and one backward pass of `module` within this context on one draw of the weights."""
         yield
 
     def penalty(self) -> Tensor:
-        """KL(q‖p) in nats, to be part of the loss; zero where the optimiser carries the prior."""
+        """Return KL(q‖p) in nats as a term of the loss; zero where the optimiser applies the prior."""
         return torch.zeros(())
 
     def divergence(self) -> float:
-        """KL(q‖p) in nats, for people, where it is no part of the loss; it may lag some steps behind."""
+        """Return KL(q‖p) in nats for logs, where it is no term of the loss; it may lag some steps behind."""
         return 0.0
 
     @property
-    def settled(self) -> bool:
-        """Whether all that this rank knows is in the state of module and optimiser, the same on every rank."""
+    def synchronised(self) -> bool:
+        """Return whether the state of module and optimiser is complete and equal on every rank."""
         return True
 
     @abstractmethod
     def posterior(self) -> Posterior:
-        """The posterior as it stands, detached and on the CPU."""
+        """Return the current posterior, detached and on the CPU."""
 
     @abstractmethod
     def restore(self, posterior: Posterior) -> None:
-        """Stand at `posterior`; weights that are zero there stay so.
+        """Continue from `posterior`; weights with mean and scale zero stay pruned.
 
-        Raises ConversionError where it is of another network.
+        Raises ConversionError for the posterior of another network.
         """

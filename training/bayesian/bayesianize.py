@@ -1,4 +1,4 @@
-"""A plain network's convolutions and linear layers made Bayesian, and the posterior read back out."""
+"""Convert a plain network's convolutions and linear layers to Bayesian layers, and read back the posterior."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from training.bayesian.layers import BayesianConv2d, BayesianLayer, BayesianLine
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.errors import ConversionError
 
-# Parameters of these stay deterministic; every other module with parameters of its own is refused by name.
+# Modules whose parameters stay deterministic; any other module with parameters of its own is an error.
 DETERMINISTIC = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)
 
 
 def bayesianize(module: nn.Module, draw: Draw, *, prior_scale: float, initial_scale: float = 0.02) -> nn.Module:
-    """Replace, in place, every Conv2d and Linear below `module` by its Bayesian form, and return it.
+    """Replace, in place, every Conv2d and Linear below `module` by its Bayesian form, and return `module`.
 
-    The means start at the plain weights. Raises ConversionError, naming the place, where a module has parameters of
-    its own that are neither converted nor normalisation.
+    The means start at the plain weights. Raises ConversionError, naming the module, for parameters that are neither
+    converted nor of a normalisation layer.
     """
     for path, child in random_layers(module).items():
         kind = BayesianConv2d if isinstance(child, nn.Conv2d) else BayesianLinear
@@ -32,7 +32,7 @@ def bayesianize(module: nn.Module, draw: Draw, *, prior_scale: float, initial_sc
 
 
 def random_layers(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """The layers of a plain network whose weights become random, by path; raise ConversionError as `bayesianize`."""
+    """Return the layers of a plain network that `bayesianize` converts, by path; raise ConversionError as it does."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         raise ConversionError("the network is a single layer: put it into an nn.Sequential")
     names, all_names = (dict(module.named_parameters(remove_duplicate=each)).keys() for each in (True, False))
@@ -48,12 +48,12 @@ def random_layers(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
 
 
 def bayesian_layers(module: nn.Module) -> dict[str, BayesianLayer]:
-    """The Bayesian layers of a converted network, by path."""
+    """Return the Bayesian layers of a converted network, by path."""
     return {path: child for path, child in module.named_modules() if isinstance(child, BayesianLayer)}
 
 
-def posterior_of(module: nn.Module) -> Posterior:
-    """The posterior that a converted network stands at, detached and on the CPU."""
+def read_posterior(module: nn.Module) -> Posterior:
+    """Return the posterior of a converted network, detached and on the CPU."""
     layers = bayesian_layers(module)
     own = {f"{path}.{name}" for path in layers for name in ("mean", "log_scale", "mask")}
     weights = {f"{path}.weight": layer.weight() for path, layer in layers.items()}
@@ -64,13 +64,13 @@ def posterior_of(module: nn.Module) -> Posterior:
 
 
 def plain_parts(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights of a plain network that become random, and the rest of its state, by name."""
+    """Return the weights of a plain network that `bayesianize` converts, and the rest of its state, by name."""
     weights = {f"{path}.weight": layer.weight for path, layer in random_layers(module).items()}
     return weights, {name: tensor for name, tensor in module.state_dict().items() if name not in weights}
 
 
 def plain_posterior(module: nn.Module, scales: Mapping[str, Tensor]) -> Posterior:
-    """The posterior whose means are a plain network's weights, detached and on the CPU."""
+    """Return the posterior with a plain network's weights as means, detached and on the CPU."""
     weights, rest = plain_parts(module)
     return Posterior(
         {name: GaussianWeight(w.detach().cpu().clone(), scales[name].cpu().clone()) for name, w in weights.items()},
@@ -79,17 +79,17 @@ def plain_posterior(module: nn.Module, scales: Mapping[str, Tensor]) -> Posterio
 
 
 def restore(module: nn.Module, posterior: Posterior) -> None:
-    """Put a converted network at `posterior`; weights that are zero there stay masked out."""
+    """Set a converted network to `posterior`; weights with mean and scale zero are masked out."""
     layers = bayesian_layers(module)
     own = {f"{path}.{name}" for path in layers for name in ("mean", "log_scale", "mask")}
     rest = {name: tensor for name, tensor in module.state_dict().items() if name not in own}
-    check_fit(posterior, {f"{path}.weight": layer.mean for path, layer in layers.items()}, rest)
+    check_matches(posterior, {f"{path}.weight": layer.mean for path, layer in layers.items()}, rest)
     module.load_state_dict(dict(posterior.rest), strict=False)
     for path, layer in layers.items():
         layer.restore(posterior.weights[f"{path}.weight"])
 
 
-def check_fit(posterior: Posterior, weights: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> None:
+def check_matches(posterior: Posterior, weights: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> None:
     """Raise ConversionError unless `posterior` has these random weights and this rest, by name and shape."""
     for kind, found, expected in (
         ("weights", {name: weight.mean for name, weight in posterior.weights.items()}, weights),

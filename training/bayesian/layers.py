@@ -1,7 +1,7 @@
 """Mean-field Gaussian layers: q(w) = N(mean, scale²) for each weight, with prior N(0, prior_scale²).
 
-The bias is deterministic. A mask says which weights are left: a pruned weight has mean and scale exactly zero,
-draws zero, and has no part in the divergence.
+The bias is deterministic. A mask marks the weights that are not pruned: a pruned weight has mean and scale exactly
+zero, draws zero, and is left out of the KL divergence.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from training.bayesian.posterior import GaussianWeight
 from training.errors import ConversionError
 
-# An estimator's forward pass: a layer and its input to one random output.
+# Forward pass of an estimator: maps a layer and its input to one random output.
 Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
 
 
 class BayesianLayer(nn.Module, ABC):
-    """What convolution and linear layers share; `draw` is the estimator that the forward pass uses."""
+    """Base class of Bayesian layers; `draw` is the estimator of the forward pass."""
 
     def __init__(self, plain: nn.Conv2d | nn.Linear, draw: Draw, prior_scale: float, initial_scale: float) -> None:
         super().__init__()
@@ -32,48 +32,48 @@ class BayesianLayer(nn.Module, ABC):
         self.mean = nn.Parameter(plain.weight.detach().clone())
         self.log_scale = nn.Parameter(torch.full_like(plain.weight, math.log(initial_scale)))
         self.bias = None if plain.bias is None else nn.Parameter(plain.bias.detach().clone())
-        # 1 where a weight is left, None while all are: no pass over memory, and no buffer that ranks would exchange.
+        # 1 for a weight, 0 for a pruned one. None while nothing is pruned: no pass over memory, no buffer to broadcast.
         self.mask: Tensor | None
         self.register_buffer("mask", None)
 
     @abstractmethod
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The layer's linear map with the given weight."""
+        """Apply the layer's linear map with the given weight."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """One random output, drawn by the layer's estimator."""
+        """Return one random output, drawn by the layer's estimator."""
         return self.draw(self, x)
 
     def masked_mean(self) -> Tensor:
-        """Mean of every weight, zero where pruned."""
+        """Return the mean of every weight, zero where pruned."""
         return self._masked(self.mean)
 
     def masked_scale(self) -> Tensor:
-        """Standard deviation of every weight, zero where pruned."""
+        """Return the standard deviation of every weight, zero where pruned."""
         return self._masked(self.log_scale.exp())
 
     def _masked(self, values: Tensor) -> Tensor:
         return values if self.mask is None else values * self.mask
 
     def divergence(self) -> Tensor:
-        """KL(q‖p) of the weights that are left, in nats."""
+        """Return KL(q‖p) of the unpruned weights, in nats."""
         mean: Tensor = self.mean
         log_scale: Tensor = self.log_scale
-        if self.mask is not None:  # a weight that is pruned stands at the prior, where the divergence is zero
+        if self.mask is not None:  # put pruned weights at the prior, where the divergence is zero
             at_prior = math.log(self.prior_scale)
             mean, log_scale = mean * self.mask, torch.where(self.mask > 0, log_scale, at_prior)
         divergence: Tensor = _Divergence.apply(mean, log_scale, self.prior_scale)  # type: ignore[no-untyped-call]
         return divergence
 
     def weight(self) -> GaussianWeight:
-        """The layer's posterior, detached."""
+        """Return the layer's posterior, detached."""
         return GaussianWeight(self.masked_mean().detach().clone(), self.masked_scale().detach().clone())
 
     @torch.no_grad()
     def restore(self, weight: GaussianWeight) -> None:
-        """Start at a posterior; where its scale and mean are zero the weight is masked out for good.
+        """Continue from a posterior; mask out, permanently, weights with mean and scale zero.
 
-        Raises ConversionError where only the scale is zero: the divergence of such a weight is infinite.
+        Raises ConversionError where only the scale is zero, since the divergence of such a weight is infinite.
         """
         kept = (weight.scale > 0).to(self.mean.device)
         if bool((weight.mean[weight.scale == 0] != 0).any()):
@@ -85,12 +85,12 @@ class BayesianLayer(nn.Module, ABC):
 
     @torch.no_grad()
     def keep(self, kept: Tensor) -> None:
-        """Mask out for good what is False in `kept`, of the weight's shape."""
+        """Mask out, permanently, weights that are False in `kept`, of the weight's shape."""
         self.mask = None if bool(kept.all()) else kept.to(self.mean.device, self.mean.dtype)
 
 
 class _Divergence(torch.autograd.Function):
-    """The sum of `gaussian_divergence`, with its gradients in closed form: μ/σ_p² and σ²/σ_p² − 1."""
+    """Sum of `gaussian_divergence` with closed-form gradients: μ/σ_p² and σ²/σ_p² − 1."""
 
     @staticmethod
     def forward(ctx: Any, mean: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
@@ -109,7 +109,7 @@ class _Divergence(torch.autograd.Function):
 
 
 class BayesianConv2d(BayesianLayer):
-    """A convolution with weight [out, in / groups, height, width]."""
+    """Convolution with weight [out, in / groups, height, width]."""
 
     def __init__(self, plain: nn.Conv2d, draw: Draw, prior_scale: float, initial_scale: float) -> None:
         super().__init__(plain, draw, prior_scale, initial_scale)
@@ -127,13 +127,13 @@ class BayesianConv2d(BayesianLayer):
 
 
 class BayesianLinear(BayesianLayer):
-    """A linear layer with weight [out, in]."""
+    """Linear layer with weight [out, in]."""
 
     def apply_weight(self, x_NC: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x_NC, weight, bias)
 
 
 def random_signs(x: Tensor) -> Tensor:
-    """Independent signs for each example and channel, [N, C, 1, …] for x [N, C, …] and of its dtype."""
+    """Draw independent signs per example and channel: [N, C, 1, …] for x [N, C, …], of its dtype."""
     shape = x.shape[:2] + (1,) * (x.dim() - 2)
     return torch.randint(0, 2, shape, device=x.device, dtype=x.dtype).mul_(2).sub_(1)

@@ -1,4 +1,4 @@
-"""The evidence lower bound per example, as a loss: −log p(y|x,w) + β·KL(q‖p)/N.
+"""The negative evidence lower bound per example: −log p(y|x,w) + β·KL(q‖p)/N.
 
 N is the size of the whole training set on any number of ranks, so the divergence is counted once.
 """
@@ -13,19 +13,19 @@ from training.bayesian.bayesianize import bayesian_layers
 
 
 def divergence(module: nn.Module) -> Tensor:
-    """KL(q‖p) of the whole network, in nats."""
+    """Return KL(q‖p) of the whole network, in nats."""
     return torch.stack([layer.divergence() for layer in bayesian_layers(module).values()]).sum()
 
 
 def data_term(logits_NK: Tensor, targets: Tensor) -> Tensor:
-    """Mean of −log p(y|x,w) over the batch, in nats; labels [N], or its mean under probabilities [N, K]."""
+    """Return the mean of −log p(y|x,w) over the batch, in nats; targets are labels [N] or probabilities [N, K]."""
     return F.cross_entropy(logits_NK, targets)
 
 
 def negative_elbo(data: Tensor, kl: Tensor, *, weight: float | Tensor, share: float | Tensor = 1.0) -> Tensor:
-    """The loss of one rank at one step, per example and in nats; `weight` is β/N.
+    """Return the loss of one rank at one step, per example and in nats; `weight` is β/N.
 
-    `share` is the rank's part of the world's batch times the number of ranks: with it the mean of the ranks' gradients
-    is the gradient of the whole batch, however it was divided.
+    `share` is the rank's part of the global batch times the number of ranks. With it, the mean of the ranks' gradients
+    is the gradient of the global batch, however it is divided.
     """
     return share * data + weight * kl

@@ -1,6 +1,6 @@
-"""The posterior: mean and scale of every random weight, and everything else as it is.
+"""The mean-field Gaussian posterior: mean and scale of every random weight, and the deterministic rest.
 
-All estimators end here, so that pruning, export and prediction never know which one it was.
+Every estimator produces one, so pruning, export and prediction do not depend on the estimator.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from training.errors import CheckpointError
 
 @dataclass(frozen=True)
 class GaussianWeight:
-    """One weight tensor with independent normal entries; `mean` and `scale` share shape and dtype float32."""
+    """Weight tensor with independent normal entries; `mean` and `scale` share shape and dtype float32."""
 
     mean: Tensor
     scale: Tensor
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of the whole tensor."""
+        """Draw the whole tensor once."""
         noise = torch.randn(self.mean.shape, generator=generator, dtype=self.mean.dtype)
         return self.mean + self.scale * noise
 
 
 def gaussian_divergence(mean: Tensor, log_scale: Tensor, prior_scale: float) -> Tensor:
-    """KL(N(μ, σ²) ‖ N(0, σ_p²)) of each weight, in nats: ln(σ_p/σ) + (σ² + μ²)/(2σ_p²) − ½."""
+    """Return KL(N(μ, σ²) ‖ N(0, σ_p²)) of each weight, in nats: ln(σ_p/σ) + (σ² + μ²)/(2σ_p²) − ½."""
     squares = (2 * log_scale).exp() + mean.square()
     return math.log(prior_scale) - log_scale + 0.5 * (squares / prior_scale**2 - 1)
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """`weights`: random weights by their name in the plain network; `rest`: its other parameters and buffers."""
+    """Posterior of a plain network: `weights` are random, by name; `rest` holds other parameters and buffers."""
 
     weights: Mapping[str, GaussianWeight]
     rest: Mapping[str, Tensor]
 
     @property
     def random(self) -> bool:
-        """Whether two draws differ: the posterior of a plain network is a point."""
+        """Return whether any weight has noise: the posterior of a plain network is a point."""
         return any(bool(weight.scale.any()) for weight in self.weights.values())
 
     def draw(self, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """One draw: a complete state of the plain network."""
+        """Draw a complete state of the plain network."""
         return dict(self.rest) | {name: weight.draw(generator) for name, weight in self.weights.items()}
 
     def mean(self) -> dict[str, Tensor]:
-        """The state of the plain network at the posterior mean."""
+        """Return the state of the plain network at the posterior mean."""
         return dict(self.rest) | {name: weight.mean for name, weight in self.weights.items()}
 
     def save(self, path: Path) -> None:
@@ -67,13 +67,13 @@ class Posterior:
 
     @classmethod
     def load(cls, path: Path) -> Posterior:
-        """Read what `save` wrote; raise CheckpointError where it is not that or holds impossible values."""
+        """Read a file written by `save`; raise CheckpointError where it is damaged or holds invalid values."""
         try:
             tensors = load(path.read_bytes())
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"the posterior {path.name} cannot be read: {error}") from error
         parts: dict[str, dict[str, Tensor]] = {"mean": {}, "scale": {}, "rest": {}}
-        for key, tensor in sorted(tensors.items()):  # they come in any order, and draws follow it
+        for key, tensor in sorted(tensors.items()):  # files keep no order, and draws depend on it
             part, _, name = key.partition("/")
             if part not in parts:
                 raise CheckpointError(f"the posterior {path.name} has an unknown entry {key!r}")

@@ -1,6 +1,6 @@
-"""Descent of the evidence lower bound with Bayesian layers: what `reparam`, `flipout` and `lrt` share.
+"""Stochastic variational inference with Bayesian layers, shared by `reparam`, `flipout` and `lrt`.
 
-The optimiser is Adam over means, log scales and deterministic parameters; the divergence is part of the loss.
+Adam optimises means, log scales and deterministic parameters; the KL divergence is a term of the loss.
 """
 
 from __future__ import annotations
@@ -9,33 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.bayesianize import bayesian_layers, bayesianize, posterior_of, restore
+from training.bayesian.bayesianize import bayesian_layers, bayesianize, read_posterior, restore
 from training.bayesian.layers import Draw
 from training.bayesian.objective import divergence
 from training.bayesian.posterior import Posterior
 from training.recipe import Recipe
 
-# The smallest scale that a weight near zero starts at.
-LEAST_SCALE = 1e-4
+# Smallest initial scale, for weights near zero.
+MIN_SCALE = 1e-4
 
 
 class Variational(Approximation):
-    """A converted network under Adam."""
+    """A network of Bayesian layers under Adam."""
 
     @classmethod
-    def begin(cls, draw: Draw, plain: nn.Module, recipe: Recipe) -> Variational:
-        """Start at the plain network's weights; where they are trained, at scales in proportion to them."""
+    def create(cls, draw: Draw, plain: nn.Module, recipe: Recipe) -> Variational:
+        """Start at the plain network's weights; if these are trained, with scales in proportion to them."""
         module = bayesianize(plain, draw, prior_scale=recipe.prior_scale, initial_scale=recipe.initial_scale)
         if recipe.init_from is not None:
             for layer in bayesian_layers(module).values():
-                layer.log_scale.data = (recipe.initial_share * layer.mean.detach().abs()).clamp_min(LEAST_SCALE).log()
+                layer.log_scale.data = (recipe.initial_share * layer.mean.detach().abs()).clamp_min(MIN_SCALE).log()
         return cls(module, torch.optim.Adam(module.parameters(), lr=recipe.learning_rate, fused=True))
 
     def penalty(self) -> Tensor:
         return divergence(self.module)
 
     def posterior(self) -> Posterior:
-        return posterior_of(self.module)
+        return read_posterior(self.module)
 
     def restore(self, posterior: Posterior) -> None:
         restore(self.module, posterior)

@@ -1,4 +1,4 @@
-"""`slimbayes report`: plots of a run and a page that shows them."""
+"""`slimbayes report`: plot a run, and write a Markdown report."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ app = typer.Typer(add_completion=False)
 @app.command("report")
 def report_command(
     run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write into; by default RUN/report.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; by default RUN/report.")] = None,
 ) -> None:
-    """Draw a run's training, its posterior and its calibration; what is not there yet is left out."""
+    """Plot a run's training, posterior and calibration; plots without data yet are left out."""
     from training.errors import TrainingError
     from training.report.report import write_report
     from training.trainer.run_dir import Run

@@ -1,4 +1,4 @@
-"""`slimbayes train`: from images to a posterior. torchrun starts the same command on many ranks."""
+"""`slimbayes train`: train a posterior on images. torchrun starts the same command on many ranks."""
 
 from __future__ import annotations
 
@@ -11,60 +11,65 @@ from training.defaults import default_recipe
 from training.errors import RecipeError, TrainingError
 
 app = typer.Typer(add_completion=False)
-INTERRUPTED = 130
+INTERRUPTED_STATUS = 130
 
 
 @app.command("train")
 def train_command(
     data: Annotated[str | None, typer.Option(help="Data set: digits (the default), cifar10 or folder.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, where it needs one.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the data set where it is missing.")] = False,
-    image_size: Annotated[int | None, typer.Option(help="Side of the square that a folder's images become.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, if it needs one.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is missing.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Side of a folder's images after resizing, in pixels.")] = None,
     arch: Annotated[str | None, typer.Option(help="Architecture: convnet, resnet20, resnet18 or vgg16.")] = None,
     estimator: Annotated[
-        str | None, typer.Option(help="How a step draws: reparam, flipout, lrt, ivon; none for the plain network.")
+        str | None, typer.Option(help="Variational estimator: reparam, flipout, lrt, ivon; none for the plain network.")
     ] = None,
     init_from: Annotated[
-        Path | None, typer.Option(help="Start at a trained plain network: a run, or a file with its state.")
+        Path | None, typer.Option(help="Start from a trained plain network: a run, or a file with its state.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times that each training image is seen.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images of one step on each rank.")] = None,
-    accumulation: Annotated[int | None, typer.Option(help="Pieces that a batch is taken in, to fit memory.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Draws of the network in each step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Learning rate at its peak, on one rank.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step on each rank.")] = None,
+    accumulation: Annotated[int | None, typer.Option(help="Micro-batches of a batch, to fit memory.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of the weights per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate on one rank.")] = None,
     scaling: Annotated[
-        str | None, typer.Option("--lr-scaling", help="How it grows with the ranks: linear, sqrt or none.")
+        str | None,
+        typer.Option("--lr-scaling", help="Growth of the learning rate with the ranks: linear, sqrt or none."),
     ] = None,
-    rise: Annotated[float | None, typer.Option(help="Share of the run over which the learning rate rises.")] = None,
+    rise: Annotated[float | None, typer.Option(help="Share of the run over which the learning rate warms up.")] = None,
     prior_scale: Annotated[float | None, typer.Option(help="Standard deviation of the prior.")] = None,
-    initial_scale: Annotated[float | None, typer.Option(help="Standard deviation to start at.")] = None,
+    initial_scale: Annotated[float | None, typer.Option(help="Initial standard deviation of the posterior.")] = None,
     initial_share: Annotated[
-        float | None, typer.Option(help="With --init-from, the same as a share of each weight's magnitude.")
+        float | None, typer.Option(help="With --init-from, initial scale as a share of each weight's magnitude.")
     ] = None,
-    beta: Annotated[float | None, typer.Option(help="Weight of the divergence; below 1 is a cold posterior.")] = None,
-    warmup_epochs: Annotated[float | None, typer.Option(help="Epochs over which beta rises.")] = None,
-    memory: Annotated[float | None, typer.Option(help="What IVON's Hessian keeps over a step.")] = None,
-    augmentation: Annotated[str | None, typer.Option(help="none, crop-flip or rand.")] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="Weight of the KL divergence; below 1 gives a cold posterior.")
+    ] = None,
+    warmup_epochs: Annotated[float | None, typer.Option(help="Epochs over which beta warms up.")] = None,
+    memory: Annotated[float | None, typer.Option(help="Decay factor of IVON's Hessian per step.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="Augmentation: none, crop-flip or rand.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32 or bfloat16; by default what this machine is fast at.")
+        str | None, typer.Option(help="float32 or bfloat16; by default the faster one on this machine.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random; 0 by default.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use at most this many images, for a quick try.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; 0 by default.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of training images, for a quick try.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint, as it was begun.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network first; needs a C++ compiler.")
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the run's checkpoint, with its settings.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network; needs a C++ compiler.")] = False,
     reduction: Annotated[
         str,
-        typer.Option(help="How gradients travel between ranks: bfloat16, bfloat16-scales (of these only) or float32."),
+        typer.Option(
+            help="Precision of gradients sent between ranks: bfloat16, bfloat16-scales (log scales only) or float32."
+        ),
     ] = "bfloat16",
 ) -> None:
-    """Train a Bayesian image classifier; the result is a run folder with its posterior.
+    """Train a Bayesian image classifier, and write a run folder with its posterior.
 
-    What is not given is what suits the data set and the estimator.
+    Defaults depend on the data set, the estimator and the device.
     """
     from training.allocator import keep_freed_memory
     from training.distributed.world import join_world
@@ -99,23 +104,29 @@ def train_command(
     folder = out
     try:
         if resume and overwrite:
-            raise RecipeError("--resume goes on with a run and --overwrite replaces it: pass one of them")
+            raise RecipeError("--resume continues a run and --overwrite replaces it: pass one of them")
         with join_world(device) as world:
             named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
             folder = out or Path("runs") / f"{named.data}-{named.architecture}-{named.estimator}"
-            begun = Run(folder)
-            if resume and begun.begun:
-                recipe = begun.recipe().changed(data=data, **changes)
-                data_dir = data_dir or begun.data_dir()
+            earlier = Run(folder)
+            if resume and earlier.exists:
+                recipe = earlier.recipe().changed(data=data, **changes)
+                data_dir = data_dir or earlier.data_dir()
             else:
                 recipe = default_recipe(data or "digits", world.device, **changes)
-                if resume and world.leads:
-                    typer.echo(f"There is nothing to resume in {folder}: starting.")
-            ways = LoopOptions(compiled, reduction)
+                if resume and world.is_leader:
+                    typer.echo(f"No run to resume in {folder}: starting a new one.")
             run = train(
-                recipe, folder, world, data_dir=data_dir, download=download, resume=resume, fresh=overwrite, ways=ways
+                recipe,
+                folder,
+                world,
+                data_dir=data_dir,
+                download=download,
+                resume=resume,
+                overwrite=overwrite,
+                options=LoopOptions(compiled, reduction),
             )
-            if world.leads:
+            if world.is_leader:
                 quality = run.quality()
                 typer.echo(
                     f"{folder}: test accuracy {quality['accuracy']:.2%}, NLL {quality['nll']:.4f}, "
@@ -126,5 +137,7 @@ def train_command(
         raise typer.Exit(1) from error
     except KeyboardInterrupt as interruption:
         if folder is not None and Run(folder).checkpoint.exists():
-            typer.echo(f"Interrupted; `slimbayes train --resume --out {folder}` goes on from its checkpoint.", err=True)
-        raise typer.Exit(INTERRUPTED) from interruption
+            typer.echo(
+                f"Interrupted; `slimbayes train --resume --out {folder}` continues from its checkpoint.", err=True
+            )
+        raise typer.Exit(INTERRUPTED_STATUS) from interruption

@@ -1,8 +1,8 @@
-"""How training images are varied, by name: uint8 [N, H, W, C] to uint8 [N, H, W, C], on whole batches, on any device.
+"""Augment batches by name: uint8 [N, H, W, C] to uint8 [N, H, W, C], on any device.
 
-none        as they are
-crop-flip   shifted by up to four pixels, half of them mirrored: natural images that have no fixed left and right
-rand        crop-flip, then one random warp, one random change of tones and a square cut out, each at a random strength.
+none        no change
+crop-flip   shifts of up to four pixels, half of the images mirrored: for natural images without a fixed left and right
+rand        crop-flip, then a random warp, a random change of tones and a cut-out square, each at a random strength.
             After RandAugment (Cubuk et al. 2020, arXiv:1909.13719), with one operation of each kind at a strength
             drawn anew for each image as in TrivialAugment (Müller and Hutter 2021, arXiv:2103.10158)
 """
@@ -20,12 +20,12 @@ Augmentation = Callable[[Tensor, Generator], Tensor]
 
 
 def none(x_NHWC: Tensor, generator: Generator) -> Tensor:
-    """The images as they are; nothing is drawn."""
+    """Return the images unchanged, without drawing random numbers."""
     return x_NHWC
 
 
 def rand(x_NHWC: Tensor, generator: Generator) -> Tensor:
-    """Crop-flip, a warp, a change of tones and a cut-out square for each image."""
+    """Apply crop-flip, a warp, a change of tones and a cut-out square to each image."""
     x_NHWC = shift_and_mirror(x_NHWC, generator)
     return cut_out(change_tones(warp(x_NHWC, generator), generator), generator)
 
@@ -34,7 +34,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {"none": none, "crop-flip": shift_and_m
 
 
 def augmentation(name: str) -> Augmentation:
-    """The augmentation called `name`; raise RecipeError, listing what there is, for another name."""
+    """Return the augmentation called `name`; raise RecipeError, listing the known ones, for another name."""
     if name not in AUGMENTATIONS:
         raise RecipeError(f"unknown augmentation {name!r}: there is {', '.join(AUGMENTATIONS)}")
     return AUGMENTATIONS[name]

@@ -20,11 +20,10 @@ BINARY_FOLDER, PYTHON_FOLDER = "cifar-10-batches-bin", "cifar-10-batches-py"
 IMAGES_PER_FILE = 10_000
 RECORD_BYTES = 1 + 3 * 32 * 32
 
-
 ARCHIVE = RemoteArchive(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-    bytes=170_052_171,
+    size_bytes=170_052_171,
     root=BINARY_FOLDER,
     files=tuple(f"{name}.bin" for name in (*TRAIN_FILES, TEST_FILE)),
 )
@@ -33,13 +32,13 @@ Read = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 
 
 def download(folder: Path) -> None:
-    """Fetch the binary layout into `folder`, unless the set lies there; raise DataError where it cannot be had."""
+    """Fetch the binary layout into `folder`, unless either layout is there; raise DataError where that fails."""
     if _found(folder) is None:
         fetch(ARCHIVE, folder)
 
 
 def load(folder: Path | None) -> Source:
-    """Read the layout that lies in `folder`, or in the publisher's folder inside it."""
+    """Read either layout from `folder`, or from the publisher's folder inside it; raise DataError if damaged."""
     if folder is None:
         raise DataError("cifar10 needs --data-dir: the folder with the unpacked archive; --download fetches it")
     if not folder.is_dir():
@@ -52,7 +51,7 @@ def load(folder: Path | None) -> Source:
 
 
 def _found(folder: Path) -> tuple[list[Path], Read] | None:
-    """The files, the test file last, and how they are read; None where there are none."""
+    """Return the files, the test file last, and the function that reads them; None if there are none."""
     for place in (folder, folder / BINARY_FOLDER, folder / PYTHON_FOLDER):
         if (place / f"{TEST_FILE}.bin").exists():
             return [place / f"{name}.bin" for name in (*TRAIN_FILES, TEST_FILE)], _read_binary
@@ -92,7 +91,7 @@ def _read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _to_pixels(path: Path, planes: np.ndarray, labels: np.ndarray) -> torch.Tensor:
-    """Rows of three colour planes to uint8 [N, 32, 32, 3]."""
+    """Convert rows of three colour planes to uint8 [N, 32, 32, 3]."""
     if planes.shape != (IMAGES_PER_FILE, RECORD_BYTES - 1) or planes.dtype != np.uint8:
         raise DataError(f"{path} is damaged: expected uint8 images {(IMAGES_PER_FILE, RECORD_BYTES - 1)}")
     if labels.shape != (IMAGES_PER_FILE,) or labels.dtype.kind not in "iu":

@@ -1,4 +1,4 @@
-"""What every data set becomes: uint8 images as decoded, int64 labels, and how pixels are normalised."""
+"""Data types of every data set: uint8 images as decoded, int64 labels, and statistics for normalisation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.errors import DataError
 
 @dataclass(frozen=True)
 class Images:
-    """`pixels` uint8 [N, H, W, C], `labels` int64 [N]."""
+    """Labelled images: `pixels` uint8 [N, H, W, C], `labels` int64 [N]."""
 
     pixels: Tensor
     labels: Tensor
@@ -25,7 +25,7 @@ class Images:
         return Images(self.pixels[index], self.labels[index])
 
     def spread(self, count: int) -> Images:
-        """At most `count` of them, evenly spread over their order, which may be that of their classes."""
+        """Return at most `count` images, evenly spaced, since they may be sorted by class."""
         if count >= len(self):
             return self
         return self[torch.arange(count) * len(self) // count]
@@ -33,7 +33,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its publisher made it; `test` is None where no split is official."""
+    """A data set as published; `test` is None without an official split."""
 
     classes: tuple[str, ...]
     train: Images
@@ -47,7 +47,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Pixels:
-    """The shape of one image, and mean and standard deviation of each channel over the training set, in [0, 1]."""
+    """Shape of one image, and mean and standard deviation of each channel over the training set, in [0, 1]."""
 
     height: int
     width: int
@@ -57,9 +57,9 @@ class Pixels:
 
     @classmethod
     def of(cls, pixels_NHWC: Tensor) -> Pixels:
-        """Measure a training set."""
+        """Measure the statistics of a training set, uint8 [N, H, W, C]."""
         _, height, width, channels = pixels_NHWC.shape
-        # By counting the 256 values: a data set as floats would be eight times as large.
+        # From counts of the 256 values: a data set as float64 would be eight times as large.
         counts = torch.stack([pixels_NHWC[..., c].flatten().bincount(minlength=256) for c in range(channels)]).double()
         shares, values = counts / counts.sum(1, keepdim=True), torch.arange(256) / 255
         mean = (shares * values).sum(1)
@@ -67,21 +67,21 @@ class Pixels:
         return cls(height, width, channels, tuple(mean.tolist()), tuple(std.tolist()))
 
     def normalise(self, pixels_NHWC: Tensor) -> Tensor:
-        """Images as networks take them: uint8 [N, H, W, C] to float32 [N, C, H, W], in memory still channels last."""
+        """Normalise uint8 [N, H, W, C] to float32 [N, C, H, W], channels last in memory."""
         factor, shift = _affine(self, pixels_NHWC.device)
         return torch.addcmul(shift, pixels_NHWC.float(), factor).permute(0, 3, 1, 2)
 
 
 @lru_cache(maxsize=16)
 def _affine(pixels: Pixels, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factor and shift [C] with which value·factor + shift is (value / 255 - mean) / std."""
+    """Return factor and shift [C] such that value·factor + shift is (value / 255 - mean) / std."""
     mean, std = (torch.tensor(each, dtype=torch.float64) for each in (pixels.mean, pixels.std))
     return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint parts of one data set, and sets of images uint8 [N, H, W, C] that are none of its classes."""
+    """Three disjoint parts of a data set, and its OOD sets uint8 [N, H, W, C] by name."""
 
     name: str
     classes: tuple[str, ...]

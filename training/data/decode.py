@@ -1,7 +1,7 @@
-"""A picture in a file to the pixels that networks take, read as people see it.
+"""Decode image files to the pixels of networks, equal to those of the service's preprocessing.
 
-The rule is the one that served models read pictures by, pixel for pixel: the largest square around the centre, resized
-bicubically, then turned upright and put over white. The number of pixels is checked before any is decoded.
+Crop the largest centred square, resize it bicubically, apply the EXIF orientation and composite on white. The number of
+pixels is checked before decoding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.errors import DataError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 16_777_216
 ORIENTATION_TAG = 0x0112
-TURNS = {
+TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,8 +31,8 @@ TURNS = {
 
 
 @contextmanager
-def without_pillows_limit() -> Iterator[None]:
-    """Lift Pillow's limit on pixels, which is a global: `read_picture` checks its own before decoding."""
+def without_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's global limit on pixels; `decode_image` checks its own before decoding."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
@@ -41,9 +41,9 @@ def without_pillows_limit() -> Iterator[None]:
 
 
 def decode_image(path: Path, side: int) -> npt.NDArray[np.uint8]:
-    """Pixels uint8 [side, side, C] of the picture in a file: C is 1 where it is grey, 3 where it is in colour.
+    """Decode a file to uint8 [side, side, C]: C is 1 for grey images, 3 for colour images.
 
-    Raises DataError, naming the file, where it cannot be read, is damaged or has too many pixels.
+    Raises DataError, naming the file, if it cannot be read, is damaged or has too many pixels.
     """
     try:
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as picture:
@@ -51,7 +51,7 @@ def decode_image(path: Path, side: int) -> npt.NDArray[np.uint8]:
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not a picture of a type read here: {', '.join(FORMATS)}") from error
+        raise DataError(f"{path} is not an image of a supported type: {', '.join(FORMATS)}") from error
     except Exception as error:  # damaged bytes raise almost anything
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"cannot read {path}: {error.strerror}") from error
@@ -59,18 +59,19 @@ def decode_image(path: Path, side: int) -> npt.NDArray[np.uint8]:
 
 
 def _read(path: Path, picture: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-    picture.draft(None, (2 * side, 2 * side))  # JPEG alone can decode at a fraction of its size
+    picture.draft(None, (2 * side, 2 * side))  # only JPEG can decode at a fraction of its size
     if picture.width * picture.height > MAX_PIXELS:
         found = f"{picture.width} x {picture.height} pixels"
         raise DataError(f"{path} has {found}: at most {MAX_PIXELS:,} pixels are allowed")
     picture.load()
-    small = _resized(_eight_bits(picture), side)
-    seen = _over_white(_upright(small, _orientation(picture))).convert("L" if _is_grey(picture) else "RGB")
-    return np.asarray(seen, np.uint8).reshape(side, side, -1)
+    square = _crop_and_resize(_to_eight_bits(picture), side)
+    upright = _apply_orientation(square, _orientation(picture))
+    decoded = _composite_on_white(upright).convert("L" if _is_grey(picture) else "RGB")
+    return np.asarray(decoded, np.uint8).reshape(side, side, -1)
 
 
 def _orientation(picture: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; upright where there is none or it is damaged."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if missing or damaged."""
     try:
         return int(picture.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # damaged EXIF raises almost anything
@@ -78,19 +79,19 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _is_grey(picture: Image.Image) -> bool:
-    """Whether the file says so; a palette counts as colour, whatever is in it."""
+    """Return whether the file's mode is grey; a palette counts as colour."""
     return picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """The upper eight bits of sixteen."""
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
+    """Keep the upper eight bits of 16-bit images."""
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return picture
 
 
-def _resized(picture: Image.Image, side: int) -> Image.Image:
-    """The largest square around the centre, at the size that is wanted."""
+def _crop_and_resize(picture: Image.Image, side: int) -> Image.Image:
+    """Crop the largest centred square and resize it to `side`."""
     if picture.size == (side, side):
         return picture
     shorter = min(picture.size)
@@ -101,11 +102,11 @@ def _resized(picture: Image.Image, side: int) -> Image.Image:
     return part.resize((side, side), Image.Resampling.BICUBIC)
 
 
-def _upright(picture: Image.Image, orientation: int) -> Image.Image:
-    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
+def _apply_orientation(picture: Image.Image, orientation: int) -> Image.Image:
+    return picture.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else picture
 
 
-def _over_white(picture: Image.Image) -> Image.Image:
+def _composite_on_white(picture: Image.Image) -> Image.Image:
     if not picture.has_transparency_data:
         return picture
     layer = picture.convert("RGBA")

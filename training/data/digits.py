@@ -1,6 +1,6 @@
-"""scikit-learn's digits: 1,797 handwritten digits of 8x8 pixels, in its wheel (Alpaydin and Kaynak 1998, UCI).
+"""scikit-learn's digits: 1,797 handwritten digits of 8x8 pixels (Alpaydin and Kaynak 1998, UCI).
 
-Files in scikit-learn's wheel, without what importing it takes: seconds, most of them for what nobody here calls.
+The files are read from the installed wheel without importing scikit-learn, which takes seconds.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ SIDE = 8
 
 
 def load(folder: Path | None) -> Source:
-    """The digits; there is nothing to read from a folder. Their 17 grey values are spread over 0 to 255."""
-    rows = torch.from_numpy(np.loadtxt(published("data/digits.csv.gz"), delimiter=","))
+    """Load the digits, with their 17 grey values spread over 0 to 255; `folder` is not used."""
+    rows = torch.from_numpy(np.loadtxt(sklearn_file("data/digits.csv.gz"), delimiter=","))
     pixels = (rows[:, :-1] * (255 / 16)).round().to(torch.uint8).reshape(-1, SIDE, SIDE, 1)
     return Source(tuple(map(str, range(10))), Images(pixels, rows[:, -1].long()))
 
 
-def published(name: str) -> Path:
-    """Where a file of `sklearn.datasets` lies; raise DataError where it does not."""
+def sklearn_file(name: str) -> Path:
+    """Return the path of a file of `sklearn.datasets`; raise DataError if it is missing."""
     spec = find_spec("sklearn")
     folders = () if spec is None else spec.submodule_search_locations or ()
     for folder in folders:

@@ -1,7 +1,7 @@
-"""Data sets that are fetched: an archive with a known checksum, whose download goes on where it broke.
+"""Download archives with a known checksum, resuming interrupted transfers.
 
-FOLDER/NAME.part   what has arrived of the archive
-FOLDER/NAME        the archive, whole and checked; one that was put there by hand is taken as well
+FOLDER/NAME.part   the part of the archive received so far
+FOLDER/NAME        the archive, complete and verified; a file put there by hand is verified and used as well
 FOLDER/ROOT        its files, renamed into place once all are written
 """
 
@@ -24,35 +24,35 @@ import httpx
 from training.errors import DataError
 from training.progress import Stage
 
-TIMEOUT = httpx.Timeout(30.0, connect=15.0)
-# Attempts in a row that bring no new byte, and the pause after the first of them, which doubles.
-ATTEMPTS = 4
-PAUSE_SECONDS = 1.0
-# The server's own trouble, which may be over in a moment; and answers to what lies here, which begins anew then.
-PASSING, UNUSABLE = (429, 500, 502, 503, 504), (206, 416)
+REQUEST_TIMEOUT = httpx.Timeout(30.0, connect=15.0)
+# Consecutive attempts without a new byte, and the pause after the first of them, which doubles.
+MAX_ATTEMPTS = 4
+FIRST_PAUSE_S = 1.0
+# Transient server errors; and responses that do not fit the partial file, after which the download starts over.
+RETRYABLE_STATUSES, RESTART_STATUSES = (429, 500, 502, 503, 504), (206, 416)
 
 
 @dataclass(frozen=True)
 class RemoteArchive:
-    """A tar archive, plain or compressed by gzip, of so many bytes; `files` in its folder `root` are what is wanted."""
+    """A tar archive, plain or gzipped, of `size_bytes`; `files` in its folder `root` are extracted."""
 
     url: str
     sha256: str
-    bytes: int
+    size_bytes: int
     root: str
     files: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """Of the archive itself, as its address ends."""
+        """Return the file name of the archive, from its URL."""
         return self.url.rsplit("/", 1)[-1]
 
 
 def fetch(archive: RemoteArchive, folder: Path) -> Path:
-    """The folder `root` in `folder` with the archive's files, downloaded and unpacked where it is not there yet.
+    """Download and unpack the archive unless its folder `root` exists in `folder`; return that folder.
 
-    Processes that fetch at the same time wait for the first. Raises DataError where it cannot be had: no network, an
-    error of the server's, another content, a full disk.
+    Concurrent processes wait for the first. Raises DataError for a network or server error, content with another
+    checksum, or a full disk.
     """
     place = folder / archive.root
     try:
@@ -60,7 +60,7 @@ def fetch(archive: RemoteArchive, folder: Path) -> Path:
         with _locked(folder / f".{archive.name}.lock"):
             if not all((place / file).is_file() for file in archive.files):
                 if place.exists():
-                    raise DataError(f"{place} is incomplete: remove it, so that it can be fetched anew")
+                    raise DataError(f"{place} is incomplete: remove it, so that it can be downloaded again")
                 _unpack(archive, _downloaded(archive, folder), place)
     except OSError as error:
         raise DataError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
@@ -69,21 +69,21 @@ def fetch(archive: RemoteArchive, folder: Path) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock that goes with a file; it ends with the process at the latest."""
+    """Hold an exclusive lock on a file; the system releases it if the process ends."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _downloaded(archive: RemoteArchive, folder: Path) -> Path:
-    """The archive in `folder`, whole and checked."""
+    """Return the path of the archive in `folder`, complete and verified."""
     path, part = folder / archive.name, folder / f"{archive.name}.part"
     if path.is_file() and _checksum(path) == archive.sha256:
         return path
     resumed = _size(part) > 0
     _download(archive, part)
     if resumed and _checksum(part) != archive.sha256:
-        # What lay there was the part of something else.
+        # The resumed part was of another file.
         part.unlink()
         _download(archive, part)
     if (found := _checksum(part)) != archive.sha256:
@@ -94,35 +94,35 @@ def _downloaded(archive: RemoteArchive, folder: Path) -> Path:
 
 
 def _download(archive: RemoteArchive, part: Path) -> None:
-    """Add to `part` until it is whole, each time from where the connection broke."""
+    """Append to `part` until it is complete, resuming after every interruption."""
     furthest, idle = _size(part), 0
     with (
-        Stage(f"downloading {archive.name}", archive.bytes) as stage,
-        httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client,
+        Stage(f"downloading {archive.name}", archive.size_bytes) as stage,
+        httpx.Client(timeout=REQUEST_TIMEOUT, follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client,
     ):
-        while _size(part) < archive.bytes:
+        while _size(part) < archive.size_bytes:
             reason = _receive(client, archive, part, stage)
             furthest, idle = (_size(part), 0) if _size(part) > furthest else (furthest, idle + 1)
-            if idle == ATTEMPTS:
+            if idle == MAX_ATTEMPTS:
                 instead = f"try again, or put {archive.name} into {part.parent} yourself"
                 raise DataError(f"cannot fetch {archive.url}: {reason}; {instead}")
             if idle:
-                time.sleep(PAUSE_SECONDS * 2 ** (idle - 1))
+                time.sleep(FIRST_PAUSE_S * 2 ** (idle - 1))
 
 
 def _receive(client: httpx.Client, archive: RemoteArchive, part: Path, stage: Stage) -> str:
-    """Write what one request brings; returns why there was no more of it."""
-    have = _size(part)
+    """Write the data of one request; return the reason why it ended."""
+    received = _size(part)
     try:
-        with client.stream("GET", archive.url, headers={"Range": f"bytes={have}-"} if have else {}) as response:
-            if response.status_code == httpx.codes.OK:  # from its start, whatever was asked for
+        with client.stream("GET", archive.url, headers={"Range": f"bytes={received}-"} if received else {}) as response:
+            if response.status_code == httpx.codes.OK:  # the whole file, whatever range was requested
                 _write(response, archive, part, 0, stage)
-            elif response.status_code == httpx.codes.PARTIAL_CONTENT and _begins_at(response, have):
-                _write(response, archive, part, have, stage)
-            elif response.status_code in UNUSABLE:
+            elif response.status_code == httpx.codes.PARTIAL_CONTENT and _begins_at(response, received):
+                _write(response, archive, part, received, stage)
+            elif response.status_code in RESTART_STATUSES:
                 part.unlink(missing_ok=True)
                 return _status(response)
-            elif response.status_code in PASSING:
+            elif response.status_code in RETRYABLE_STATUSES:
                 return _status(response)
             else:
                 raise DataError(f"cannot fetch {archive.url}: {_status(response)}")
@@ -132,13 +132,13 @@ def _receive(client: httpx.Client, archive: RemoteArchive, part: Path, stage: St
 
 
 def _write(response: httpx.Response, archive: RemoteArchive, part: Path, start: int, stage: Stage) -> None:
-    """Put the answer's bytes into `part` from `start` on."""
-    announced = start + int(response.headers.get("Content-Length", archive.bytes - start))
+    """Write the response's bytes into `part` from offset `start`."""
+    announced = start + int(response.headers.get("Content-Length", archive.size_bytes - start))
     with part.open("ab" if start else "wb") as file:
         _show(stage, start)
         for chunk in response.iter_raw():
-            if announced != archive.bytes or file.tell() + len(chunk) > archive.bytes:
-                raise DataError(f"{archive.url} is another file: expected {archive.bytes:,} bytes")
+            if announced != archive.size_bytes or file.tell() + len(chunk) > archive.size_bytes:
+                raise DataError(f"{archive.url} is another file: expected {archive.size_bytes:,} bytes")
             file.write(chunk)
             _show(stage, file.tell())
 
@@ -165,7 +165,7 @@ def _checksum(path: Path) -> str:
 
 
 def _unpack(archive: RemoteArchive, path: Path, place: Path) -> None:
-    """Write the files that are wanted and no others, under names of our own, next to `place`; then rename."""
+    """Extract only the archive's `files` into a temporary folder beside `place`, then rename it."""
     unfinished = place.with_name(f".{place.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

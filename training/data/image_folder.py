@@ -1,6 +1,6 @@
-"""A folder of pictures, one folder a class: ROOT/CLASS/PICTURE, of any sizes.
+"""Load a folder of pictures of any size, with one folder per class: ROOT/CLASS/PICTURE.
 
-Where ROOT holds exactly `train` and `test`, and both hold folders of the same classes, that split is official.
+If ROOT holds exactly `train` and `test`, both with folders of the same classes, that split is used.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ import torch
 from torch import Tensor
 
 from training.data.dataset import Images, Source
-from training.data.decode import decode_image, without_pillows_limit
+from training.data.decode import decode_image, without_pillow_limit
 from training.errors import DataError
 from training.progress import Stage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-SIDE, SIDES = 32, range(8, 513)
-PARTS = ("train", "test")
-# Pictures of a class in each folder, so that each part of the split has one: to train on, calibrate on and test on.
-FEWEST, FEWEST_OFFICIAL = (3,), (2, 1)
-FILES_AT_ONCE = 32
+DEFAULT_SIDE, ALLOWED_SIDES = 32, range(8, 513)
+SPLIT_NAMES = ("train", "test")
+# Minimum pictures per class and folder, so that training, calibration and test set get one each.
+MIN_PICTURES, MIN_PICTURES_OFFICIAL = (3,), (2, 1)
+FILES_PER_TASK = 32
 
 Classes = dict[str, list[Path]]
 
 
 def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -> Source:
-    """Read every picture as a square of `side` pixels (32); classes are sorted by name, pictures by file name.
+    """Read every picture as a square of `side` pixels (default 32); sort classes and pictures by name.
 
-    Raises DataError where there are fewer than two classes or too few pictures of one, and for a picture that cannot
-    be read, or that is grey among others in colour. A quiet load shows no progress.
+    A quiet load shows no progress. Raises DataError for fewer than two classes, too few pictures of a class, a picture
+    that cannot be read, and a mix of grey and colour pictures.
     """
     if folder is None:
         raise DataError("folder needs --data-dir: a folder with one folder of pictures for each class")
-    side = SIDE if side is None else side
-    if side not in SIDES:
-        raise DataError(f"the image size must be {SIDES[0]} to {SIDES[-1]} pixels, got {side}")
-    parts = {root: _files_of_classes(root) for root in _roots(folder)}
+    side = DEFAULT_SIDE if side is None else side
+    if side not in ALLOWED_SIDES:
+        raise DataError(f"the image size must be {ALLOWED_SIDES[0]} to {ALLOWED_SIDES[-1]} pixels, got {side}")
+    parts = {root: _files_of_classes(root) for root in _class_roots(folder)}
     _check_classes(folder, parts)
     classes, *_ = parts.values()
     labels = [_labels(part) for part in parts.values()]
@@ -49,26 +49,26 @@ def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -
     return Source(tuple(classes), *images)
 
 
-def _roots(folder: Path) -> list[Path]:
-    """The folder that holds the folders of classes, or the two that an official split has."""
+def _class_roots(folder: Path) -> list[Path]:
+    """Return the folders that hold class folders: `folder` itself, or its `train` and `test`."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    roots = [folder / part for part in PARTS]
-    official = {inside.name for inside in _folders(folder)} == set(PARTS) and all(map(_folders, roots))
+    roots = [folder / part for part in SPLIT_NAMES]
+    official = {inside.name for inside in _folders(folder)} == set(SPLIT_NAMES) and all(map(_folders, roots))
     return roots if official else [folder]
 
 
 def _files_of_classes(root: Path) -> Classes:
-    """The pictures in each folder of `root`, all sorted by name."""
-    return {each.name: [file for file in _seen(each) if file.suffix.lower() in SUFFIXES] for each in _folders(root)}
+    """Return the pictures of each class folder of `root`, sorted by name."""
+    return {each.name: [file for file in _visible(each) if file.suffix.lower() in SUFFIXES] for each in _folders(root)}
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [inside for inside in _seen(folder) if inside.is_dir()]
+    return [inside for inside in _visible(folder) if inside.is_dir()]
 
 
-def _seen(folder: Path) -> list[Path]:
-    """What lies in a folder and is not hidden, sorted by name."""
+def _visible(folder: Path) -> list[Path]:
+    """Return the entries of a folder that are not hidden, sorted by name."""
     try:
         return sorted(inside for inside in folder.iterdir() if not inside.name.startswith("."))
     except OSError as error:
@@ -83,7 +83,7 @@ def _check_classes(folder: Path, parts: dict[Path, Classes]) -> None:
     if len(classes) < 2:
         found = ", ".join(classes) or "none"
         raise DataError(f"{folder} must hold at least two folders, one for each class: found {found}")
-    for (root, part), fewest in zip(parts.items(), FEWEST_OFFICIAL if others else FEWEST, strict=True):
+    for (root, part), fewest in zip(parts.items(), MIN_PICTURES_OFFICIAL if others else MIN_PICTURES, strict=True):
         for name, files in part.items():
             if len(files) < fewest:
                 expected = f"expected at least {fewest}, ending in {', '.join(SUFFIXES)}"
@@ -91,23 +91,23 @@ def _check_classes(folder: Path, parts: dict[Path, Classes]) -> None:
 
 
 def _labels(part: Classes) -> Tensor:
-    """The place of each picture's class, int64 [N]."""
+    """Return the class index of each picture, int64 [N]."""
     return torch.arange(len(part)).repeat_interleave(torch.tensor([len(files) for files in part.values()]))
 
 
 def _read_all(files: list[Path], side: int, quiet: bool) -> Tensor:
-    """Pixels uint8 [N, side, side, C] of all files, by a few threads: decoding lets go of Python's lock."""
+    """Decode all files to uint8 [N, side, side, C] in several threads, since decoding releases the GIL."""
     with (
         warnings.catch_warnings(),
-        without_pillows_limit(),
+        without_pillow_limit(),
         Stage("reading pictures", len(files), quiet=quiet) as stage,
     ):
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of metadata that are not read
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about metadata that is not read
         channels = decode_image(files[0], side).shape[-1]
         pixels = np.empty((len(files), side, side, channels), np.uint8)
 
         def read(start: int) -> int:
-            chunk = files[start : start + FILES_AT_ONCE]
+            chunk = files[start : start + FILES_PER_TASK]
             for number, file in enumerate(chunk, start):
                 picture = decode_image(file, side)
                 if picture.shape[-1] != channels:
@@ -116,7 +116,7 @@ def _read_all(files: list[Path], side: int, quiet: bool) -> Tensor:
             return len(chunk)
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for count in pool.map(read, range(0, len(files), FILES_AT_ONCE)):
+            for count in pool.map(read, range(0, len(files), FILES_PER_TASK)):
                 stage.advance(count, f"{stage.done + count:,} pictures")
     return torch.from_numpy(pixels)
 

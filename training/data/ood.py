@@ -1,9 +1,8 @@
-"""Images that are none of the classes, in the shape of a data set's own.
+"""Load out-of-distribution (OOD) images in the shape of a data set.
 
 noise    values drawn uniformly
-blank    one colour each, black and white among them: an image without anything on it is of no class
-crops    parts of the two photographs in scikit-learn's wheel, turned upside down, so that nothing in them stands the
-         way a camera sees it
+blank    images of one colour each, black and white among them
+crops    crops of the two photographs in scikit-learn's wheel, upside down, so that no object is in its usual pose
 NAME     the images of each file NAME-ood.npz in the data set's folder
 """
 
@@ -17,30 +16,30 @@ from PIL import Image
 from torch import Tensor
 
 from training.data.dataset import Pixels
-from training.data.digits import published
+from training.data.digits import sklearn_file
 from training.errors import DataError
 from training.randomness import seed_for
 
-COUNT = 500
+IMAGES_PER_SET = 500
 CROP_SIDE = 96
 PHOTOGRAPHS = ("china", "flower")
 SUFFIX = "-ood.npz"
-MOST_OF_FILE = 10_000
-# Parts of every data set, beside which sets of strangers are listed.
-PARTS = ("train", "calibration", "test")
+MAX_FILE_IMAGES = 10_000
+# Parts of every data set, whose names OOD sets must not take.
+SPLIT_NAMES = ("train", "calibration", "test")
 
 
-def out_of_distribution(pixels: Pixels, folder: Path | None = None) -> dict[str, Tensor]:
-    """Sets of images uint8 [N, H, W, C], by name; the same in each run.
+def load_ood_sets(pixels: Pixels, folder: Path | None = None) -> dict[str, Tensor]:
+    """Return OOD sets, uint8 [N, H, W, C] by name, the same in each run.
 
-    `COUNT` images each, and as many as `MOST_OF_FILE` from a file in `folder`. Raises DataError, naming the file,
-    where its images are missing, damaged or of another shape.
+    Generated sets have `IMAGES_PER_SET` images, sets from a file in `folder` up to `MAX_FILE_IMAGES`. Raises DataError,
+    naming the file, where its images are missing, damaged or of another shape.
     """
     sets = {"noise": _noise(pixels), "blank": _blank(pixels), "crops": _crops(pixels)}
     files = sorted(folder.glob(f"*{SUFFIX}")) if folder is not None else []
     for path in (file for file in files if not file.name.startswith(".")):
         name = path.name.removesuffix(SUFFIX)
-        if name in (*sets, *PARTS, ""):
+        if name in (*sets, *SPLIT_NAMES, ""):
             raise DataError(f"{path} needs another name: {name!r} is taken")
         sets[name] = _from_file(path, pixels)
     return sets
@@ -58,27 +57,27 @@ def _from_file(path: Path, pixels: Pixels) -> Tensor:
     if images.dtype != np.uint8 or images.shape[1:] != shape or len(images) == 0:
         found = f"{images.dtype} {list(images.shape)}"
         raise DataError(f"the images of {path} must be uint8 [N, {', '.join(map(str, shape))}], found {found}")
-    return torch.from_numpy(np.ascontiguousarray(images[:MOST_OF_FILE]))
+    return torch.from_numpy(np.ascontiguousarray(images[:MAX_FILE_IMAGES]))
 
 
 def _noise(pixels: Pixels) -> Tensor:
     generator = np.random.default_rng(seed_for(0, "noise images"))
-    shape = (COUNT, pixels.height, pixels.width, pixels.channels)
+    shape = (IMAGES_PER_SET, pixels.height, pixels.width, pixels.channels)
     return torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))
 
 
 def _blank(pixels: Pixels) -> Tensor:
     generator = np.random.default_rng(seed_for(0, "blank images"))
-    colours = generator.integers(0, 256, (COUNT, 1, 1, pixels.channels), dtype=np.uint8)
+    colours = generator.integers(0, 256, (IMAGES_PER_SET, 1, 1, pixels.channels), dtype=np.uint8)
     colours[0], colours[1] = 0, 255
     return torch.from_numpy(colours).repeat(1, pixels.height, pixels.width, 1)
 
 
 def _crops(pixels: Pixels) -> Tensor:
     generator = np.random.default_rng(seed_for(0, "crops"))
-    photographs = [Image.open(published(f"images/{name}.jpg")) for name in PHOTOGRAPHS]
+    photographs = [Image.open(sklearn_file(f"images/{name}.jpg")) for name in PHOTOGRAPHS]
     crops = []
-    for number in range(COUNT):
+    for number in range(IMAGES_PER_SET):
         photograph = photographs[number % len(photographs)]
         left = int(generator.integers(0, photograph.width - CROP_SIDE))
         top = int(generator.integers(0, photograph.height - CROP_SIDE))

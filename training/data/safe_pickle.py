@@ -1,4 +1,4 @@
-"""A restricted unpickler: plain containers and numpy arrays, and nothing that could run code."""
+"""Unpickle only plain containers and NumPy arrays, so that no code in the file can run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALLOWED = {
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 

@@ -1,9 +1,9 @@
-"""Which start of a run the ranks are in, agreed upon by those that are alive.
+"""Agree on one name for each start of the ranks under torchrun's elastic restarts.
 
-torchrun may keep one store over restarts, in which what ended processes wrote is found again: their addresses, which
-nobody answers at. Its own count of restarts tells starts apart only on one host: a host that hears of a loss elsewhere
-restarts too, but does not count it. So rank 0 names each start anew, and goes on once every other rank has answered to
-that name; a rank that answered to an older one hears nothing, and asks again.
+torchrun may keep its store over a restart, with the addresses of processes that have ended. Its own restart count
+cannot distinguish starts on several hosts: a host that restarts because of a failure elsewhere does not count it. So
+rank 0 gives each start a new name, and proceeds once every other rank has acknowledged it; a rank that acknowledged an
+older name gets no confirmation, and polls until the new one appears.
 """
 
 from __future__ import annotations
@@ -14,41 +14,42 @@ from uuid import uuid4
 
 from torch.distributed import Store  # type: ignore[attr-defined]
 
-NAME = "slimbayes/start"
-PATIENCE = timedelta(minutes=10)
-POLL_SECONDS = 0.05
+START_KEY = "slimbayes/start"
+TIMEOUT = timedelta(minutes=10)
+POLL_EVERY_S = 0.05
 
 
 def agree_on_start(store: Store, rank: int, world_size: int) -> str:
-    """A name that all ranks of this start have got, and none of another; raises where some are missing.
+    """Return a name that all ranks of this start share, and no rank of an earlier start.
 
-    `store` is the one that torchrun's environment names, with whatever earlier starts have left in it.
+    `store` is torchrun's rendezvous store, which may hold keys of earlier starts. Raises TimeoutError, or the store's
+    own error, if ranks are missing.
     """
     return _lead(store, world_size) if rank == 0 else _follow(store, rank)
 
 
 def _lead(store: Store, world_size: int) -> str:
     name = uuid4().hex
-    store.set(NAME, name)
+    store.set(START_KEY, name)
     for rank in range(1, world_size):
-        answer = f"{NAME}/{name}/{rank}"
-        store.wait([answer], PATIENCE)
+        answer = f"{START_KEY}/{name}/{rank}"
+        store.wait([answer], TIMEOUT)
         store.set(f"{answer}/heard", store.get(answer).decode())
     return name
 
 
 def _follow(store: Store, rank: int) -> str:
-    me = uuid4().hex  # an ended process of this rank may have been heard before
-    store.wait([NAME], PATIENCE)
+    own_id = uuid4().hex  # an ended process of this rank may have been confirmed before
+    store.wait([START_KEY], TIMEOUT)
     answered = ""
-    deadline = time.monotonic() + PATIENCE.total_seconds()
+    deadline = time.monotonic() + TIMEOUT.total_seconds()
     while time.monotonic() < deadline:
-        name = store.get(NAME).decode()
-        answer = f"{NAME}/{name}/{rank}"
+        name = store.get(START_KEY).decode()
+        answer = f"{START_KEY}/{name}/{rank}"
         if name != answered:
-            store.set(answer, me)
+            store.set(answer, own_id)
             answered = name
-        if store.check([f"{answer}/heard"]) and store.get(f"{answer}/heard").decode() == me:
+        if store.check([f"{answer}/heard"]) and store.get(f"{answer}/heard").decode() == own_id:
             return name
-        time.sleep(POLL_SECONDS)
-    raise TimeoutError(f"rank 0 did not start within {PATIENCE.total_seconds():.0f} seconds")
+        time.sleep(POLL_EVERY_S)
+    raise TimeoutError(f"rank 0 did not start within {TIMEOUT.total_seconds():.0f} seconds")

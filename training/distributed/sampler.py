@@ -1,8 +1,8 @@
-"""Which images each rank sees at each step.
+"""Assign training images to steps and ranks.
 
-One epoch is one permutation of the training set, taken in batches for the whole world; each rank takes every
-world-th image of a batch. So an epoch visits each image exactly once whatever the number of ranks, and where a run
-stands is one number: how many images the world has seen.
+An epoch is one permutation of the training set, split into global batches; each rank takes every world-th image of a
+batch. So an epoch visits each image exactly once on any number of ranks, and the position of a run is one number: the
+images seen by all ranks.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from training.randomness import generator_for
 
 
 @dataclass(frozen=True)
-class Batches:
-    """`batch_size` is that of one rank; a step of the world sees `batch_size * world_size` images."""
+class BatchSampler:
+    """Batches of one run; `batch_size` is per rank, so a global batch has `batch_size * world_size` images.
+
+    Raises RecipeError for fewer images than ranks.
+    """
 
     train_size: int
     batch_size: int
@@ -29,34 +32,34 @@ class Batches:
         if self.train_size < self.world_size:
             raise RecipeError(f"{self.world_size} ranks need at least as many training images, found {self.train_size}")
 
-    def order(self, epoch: int) -> Tensor:
-        """The permutation of one epoch, int64 [train_size]."""
+    def permutation(self, epoch: int) -> Tensor:
+        """Return the permutation of one epoch, int64 [train_size]."""
         return torch.randperm(self.train_size, generator=generator_for(self.seed, "order", epoch))
 
-    def of_world(self, order: Tensor, seen: int) -> Tensor:
-        """Indices of the images that all ranks together see once `seen` images of the epoch are done.
+    def world_batch(self, order: Tensor, seen: int) -> Tensor:
+        """Return the indices of the global batch after `seen` images of the epoch.
 
-        A rest that is too small for a batch of its own joins the one before it.
+        A remainder that is too small for a batch of its own joins the last batch.
         """
         end = seen + self.batch_size * self.world_size
-        return order[seen:] if self.train_size - end < self._least else order[seen:end]
+        return order[seen:] if self.train_size - end < self._min_remainder else order[seen:end]
 
-    def steps(self, images: int) -> int:
-        """How many steps the world has taken when it has seen `images` images."""
+    def steps_taken(self, images: int) -> int:
+        """Return the number of steps after `images` images of all ranks."""
         batch = self.batch_size * self.world_size
-        full, rest = divmod(self.train_size, batch)
-        of_epoch = max(1, full + (rest >= self._least))
+        full, remainder = divmod(self.train_size, batch)
+        steps_per_epoch = max(1, full + (remainder >= self._min_remainder))
         epochs, seen = divmod(images, self.train_size)
-        return epochs * of_epoch + seen // batch
+        return epochs * steps_per_epoch + seen // batch
 
     @property
-    def _least(self) -> int:
-        """The smallest rest: two images a rank where batches have as many; one may be too little to normalise."""
+    def _min_remainder(self) -> int:
+        """Return the smallest remainder: two images per rank, as one may be too few for batch normalisation."""
         return min(2, self.batch_size) * self.world_size
 
-    def of_rank(self, of_world: Tensor, rank: int) -> Tensor:
-        """The part of a world's batch that one rank sees.
+    def rank_batch(self, world_batch: Tensor, rank: int) -> Tensor:
+        """Return one rank's part of a global batch.
 
-        It is empty only where a run goes on with more ranks than images are left of its epoch.
+        It is empty only if a resumed run has more ranks than images left in its epoch.
         """
-        return of_world[rank :: self.world_size]
+        return world_batch[rank :: self.world_size]

@@ -1,4 +1,4 @@
-"""Quality of a predictive distribution. Probabilities are float64, entropies and mutual information in nats."""
+"""Score predictive distributions. Probabilities are float64, entropies and mutual information in nats."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ ECE_BINS = 15
 
 
 def predictive(logits_SNK: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over draws of softmax(logits / T), float64 [N, K]."""
+    """Return the mean over draws of softmax(logits / T), float64 [N, K]."""
     return (logits_SNK.double() / temperature).softmax(-1).mean(0)
 
 
 def accuracy(p_NK: Tensor, labels_N: Tensor) -> float:
-    """Share of images whose most probable class is the label."""
+    """Return the share of images whose most probable class is the label."""
     return float((p_NK.argmax(1) == labels_N).double().mean())
 
 
 def nll(p_NK: Tensor, labels_N: Tensor) -> float:
-    """Mean negative log-likelihood of the labels, in nats."""
+    """Return the mean negative log-likelihood of the labels, in nats."""
     return float(-p_NK.gather(1, labels_N[:, None]).clamp_min(1e-12).log().mean())
 
 
 def brier(p_NK: Tensor, labels_N: Tensor) -> float:
-    """Mean squared distance between probabilities and the one-hot label, over all classes (Brier 1950)."""
+    """Return the mean squared distance between probabilities and one-hot label, over all classes (Brier 1950)."""
     one_hot = torch.nn.functional.one_hot(labels_N, p_NK.shape[1])
     return float((p_NK - one_hot).square().sum(1).mean())
 
 
 def ece(p_NK: Tensor, labels_N: Tensor) -> float:
-    """Expected calibration error of the top class, in 15 bins of equal width (Guo et al. 2017)."""
+    """Return the expected calibration error of the top class, in 15 bins of equal width (Guo et al. 2017)."""
     confidence, top = p_NK.max(1)
     correct = (top == labels_N).double()
     bins = (confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1
@@ -39,28 +39,28 @@ def ece(p_NK: Tensor, labels_N: Tensor) -> float:
 
 
 def aurc(p_NK: Tensor, labels_N: Tensor) -> float:
-    """Area under the risk-coverage curve, most confident images first (Geifman et al. 2019)."""
+    """Return the area under the risk-coverage curve, most confident images first (Geifman et al. 2019)."""
     confidence, top = p_NK.max(1)
     wrong = (top != labels_N).double()[confidence.argsort(descending=True, stable=True)]
     return float((wrong.cumsum(0) / torch.arange(1, len(wrong) + 1)).mean())
 
 
 def entropy(p: Tensor) -> Tensor:
-    """Entropy over the last dimension, in nats."""
+    """Return the entropy over the last dimension, in nats."""
     plogp: Tensor = torch.special.xlogy(p, p)
     return -plogp.sum(-1)
 
 
 def mutual_information(logits_SNK: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mutual information of label and weights, H(mean p) − mean H(p), [N] in nats, never below zero."""
+    """Return the mutual information of label and weights, H(mean p) − mean H(p), [N] in nats, never below zero."""
     p_SNK = (logits_SNK.double() / temperature).softmax(-1)
     return (entropy(p_SNK.mean(0)) - entropy(p_SNK).mean(0)).clamp_min(0)
 
 
 def auroc(inside_N: Tensor, outside_M: Tensor) -> float:
-    """Probability that a score is higher outside than inside the distribution; one half is chance.
+    """Return the probability that a score is higher outside than inside the distribution; one half is chance.
 
-    From the sum of ranks (Mann and Whitney 1947), where equal scores share theirs.
+    Computed from the sum of ranks (Mann and Whitney 1947), where equal scores share their ranks' mean.
     """
     _, place, counts = torch.cat([inside_N, outside_M]).unique(return_inverse=True, return_counts=True)
     rank = (counts.cumsum(0) - (counts.double() - 1) / 2)[place]

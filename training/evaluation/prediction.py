@@ -1,4 +1,4 @@
-"""Draws of the predictive distribution, from anything that can draw a network."""
+"""Draw logits of the predictive distribution from posterior samples."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from training.bayesian.posterior import Posterior
 from training.data.dataset import Pixels
 from training.progress import Stage
 
-# One network: uint8 images [N, H, W, C] to logits float32 [N, K].
+# A sampled network: uint8 images [N, H, W, C] to logits float32 [N, K].
 Drawn: TypeAlias = Callable[[Tensor], Tensor]
-# Small batches stay in the cache: 1.5 times the images a second of batches of 500 (resnet20, two cores).
+# Small batches stay in the CPU cache: 1.5 times the images per second of batches of 500 (resnet20, two cores).
 BATCH_SIZE = 100
 CPU = torch.device("cpu")
 
@@ -24,9 +24,9 @@ CPU = torch.device("cpu")
 def draw_logits(
     draw: Callable[[], Drawn], images_NHWC: Tensor, num_draws: int, stage: Stage, device: torch.device = CPU
 ) -> Tensor:
-    """Logits float32 [S, N, K] under `num_draws` networks, on the CPU; every image sees the same networks.
+    """Return logits float32 [S, N, K] of `num_draws` networks, on the CPU; all images share the networks.
 
-    The stage advances by one for each image and draw.
+    The stage advances by one per image and draw.
     """
     draws = []
     for _ in range(num_draws):
@@ -38,7 +38,7 @@ def draw_logits(
 def drawing(
     plain: nn.Module, posterior: Posterior, pixels: Pixels, generator: torch.Generator, device: torch.device = CPU
 ) -> Callable[[], Drawn]:
-    """Draws a plain network's state from its posterior, each time anew."""
+    """Return a function that samples a network from the posterior of `plain`."""
     return lambda: _network(plain, posterior.draw(generator), pixels, device)
 
 
@@ -46,7 +46,7 @@ def drawing(
 def mean_logits(
     plain: nn.Module, posterior: Posterior, pixels: Pixels, images_NHWC: Tensor, device: torch.device = CPU
 ) -> Tensor:
-    """Logits float32 [N, K] at the posterior mean, on the CPU."""
+    """Return logits float32 [N, K] at the posterior mean, on the CPU."""
     return _logits(_network(plain, posterior.mean(), pixels, device), images_NHWC, device)
 
 

@@ -1,4 +1,4 @@
-"""The page of a report: what a run was, how far it came, what it is worth, as Markdown."""
+"""Render the report of a run as Markdown."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import numpy as np
 from training.recipe import Recipe
 from training.report.plots import snr
 
-SHOWN = {
+PLOT_CAPTIONS = {
     "curves.png": (
         "Curves",
         "Loss and accuracy as means over each epoch's training images, and on held-out images at the posterior mean.",
     ),
     "layers.png": (
         "Layers",
-        "Each column of a picture is the distribution of a layer's weights at one moment, by its own greatest density.",
+        "Each column is the distribution of a layer's weights at one epoch, relative to its highest density.",
     ),
     "snr.png": (
         "Signal-to-noise ratios",
-        "Pruned weight by weight, the weights with the lowest ratio go first.",
+        "Pruning by `snr` removes the weights with the lowest ratio first.",
     ),
     "calibration.png": (
         "Calibration",
-        "A point above the diagonal is right more often than it is sure, a point below it less often.",
+        "Points above the diagonal are underconfident, points below it overconfident.",
     ),
 }
-QUALITY = {
+QUALITY_ROWS = {
     "accuracy": ("Accuracy", "{:.2%}"),
     "nll": ("NLL, nats", "{:.4f}"),
     "ece": ("ECE, 15 bins", "{:.4f}"),
     "images": ("Test images", "{:,}"),
     "draws": ("Draws", "{:,}"),
 }
-LAST = {
+EPOCH_ROWS = {
     "loss": ("Loss", "{:.4f}"),
     "data": ("Data term", "{:.4f}"),
     "kl": ("KL divergence, nats", "{:,.0f}"),
@@ -47,7 +47,7 @@ LAST = {
 }
 
 
-def page(
+def render_page(
     title: str,
     recipe: Recipe,
     log: Sequence[dict[str, Any]],
@@ -55,13 +55,13 @@ def page(
     ratios: snr.Ratios | None,
     missing: Mapping[str, str],
 ) -> str:
-    """The whole page; `missing` says, by file, why a plot is not there."""
+    """Render the page; `missing` holds the reason for each missing plot, by file."""
     parts = [f"# {title}", _progress(recipe, log, finished=ratios is not None)]
     if quality is not None:
-        parts += ["## Quality on the test set", _figures(QUALITY, quality)]
+        parts += ["## Quality on the test set", _figures(QUALITY_ROWS, quality)]
     if log:
-        parts += ["## Last epoch", _figures(LAST, log[-1])]
-    for file, (heading, caption) in SHOWN.items():
+        parts += ["## Last epoch", _figures(EPOCH_ROWS, log[-1])]
+    for file, (heading, caption) in PLOT_CAPTIONS.items():
         shown = f"Not drawn: {missing[file]}." if file in missing else f"![{heading}]({file})\n\n{caption}"
         parts += [f"## {heading}", shown]
         if file == "snr.png" and ratios:
@@ -75,7 +75,7 @@ def page(
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left and all others to the right."""
+    """Format a Markdown table, its first column left-aligned and the others right-aligned."""
     rules = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rules, *rows])
 
@@ -88,10 +88,10 @@ def _progress(recipe: Recipe, log: Sequence[dict[str, Any]], *, finished: bool) 
     done = log[-1]["epoch"] if log else 0
     state = "finished" if finished else "not finished"
     seconds = sum(float(line.get("seconds", 0.0)) for line in log)
-    lasted = f", {timedelta(seconds=round(seconds))} of training" if math.isfinite(seconds) and log else ""
+    duration = f", {timedelta(seconds=round(seconds))} of training" if math.isfinite(seconds) and log else ""
     return (
         f"{recipe.architecture} on {recipe.data} with estimator {recipe.estimator}: "
-        f"{state}, {done} of {recipe.epochs} epochs{lasted}."
+        f"{state}, {done} of {recipe.epochs} epochs{duration}."
     )
 
 
@@ -109,7 +109,7 @@ def _by_layer(ratios: snr.Ratios) -> str:
     limits = snr.thresholds(ratios)
     rows = []
     for name, values in ratios.items():
-        gone = [f"{np.mean(values < limit):.1%}" for limit in limits.values()]
-        rows.append([f"`{name}`", f"{len(values):,}", f"{np.median(values):.3g}", *gone])
-    header = ["Layer", "Weights", "Median ratio", *(f"Goes at {share:.0%}" for share in limits)]
+        pruned = [f"{np.mean(values < limit):.1%}" for limit in limits.values()]
+        rows.append([f"`{name}`", f"{len(values):,}", f"{np.median(values):.3g}", *pruned])
+    header = ["Layer", "Weights", "Median ratio", *(f"Pruned at {share:.0%}" for share in limits)]
     return table(header, rows)

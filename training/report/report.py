@@ -1,9 +1,9 @@
-"""What a run came to, for people: plots, and a page that shows them with the recipe and the figures.
+"""Write the report of a run: plots, and a page with the recipe and the figures.
 
 FOLDER/curves.png        loss and accuracy over epochs
 FOLDER/layers.png        each layer's scales and signal-to-noise ratios over training
 FOLDER/snr.png           signal-to-noise ratios of the final posterior
-FOLDER/calibration.png   how often the network is right, by how sure it is
+FOLDER/calibration.png   accuracy by confidence
 FOLDER/report.md         all of them, and tables
 """
 
@@ -20,70 +20,70 @@ from training.atomic import write_atomically
 from training.errors import RunError
 from training.evaluation.metrics import predictive
 from training.recipe import Recipe
-from training.report.markdown import page
+from training.report.markdown import render_page
 from training.report.plots import calibration, curves, layers, snr
 from training.report.plots.style import png
 from training.trainer.run_dir import Run
 
 
-class Missing(Exception):
-    """A plot that cannot be drawn, or not yet; its text says why."""
+class PlotUnavailable(Exception):
+    """Raised if a plot cannot be drawn (yet); its text is the reason."""
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a run has left so far, as its plots and its page need it."""
+class ReportData:
+    """The data of a run for plots and page."""
 
     run: Run
     recipe: Recipe
     log: list[dict[str, Any]]
-    pictures: list[dict[str, Any]]
+    layer_lines: list[dict[str, Any]]
     quality: dict[str, float | int] | None
     ratios: snr.Ratios | None
 
     @classmethod
-    def of(cls, run: Run) -> Material:
-        """Read it; raise RunError where there is no run or its logs are damaged."""
+    def of(cls, run: Run) -> ReportData:
+        """Read a run; raise RunError if there is none or its logs are damaged."""
         return cls(
             run,
             run.recipe(),
             _lines(run, "log.jsonl", _check_log),
-            _lines(run, "layers.jsonl", _check_picture),
+            _lines(run, "layers.jsonl", _check_layers),
             _quality(run),
             snr.ratios(run.posterior()) if run.finished else None,
         )
 
     @property
     def epochs_done(self) -> int:
-        """Whole epochs that the log has."""
+        """Return the number of complete epochs in the log."""
         return int(self.log[-1]["epoch"]) if self.log else 0
 
 
 @dataclass(frozen=True)
 class Report:
-    """`written`: the files, the page last; `missing`: by the file that would have been there, why it is not."""
+    """Files of a report: `written`, the page last, and the reason for each one `missing`, by file."""
 
     written: list[Path]
     missing: dict[str, str]
 
 
 def write_report(run: Run, folder: Path) -> Report:
-    """Draw what there is of `run` into `folder`, which is made where it is missing.
+    """Write the report of `run`, finished or not, into `folder`, which is created if missing.
 
-    Raises TrainingError where there is no run, where a file of it is damaged or where the folder cannot be written.
+    Raises TrainingError if there is no run, one of its files is damaged or the folder cannot be written.
     """
-    material = Material.of(run)
+    data = ReportData.of(run)
     drawn: dict[str, bytes] = {}
     missing: dict[str, str] = {}
     for name, draw in PLOTS.items():
         try:
-            drawn[name] = png(draw(material))
-        except Missing as reason:
+            drawn[name] = png(draw(data))
+        except PlotUnavailable as reason:
             missing[name] = str(reason)
-    text = page(run.folder.resolve().name, material.recipe, material.log, material.quality, material.ratios, missing)
+    text = render_page(run.folder.resolve().name, data.recipe, data.log, data.quality, data.ratios, missing)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in missing:  # one of an earlier run would pass for this one's
+        for name in missing:  # an old plot would be taken for this run's
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"cannot write the report in {folder}: {error.strerror}") from error
@@ -93,41 +93,41 @@ def write_report(run: Run, folder: Path) -> Report:
     return Report([folder / name for name in files], missing)
 
 
-def _curves(material: Material) -> Figure:
-    if not material.log:
-        raise Missing("the run has not finished its first epoch")
-    return curves.figure(material.log, material.recipe.epochs)
+def _curves(data: ReportData) -> Figure:
+    if not data.log:
+        raise PlotUnavailable("the run has not finished its first epoch")
+    return curves.figure(data.log, data.recipe.epochs)
 
 
-def _layers(material: Material) -> Figure:
-    _check_random(material)
-    if not layers.pictured(material.pictures):
-        raise Missing("the layers of the run have not been pictured so far")
-    return layers.figure(material.pictures, material.recipe.epochs)
+def _layers(data: ReportData) -> Figure:
+    _check_random(data)
+    if not layers.plottable_layers(data.layer_lines):
+        raise PlotUnavailable("the run has no layer histograms yet")
+    return layers.figure(data.layer_lines, data.recipe.epochs)
 
 
-def _snr(material: Material) -> Figure:
-    _check_random(material)
-    if material.ratios is None:
-        raise Missing("the run is not finished: it has no posterior so far")
-    if not material.ratios:
-        raise Missing("no weight of the posterior has a scale above zero")
-    return snr.figure(material.ratios)
+def _snr(data: ReportData) -> Figure:
+    _check_random(data)
+    if data.ratios is None:
+        raise PlotUnavailable("the run is not finished: it has no posterior yet")
+    if not data.ratios:
+        raise PlotUnavailable("no weight of the posterior has a scale above zero")
+    return snr.figure(data.ratios)
 
 
-def _calibration(material: Material) -> Figure:
-    if not (material.run.folder / "predictions.npz").exists():
-        raise Missing("the run has left no predictions" if material.run.finished else "the run is not finished")
-    logits_SNK, labels_N = material.run.predictions()
+def _calibration(data: ReportData) -> Figure:
+    if not (data.run.folder / "predictions.npz").exists():
+        raise PlotUnavailable("the run has left no predictions" if data.run.finished else "the run is not finished")
+    logits_SNK, labels_N = data.run.predictions()
     return calibration.figure(predictive(logits_SNK), labels_N)
 
 
-def _check_random(material: Material) -> None:
-    if material.recipe.estimator == "none":
-        raise Missing("the run is of the plain network (estimator none): its weights have no scales")
+def _check_random(data: ReportData) -> None:
+    if data.recipe.estimator == "none":
+        raise PlotUnavailable("the run trained the plain network (estimator none): its weights have no scales")
 
 
-PLOTS: dict[str, Callable[[Material], Figure]] = {
+PLOTS: dict[str, Callable[[ReportData], Figure]] = {
     "curves.png": _curves,
     "layers.png": _layers,
     "snr.png": _snr,
@@ -139,7 +139,7 @@ def _check_log(line: dict[str, Any]) -> None:
     _ = int(line["epoch"]), [float(value) for value in line.values()]
 
 
-def _check_picture(line: dict[str, Any]) -> None:
+def _check_layers(line: dict[str, Any]) -> None:
     for of_layer in line["layers"].values():
         for kind in layers.KINDS.keys() & of_layer.keys():
             low, high = of_layer[f"{kind}_range"]

@@ -1,1 +1,1 @@
-"""Run a training from its recipe to a posterior on disk."""
+"""Train from a recipe to a posterior on disk."""

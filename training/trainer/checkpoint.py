@@ -1,8 +1,8 @@
-"""Atomic snapshots of a run, and resuming from them.
+"""Save and load atomic checkpoints of a run.
 
-A snapshot is written beside its place, flushed and renamed over it: a crash leaves the one before. It is read with
-torch's restricted unpickler. Random numbers and schedules need no state: both are functions of how many images the
-world has seen, so that number, the model, the optimiser and what the log will say are the whole of it.
+A checkpoint replaces the last one atomically and is read with torch's restricted unpickler. Random numbers and
+schedules are functions of the images seen, so the checkpoint holds only that number, the model, the optimiser and the
+epoch's running sums.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from training.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`recipe`: the run's settings as JSON values; `images`: how many the world saw; `sums`: the epoch's so far."""
+    """State of a run: `recipe` as JSON values, `images` seen by all ranks, running `sums` of the epoch's log line."""
 
     recipe: dict[str, Any]
     images: int
@@ -30,17 +30,17 @@ class Checkpoint:
     optimizer: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write atomically over what is at `path`."""
+        """Write to `path` atomically; raise RunError where that fails."""
         buffer = BytesIO()
         torch.save(self.__dict__, buffer)
         write_atomically(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Read a checkpoint onto the CPU; raise CheckpointError where it is damaged or something else."""
+        """Read a checkpoint onto the CPU; raise CheckpointError if it is damaged or another kind of file."""
         try:
             with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # torch reads past wrong checksums
+                damaged = archive.testzip()  # torch ignores wrong checksums
             if damaged:
                 raise zipfile.BadZipFile(damaged)
             found = torch.load(path, map_location="cpu", weights_only=True)
@@ -53,13 +53,13 @@ class Checkpoint:
 
     def check_recipe(self, recipe: dict[str, Any]) -> None:
         """Raise CheckpointError, naming the first difference, unless this was made with `recipe`."""
-        if difference := differing(self.recipe, recipe):
+        if difference := recipe_difference(self.recipe, recipe):
             raise CheckpointError(f"the checkpoint was made with {difference}")
 
 
-def differing(made_with: dict[str, Any], asked: dict[str, Any]) -> str:
-    """What to say of the first setting in which two recipes differ; nothing where they are equal."""
-    for key, value in asked.items():
+def recipe_difference(made_with: dict[str, Any], requested: dict[str, Any]) -> str:
+    """Describe the first setting in which two recipes differ; return an empty string if they are equal."""
+    for key, value in requested.items():
         if made_with.get(key) != value:
             return (
                 f"{key} {made_with.get(key)!r}, this run asks for {value!r}: "

@@ -1,7 +1,7 @@
-"""Distillation: what a trained posterior predicts, as the target of another network (Hinton et al. 2015).
+"""Distil a trained posterior's predictions into another network (Hinton et al. 2015).
 
-The teacher is drawn anew for each batch (Korattikara et al. 2015): cross-entropy is linear in its target, so that the
-gradient is, in expectation over draws, that against the teacher's predictive distribution, at the price of one pass.
+The teacher is drawn once per batch (Korattikara et al. 2015). Cross-entropy is linear in its target, so the expected
+gradient over draws is that of the teacher's predictive distribution, at the cost of one pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.precision import autocast
 
 @dataclass(frozen=True)
 class Teacher:
-    """`share` of each target is the teacher's, the rest is the label's; `plain` is its architecture."""
+    """A posterior as teacher: `share` is its part of each target, `plain` its architecture."""
 
     plain: nn.Module
     posterior: Posterior
@@ -28,7 +28,7 @@ class Teacher:
 
     @torch.no_grad()
     def targets(self, x_NCHW: Tensor, labels_N: Tensor, generator: torch.Generator) -> Tensor:
-        """Probabilities float32 [N, K] of normalised images under one draw, mixed with the labels."""
+        """Return targets float32 [N, K]: probabilities of normalised images under one draw, mixed with the labels."""
         self.plain.eval()
         state = {name: tensor.to(x_NCHW.device) for name, tensor in self.posterior.draw(generator).items()}
         with autocast(x_NCHW.device, self.precision):

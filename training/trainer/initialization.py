@@ -1,4 +1,4 @@
-"""The network that training starts at: fresh from its seed, or one that is trained already."""
+"""Build the network to start training from: initialised from its seed, or loaded from a trained one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from training.data.dataset import Dataset
 from training.errors import CheckpointError, RecipeError
 from training.recipe import Recipe
 
-POSTERIOR = "posterior.safetensors"
+POSTERIOR_FILE = "posterior.safetensors"
 
 
 def initial_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
-    """The recipe's plain network as training starts; raise CheckpointError where `init_from` does not fit it."""
+    """Build the recipe's initial plain network; raise CheckpointError if `init_from` does not fit it."""
     plain = fresh_network(recipe, dataset)
     if recipe.init_from is not None:
         _load(plain, Path(recipe.init_from))
@@ -28,9 +28,9 @@ def initial_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
 
 
 def fresh_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
-    """The recipe's plain network for the data set's images, initialised from its seed.
+    """Build the recipe's plain network for the data set's images, initialised from its seed.
 
-    Raises RecipeError where the architecture cannot take them.
+    Raises RecipeError if the architecture cannot process such images.
     """
     pixels = dataset.pixels
     plain = architecture(recipe.architecture, pixels.channels, len(dataset.classes), recipe.seed)
@@ -67,15 +67,15 @@ def _load(plain: nn.Module, path: Path) -> None:
 
 
 def trained_state(path: Path) -> dict[str, Tensor]:
-    """The state of a plain network: of a finished run (its means), of a safetensors file or of a torch checkpoint.
+    """Read the state of a plain network: a finished run's means, a safetensors file or a torch checkpoint.
 
-    A checkpoint may hold the state alone or under `state_dict`. Raises CheckpointError where it is none of these.
+    A torch checkpoint may hold the state alone or under `state_dict`. Raises CheckpointError for anything else.
     """
     if path.is_dir():
-        path = path / POSTERIOR
+        path = path / POSTERIOR_FILE
         if not path.exists():
-            raise CheckpointError(f"{path.parent} holds no finished run: expected {POSTERIOR} in it")
-    if path.name == POSTERIOR:
+            raise CheckpointError(f"{path.parent} holds no finished run: expected {POSTERIOR_FILE} in it")
+    if path.name == POSTERIOR_FILE:
         return Posterior.load(path).mean()
     try:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)

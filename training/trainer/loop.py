@@ -1,4 +1,4 @@
-"""The training loop: one process or one rank of many, from scratch, from a checkpoint or from another posterior."""
+"""The training loop of one rank, from a fresh network, a checkpoint or another posterior."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.bayesian.objective import data_term, negative_elbo
 from training.data.augmentation import augmentation
 from training.data.dataset import Dataset
 from training.distributed.gradient_sync import REDUCTIONS, GradientSync
-from training.distributed.sampler import Batches
+from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
 from training.errors import DivergedError, RecipeError
 from training.precision import autocast
@@ -30,7 +30,7 @@ from training.trainer.distillation import Teacher
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did, over the whole world: `size` images, which make `images` so far."""
+    """Figures of one step over all ranks: `size` images of the step, `images` since the start."""
 
     size: int
     images: int
@@ -44,7 +44,7 @@ class Step:
 
 @dataclass
 class TrainState:
-    """A network on its way to a posterior, and how many images the world has shown it."""
+    """An approximation in training, and the number of images seen by all ranks."""
 
     approximation: Approximation
     images: int = 0
@@ -52,7 +52,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How a run is computed, which decides nothing of what it computes but rounding."""
+    """Options that change the computation of a run only by rounding; raises RecipeError for an invalid one."""
 
     compile: bool = False
     reduction: str = "bfloat16"
@@ -65,7 +65,7 @@ class LoopOptions:
 
 
 class _Objective(nn.Module):
-    """The network and its loss in one forward pass, so that DistributedDataParallel sees every gradient."""
+    """Network and loss in one forward pass, so that DistributedDataParallel sees every gradient."""
 
     def __init__(self, approximation: Approximation, precision: str) -> None:
         super().__init__()
@@ -73,10 +73,10 @@ class _Objective(nn.Module):
         self.penalty, self.precision = approximation.penalty, precision
 
     def forward(self, x_NCHW: Tensor, targets: Tensor, factors_3: Tensor) -> tuple[Tensor, Tensor]:
-        """Targets are labels [N], or a teacher's probabilities [N, K].
+        """Return the loss, and data term, accuracy and penalty; targets are labels [N] or probabilities [N, K].
 
-        The factors are the divergence's weight, the share of these examples, and the part of this pass in its step.
-        They come as a tensor because they change, which a compiled network need not be compiled anew for.
+        The factors are the weight of the KL divergence, the share of these examples, and the part of this pass in its
+        step. They are passed as a tensor, since a change of plain numbers would recompile a compiled network.
         """
         weight, share, part = factors_3.unbind()
         with autocast(x_NCHW.device, self.precision):
@@ -95,29 +95,29 @@ def fit(
     world: World,
     *,
     name: str = "training",
-    ways: LoopOptions = LoopOptions(),
+    options: LoopOptions = LoopOptions(),
     teacher: Teacher | None = None,
     until: int | None = None,
     after_step: Callable[[Step], None] = lambda step: None,
 ) -> None:
-    """Train `state` in place until the recipe's epochs are over, or the first `until` of them.
+    """Train `state` in place for the recipe's epochs, or up to epoch `until`.
 
-    `after_step` runs on every rank after each step. Raises DivergedError when the loss is not a number any more.
+    `after_step` is called on every rank after each step. Raises DivergedError if the loss is not finite.
     """
-    epochs = Epochs(state, dataset, recipe, world, ways, teacher)
+    loop = TrainLoop(state, dataset, recipe, world, options, teacher)
     started, already = time.monotonic(), state.images
-    last = epochs.total if until is None else epochs.train_size * until
-    with Stage(name, epochs.total, done=already, quiet=not world.leads) as stage:
+    last = loop.total if until is None else loop.train_size * until
+    with Stage(name, loop.total, done=already, quiet=not world.is_leader) as stage:
         while state.images < last:
-            step = epochs.step()
+            step = loop.step()
             after_step(step)
             rate = (state.images - already) / (time.monotonic() - started)
             figures = f"loss {step.loss:.3f}, accuracy {step.accuracy:.3f}, KL {step.kl:,.0f}, {rate:,.0f} images/s"
             stage.advance(step.size, f"epoch {step.epoch + 1}/{recipe.epochs}, {figures}")
 
 
-class Epochs:
-    """Takes one step after the other, each a function of how many images the world has seen."""
+class TrainLoop:
+    """Training steps, each a function of the state and the number of images seen."""
 
     def __init__(
         self,
@@ -125,97 +125,97 @@ class Epochs:
         dataset: Dataset,
         recipe: Recipe,
         world: World,
-        ways: LoopOptions,
+        options: LoopOptions,
         teacher: Teacher | None = None,
     ) -> None:
         self.state, self.dataset, self.recipe, self.world = state, dataset, recipe, world
         self.teacher = teacher
         self.train_size = len(dataset.train)
         self.total = self.train_size * recipe.epochs
-        self.batches = Batches(self.train_size, recipe.batch_size, world.size, recipe.seed)
+        self.batches = BatchSampler(self.train_size, recipe.batch_size, world.size, recipe.seed)
         self.augment = augmentation(recipe.augmentation)
         objective: nn.Module = _Objective(state.approximation, recipe.precision)
-        if ways.compile:
-            # With this, draws are those of the network that is not compiled.
+        if options.compile:
+            # Keeps the random draws equal to those without compilation.
             objective = torch.compile(objective, options={"fallback_random": True})  # type: ignore[assignment]
-        self.reduction = GradientSync(ways.reduction, world.size)
-        self.objective = world.wrap(objective, self.reduction)
+        self.gradient_sync = GradientSync(options.reduction, world.size)
+        self.objective = world.wrap(objective, self.gradient_sync)
         self.objective.train()
-        self.order = self.batches.order(state.images // self.train_size)
+        self.order = self.batches.permutation(state.images // self.train_size)
         if world.size > 1:
-            self._settle()
+            self._order_buckets()
 
-    def _settle(self) -> None:
-        """Take a pass for nothing, after which DistributedDataParallel orders its messages as it does ever after.
+    def _order_buckets(self) -> None:
+        """Run one pass without an update, after which DistributedDataParallel keeps the order of its buckets.
 
-        Without it the first step of a resumed run would add up in another order than that of a run which went on.
+        Otherwise the first step of a resumed run would sum gradients in another order than an uninterrupted run.
         """
         module, optimizer = self.state.approximation.module, self.state.approximation.optimizer
         buffers = [buffer.clone() for buffer in module.buffers()]
-        index = self.batches.of_rank(self.batches.of_world(self.order, 0), self.world.rank)
+        index = self.batches.rank_batch(self.batches.world_batch(self.order, 0), self.world.rank)
         factors_3 = torch.zeros(3, device=self.world.device)
         loss, _ = self.objective(*self._examples(index.tensor_split(self.recipe.accumulation)[0], 0), factors_3)
         loss.backward()
         optimizer.zero_grad(set_to_none=True)
         for buffer, before in zip(module.buffers(), buffers, strict=True):
             buffer.copy_(before)
-        self.reduction.bytes = 0
+        self.gradient_sync.bytes_sent = 0
 
     def step(self) -> Step:
+        """Take one step, and return its figures."""
         state, size = self.state, self.train_size
         epoch, seen = divmod(state.images, size)
         if seen == 0:
-            self.order = self.batches.order(epoch)
-        of_world = self.batches.of_world(self.order, seen)
-        figures = self._descend(self.batches.of_rank(of_world, self.world.rank), of_world)
-        state.images += len(of_world)
-        return Step(len(of_world), state.images, epoch, state.images % size == 0, *figures)
+            self.order = self.batches.permutation(epoch)
+        world_batch = self.batches.world_batch(self.order, seen)
+        figures = self._descend(self.batches.rank_batch(world_batch, self.world.rank), world_batch)
+        state.images += len(world_batch)
+        return Step(len(world_batch), state.images, epoch, state.images % size == 0, *figures)
 
-    def _descend(self, index: Tensor, of_world: Tensor) -> list[float]:
-        """Move the parameters down the gradient at the images of `index`; loss, data term, KL and accuracy."""
+    def _descend(self, index: Tensor, world_batch: Tensor) -> list[float]:
+        """Update the parameters on the images of `index`; return loss, data term, KL and accuracy."""
         state, recipe, optimizer = self.state, self.recipe, self.state.approximation.optimizer
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(state.images / self.total, self.world.size)
         optimizer.zero_grad(set_to_none=True)
         weight = recipe.beta_at(state.images / self.train_size) / self.train_size
-        figures = self._backward(index, of_world, weight)
+        figures = self._backward(index, world_batch, weight)
         data, accuracy, kl = figures().tolist()
         kl += state.approximation.divergence()
         loss = data + weight * kl
         if not math.isfinite(loss):
-            step = self.batches.steps(state.images) + 1
+            step = self.batches.steps_taken(state.images) + 1
             raise DivergedError(
                 f"the loss is not finite at step {step:,}, after {state.images:,} images: lower the learning rate"
             )
         optimizer.step()
         return [loss, data, kl, accuracy]
 
-    def _backward(self, index: Tensor, of_world: Tensor, weight: float) -> Callable[[], Tensor]:
-        """Leave the world's mean gradient in the parameters; a call gives the world's data term, accuracy and penalty.
+    def _backward(self, index: Tensor, world_batch: Tensor, weight: float) -> Callable[[], Tensor]:
+        """Compute the mean gradient over ranks; return a function that waits for data term, accuracy and penalty.
 
-        These travel while the last pass goes backwards. A rank that no image is left for takes part with one that
-        counts for nothing.
+        The figures are reduced during the last backward pass. A rank without images takes part with one of zero weight.
         """
         recipe, world, counts = self.recipe, self.world, len(index) > 0
-        index = index if counts else of_world[:1]
-        pieces = [piece for piece in index.tensor_split(recipe.accumulation) if len(piece)]
-        passes = [(place, piece) for place, piece in enumerate(pieces) for _ in range(recipe.draws)]
+        index = index if counts else world_batch[:1]
+        micro_batches = [part for part in index.tensor_split(recipe.accumulation) if len(part)]
+        passes = [(place, part) for place, part in enumerate(micro_batches) for _ in range(recipe.draws)]
         figures = torch.zeros(3, device=world.device)
-        for number, (place, piece) in enumerate(passes):
+        for number, (place, micro_batch) in enumerate(passes):
             reseed(recipe.seed, "noise", self.state.images, world.rank, number)
-            share = counts * world.size * len(piece) / (len(of_world) * recipe.draws)
+            share = counts * world.size * len(micro_batch) / (len(world_batch) * recipe.draws)
             last = number == len(passes) - 1
-            with nullcontext() if last else world.unsynchronised(self.objective), self.state.approximation.drawn():
+            with nullcontext() if last else world.no_sync(self.objective), self.state.approximation.sampled_params():
                 factors_3 = torch.tensor([weight, share, 1 / len(passes)], device=world.device)
-                loss, of_pass = self.objective(*self._examples(piece, place), factors_3)
+                loss, of_pass = self.objective(*self._examples(micro_batch, place), factors_3)
                 figures += of_pass
                 if last:
-                    arrived = self.world.mean_later(figures)
+                    wait_for_figures = self.world.mean_async(figures)
                 loss.backward()
-        return arrived
+        return wait_for_figures
 
     def _examples(self, index: Tensor, place: int) -> tuple[Tensor, Tensor]:
-        """Normalised and augmented images, and what they are, on this rank's device."""
+        """Return augmented and normalised images, and their targets, on this rank's device."""
         examples, device = self.dataset.train[index], self.world.device
         generator = generator_for(self.recipe.seed, "augmentation", self.state.images, self.world.rank, place)
         pixels_NHWC = self.augment(examples.pixels.to(device), generator)

@@ -1,4 +1,4 @@
-"""What a run leaves behind while it goes on: a log, events, now and then a picture of its layers, checkpoints."""
+"""Record a run during training: log, TensorBoard events, layer histograms and checkpoints."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from training.recipe import Recipe
 from training.trainer.checkpoint import Checkpoint
 from training.trainer.loop import Step, TrainState
 from training.trainer.run_dir import Run
-from training.trainer.tensorboard import Events
+from training.trainer.tensorboard import EventWriter
 
-CHECKPOINT_EVERY_SECONDS = 60.0
-# What is summed over the images of an epoch; the log has the means.
+CHECKPOINT_EVERY_S = 60.0
+# Figures summed over the images of an epoch; the log has their means.
 SUMMED = ("images", "loss", "data", "kl", "accuracy")
-# Held-out images that each epoch's figures are taken on.
-HELD_OUT = 2_000
-# How often over a run the layers are pictured.
-PICTURES = 20
+# Held-out images for each epoch's figures.
+HELD_OUT_IMAGES = 2_000
+# Number of layer histograms over a run.
+LAYER_SNAPSHOTS = 20
 
 
 class Recorder:
-    """Called after each step; only the leading rank writes."""
+    """Callback after each step; only rank 0 writes."""
 
     def __init__(
         self, run: Run, recipe: Recipe, dataset: Dataset, plain: nn.Module, state: TrainState, world: World
     ) -> None:
         self.run, self.recipe, self.dataset, self.plain = run, recipe, dataset, plain
         self.state, self.world = state, world
-        self.held_out: Images = dataset.calibration.spread(HELD_OUT)
+        self.held_out: Images = dataset.calibration.spread(HELD_OUT_IMAGES)
         self.sums: dict[str, float] = {}
-        self.events: Events | None = None
+        self.events: EventWriter | None = None
         self.due = False
         self.saved = self.epoch_started = time.monotonic()
 
     def __call__(self, step: Step) -> None:
-        if not self.world.leads:
+        if not self.world.is_leader:
             return
         if self.events is None:
-            self.events = Events(self.run.folder / "events", step.images - step.size or None)
+            self.events = EventWriter(self.run.folder / "events", step.images - step.size or None)
         for figure in SUMMED:
             self.sums[figure] = self.sums.get(figure, 0.0) + step.size * (
                 1 if figure == "images" else getattr(step, figure)
             )
         if step.epoch_ended:
             self._end_epoch(step, self.events)
-        self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_SECONDS
-        # What one rank alone knows would be lost, so a checkpoint waits for the step at which all know the same.
-        if self.due and self.state.approximation.settled:
+        self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_S
+        # A checkpoint waits for the next step with equal state on every rank, or this rank's share would be lost.
+        if self.due and self.state.approximation.synchronised:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint; raise DivergedError if the network is not finite."""
         approximation = self.state.approximation
         model, optimizer = dict(approximation.module.state_dict()), approximation.optimizer.state_dict()
         self._check_finite(model.values())
@@ -69,13 +69,12 @@ class Recorder:
         self.due, self.saved = False, time.monotonic()
 
     def _check_finite(self, tensors: Iterable[Tensor]) -> None:
-        """What is no number any more must not replace the last good checkpoint."""
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise DivergedError(
                 f"the network is not finite after {self.state.images:,} images: lower the learning rate"
             )
 
-    def _end_epoch(self, step: Step, events: Events) -> None:
+    def _end_epoch(self, step: Step, events: EventWriter) -> None:
         images, epochs_done = self.sums.pop("images"), step.epoch + 1
         means = {figure: total / images for figure, total in self.sums.items()}
         posterior = self.state.approximation.posterior()
@@ -83,7 +82,7 @@ class Recorder:
         logits_NK = mean_logits(self.plain, posterior, self.dataset.pixels, self.held_out.pixels, self.world.device)
         p_NK = metrics.predictive(logits_NK[None])
         if not math.isfinite(nll := metrics.nll(p_NK, self.held_out.labels)):
-            raise DivergedError(f"the network predicts nothing after {step.images:,} images: lower the learning rate")
+            raise DivergedError(f"predictions are not finite after {step.images:,} images: lower the learning rate")
         progress = step.images / (len(self.dataset.train) * self.recipe.epochs)
         figures = means | {
             "held_out_accuracy": metrics.accuracy(p_NK, self.held_out.labels),
@@ -94,9 +93,9 @@ class Recorder:
         }
         self.run.log(epoch=epochs_done, images=step.images, **figures)
         events.scalars(step.images, {"epoch": epochs_done} | figures)
-        if epochs_done * PICTURES // self.recipe.epochs > step.epoch * PICTURES // self.recipe.epochs:
-            values = {name: pictured_values(weight) for name, weight in posterior.weights.items()}
-            self.run.log_layers(epochs_done, step.images, {name: pictured(of) for name, of in values.items()})
+        if epochs_done * LAYER_SNAPSHOTS // self.recipe.epochs > step.epoch * LAYER_SNAPSHOTS // self.recipe.epochs:
+            values = {name: weight_statistics(weight) for name, weight in posterior.weights.items()}
+            self.run.log_layers(epochs_done, step.images, {name: histograms(of) for name, of in values.items()})
             kinds = ("mean", "log_scale")
             events.histograms(
                 step.images,
@@ -105,10 +104,11 @@ class Recorder:
         self.sums, self.epoch_started = {}, time.monotonic()
 
 
-def pictured_values(weight: GaussianWeight) -> dict[str, Tensor]:
-    """What is pictured of one layer's random weights, each float32 and flat.
+def weight_statistics(weight: GaussianWeight) -> dict[str, Tensor]:
+    """Return flat float32 tensors of one layer's unpruned weights.
 
-    The means, the decimal logarithms of the scales, and those of |mean| / scale; where nothing has noise, the means.
+    `mean`; for weights with noise, if any, also `log_scale` and `log_snr`, the decimal logarithms of scale and
+    |mean| / scale.
     """
     kept = (weight.mean != 0) | (weight.scale > 0)
     mean, scale = weight.mean[kept].float(), weight.scale[kept]
@@ -120,12 +120,12 @@ def pictured_values(weight: GaussianWeight) -> dict[str, Tensor]:
     return values
 
 
-def pictured(values: dict[str, Tensor]) -> dict[str, list[float]]:
-    """Histograms of one layer: counts in equal bins and, as `…_range`, the ends of the first and last."""
-    picture: dict[str, list[float]] = {}
+def histograms(values: dict[str, Tensor]) -> dict[str, list[float]]:
+    """Compute histograms of one layer: counts in 40 equal bins and, as `…_range`, their lower and upper end."""
+    found: dict[str, list[float]] = {}
     for kind, of_kind in values.items():
         low, high = float(of_kind.min()), float(of_kind.max())
         high = high if high > low else low + 1e-6
-        picture[kind] = torch.histc(of_kind, 40, low, high).tolist()
-        picture[f"{kind}_range"] = [low, high]
-    return picture
+        found[kind] = torch.histc(of_kind, 40, low, high).tolist()
+        found[f"{kind}_range"] = [low, high]
+    return found

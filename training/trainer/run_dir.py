@@ -1,15 +1,15 @@
-"""The folder of a run: its recipe and log while it goes on, its posterior once it is finished.
+"""Read and write the folder of a run.
 
-RUN/recipe.json             what decides the run, and the shape of its images
-RUN/log.jsonl               one line an epoch
-RUN/layers.jsonl            now and then, histograms of every layer's random weights
-RUN/events/                 the figures of both as event files for TensorBoard
-RUN/checkpoint.pt           the latest snapshot, while the run goes on
-RUN/examples/               held-out images as PNG, NUMBER-LABEL.png
+RUN/recipe.json             the recipe, and the facts of the data set
+RUN/log.jsonl               one line per epoch
+RUN/layers.jsonl            histograms of every layer's random weights, up to 20 times over the run
+RUN/events/                 the figures of both as TensorBoard event files
+RUN/checkpoint.pt           the latest checkpoint, until the run is finished
+RUN/examples/               test images as PNG, NUMBER-LABEL.png
 RUN/quality.json            accuracy, NLL and ECE on the test set
-RUN/predictions.npz         what these are of: logits float32 [S, N, K] and labels int64 [N]
-RUN/posterior.safetensors   written last: the run is finished when this is there
-RUN/report/                 plots of all this, where `slimbayes report` was asked for them
+RUN/predictions.npz         predictions on the test set: logits float32 [S, N, K] and labels int64 [N]
+RUN/posterior.safetensors   written last: a run is finished when it exists
+RUN/report/                 the plots of `slimbayes report`
 """
 
 from __future__ import annotations
@@ -36,36 +36,39 @@ from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.errors import RunError, TrainingError
 from training.recipe import Recipe
-from training.trainer.checkpoint import differing
+from training.trainer.checkpoint import recipe_difference
 
-EXAMPLES = 32
+MAX_EXAMPLES = 32
 LOGS = ("log.jsonl", "layers.jsonl")
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run in `folder`."""
+    """The run in `folder`, which may not exist yet.
+
+    Every method raises RunError where the folder cannot be read or written.
+    """
 
     folder: Path
 
     @property
     def checkpoint(self) -> Path:
-        """Where the latest snapshot lies."""
+        """Return the path of the latest checkpoint."""
         return self.folder / "checkpoint.pt"
 
     @property
-    def begun(self) -> bool:
-        """Whether there is a run in the folder at all."""
+    def exists(self) -> bool:
+        """Return whether the folder holds a run."""
         return self._has("recipe.json")
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Return whether the run is finished."""
         return self._has("posterior.safetensors")
 
     @property
     def interrupted(self) -> bool:
-        """Whether there is a snapshot to go on from."""
+        """Return whether there is a checkpoint to resume from."""
         return self._has(self.checkpoint.name)
 
     def _has(self, name: str) -> bool:
@@ -75,8 +78,8 @@ class Run:
             raise RunError(f"cannot look into the run folder {self.folder}: {error.strerror}") from error
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Hold the folder, made where it is missing, for one training; raise RunError where it is not to be had."""
+    def locked(self) -> Iterator[None]:
+        """Lock the folder, created if missing, for one process; raise RunError if it is in use or holds other files."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -84,7 +87,7 @@ class Run:
             raise RunError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self.begun and any(self.folder.iterdir()):
+            if not self.exists and any(self.folder.iterdir()):
                 raise RunError(f"{self.folder} holds other files and no run: choose another --out")
             yield
         except BlockingIOError as error:
@@ -95,18 +98,18 @@ class Run:
             os.close(descriptor)
 
     def begin(self, recipe: Recipe, dataset: Dataset, data_dir: Path | None, world_size: int) -> None:
-        """Make the folder, and write what is known before the first step."""
+        """Create the folder, and write the recipe, the facts of the data set and example images."""
         facts = {
             "recipe": recipe.to_json(),
             "data_dir": None if data_dir is None else str(data_dir.resolve()),
-            **_facts_of(dataset),
+            **_dataset_facts(dataset),
             "world_size": world_size,
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / "recipe.json", json.dumps(facts, indent=2).encode())
             (self.folder / "examples").mkdir(exist_ok=True)
-            examples = dataset.test.spread(EXAMPLES)
+            examples = dataset.test.spread(MAX_EXAMPLES)
             for number, pixels in enumerate(examples.pixels.numpy()):
                 label = dataset.classes[int(examples.labels[number])]
                 image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
@@ -115,11 +118,11 @@ class Run:
             raise RunError(f"cannot write the run folder {self.folder}: {error.strerror}") from error
 
     def log(self, **figures: float | int) -> None:
-        """Add one line to the log."""
+        """Append one line to the log."""
         self._append("log.jsonl", figures)
 
     def log_layers(self, epoch: int, images: int, layers: dict[str, dict[str, list[float]]]) -> None:
-        """Add one line of histograms by layer."""
+        """Append one line of histograms by layer."""
         self._append("layers.jsonl", {"epoch": epoch, "images": images, "layers": layers})
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
@@ -130,13 +133,13 @@ class Run:
             raise RunError(f"cannot write the log of the run in {self.folder}: {error.strerror}") from error
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """The whole lines of one of the logs; a crash may have left a part of one at its end."""
+        """Read the complete lines of a log; a crash may have left an incomplete last line."""
         path = self.folder / name
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def cut_logs(self, images: int) -> None:
-        """Drop what was logged after `images` images: the run goes on from there and logs it again."""
+    def truncate_logs(self, images: int) -> None:
+        """Remove log lines after `images` images, since the resumed run logs them again."""
         for name in LOGS:
             try:
                 kept = [json.dumps(line) + "\n" for line in self.lines(name) if line["images"] <= images]
@@ -145,7 +148,7 @@ class Run:
             write_atomically(self.folder / name, "".join(kept).encode())
 
     def clear(self) -> None:
-        """Remove what an earlier run left in the folder, and nothing else."""
+        """Remove the files of an earlier run, and no others."""
         for name in ("posterior.safetensors", "quality.json", "predictions.npz", "checkpoint.pt", *LOGS, "recipe.json"):
             (self.folder / name).unlink(missing_ok=True)
         for name in ("examples", "events", "report"):
@@ -154,7 +157,7 @@ class Run:
     def finish(
         self, posterior: Posterior, quality: dict[str, float | int], logits_SNK: Tensor, labels_N: Tensor
     ) -> None:
-        """Write what the posterior is worth, then the posterior: the run is finished."""
+        """Write predictions and quality, then the posterior, which marks the run as finished."""
         buffer = BytesIO()
         np.savez_compressed(buffer, logits=logits_SNK.float().numpy(), labels=labels_N.numpy())
         write_atomically(self.folder / "predictions.npz", buffer.getvalue())
@@ -163,11 +166,11 @@ class Run:
         self.checkpoint.unlink(missing_ok=True)
 
     def quality(self) -> dict[str, float | int]:
-        """What `finish` wrote of the posterior's worth."""
+        """Return the figures of quality.json."""
         return dict(json.loads((self.folder / "quality.json").read_bytes()))
 
     def predictions(self) -> tuple[Tensor, Tensor]:
-        """Logits float32 [S, N, K] of draws on the test set, and labels int64 [N]; RunError where they are damaged."""
+        """Return logits float32 [S, N, K] of draws on the test set, and labels int64 [N]."""
         path = self.folder / "predictions.npz"
         try:
             with np.load(BytesIO(path.read_bytes())) as arrays:
@@ -181,7 +184,7 @@ class Run:
         return logits_SNK, labels_N
 
     def facts(self) -> dict[str, Any]:
-        """What `begin` wrote; raise RunError where the folder holds no run."""
+        """Return the contents of recipe.json; raise RunError if the folder holds no run."""
         try:
             facts = json.loads((self.folder / "recipe.json").read_bytes())
             Recipe.from_json(facts["recipe"])
@@ -196,35 +199,36 @@ class Run:
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise RunError, naming the first difference, unless the run was made with `recipe`."""
-        if difference := differing(self.facts()["recipe"], recipe.to_json()):
+        if difference := recipe_difference(self.facts()["recipe"], recipe.to_json()):
             raise RunError(f"the run in {self.folder} was made with {difference}")
 
     def check_dataset(self, dataset: Dataset) -> None:
-        """Raise RunError, naming the first difference, unless the run was begun with data like these."""
+        """Raise RunError, naming the first difference, unless the run was started with the same data."""
         facts = self.facts()
-        for key, value in json.loads(json.dumps(_facts_of(dataset))).items():
+        for key, value in json.loads(json.dumps(_dataset_facts(dataset))).items():
             if facts.get(key) != value:
-                raise RunError(f"the data have changed since the run in {self.folder} was begun: other {key}")
+                raise RunError(f"the data have changed since the run in {self.folder} was started: other {key}")
 
     def recipe(self) -> Recipe:
-        """The recipe of the run."""
+        """Return the recipe of the run."""
         return Recipe.from_json(self.facts()["recipe"])
 
     def data_dir(self) -> Path | None:
-        """The folder that the run's data came from, where they needed one."""
+        """Return the folder of the run's data set, None if it needs none."""
         folder = self.facts()["data_dir"]
         return None if folder is None else Path(folder)
 
     def posterior(self) -> Posterior:
-        """The posterior of a finished run; raise RunError where it is not finished."""
+        """Return the posterior of a finished run; raise RunError if it is not finished."""
         self.facts()
         if not self.finished:
             raise RunError(
-                f"the run in {self.folder} is not finished: go on with `slimbayes train --resume --out {self.folder}`"
+                f"the run in {self.folder} is not finished: "
+                f"continue with `slimbayes train --resume --out {self.folder}`"
             )
         return Posterior.load(self.folder / "posterior.safetensors")
 
 
-def _facts_of(dataset: Dataset) -> dict[str, Any]:
+def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
     parts = {part: len(getattr(dataset, part)) for part in ("train", "calibration", "test")}
     return {"classes": dataset.classes, "split": parts, "pixels": asdict(dataset.pixels)}

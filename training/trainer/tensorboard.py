@@ -1,8 +1,7 @@
-"""Event files of a run, for TensorBoard: figures and histograms over the images seen.
+"""Write TensorBoard event files: figures and histograms over the images seen.
 
-The format is TensorFlow's: a file of records, each an `Event` message with its length and checksums. What is logged is
-on its way to the disk when the call returns, from the caller's own thread, so that nothing is left to flush or to
-close and a full disk is the caller's to hear of.
+The format is TensorFlow's: a file of records, each an `Event` message with its length and checksums. Every call appends
+to the file from the caller's own thread, so that there is nothing to flush or close, and a full disk raises there.
 """
 
 from __future__ import annotations
@@ -20,34 +19,34 @@ from torch import Tensor
 
 from training.errors import RunError
 
-BINS = 64
-VERSION = "brain.Event:2"
+HISTOGRAM_BINS = 64
+FILE_VERSION = "brain.Event:2"
 
 
-class Events:
-    """A new event file in `folder`, which is made where it is missing.
+class EventWriter:
+    """Writer of a new event file in `folder`, which is created if missing.
 
-    `resumed_at` is how many images the world had seen where training went on: what earlier files hold of later steps
-    is logged again, and a reader shows it once. None at the start of a run, of which nothing earlier is shown.
-    Every method raises RunError where the file cannot be written.
+    `resumed_at` is the number of images seen where training resumed: TensorBoard drops later steps of earlier files,
+    which are logged again. None starts a new run, which drops all earlier steps. Every method raises RunError where the
+    file cannot be written.
     """
 
     def __init__(self, folder: Path, resumed_at: int | None) -> None:
-        # Readers take the files of a folder in the order of their names.
+        # TensorBoard reads the files of a folder in the order of their names.
         self.path = folder / f"events.out.tfevents.{time.time():017.6f}"
         purged_from = 0 if resumed_at is None else resumed_at + 1
         start = SessionLog(status=SessionLog.START)
-        self._append(Event(file_version=VERSION), Event(step=purged_from, session_log=start))
+        self._append(Event(file_version=FILE_VERSION), Event(step=purged_from, session_log=start))
 
     def scalars(self, step: int, figures: Mapping[str, float]) -> None:
-        """Log each figure under its name; the file keeps it as float32."""
+        """Log each figure under its name, as float32."""
         values = [Summary.Value(tag=name, simple_value=figure) for name, figure in figures.items()]
         self._append(Event(step=step, summary=Summary(value=values)))
 
     def histograms(self, step: int, values: Mapping[str, Tensor]) -> None:
-        """Log the distribution of each tensor's values, floats of any shape, finite and at least one."""
-        pictures = [Summary.Value(tag=name, histo=_histogram(tensor)) for name, tensor in values.items()]
-        self._append(Event(step=step, summary=Summary(value=pictures)))
+        """Log the distribution of each tensor's values: at least one finite float, of any shape."""
+        values_by_name = [Summary.Value(tag=name, histo=_histogram(tensor)) for name, tensor in values.items()]
+        self._append(Event(step=step, summary=Summary(value=values_by_name)))
 
     def _append(self, *events: Event) -> None:
         records = []
@@ -63,23 +62,23 @@ class Events:
 
 
 def _record(message: bytes) -> bytes:
-    """Length, its checksum, the message, its checksum."""
+    """Frame a message: its length, the length's checksum, the message, its checksum."""
     length = struct.pack("<Q", len(message))
     checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, message)]
     return length + checksums[0] + message + checksums[1]
 
 
 def _histogram(values: Tensor) -> HistogramProto:
-    """Counts in equal bins between the least and the greatest value."""
+    """Count values in equal bins between minimum and maximum."""
     low, high = float(values.min()), float(values.max())
     wide = max(high, low + 1e-6)
-    # Only upper limits are kept: an empty bin in front says where the first one begins.
+    # The format stores only upper limits: an empty first bin marks the lower limit of the second.
     return HistogramProto(
         min=low,
         max=high,
         num=values.numel(),
         sum=float(values.sum(dtype=torch.float64)),
         sum_squares=float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2,
-        bucket_limit=torch.linspace(low, wide, BINS + 1, dtype=torch.float64).tolist(),
-        bucket=[0.0, *torch.histc(values, BINS, low, wide).tolist()],
+        bucket_limit=torch.linspace(low, wide, HISTOGRAM_BINS + 1, dtype=torch.float64).tolist(),
+        bucket=[0.0, *torch.histc(values, HISTOGRAM_BINS, low, wide).tolist()],
     )

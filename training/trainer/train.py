@@ -1,4 +1,4 @@
-"""A whole run: data, network, loop, checkpoints, posterior."""
+"""Run a training: data, network, loop, checkpoints, posterior."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.estimators import begin
+from training.bayesian.estimators import create_approximation
 from training.bayesian.posterior import Posterior
 from training.data import DOWNLOAD_FOLDER, load_dataset
 from training.data.augmentation import augmentation
 from training.data.dataset import Dataset
-from training.distributed.sampler import Batches
+from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RunError
 from training.evaluation import metrics
@@ -29,14 +29,14 @@ from training.trainer.loop import LoopOptions, TrainState, fit
 from training.trainer.recorder import Recorder
 from training.trainer.run_dir import Run
 
-# Draws for the figures that a finished run reports.
-DRAWS = 32
+# Draws for the figures of a finished run.
+TEST_DRAWS = 32
 
 
 def approximation(recipe: Recipe, dataset: Dataset, world: World, plain: nn.Module | None = None) -> Approximation:
-    """A network, by default the recipe's fresh one, under its estimator on the world's device."""
+    """Set up the recipe's estimator on a network, by default the recipe's fresh one, on the world's device."""
     plain = fresh_network(recipe, dataset) if plain is None else plain
-    return begin(plain.to(world.device), recipe, len(dataset.train), world.mean)
+    return create_approximation(plain.to(world.device), recipe, len(dataset.train), world.mean)
 
 
 def train(
@@ -47,22 +47,22 @@ def train(
     data_dir: Path | None = None,
     download: bool = False,
     resume: bool = False,
-    fresh: bool = False,
-    ways: LoopOptions = LoopOptions(),  # noqa: B008
+    overwrite: bool = False,
+    options: LoopOptions = LoopOptions(),  # noqa: B008
 ) -> Run:
-    """Train as `recipe` says and leave a finished run in `out`.
+    """Train by `recipe`, and return the finished run in `out`.
 
-    `resume` goes on from the run's checkpoint where there is one, and leaves a finished run as it is; `fresh` removes
-    what an earlier run left. Raises RunError where the folder is in use and neither was asked for.
+    `resume` continues from the run's checkpoint, if any, and returns a finished run unchanged; `overwrite` removes an
+    earlier run. Raises RunError if the folder is in use and neither is set.
     """
     run = Run(out)
     if run.finished and resume:
         run.check_recipe(recipe)
-        world.wait()  # leaving at once, a rank could end what another is still joining
+        world.barrier()  # otherwise this rank could leave the group while another is still joining it
         return run
-    if not fresh:
+    if not overwrite:
         _check_free(run, resume)
-    augmentation(recipe.augmentation)  # refuses what there is not before anything is removed
+    augmentation(recipe.augmentation)  # raises for an unknown name before anything is removed
     if download and data_dir is None:
         data_dir = DOWNLOAD_FOLDER
     dataset = load_dataset(
@@ -72,50 +72,52 @@ def train(
         limit=recipe.limit,
         image_size=recipe.image_size,
         download=download,
-        quiet=not world.leads,
+        quiet=not world.is_leader,
     )
-    Batches(len(dataset.train), recipe.batch_size, world.size, recipe.seed)  # refuses what cannot be divided
-    going_on = resume and run.interrupted
-    plain = None if going_on else initial_network(recipe, dataset)
+    BatchSampler(len(dataset.train), recipe.batch_size, world.size, recipe.seed)  # raises for too few images
+    resuming = resume and run.interrupted
+    plain = None if resuming else initial_network(recipe, dataset)
     state = TrainState(approximation(recipe, dataset, world, plain))
     recorder = Recorder(run, recipe, dataset, fresh_network(recipe, dataset), state, world)
-    with run.claimed() if world.leads else nullcontext():
-        if fresh and world.leads:
+    with run.locked() if world.is_leader else nullcontext():
+        if overwrite and world.is_leader:
             run.clear()
-        world.wait()
-        _check_free(run, resume)  # again, now that no other training can change it
+        world.barrier()
+        _check_free(run, resume)  # again, now under the lock
         if run.interrupted:
             run.check_dataset(dataset)
             recorder.sums = _resume(state, recipe, run)
-            if world.leads:
-                run.cut_logs(state.images)
-        elif world.leads:
-            run.clear()  # what a run left that came to no checkpoint
+            if world.is_leader:
+                run.truncate_logs(state.images)
+        elif world.is_leader:
+            run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, dataset, data_dir, world.size)
-        world.wait()
-        fit(state, dataset, recipe, world, ways=ways, after_step=recorder)
-        world.agree(state.approximation.module)
+        world.barrier()
+        fit(state, dataset, recipe, world, options=options, after_step=recorder)
+        world.broadcast_buffers(state.approximation.module)
         posterior = state.approximation.posterior()
         logits_SNK = predictions(recipe, dataset, posterior, world)
-        if world.leads:
+        if world.is_leader:
             _finish(run, dataset, posterior, logits_SNK)
-        world.wait()
+        world.barrier()
         return run
 
 
 def _check_free(run: Run, resume: bool) -> None:
-    """Raise RunError where the folder holds a run that is not to be gone on with."""
+    """Raise RunError if the folder holds a finished run, or an interrupted one without `resume`."""
     if run.finished:
         raise RunError(f"{run.folder} holds a finished run: choose another --out, or pass --overwrite")
     if run.interrupted and not resume:
-        raise RunError(f"{run.folder} holds an interrupted run: pass --resume to go on, or --overwrite to start again")
+        raise RunError(
+            f"{run.folder} holds an interrupted run: pass --resume to continue, or --overwrite to start again"
+        )
 
 
 def _finish(run: Run, dataset: Dataset, posterior: Posterior, logits_SNK: Tensor) -> None:
     p_NK, labels_N = metrics.predictive(logits_SNK), dataset.test.labels
     nll = metrics.nll(p_NK, labels_N)
     if not math.isfinite(nll):
-        raise DivergedError("the network that training ended at predicts nothing: lower the learning rate")
+        raise DivergedError("the trained network's predictions are not finite: lower the learning rate")
     quality: dict[str, float | int] = {
         "accuracy": metrics.accuracy(p_NK, labels_N),
         "nll": nll,
@@ -127,24 +129,24 @@ def _finish(run: Run, dataset: Dataset, posterior: Posterior, logits_SNK: Tensor
 
 
 def predictions(recipe: Recipe, dataset: Dataset, posterior: Posterior, world: World) -> Tensor:
-    """Logits float32 [S, N, K] on the test set of `DRAWS` draws, or of one where all are the same.
+    """Return logits float32 [S, N, K] of `TEST_DRAWS` draws on the test set, or of one for a plain network.
 
-    The ranks share the draws, of which each is a function of its number, and every rank gets all of them.
+    The draws are divided over the ranks, each a function of its number, and gathered on every rank.
     """
-    num_draws = DRAWS if posterior.random else 1
+    num_draws = TEST_DRAWS if posterior.random else 1
     plain, own = fresh_network(recipe, dataset), range(world.rank, num_draws, world.size)
     logits_SNK = torch.zeros(num_draws, len(dataset.test), len(dataset.classes), device=world.device)
-    with Stage("testing", len(own) * len(dataset.test), quiet=not world.leads) as stage:
+    with Stage("testing", len(own) * len(dataset.test), quiet=not world.is_leader) as stage:
         for number in own:
             draw = drawing(
                 plain, posterior, dataset.pixels, generator_for(recipe.seed, "quality", number), world.device
             )
             logits_SNK[number] = draw_logits(draw, dataset.test.pixels, 1, stage, world.device)[0]
-    return world.total(logits_SNK).cpu()
+    return world.sum(logits_SNK).cpu()
 
 
 def _resume(state: TrainState, recipe: Recipe, run: Run) -> dict[str, float]:
-    """Put `state` where the checkpoint stands; returns the sums of the epoch so far."""
+    """Load the checkpoint into `state`; return the running sums of the epoch."""
     checkpoint = Checkpoint.load(run.checkpoint)
     checkpoint.check_recipe(recipe.to_json())
     try:

@@ -1,1 +1,1 @@
-"""Store versions as artifacts of an OCI registry."""
+"""Keep objects in an OCI registry, as artifacts."""

@@ -1,13 +1,13 @@
-"""What lies in a registry for a store: artifacts, as OCI image manifests that list blobs by their digests.
+"""Map a store to artifacts in a registry: OCI image manifests that list blobs by digest.
 
-    REPOSITORY:_store                             there is a store
-    REPOSITORY:MODEL                              it has, or will have, this model
-    REPOSITORY/MODEL:VERSION                      a version: a layer for each of its files, titled p80/model.onnx
-    REPOSITORY/MODEL:VERSION.DIGEST               the same, where a file was added to the version later, as a signature
+    REPOSITORY:_store                             the store exists
+    REPOSITORY:MODEL                              the store has, or will have, this model
+    REPOSITORY/MODEL:VERSION                      a version: one layer per file, titled p80/model.onnx
+    REPOSITORY/MODEL:VERSION.DIGEST               the same with a file added later, such as a signature
     REPOSITORY/MODEL:aliases.ALIAS.TIME.VERSION   a change of an alias
     REPOSITORY/MODEL:object-SHA256                any other object
 
-A manifest tells what it is of, so that no two tags have the same; deleting one by its digest deletes no other.
+A manifest contains its title, so that no two tags share a manifest: deleting one by digest deletes no other.
 https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md
 """
 
@@ -29,28 +29,32 @@ from model_store.names import is_version_name
 from model_store.storage.object_storage import ObjectInfo
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-EMPTY = "application/vnd.oci.empty.v1+json"
-OURS = "application/vnd.slimbayes."
-VERSION_TYPE, OBJECT_TYPE, STORE_TYPE = f"{OURS}version.v1", f"{OURS}object.v1", f"{OURS}store.v1"
-MANIFEST_TYPE = f"{OURS}manifest.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+MEDIA_TYPE_PREFIX = "application/vnd.slimbayes."
+VERSION_TYPE, OBJECT_TYPE, STORE_TYPE = (
+    f"{MEDIA_TYPE_PREFIX}version.v1",
+    f"{MEDIA_TYPE_PREFIX}object.v1",
+    f"{MEDIA_TYPE_PREFIX}store.v1",
+)
+MANIFEST_TYPE = f"{MEDIA_TYPE_PREFIX}manifest.v1+json"
 MEDIA_TYPES = {"onnx": "application/onnx", "json": "application/json"}
 TITLE, CREATED = "org.opencontainers.image.title", "org.opencontainers.image.created"
 MARKER = "_store"
 EMPTY_JSON = b"{}"
 EPOCH = datetime.fromtimestamp(0, UTC)
-PART = re.compile(r"[^/\0]+")
+NAME_PART = re.compile(r"[^/\0]+")
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class Document(BaseModel):
-    """Frozen, in OCI's spelling; what others add is passed over."""
+    """Frozen model in OCI's spelling; ignores unknown keys."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
 
 
 class Descriptor(Document):
-    """A blob, by its digest; as a layer it is the object that its title names."""
+    """Reference to a blob by digest; as a layer, the object that its title names."""
 
     media_type: str
     digest: Digest
@@ -59,26 +63,26 @@ class Descriptor(Document):
 
     @property
     def title(self) -> str | None:
-        """The object's name, where it has one that stays where it is."""
+        """Return the object's name, or None where it is missing or leaves its folder."""
         title = (self.annotations or {}).get(TITLE, "")
         parts = title.split("/")
-        return title if all(PART.fullmatch(part) and part not in (".", "..") for part in parts) else None
+        return title if all(NAME_PART.fullmatch(part) and part not in (".", "..") for part in parts) else None
 
     @property
     def created(self) -> datetime:
-        """When it was written (aware); 1970 where it does not say."""
+        """Return the time of writing (aware), or 1970 where it is missing."""
         try:
             return datetime.fromisoformat((self.annotations or {}).get(CREATED, "")).astimezone(UTC)
         except (ValueError, OverflowError):
             return EPOCH
 
-    def shown(self, folder: str) -> ObjectInfo:
-        """The object as a listing shows it."""
+    def to_object_info(self, folder: str) -> ObjectInfo:
+        """Return the object as a listing shows it."""
         return ObjectInfo(f"{folder}{self.title}", self.size, self.created)
 
 
 class Artifact(Document):
-    """An image manifest of ours."""
+    """An image manifest of a store."""
 
     schema_version: int = 2
     media_type: str = IMAGE_MANIFEST
@@ -89,60 +93,60 @@ class Artifact(Document):
 
     @cached_property
     def objects(self) -> dict[str, Descriptor]:
-        """Layers by title."""
+        """Return the layers by title."""
         return {layer.title: layer for layer in self.layers if layer.title}
 
     @cached_property
     def digest(self) -> str:
-        """That of what the registry is given."""
+        """Return the digest of the manifest."""
         return digest_of(self.to_json())
 
     def to_json(self) -> bytes:
-        """What the registry is given."""
+        """Return the manifest's bytes."""
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 def digest_of(data: bytes) -> str:
-    """The digest by which a registry knows these bytes."""
+    """Return the digest of these bytes, as registries write it."""
     return f"sha256:{sha256(data)}"
 
 
 def layer_of(title: str, digest: str, size: int) -> Descriptor:
-    """An object, written now."""
+    """Return the layer of an object that is written now."""
     media_type = MEDIA_TYPES.get(title.rpartition(".")[2], "application/octet-stream")
     annotations = {TITLE: title, CREATED: datetime.now(UTC).isoformat()}
     return Descriptor(media_type=media_type, digest=digest, size=size, annotations=annotations)
 
 
 def version_artifact(version: str, objects: Mapping[str, Descriptor]) -> Artifact:
-    """A version with its objects by title, of which its manifest is the configuration as well."""
+    """Build the artifact of a version from its objects by title; its manifest is also the configuration."""
     layers = tuple(layer for _, layer in sorted(objects.items()))
     return _artifact(VERSION_TYPE, _config(MANIFEST_TYPE, objects[MANIFEST]), layers, version)
 
 
 def object_artifact(layer: Descriptor) -> Artifact:
-    """One object by itself."""
+    """Build the artifact of a single object."""
     return _artifact(OBJECT_TYPE, _config(OBJECT_TYPE, layer), (layer,), layer.title or "")
 
 
 def store_artifact(title: str) -> Artifact:
-    """What says that there is a store, or a model; the same whoever writes it. Its blob is EMPTY_JSON."""
-    empty = Descriptor(media_type=EMPTY, digest=digest_of(EMPTY_JSON), size=len(EMPTY_JSON))
+    """Build the marker of a store or model, which is always the same; its blob is EMPTY_JSON."""
+    empty = Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY_JSON), size=len(EMPTY_JSON))
     annotations = {TITLE: title}
     return Artifact(artifact_type=STORE_TYPE, config=empty, layers=(empty,), annotations=annotations)
 
 
 def read_artifact(data: bytes) -> Artifact | None:
-    """The artifact that a manifest describes; None where it is none of ours."""
+    """Parse a manifest; return None where it is not an artifact of a store."""
     try:
         found = Artifact.model_validate_json(data)
     except ValidationError:
         return None
-    return found if (found.artifact_type or found.config.media_type).startswith(OURS) else None
+    return found if (found.artifact_type or found.config.media_type).startswith(MEDIA_TYPE_PREFIX) else None
 
 
 def locate(path: str) -> tuple[str, str]:
-    """The tag that an object of a model, by its name within it, lies under, and its title there."""
+    """Return the tag and the title of an object, by its name within the model."""
     version, separator, title = path.partition("/")
     if separator and is_version_name(version):
         return version, title
@@ -152,12 +156,12 @@ def locate(path: str) -> tuple[str, str]:
 
 
 def folder_of(tag: str) -> str:
-    """What the titles under a tag are relative to, within the model."""
+    """Return the folder within the model that titles under a tag are relative to."""
     return f"{tag}/" if is_version_name(tag) else ""
 
 
 def editions_of(tags: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The tags that artifacts have, each with the tags of its later editions."""
+    """Return the tags of artifacts, each with the tags of its later editions."""
     found = {tag: set[str]() for tag in tags if is_version_name(tag) or tag.startswith(("aliases.", "object-"))}
     for tag in tags:
         if (version := tag.partition(".")[0]) != tag and is_version_name(version) and version in found:

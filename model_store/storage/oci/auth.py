@@ -1,8 +1,8 @@
-"""Who one is to a registry: anonymous, a name with a password, or a token that such a name gets.
+"""Authenticate to a registry: anonymously, by password, or by a token that is obtained with it.
 
-A registry that wants to know answers 401 and says how (`WWW-Authenticate`): `Basic`, or `Bearer` with the address of a
-service that gives tokens. Credentials are read anew at each such answer, so that those that expire can be replaced in
-their file while a process runs:
+A registry that requires authentication answers 401 and names the scheme (`WWW-Authenticate`): `Basic`, or `Bearer` with
+the address of a token service. Credentials are read again at each such answer, so that a running process accepts
+replaced ones:
 
     SLIMBAYES_REGISTRY_USERNAME, SLIMBAYES_REGISTRY_PASSWORD
     $REGISTRY_AUTH_FILE
@@ -30,33 +30,33 @@ from model_store.errors import ObjectError
 VARIABLES = USERNAME, PASSWORD = "SLIMBAYES_REGISTRY_USERNAME", "SLIMBAYES_REGISTRY_PASSWORD"
 DENIED = "the credentials do not allow it"
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
-# What a credential helper calls the name of who has a refresh token instead of a password.
-TOKEN_NAME = "<token>"
-HELPER_SECONDS = 30.0
-# Of documents; files have limits of their own.
-MOST_BYTES = 2**22
+# Username by which a credential helper marks a refresh token.
+TOKEN_USERNAME = "<token>"
+HELPER_TIMEOUT_S = 30.0
+# Files have limits of their own.
+MAX_DOCUMENT_BYTES = 2**22
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked: `path` may be a whole URL; of the answer no more than `limit` bytes are wanted."""
+    """A request: `path` may be a whole URL; at most `limit` bytes of the response are read."""
 
     method: str
     path: str
     scope: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
-    limit: int = MOST_BYTES
+    limit: int = MAX_DOCUMENT_BYTES
 
 
-# Sends a request for a token: the JSON object that a 200 has, or None where who asks is refused.
+# Sends a request for a token; returns the JSON object of a 200, or None where it is refused.
 Send = Callable[[Request], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A name and its password, or a token that others can be had for."""
+    """A name and its password, or a refresh token."""
 
     username: str = ""
     password: str = ""
@@ -64,23 +64,23 @@ class Credentials:
 
     @property
     def basic(self) -> str:
-        """The header's value."""
+        """Return the value of the header for Basic authentication."""
         return f"Basic {base64.b64encode(f'{self.username}:{self.password}'.encode()).decode()}"
 
 
 class Access:
-    """The value of the header Authorization for requests to `place`, a `host[:port]/repository`, by their scope."""
+    """Values of the header Authorization for requests to `place`, a `host[:port]/repository`, by scope."""
 
     def __init__(self, place: str, *, plain: bool) -> None:
         self.place, self.plain = place, plain
         self._values: dict[str, str] = {}
 
     def value(self, scope: str) -> str | None:
-        """What to send; None where the registry has not asked yet."""
+        """Return the value to send, or None before the registry asks for one."""
         return self._values.get(scope) or self._values.get("")
 
-    def meet(self, challenge: str, scope: str, send: Send) -> None:
-        """Do as a registry's answer 401 says; raise ObjectError where that cannot be."""
+    def answer_challenge(self, challenge: str, scope: str, send: Send) -> None:
+        """Obtain the authorization that a 401 asks for; raise ObjectError where that is not possible."""
         credentials = find_credentials(self.place)
         if re.search(r"\bbearer\b", challenge, re.IGNORECASE):
             parameters = dict(PARAMETER.findall(challenge))
@@ -91,7 +91,7 @@ class Access:
             raise self.refused(challenge)
 
     def refused(self, challenge: str) -> ObjectError:
-        """Why one who was asked for credentials did not come through."""
+        """Return the reason why authentication failed."""
         if find_credentials(self.place) is None:
             return ObjectError(f"it asks for credentials, and there are none for {self.place.partition('/')[0]}")
         return ObjectError(DENIED if "insufficient_scope" in challenge else "the credentials are wrong")
@@ -99,7 +99,7 @@ class Access:
     def _token(self, parameters: Mapping[str, str], scope: str, credentials: Credentials | None, send: Send) -> str:
         realm = parameters.get("realm", "")
         if not realm.startswith(("https://", "http://") if self.plain else "https://"):
-            raise ObjectError("it sends one for a token to a place that is not asked over TLS")
+            raise ObjectError("its token service is not reached over TLS")
         asked = {"service": parameters.get("service", ""), "scope": parameters.get("scope") or scope}
         if credentials and credentials.refresh_token:
             form = asked | {"grant_type": "refresh_token", "client_id": "slimbayes"}
@@ -116,7 +116,10 @@ class Access:
 
 
 def find_credentials(place: str) -> Credentials | None:
-    """The credentials for `host[:port]/repository`, from the first place that has some; ObjectError for a bad file."""
+    """Return the credentials for `host[:port]/repository` from the first source that has some.
+
+    Raises ObjectError for an unreadable file.
+    """
     username, password = os.environ.get(USERNAME), os.environ.get(PASSWORD)
     if username and password:
         return Credentials(username, password)
@@ -142,7 +145,7 @@ def _files() -> Iterator[Path]:
 
 
 def _in_file(document: dict[str, Any], place: str) -> Credentials | None:
-    """What the file has of the place, of all its entries the one that names most of it."""
+    """Return the file's credentials for the place, from the longest matching entry."""
     host = place.partition("/")[0]
     helper = document.get("credHelpers", {}).get(host) or document.get("credsStore")
     if helper and (found := _from_helper(helper, host)):
@@ -158,20 +161,20 @@ def _in_file(document: dict[str, Any], place: str) -> Credentials | None:
 
 
 def _place(key: str) -> str:
-    """`host[:port]/…` of what docker writes as `https://host[:port]/v2/`."""
+    """Return `host[:port]/…` of what docker writes as `https://host[:port]/v2/`."""
     return re.sub(r"/v[12]$", "", re.sub(r"^https?://", "", key).rstrip("/"))
 
 
 def _from_helper(helper: str, host: str) -> Credentials | None:
-    """What `docker-credential-HELPER` knows of the host."""
+    """Return the credentials that `docker-credential-HELPER` has for the host."""
     try:
         run = subprocess.run(
-            [f"docker-credential-{helper}", "get"], input=host.encode(), capture_output=True, timeout=HELPER_SECONDS
+            [f"docker-credential-{helper}", "get"], input=host.encode(), capture_output=True, timeout=HELPER_TIMEOUT_S
         )
-        if run.returncode:  # which also says that it knows nothing
+        if run.returncode:  # also where it has no credentials
             return None
         found = json.loads(run.stdout)
         username, secret = str(found["Username"]), str(found["Secret"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         raise ObjectError(f"docker-credential-{helper} does not give credentials") from error
-    return Credentials(refresh_token=secret) if username == TOKEN_NAME else Credentials(username, secret)
+    return Credentials(refresh_token=secret) if username == TOKEN_USERNAME else Credentials(username, secret)

@@ -1,7 +1,7 @@
-"""A store in an OCI registry, `oci://host[:port]/repository`: a model is a repository below, a version an artifact.
+"""Keep objects in an OCI registry, `oci://host[:port]/repository`: a repository per model, an artifact per version.
 
-Registries are asked over TLS, but for those on this machine and with `oci+http://`. Credentials are those of docker and
-podman (`model_store.storage.oci.auth`); what lies where is told in `model_store.storage.oci.artifact`.
+Registries are reached over TLS, except on this machine and with `oci+http://`. Credentials are those of docker and
+podman (`model_store.storage.oci.auth`); `model_store.storage.oci.artifact` describes the layout.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from model_store.storage.oci.repository import Repository
 from model_store.storage.oci.session import Session
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
-# The distribution specification's name of a repository, and what may stand before it.
-NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+# A repository's name by the distribution specification, and its host.
+REPOSITORY_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
-MOST_NAME = 255
+MAX_NAME_LENGTH = 255
 
 
 class RegistryStorage:
-    """The objects of the models in the repositories below the URL's."""
+    """Objects of the models in the repositories below the URL's."""
 
     def __init__(self, url: str) -> None:
         self.scheme, _, rest = url.partition("://")
         self.host, _, name = rest.partition("/")
         self.name = name.rstrip("/")
-        if not HOST.fullmatch(self.host) or not NAME.fullmatch(self.name):
-            # Without what was given: it may be a password that somebody wrote before an @.
+        if not HOST.fullmatch(self.host) or not REPOSITORY_NAME.fullmatch(self.name):
+            # The URL is not repeated: it may contain a password before an @.
             raise StoreNotFoundError(
                 "expected oci://HOST[:PORT]/REPOSITORY, the repository in lower case and without a tag; "
                 "credentials come from docker's configuration"
@@ -69,46 +69,44 @@ class RegistryStorage:
 
     def folders(self) -> list[str]:
         with self._lock:
-            awaited = {model for model, repository in self._models.items() if repository.is_awaited}
-        return sorted(awaited | set(filter(is_model_name, self._client.tags(self.name))))
+            pending = {model for model, repository in self._models.items() if repository.has_pending}
+        return sorted(pending | set(filter(is_model_name, self._client.tags(self.name))))
 
-    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         model = prefix.partition("/")[0]
-        if self._name_of(model) is None:
+        if self._repository_name(model) is None:
             return
-        found = (each for each in self._model(model).walk() if each.name.startswith(prefix))
+        found = (each for each in self._repository(model).list_objects() if each.name.startswith(prefix))
         yield from sorted(found, key=lambda each: each.name)
 
     def read(self, name: str, limit: int) -> bytes:
         model, _, path = name.partition("/")
-        if self._name_of(model) is None:
+        if self._repository_name(model) is None:
             raise ObjectNotFoundError("there is no such object")
-        return self._model(model).read(path, limit)
+        return self._repository(model).read(path, limit)
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
         model, _, path = name.partition("/")
-        repository = self._model(model)
+        repository = self._repository(model)
         self._announce(model)
         repository.add(path, self._client.put_blob(repository.name, data), len(data), new=new)
 
     def copy(self, source: str, target: str) -> bool:
         (model, _, path), (other, _, other_path) = source.partition("/"), target.partition("/")
-        giver, taker = self._model(model), self._model(other)
-        layer = giver.layer(path)
-        if layer is None or not self._client.mount_blob(taker.name, layer.digest, giver.name):
+        source_repository, target_repository = self._repository(model), self._repository(other)
+        layer = source_repository.layer(path)
+        if layer is None or not self._client.mount_blob(target_repository.name, layer.digest, source_repository.name):
             return False
         self._announce(other)
-        taker.add(other_path, layer.digest, layer.size, new=False)
+        target_repository.add(other_path, layer.digest, layer.size, new=False)
         return True
 
     def delete(self, name: str) -> None:
         model, _, path = name.partition("/")
-        self._model(model).delete(path)
-
-    # Which models there are
+        self._repository(model).delete(path)
 
     def _announce(self, model: str) -> None:
-        """Say that there is a model, before anything of it is. It is said for good: a version may be on its way."""
+        """Tag the model's name before any of its objects; the tag stays, since a version may be on its way."""
         if model not in self._announced:
             if self._client.digest(self.name, model) is None:
                 self._tag(model)
@@ -118,18 +116,16 @@ class RegistryStorage:
         self._client.put_blob(self.name, EMPTY_JSON)
         self._client.put_manifest(self.name, tag, store_artifact(tag))
 
-    # Where they are
-
-    def _name_of(self, model: str) -> str | None:
-        """The name of a model's repository; None for a model that a registry has no name for."""
+    def _repository_name(self, model: str) -> str | None:
+        """Return the name of a model's repository, or None for a model that a registry cannot name."""
         name = f"{self.name}/{model}"
-        return name if NAME.fullmatch(name) and len(name) <= MOST_NAME else None
+        return name if REPOSITORY_NAME.fullmatch(name) and len(name) <= MAX_NAME_LENGTH else None
 
-    def _model(self, model: str) -> Repository:
-        name = self._name_of(model)
+    def _repository(self, model: str) -> Repository:
+        name = self._repository_name(model)
         if name is None:
             raise ObjectError(
-                "a registry allows '.', '_' and '-' in the name of a model only one by one, between others"
+                "in a registry '.', '_' and '-' in a model's name must stand alone, between letters or digits"
             )
         with self._lock:
             return self._models.setdefault(model, Repository(self._client, name, model))

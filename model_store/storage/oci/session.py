@@ -1,7 +1,7 @@
-"""Requests to a registry over HTTP: tried again, redirected, let in, and what they mean when they are refused.
+"""Send requests to a registry over HTTP: retry, follow redirects, authenticate, and explain refusals.
 
-What fails for a moment is tried again, a bounded number of times, after as long as the registry says. Credentials go to
-the registry itself and to no other host, wherever it sends one to.
+Transient failures are retried a bounded number of times, after the delay that the registry asks for. Credentials are
+sent to the registry itself and to no other host, whatever the redirects.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from typing import Any, TypeVar
 import httpx
 
 from model_store.errors import ObjectError, ObjectNotFoundError, StoreUnavailableError
-from model_store.storage.oci.auth import DENIED, MOST_BYTES, Access, Request
+from model_store.storage.oci.auth import DENIED, MAX_DOCUMENT_BYTES, Access, Request
 
-CONNECT = 3.0
-# Longest, in seconds, that nothing comes of what is read, of what is written, and that either goes on.
-READ_TIMEOUT_SECONDS, WRITE_TIMEOUT_SECONDS, TOTAL_TIMEOUT_SECONDS = 6.0, 60.0, 600.0
+CONNECT_TIMEOUT_S = 3.0
+# Between two parts of a response when reading and when writing, and for a whole response.
+READ_TIMEOUT_S, WRITE_TIMEOUT_S, TOTAL_TIMEOUT_S = 6.0, 60.0, 600.0
 RETRYABLE_STATUSES = {408, 429, 500, 502, 503, 504}
-RETRIES = 3
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
-# Nothing is tried again later than that, but a file that is sent; nor is anything waited for longer.
-RETRY_SECONDS = 15.0
-HOPS = 5
-REDIRECTS = {301, 302, 303, 307, 308}
-READING = ("GET", "HEAD")
+MAX_RETRIES = 3
+FIRST_WAIT_S, MAX_WAIT_S = 0.1, 2.0
+# Nothing but an upload is retried later than that, nor after a longer wait.
+MAX_RETRY_S = 15.0
+MAX_REDIRECTS = 5
+REDIRECT_STATUSES = {301, 302, 303, 307, 308}
+READ_METHODS = ("GET", "HEAD")
 REASONS = {
     "DENIED": DENIED,
     "UNSUPPORTED": "the registry does not allow it",
@@ -42,20 +42,20 @@ REASONS = {
     "TOOMANYREQUESTS": "the registry allows no more requests",
 }
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 class RetryableError(Exception):
-    """What was tried may be tried again, after `wait` seconds where the registry says so."""
+    """An attempt failed and may be repeated, after `wait_s` seconds where the registry says so."""
 
-    def __init__(self, problem: str, wait: float | None = None) -> None:
+    def __init__(self, problem: str, wait_s: float | None = None) -> None:
         super().__init__(problem)
-        self.wait = wait
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: `content` is its first bytes, up to the limit that was asked for."""
+    """A response; `content` is its first bytes, up to the request's limit."""
 
     status: int
     headers: httpx.Headers
@@ -63,7 +63,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code in an error document, or nothing."""
+        """Return the code in an error document, or an empty text."""
         try:
             code = json.loads(self.content)["errors"][0]["code"]
         except (ValueError, LookupError, TypeError):
@@ -72,7 +72,7 @@ class Answer:
 
 
 class Session:
-    """Requests to the registry at `origin` for what lies below `place`, `host[:port]/repository`."""
+    """HTTP session with the registry at `origin`, for `place`, a `host[:port]/repository`."""
 
     def __init__(self, origin: str, place: str) -> None:
         self.origin = httpx.URL(origin)
@@ -80,76 +80,80 @@ class Session:
         self.access = Access(place, plain=self.plain)
         headers = {"User-Agent": "slimbayes", "Accept-Encoding": "identity"}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16)
-        # What speaks without TLS is next door: no proxy stands between.
+        # A registry without TLS is a local one, which needs no proxy.
         self._client = httpx.Client(headers=headers, limits=limits, trust_env=not self.plain)
         weakref.finalize(self, self._client.close)
 
-    def ask(self, request: Request) -> Answer:
-        """The answer, whatever it is but one that tells to try again; StoreAwayError where there is none."""
-        return self.insist(lambda: self.ask_once(request))
+    def request(self, request: Request) -> Answer:
+        """Return the response, after retries; raise StoreUnavailableError where none comes."""
+        return self.retry(lambda: self.request_once(request))
 
-    def insist(self, attempt: Callable[[], Done], within: float = RETRY_SECONDS) -> Done:
-        """What `attempt` returns, once it does not raise Again; StoreAwayError where it does too often or for long."""
-        end = time.monotonic() + within
-        for number in range(RETRIES + 1):
+    def retry(self, attempt: Callable[[], Result], within_s: float = MAX_RETRY_S) -> Result:
+        """Call `attempt` until it raises no RetryableError.
+
+        Raises StoreUnavailableError after too many attempts or `within_s` seconds.
+        """
+        end = time.monotonic() + within_s
+        for number in range(MAX_RETRIES + 1):
             try:
                 return attempt()
             except RetryableError as again:
-                wait = min(FIRST_WAIT * 2**number, LONGEST_WAIT) * random.uniform(0.5, 1.0)
-                wait = wait if again.wait is None else again.wait
-                if number == RETRIES or wait > RETRY_SECONDS or time.monotonic() + wait > end:
+                wait_s = min(FIRST_WAIT_S * 2**number, MAX_WAIT_S) * random.uniform(0.5, 1.0)
+                wait_s = wait_s if again.wait_s is None else again.wait_s
+                if number == MAX_RETRIES or wait_s > MAX_RETRY_S or time.monotonic() + wait_s > end:
                     raise StoreUnavailableError(str(again)) from again
-                time.sleep(wait)
+                time.sleep(wait_s)
         raise AssertionError
 
-    def ask_once(self, request: Request) -> Answer:
-        """One request, with those that it takes to be let in and to follow where it leads; may raise Again."""
+    def request_once(self, request: Request) -> Answer:
+        """Send one request, authenticate and follow redirects; may raise RetryableError."""
         url, challenged = self._url(self.origin, request.path), False
-        for _ in range(HOPS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = self._send(self._authorized(request, url), url)
-            if answer.status == 401 and self._is_home(url):
+            if answer.status == 401 and self._is_at_origin(url):
                 challenge = answer.headers.get("WWW-Authenticate", "")
                 if challenged:
                     raise self.access.refused(challenge)
-                self.access.meet(challenge, request.scope, self._send_for_token)
+                self.access.answer_challenge(challenge, request.scope, self._send_for_token)
                 challenged = True
-            elif answer.status in REDIRECTS and request.method in READING:
+            elif answer.status in REDIRECT_STATUSES and request.method in READ_METHODS:
                 url = self._url(url, answer.headers.get("Location", ""))
             else:
                 return answer
-        raise ObjectError("it sends one from place to place")
+        raise ObjectError("it redirects too often")
 
     def _authorized(self, request: Request, url: httpx.URL) -> Request:
-        value = self.access.value(request.scope) if self._is_home(url) else None
+        value = self.access.value(request.scope) if self._is_at_origin(url) else None
         return replace(request, headers={**request.headers, "Authorization": value}) if value else request
 
-    def _is_home(self, url: httpx.URL) -> bool:
+    def _is_at_origin(self, url: httpx.URL) -> bool:
         return _origin(url) == _origin(self.origin)
 
     def _url(self, base: httpx.URL, location: str) -> httpx.URL:
         try:
             url = base.join(location)
         except httpx.InvalidURL as error:
-            raise ObjectError("it sends one to an address that is none") from error
+            raise ObjectError("it redirects to an invalid address") from error
         if url.scheme != "https" and not (self.plain and url.scheme == "http"):
-            raise ObjectError("it sends one to a place that is not asked over TLS")
+            raise ObjectError("it redirects to a place that is not reached over TLS")
         return url
 
     def _send(self, request: Request, url: httpx.URL) -> Answer:
-        """One request, and its answer up to the limit."""
+        """Send one request and read its response up to the limit."""
         timeout = httpx.Timeout(
-            READ_TIMEOUT_SECONDS if request.method in READING else WRITE_TIMEOUT_SECONDS, connect=CONNECT
+            READ_TIMEOUT_S if request.method in READ_METHODS else WRITE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S
         )
         stream = partial(self._client.stream, request.method, url, headers=request.headers, timeout=timeout)
-        end, data = time.monotonic() + TOTAL_TIMEOUT_SECONDS, bytearray()
+        end, data = time.monotonic() + TOTAL_TIMEOUT_S, bytearray()
         try:
             with stream(content=request.content) as response:
                 if response.status_code in RETRYABLE_STATUSES:
                     raise RetryableError(f"it answers {response.status_code}", _retry_after(response.headers))
-                limit = request.limit if response.is_success else MOST_BYTES
+                limit = request.limit if response.is_success else MAX_DOCUMENT_BYTES
                 for chunk in response.iter_bytes():
                     data += chunk
-                    if len(data) > limit:  # not sooner: read to its end, the connection can be used again
+                    # Not sooner: a connection whose response was read to its end can be used again.
+                    if len(data) > limit:
                         break
                     if time.monotonic() > end:
                         raise RetryableError("it takes too long")
@@ -162,12 +166,12 @@ class Session:
         if answer.status in (400, 401, 403):
             return None
         if answer.status != 200:
-            raise ObjectError(f"the service that gives tokens answers {answer.status}")
+            raise ObjectError(f"the token service answers {answer.status}")
         return json_object(answer)
 
 
 def refusal(answer: Answer) -> ObjectError:
-    """What an answer that is no success means."""
+    """Return the error for an unsuccessful response."""
     if answer.status == 404:
         return ObjectNotFoundError("there is no such object")
     if answer.code in REASONS:
@@ -178,13 +182,13 @@ def refusal(answer: Answer) -> ObjectError:
 
 
 def json_object(answer: Answer) -> dict[str, Any]:
-    """The JSON object that was answered; raise ObjectError where it is something else."""
+    """Return the response's JSON object; raise ObjectError for anything else."""
     try:
         document = json.loads(answer.content)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise ObjectError("it answers something that registries do not")
+        raise ObjectError("its response is not a registry's")
     return document
 
 
@@ -196,13 +200,13 @@ def _no_answer(error: httpx.RequestError) -> Exception:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return ObjectError("its certificate is not trusted here: SSL_CERT_FILE names whom to trust")
+            return ObjectError("its certificate is not trusted here: name its authority in SSL_CERT_FILE")
         cause = cause.__cause__ or cause.__context__
     return RetryableError("it does not answer")
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds, from a number of them or a date."""
+    """Return the seconds to wait, from a number or a date."""
     said = headers.get("Retry-After", "").strip()
     if said.isdecimal():
         return float(said[:9])

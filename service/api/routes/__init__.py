@@ -1,1 +1,1 @@
-"""Routes, one file each, built alike: what the route takes, what it answers, `router`."""
+"""Serve the routes, one file each, built alike: what the route takes, what it answers, `router`."""

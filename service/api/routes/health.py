@@ -1,9 +1,10 @@
-"""`GET /livez` and `GET /readyz`: the process, and whether a model can answer."""
+"""Serve `GET /livez` and `GET /readyz`: liveness of the process, readiness of its models."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
+from service.api.dependencies import StateDep
 from service.api.schemas import Health, Readiness
 
 router = APIRouter(tags=["health"])
@@ -11,7 +12,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", operation_id="live_livez_get", summary="Whether the process is alive")
 async def live() -> Health:
-    """Always 200 while the process can answer at all."""
+    """Answer 200 as long as the process can answer at all."""
     return Health(status="alive")
 
 
@@ -21,13 +22,12 @@ async def live() -> Health:
     summary="Whether a model can answer",
     responses={503: {"model": Readiness}},
 )
-async def ready(request: Request, response: Response) -> Readiness:
-    """200 once the networks of default levels are built, 503 before, and from SIGTERM on.
+async def ready(state: StateDep, response: Response) -> Readiness:
+    """Answer 200 once the networks of default levels are built, 503 before, and from SIGTERM on.
 
-    A store that is away is no reason to take the service out of its load balancer.
+    An unreachable store does not make the service unready: it serves loaded models.
     """
-    draining, store = request.app.state.draining, "away" if request.app.state.catalog.away else "here"
-    if request.app.state.ready and not draining:
-        return Readiness(status="ready", store=store)
+    if state.answering:
+        return Readiness(status="ready", store=state.store)
     response.status_code = 503
-    return Readiness(status="draining" if draining else "starting", store=store)
+    return Readiness(status="draining" if state.draining.is_set() else "starting", store=state.store)

@@ -1,15 +1,15 @@
-"""`GET /metrics`: what Prometheus reads."""
+"""Serve `GET /metrics` for Prometheus."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from service.observability.prometheus import ServiceCollector
+from service.api.dependencies import StateDep
 
 router = APIRouter(tags=["health"])
 TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -22,10 +22,8 @@ TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}
     response_class=Response,
     responses={200: TEXT},
 )
-async def metrics(request: Request) -> Response:
-    """Counts and times by model, version and level, and the state of queue and memory, in Prometheus's text format."""
-    state = request.app.state
-    seen: ServiceCollector = state.metrics
+async def metrics(state: StateDep) -> Response:
+    """Return counts and times by model, version and level, and the state of queue and memory, as Prometheus text."""
     # Off the event loop: many levels make a long text.
-    text = await anyio.to_thread.run_sync(generate_latest, seen.registry)
+    text = await anyio.to_thread.run_sync(generate_latest, state.metrics)
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)

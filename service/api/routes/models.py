@@ -1,4 +1,4 @@
-"""`GET /models` and below: the pruning levels side by side."""
+"""Serve `GET /models` and below: compare pruning levels, and promote versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model_store.reports.card import model_card
-from service.api.dependencies import Admin, ModelPath, RepositoryDep, VersionPath
+from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, VersionPath
 from service.api.listing import list_model, list_models, list_version, sort_levels
 from service.api.schemas import (
     Listing,
@@ -22,8 +22,7 @@ from service.api.schemas import (
     VersionDetail,
 )
 from service.errors import MalformedError, ParameterError
-from service.http.body import read_body
-from service.http.problems import describe, in_words
+from service.http.problems import describe, describe_validation
 
 log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix="/models", tags=["models"])
@@ -34,13 +33,13 @@ PROMOTION_BODY: dict[str, Any] = {
 
 
 class MarkdownResponse(Response):
-    """A text in Markdown."""
+    """Respond with Markdown."""
 
     media_type = "text/markdown"
 
 
 class Parameters(BaseModel):
-    """What to list, and how."""
+    """Query parameters of `GET /models`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,18 +49,18 @@ class Parameters(BaseModel):
 
 
 @router.get("", operation_id="models_models_get", summary="All models with their levels", responses=describe(404, 422))
-async def models(catalog: RepositoryDep, parameters: Annotated[Parameters, Query()]) -> Listing:
-    """Every model, version and level, with sparsity, size, cost, quality and the latency that this process has seen."""
-    listing = list_models(catalog, parameters.model)
+async def models(repository: RepositoryDep, parameters: Annotated[Parameters, Query()]) -> Listing:
+    """List every model, version and level with sparsity, size, cost, quality and measured latency."""
+    listing = list_models(repository, parameters.model)
     return listing if parameters.sort is None else sort_levels(listing, parameters.sort, parameters.descending)
 
 
 @router.get("/{model}", operation_id="model_models__model__get", summary="One model", responses=describe(404, 422))
-async def model(model: ModelPath, catalog: RepositoryDep) -> ModelDetail:
-    """One model with all its versions, newest first, and the manifest of the one that answers by default."""
-    manifest = catalog.model(model).version(None).manifest
+async def model(model: ModelPath, repository: RepositoryDep) -> ModelDetail:
+    """Return one model with all versions, newest first, and the manifest of its default version."""
+    manifest = repository.model(model).version(None).manifest
     assert manifest is not None
-    return ModelDetail(**list_model(catalog, model).model_dump(), manifest=manifest)
+    return ModelDetail(**list_model(repository, model).model_dump(), manifest=manifest)
 
 
 @router.get(
@@ -73,13 +72,13 @@ async def model(model: ModelPath, catalog: RepositoryDep) -> ModelDetail:
 async def version(
     model: ModelPath,
     version: VersionPath,
-    catalog: RepositoryDep,
+    repository: RepositoryDep,
 ) -> VersionDetail:
-    """One version, and everything that was recorded when it was published."""
-    found = catalog.model(model)
-    served = found.version(version)
-    assert served.manifest is not None
-    return VersionDetail(model=model, listing=list_version(served, found.aliases), manifest=served.manifest)
+    """Return one version with the manifest that was published with it."""
+    snapshot = repository.model(model)
+    found = snapshot.version(version)
+    assert found.manifest is not None
+    return VersionDetail(model=model, listing=list_version(found, snapshot.aliases), manifest=found.manifest)
 
 
 @router.get(
@@ -89,9 +88,9 @@ async def version(
     response_class=MarkdownResponse,
     responses=describe(404, 422),
 )
-async def card(model: ModelPath, version: VersionPath, catalog: RepositoryDep) -> MarkdownResponse:
-    """What the version is for, how good its levels are, how it decides, and where not to trust it, in Markdown."""
-    manifest = catalog.model(model).version(version).manifest
+async def card(model: ModelPath, version: VersionPath, repository: RepositoryDep) -> MarkdownResponse:
+    """Return the model card in Markdown: purpose, quality of the levels, decisions, limits."""
+    manifest = repository.model(model).version(version).manifest
     assert manifest is not None
     return MarkdownResponse(model_card(manifest))
 
@@ -105,24 +104,24 @@ async def card(model: ModelPath, version: VersionPath, catalog: RepositoryDep) -
 )
 async def promote(
     request: Request,
+    state: StateDep,
     model: ModelPath,
     alias: Annotated[str, Path(description="The alias, such as production.", examples=["production"])],
-    catalog: RepositoryDep,
     who: Admin,
 ) -> Promoted:
-    """Point an alias at a version, in the store, for every service that reads it; here it holds when this returns."""
-    # By hand: the framework would read a body of any size, before it knows whose it is.
-    promotion = _promotion(await read_body(request, catalog.settings.max_body_bytes))
-    version = await anyio.to_thread.run_sync(catalog.promote, model, alias, promotion.version, who.name)
+    """Point an alias at a version in the store, for every service that reads it; effective here on return."""
+    # By hand: the framework would read a body of any size, and before it authenticates.
+    promotion = _promotion(await state.read_body(request))
+    version = await anyio.to_thread.run_sync(state.repository.promote, model, alias, promotion.version, who.name)
     log.info("%s pointed alias %s of %s at %s", who.name, alias, model, version)
     return Promoted(model=model, alias=alias, version=version)
 
 
 def _promotion(body: bytes) -> Promotion:
-    """What a body asks for; raise MalformedError where it is no JSON, ParameterError where it says something else."""
+    """Parse a promotion; raise MalformedError if it is not JSON, ParameterError if it is something else."""
     try:
         return Promotion.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError as error:
         raise MalformedError(f"the body is not valid JSON: {error.msg}") from error
     except ValidationError as error:
-        raise ParameterError(in_words(error.errors())) from error
+        raise ParameterError(describe_validation(error.errors())) from error

@@ -1,26 +1,25 @@
-"""`POST /predict`: images in, probabilities with their uncertainty out."""
+"""Serve `POST /predict`: images in, probabilities with their uncertainty out."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
-from service.api.dependencies import RepositoryDep
-from service.api.query import parameters_of
+from service.api.query import parse_query
 from service.api.schemas import Answer
+from service.api.state import context_of, state_of
 from service.http.payload import read_pictures
 from service.http.problems import describe
-from service.http.rate_limit import RateLimiter, client_of
-from service.pipeline.context import context_of
-from service.pipeline.execution import EncodedBatch, execute
+from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
-from service.pipeline.planning import fitted, plan, quantile
+from service.pipeline.planning import conformal_quantile, degrade_to_fit, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import FORMATS, decode_all, quick
-from service.scheduling.admission import Admission
+from service.pipeline.preprocessing import decode_all, is_fast_to_decode
+from service.settings import FORMATS
 from service.types import FIELD
 
 router = APIRouter(tags=["predict"])
@@ -30,7 +29,7 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAF0lEQVR42mNgQAL//zMwM
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "One or many pictures, in one of three forms.",
+    "description": "One or many images, in one of three forms.",
     "content": {
         "multipart/form-data": {
             "schema": {
@@ -89,43 +88,47 @@ EXAMPLE: dict[str, Any] = {
     },
     openapi_extra={"requestBody": BODY},
 )
-async def predict(request: Request, catalog: RepositoryDep, parameters: Annotated[PredictQuery, Query()]) -> Response:
-    """Post pictures as multipart/form-data (field `images`), as one raw image, or as JSON with base64."""
-    admission: Admission = request.app.state.admission
-    account, client = context_of(request), client_of(request)
-    limiter: RateLimiter = request.app.state.rate_limiter
-    full = plan(catalog, parameters)
-    account.planned(full)
-    quantile(parameters.alpha, full.served.level)
-    # Who is refused anyway costs no reading.
-    limiter.check(client, 1)
-    admission.check(*fitted(catalog, full, 1, parameters, admission).cost(1), parameters.deadline)
-    with full.served.held():
-        with account.stage("read"):
-            pictures = await read_pictures(request, catalog.settings)
-        planned = fitted(catalog, full, len(pictures), parameters, admission)
-        account.planned(planned)
-        manifest, level = planned.served.manifest, planned.served.level
-        level_quantile = quantile(parameters.alpha, level)
-        answering = ResponseBuilder(
-            manifest.classes, level.calibration, level_quantile, parameters.top_k, parameters.draws
-        )
-        decoding = partial(decode_all, pictures, manifest.input, catalog.settings)
-        images = EncodedBatch(len(pictures), decoding, quick(pictures))
-        job = await execute(request, planned, images, parameters.deadline, answering)
+async def predict(request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
+    """Post images as multipart/form-data (field `images`), as one raw image, or as JSON with base64."""
+    return await respond(request, query)
+
+
+async def respond(request: Request, query: PredictQuery) -> Response:
+    """Answer a request whose query is parsed; raise RequestError."""
+    state, context = state_of(request), context_of(request)
+    repository = state.repository
+    plan = make_plan(repository, query)
+    context.set_plan(plan)
+    quantile = conformal_quantile(query.alpha, plan.level.level)
+    state.precheck(request, plan)
+    with context.stage("read"):
+        images = await read_pictures(request, state.settings, repository.runtime.workers)
+    plan = degrade_to_fit(repository, plan, len(images))
+    context.set_plan(plan)
+    manifest, level = plan.level.manifest, plan.level.level
+    if plan.degradation is not None:
+        quantile = conformal_quantile(query.alpha, level)
+    builder = ResponseBuilder(manifest.classes, level.calibration, quantile, query.top_k, query.draws)
+    decode = partial(decode_all, images, manifest.input, state.settings)
+    batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images))
+    job = await state.execute(request, plan, batch, builder.render)
     answer = {
         "request_id": request.state.request_id,
         "model": manifest.model,
         "version": manifest.version,
         "level": level.name,
-        "level_reason": planned.reason,
-        "degraded": planned.degraded and planned.degraded.model_dump(),
-        "predictions": [each.document for each in job.future.result()],
-        "timing_ms": {"decode": account.milliseconds("decode"), "queue": job.queue, "inference": job.inference},
+        "level_reason": plan.reason,
+        "degraded": plan.degradation and asdict(plan.degradation),
+        "predictions": list(map(builder.document, context.results)),
+        "timing_ms": {
+            "decode": context.milliseconds("decode"),
+            "queue": job.queue_ms,
+            "inference": job.inference_ms,
+        },
     }
     return Response(orjson.dumps(answer), media_type="application/json")
 
 
-async def directly(request: Request) -> Response:
-    """The same, with no framework between."""
-    return await predict(request, request.app.state.catalog, parameters_of(request.scope["query_string"]))
+async def fast_path(request: Request) -> Response:
+    """Answer a request that bypasses the framework."""
+    return await respond(request, parse_query(request.scope["query_string"]))

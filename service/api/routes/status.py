@@ -1,58 +1,47 @@
-"""What `GET /status` says: how busy the service is, and how each level's predictions do.
-
-`GET /status`: how the service does, for people and the page.
-"""
+"""Serve `GET /status`: load, and how each level's predictions do, for people and the page."""
 
 from __future__ import annotations
 
-from typing import Literal
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Request
-
+from service.api.dependencies import StateDep
 from service.api.schemas import DriftStatus, LevelStatus, Load, Status
-from service.observability.request_stats import RequestStats
+from service.api.state import ServiceState
 from service.repository.level import LoadedLevel
-from service.repository.repository import ModelRepository
-from service.scheduling.admission import Admission
 from service.stats import DriftMonitor
 
+router = APIRouter(tags=["health"])
 
-def status_of(catalog: ModelRepository, admission: Admission, traffic: RequestStats) -> Status:
-    """The status now; levels that never answered are left out."""
-    load = Load(
+
+@router.get("/status", operation_id="status_status_get", summary="How busy the service is, and how its predictions do")
+async def status(state: StateDep) -> Status:
+    """Return waiting work, images answered per second, and abstentions and drift of each level that answered."""
+    answered = [level for level in state.repository.levels() if level.stats.answered]
+    return Status(load=_load(state), store=state.store, levels=list(map(_level, answered)))
+
+
+def _load(state: ServiceState) -> Load:
+    admission = state.repository.runtime.admission
+    return Load(
         queued=admission.waiting,
         capacity=admission.limit,
-        step=admission.degraded,
-        answered_per_second=traffic.rate.per_second,
-    )
-    store: Literal["here", "away"] = "away" if catalog.away else "here"
-    return Status(
-        load=load, store=store, levels=[_level(served) for served in catalog.served() if served.record.answered]
+        step=admission.degradation_step,
+        answered_per_second=state.stats.rate.per_second,
     )
 
 
-def _level(served: LoadedLevel) -> LevelStatus:
-    manifest, record = served.manifest, served.record
+def _level(loaded: LoadedLevel) -> LevelStatus:
+    manifest, stats = loaded.manifest, loaded.stats
     return LevelStatus(
         model=manifest.model,
         version=manifest.version,
-        level=served.level.name,
-        answered=record.answered,
-        abstained=record.abstained,
-        drift=_drift(record.drift),
+        level=loaded.level.name,
+        answered=stats.answered,
+        abstained=stats.abstained,
+        drift=_drift(stats.drift),
     )
 
 
 def _drift(drift: DriftMonitor) -> DriftStatus:
     indices = {name: window.index() for name, window in drift.windows().items()}
     return DriftStatus(count=len(drift.confidence.latest), **indices)
-
-
-router = APIRouter(tags=["health"])
-
-
-@router.get("/status", operation_id="status_status_get", summary="How busy the service is, and how its predictions do")
-async def status(request: Request) -> Status:
-    """Waiting work, answers a second, and for each level that answered: abstentions, and drift since the test set."""
-    state = request.app.state
-    return status_of(state.catalog, state.admission, state.traffic)

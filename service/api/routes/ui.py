@@ -1,7 +1,4 @@
-"""The files of the page, read once, each with its media type and a tag by which a browser knows whether it has it.
-
-`GET /`: the page, and below `/page` what it is made of. Neither needs a key; what the page asks does.
-"""
+"""Serve the page at `/` and its files below `/page`; neither needs a key, the page's own requests do."""
 
 from __future__ import annotations
 
@@ -16,7 +13,10 @@ from fastapi import APIRouter, Header, Response
 from service.errors import NotFoundError
 
 ROOT = Path(__file__).parents[1] / "static" / "ui"
-# What is of another kind, such as the licence of a font, is not served.
+router = APIRouter(include_in_schema=False)
+FETCH = ["GET", "HEAD"]
+IfNoneMatch = Annotated[str, Header()]
+# Files of other types, such as the licence of a font, are not served.
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -31,7 +31,7 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class Asset:
-    """One file: its bytes, its media type, and its tag as in the header ETag."""
+    """One file: bytes, media type, and ETag."""
 
     data: bytes
     media_type: str
@@ -40,7 +40,7 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Every file of the page, by its path below the page's folder."""
+    """Read every file of the page once, by path below its folder."""
     paths = (path for path in ROOT.rglob("*") if path.suffix in MEDIA_TYPES)
     return {path.relative_to(ROOT).as_posix(): _read(path) for path in paths}
 
@@ -50,25 +50,20 @@ def _read(path: Path) -> Asset:
     return Asset(data, MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:32]}"')
 
 
-router = APIRouter(include_in_schema=False)
-FETCH = ["GET", "HEAD"]
-IfNoneMatch = Annotated[str, Header()]
-
-
 @router.api_route("/", methods=FETCH)
 async def page(if_none_match: IfNoneMatch = "") -> Response:
-    """The page itself."""
+    """Serve the page itself."""
     return _respond("index.html", if_none_match)
 
 
 @router.api_route("/page/{name:path}", methods=FETCH)
 async def part(name: str, if_none_match: IfNoneMatch = "") -> Response:
-    """A style, a script, a font or an example; raise UnknownNameError for any other name."""
+    """Serve a style, script, font or example; raise NotFoundError for any other name."""
     return _respond(name, if_none_match)
 
 
 def _respond(name: str, known: str) -> Response:
-    """The file, or 304 where the browser has it: it keeps files, but asks each time, so that an upgrade is seen."""
+    """Return the file, or 304 if the browser has it; browsers revalidate each time, so upgrades are seen."""
     asset = assets().get(name)
     if asset is None:
         raise NotFoundError("the page has no such file")

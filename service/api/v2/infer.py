@@ -1,40 +1,39 @@
-"""`POST /v2/models/…/infer`: tensors in, tensors out, by the Open Inference Protocol."""
+"""Serve `POST /v2/models/…/infer`: tensors in, tensors out, by the Open Inference Protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from model_store.manifest import InputShape
-from service.api.dependencies import ModelPath, RepositoryDep, VersionPath
+from service.api.dependencies import ModelPath, VersionPath
 from service.api.routes.predict import PICTURE
+from service.api.schemas import Degraded
+from service.api.state import context_of, state_of
 from service.api.v2.input_tensors import read_images
-from service.api.v2.output_tensors import Concluded, conclude, requested_outputs, write_response
+from service.api.v2.output_tensors import render, requested_outputs, write_response
 from service.api.v2.schemas import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
 from service.concurrency import run_in_worker
 from service.errors import ParameterError
-from service.http.body import COMPRESSORS, accepted_encoding, read_body
+from service.http.body import COMPRESSORS, accepted_encoding
 from service.http.problems import PROTOCOL, describe_refusals
-from service.http.rate_limit import RateLimiter, client_of
-from service.pipeline.context import context_of
-from service.pipeline.execution import EncodedBatch, execute
+from service.inference.decision import ImageResult
+from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
-from service.pipeline.planning import Plan, fitted, plan
-from service.repository.repository import ModelRepository
-from service.scheduling.admission import Admission
-from service.settings import Settings
+from service.pipeline.planning import Plan, degrade_to_fit, make_plan
 
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 
-# Documents of so many bytes are read, and of so many values written, in about 0.1 ms.
-QUICK_BYTES, QUICK_VALUES = 2048, 1024
+# Documents of so many bytes are parsed, and of so many values written, in about 0.1 ms.
+INLINE_BYTES, INLINE_VALUES = 2048, 1024
 BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 BODY: dict[str, Any] = {
     "required": True,
-    "description": f"A document, after which bytes of its tensor may follow, if {HEADER} says how long the document is."
+    "description": f"A document, followed by the bytes of its tensor if {HEADER} gives the document's length."
     " It may be compressed with gzip or deflate. Its Content-Type does not matter.",
     "content": {
         "application/json": {
@@ -60,9 +59,9 @@ DOCUMENTED: dict[str, Any] = {
 @router.post(
     "/models/{model}/infer", operation_id="infer_v2_models__model__infer_post", summary="Classify tensors", **DOCUMENTED
 )
-async def infer(request: Request, model: ModelPath, catalog: RepositoryDep) -> Response:
-    """Answers by the version that answers by default: probabilities, their spread, and the uncertainty in its parts."""
-    return await _infer(request, catalog, model, None)
+async def infer(request: Request, model: ModelPath) -> Response:
+    """Answer by the default version: probabilities, standard deviations, and the parts of the uncertainty."""
+    return await respond(request, model, None)
 
 
 @router.post(
@@ -71,63 +70,59 @@ async def infer(request: Request, model: ModelPath, catalog: RepositoryDep) -> R
     summary="Classify tensors by one version",
     **DOCUMENTED,
 )
-async def version_infer(request: Request, model: ModelPath, version: VersionPath, catalog: RepositoryDep) -> Response:
-    """Answers by one version: probabilities, their spread, and the uncertainty in its parts."""
-    return await _infer(request, catalog, model, version)
+async def version_infer(request: Request, model: ModelPath, version: VersionPath) -> Response:
+    """Answer by one version: probabilities, standard deviations, and the parts of the uncertainty."""
+    return await respond(request, model, version)
 
 
-async def directly(request: Request) -> Response:
-    """The same as either, with no framework between."""
-    named = request.path_params
-    return await _infer(request, request.app.state.catalog, named["model"], named.get("version"))
+async def fast_path(request: Request) -> Response:
+    """Answer a request that bypasses the framework."""
+    return await respond(request, request.path_params["model"], request.path_params.get("version"))
 
 
-async def _infer(request: Request, catalog: ModelRepository, model: str, version: str | None) -> Response:
-    admission: Admission = request.app.state.admission
-    account = context_of(request)
-    served = catalog.model(model).version(version)
-    assert served.manifest is not None
-    # Who is refused anyway costs no reading.
-    limiter: RateLimiter = request.app.state.rate_limiter
-    limiter.check(client_of(request), 1)
-    least = PredictQuery(model=model, version=served.name)
-    admission.check(*fitted(catalog, plan(catalog, least), 1, least, admission).cost(1))
-    document, images = await _read(request, catalog.settings, served.manifest.input)
+async def respond(request: Request, model: str, version: str | None) -> Response:
+    """Answer a request for a model, and a version of it by name or alias; raise RequestError."""
+    state, context = state_of(request), context_of(request)
+    repository, workers = state.repository, state.repository.runtime.workers
+    found = repository.model(model).version(version)
+    assert found.manifest is not None
+    named = {"model": model, "version": found.name}
+    state.precheck(request, make_plan(repository, PredictQuery(**named)))
+    document, batch = await _read(request, found.manifest.input)
     outputs = requested_outputs(document)
-    wanted = PredictQuery(
-        model=model, version=served.name, **document.wanted.model_dump(exclude={"binary_data_output"})
-    )
-    planned = fitted(catalog, plan(catalog, wanted), images.count, wanted, admission)
-    account.planned(planned)
-    if "draws" in outputs and (planned.settlement is not None or wanted.deadline is not None):
+    query = PredictQuery(**named, **document.options.model_dump(exclude={"binary_data_output"}))
+    plan = degrade_to_fit(repository, make_plan(repository, query), batch.count)
+    context.set_plan(plan)
+    if "draws" in outputs and (plan.early_stopping is not None or plan.deadline_s is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
-    concluding = partial(conclude, planned.served.level.calibration, outputs)
-    job = await execute(request, planned, images, wanted.deadline, concluding)
-    writing = partial(_written, request, document, planned, job.future.result(), outputs)
-    values = len(outputs) * images.count * len(served.manifest.classes)
-    return await run_in_worker(request, writing, quick="draws" not in outputs and values <= QUICK_VALUES)
+    await state.execute(request, plan, batch, partial(render, outputs))
+    write = partial(_write, request, document, plan, context.results, outputs)
+    values = len(outputs) * batch.count * len(found.manifest.classes)
+    return await run_in_worker(write, workers, inline="draws" not in outputs and values <= INLINE_VALUES)
 
 
-async def _read(request: Request, settings: Settings, shape: InputShape) -> tuple[InferenceRequest, EncodedBatch]:
+async def _read(request: Request, shape: InputShape) -> tuple[InferenceRequest, EncodedBatch]:
+    state = state_of(request)
+    settings, workers = state.settings, state.repository.runtime.workers
     with context_of(request).stage("read"):
-        body = await read_body(request, settings.max_body_bytes)
-    most_values = settings.max_images * shape.height * shape.width * shape.channels
+        body = await state.read_body(request)
+    max_values = settings.max_images * shape.height * shape.width * shape.channels
     header = request.headers.get(HEADER, "")
     length = int(header) if header.isdecimal() and len(header) <= 12 else len(body)
-    parsing = partial(read_request, body, request.headers.get(HEADER), most_values)
-    document, rest = await run_in_worker(request, parsing, quick=length <= QUICK_BYTES)
+    parse = partial(read_request, body, request.headers.get(HEADER), max_values)
+    document, rest = await run_in_worker(parse, workers, inline=length <= INLINE_BYTES)
     return document, read_images(document.inputs[0], rest, shape, settings)
 
 
-def _written(
+def _write(
     request: Request,
     document: InferenceRequest,
-    planned: Plan,
-    images: Sequence[Concluded],
+    plan: Plan,
+    results: Sequence[ImageResult],
     outputs: Mapping[str, bool],
 ) -> Response:
-    """The answer as it is sent: compressed where the client asks for it, in bytes where the request does."""
-    body, length = write_response(_response(document, planned, images), images, outputs)
+    """Build the response: compressed if the client accepts it, in binary if the request asks for it."""
+    body, length = write_response(_response(document, plan, results), results, outputs)
     headers = {"Vary": "Accept-Encoding"} | ({} if length is None else {HEADER: str(length)})
     encoding = accepted_encoding(request.headers.get("accept-encoding", ""), len(body))
     if encoding is not None:
@@ -137,23 +132,23 @@ def _written(
     return Response(body, media_type=kind, headers=headers)
 
 
-def _response(document: InferenceRequest, planned: Plan, images: Sequence[Concluded]) -> InferenceResponse:
-    """The answer without its outputs."""
-    manifest = planned.served.manifest
+def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageResult]) -> InferenceResponse:
+    """Build the response document without its outputs."""
+    manifest = plan.level.manifest
     return InferenceResponse(
         model_name=manifest.model,
         model_version=manifest.version,
         id=document.id,
         parameters=ResponseParameters(
             version=manifest.version,
-            level=planned.served.level.name,
-            level_reason=planned.reason,
-            degraded=planned.degraded,
-            draws=[image.verdict.draws for image in images],
-            stops=[image.stop for image in images],
-            decisions=[image.verdict.decision for image in images],
-            reasons=[image.verdict.reason for image in images],
-            strangeness=[image.strangeness for image in images if image.strangeness is not None] or None,
+            level=plan.level.level.name,
+            level_reason=plan.reason,
+            degraded=plan.degradation and Degraded(**asdict(plan.degradation)),
+            draws=[result.draws for result in results],
+            stops=[result.stop for result in results],
+            decisions=[result.decision for result in results],
+            reasons=[result.reason for result in results],
+            strangeness=[result.ood_score for result in results if result.ood_score is not None] or None,
         ),
         outputs=[],
     )

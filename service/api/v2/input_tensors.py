@@ -1,4 +1,4 @@
-"""The tensor `images` of a request, in its two datatypes and two forms, to the pixels that a model takes."""
+"""Decode the tensor `images` of a request, in its two datatypes and two encodings, to pixels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from service.pipeline.preprocessing import decode_all
 from service.settings import Settings
 
 Pixels = npt.NDArray[np.uint8]
-# A picture file in a BYTES tensor stands behind its length, little-endian in so many bytes.
-LENGTH = 4
+# Bytes of the little-endian length before each image file in a BYTES tensor.
+LENGTH_BYTES = 4
 
 
 def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> EncodedBatch:
-    """The images of a request, `rest` being what follows its document.
+    """Check the images of a request; `rest` are the bytes after its document.
 
-    Raises MalformedError for another shape or size, TooLargeError for too many images; what the result
-    decodes, may raise both, and what a picture file may be refused for.
+    Raises MalformedError for another shape or size, TooLargeError for too many images; `decode` of the result may
+    raise both, and what `service.pipeline.preprocessing` raises.
     """
     tail: list[int] = []
     decode = partial(_decoded, tensor, rest, shape, settings)
@@ -39,11 +39,11 @@ def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: 
         raise MalformedError("input 'images' is empty: expected one or more images")
     check_count(count, settings.max_images)
     _check_form(tensor, rest)
-    return EncodedBatch(count, decode, quick=tensor.datatype == "UINT8" and tensor.data is None)
+    return EncodedBatch(count, decode, inline=tensor.datatype == "UINT8" and tensor.data is None)
 
 
 def _check_form(tensor: RequestInput, rest: bytes) -> None:
-    """Raise MalformedError unless the values are either in the document or, as many bytes as it says, after it."""
+    """Raise MalformedError unless the values are either in the document or after it, with the announced size."""
     size = tensor.parameters.binary_data_size if tensor.parameters else None
     if (tensor.data is None) == (size is None):
         have = "neither data nor binary_data_size" if size is None else "both data and binary_data_size"
@@ -63,7 +63,7 @@ def _pixels(tensor: RequestInput, rest: bytes) -> Pixels:
 
 
 def _from_list(data: list[object], shape: list[int]) -> Pixels:
-    # As objects first: numpy would make text of everything where one value is text, and of numbers in text numbers.
+    # As objects first: numpy would turn all values into text if one is, and numbers in text into numbers.
     values = np.array(data, object)
     if list(values.shape) not in (shape, [math.prod(shape)]):
         raise MalformedError(
@@ -101,11 +101,11 @@ def _from_bytes(rest: bytes, count: int) -> list[bytes]:
     pictures: list[bytes] = []
     place = 0
     for _ in range(count):
-        begin = place + LENGTH
+        begin = place + LENGTH_BYTES
         place = begin + int.from_bytes(rest[place:begin], "little")
         pictures.append(rest[begin:place])
     if place != len(rest):
         raise MalformedError(
-            f"the bytes of input 'images' are not {count} picture files, each behind its length in {LENGTH} bytes"
+            f"the bytes of input 'images' are not {count} image files, each after its length in {LENGTH_BYTES} bytes"
         )
     return pictures

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says of a server and its models."""
+"""Describe the server and its models for the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StrictBool, ValidationError
 
 from service.api.v2.output_tensors import OUTPUTS
 from service.errors import MalformedError
-from service.http.problems import in_words
+from service.http.problems import describe_validation
 from service.repository.repository import ModelRepository
 from service.repository.snapshot import LoadedVersion
 
@@ -19,7 +19,7 @@ EXTENSIONS = ("binary_tensor_data", "parameters", "model_repository")
 
 
 class ServerMetadata(BaseModel):
-    """What this server is, and what it offers beyond the protocol."""
+    """Name, version and protocol extensions of the server."""
 
     name: str
     version: str
@@ -27,7 +27,7 @@ class ServerMetadata(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """A tensor; -1 stands for any number."""
+    """One tensor; -1 stands for any size."""
 
     name: str
     datatype: Literal["UINT8", "FP32", "FP64"]
@@ -35,7 +35,7 @@ class TensorMetadata(BaseModel):
 
 
 class Properties(BaseModel):
-    """What else is known of a version, as text; `classes` is a JSON list in the order of the outputs' classes."""
+    """More about a version, as text; `classes` is a JSON list in the order of the outputs' classes."""
 
     version: str
     default_level: str
@@ -44,7 +44,7 @@ class Properties(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """One model, as the version that answers has it."""
+    """One model, as its answering version has it."""
 
     name: str
     versions: list[str] = Field(description="Versions that can answer, oldest first.")
@@ -55,9 +55,9 @@ class ModelMetadata(BaseModel):
 
 
 class IndexRequest(BaseModel):
-    """What of the repository to list; keys that are not listed are passed over."""
+    """Select what to list; unknown keys are ignored."""
 
-    ready: StrictBool = Field(False, description="List only what can answer.")
+    ready: StrictBool = Field(False, description="List only versions that can answer.")
 
 
 class IndexEntry(BaseModel):
@@ -66,17 +66,17 @@ class IndexEntry(BaseModel):
     name: str
     version: str
     state: Literal["READY", "UNAVAILABLE"]
-    reason: str = Field(description="Why it is not ready; empty where it is.")
+    reason: str = Field(description="Why it is not ready; empty if it is.")
 
 
 def describe_server() -> ServerMetadata:
-    """This server."""
+    """Describe this server."""
     return ServerMetadata(name="slimbayes", version=version("slimbayes"), extensions=list(EXTENSIONS))
 
 
-def describe_model(served: LoadedVersion, versions: Mapping[str, LoadedVersion]) -> ModelMetadata:
-    """One version, which can answer, among the versions of its model."""
-    manifest = served.manifest
+def describe_model(version: LoadedVersion, versions: Mapping[str, LoadedVersion]) -> ModelMetadata:
+    """Describe a version that can answer, among the versions of its model."""
+    manifest = version.manifest
     assert manifest is not None
     shape, num_classes = manifest.input, len(manifest.classes)
     return ModelMetadata(
@@ -88,34 +88,34 @@ def describe_model(served: LoadedVersion, versions: Mapping[str, LoadedVersion])
             for name, output in OUTPUTS.items()
         ],
         properties=Properties(
-            version=served.name,
+            version=version.name,
             default_level=manifest.default_level,
-            levels=", ".join(served.levels),
+            levels=", ".join(version.levels),
             classes=orjson.dumps(manifest.classes).decode(),
         ),
     )
 
 
 def read_index_request(body: bytes) -> IndexRequest:
-    """What to list; raise MalformedError where the body is neither empty nor such a document."""
+    """Parse an index request, empty for the default; raise MalformedError."""
     try:
         return IndexRequest.model_validate(orjson.loads(body)) if body else IndexRequest()
     except orjson.JSONDecodeError as error:
         raise MalformedError(f"the body is not valid JSON: {error.msg}") from error
     except ValidationError as error:
-        raise MalformedError(in_words(error.errors())) from error
+        raise MalformedError(describe_validation(error.errors())) from error
 
 
-def index(catalog: ModelRepository, ready_only: bool) -> list[IndexEntry]:
-    """Every version of every model, or those that can answer."""
-    found = [(model.name, served) for model in catalog.models.values() for served in reversed(model.listed())]
+def index(repository: ModelRepository, ready_only: bool) -> list[IndexEntry]:
+    """List every version of every model, or those that can answer."""
+    found = [(model.name, version) for model in repository.models.values() for version in reversed(model.listed())]
     return [
         IndexEntry(
             name=model,
-            version=served.name,
-            state="READY" if served.manifest else "UNAVAILABLE",
-            reason=served.refusal or "",
+            version=version.name,
+            state="READY" if version.manifest else "UNAVAILABLE",
+            reason=version.refusal or "",
         )
-        for model, served in found
-        if served.manifest or not ready_only
+        for model, version in found
+        if version.manifest or not ready_only
     ]

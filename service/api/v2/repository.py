@@ -1,4 +1,4 @@
-"""`/v2` without inference: health, and the models as the Open Inference Protocol sees them."""
+"""Serve the rest of `/v2`: health, metadata, and the model repository extension."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from service.api.dependencies import Admin, ModelPath, RepositoryDep, VersionPath
+from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, VersionPath
+from service.api.state import ServiceState
 from service.api.v2.metadata import (
     IndexEntry,
     ModelMetadata,
@@ -20,13 +21,12 @@ from service.api.v2.metadata import (
     read_index_request,
 )
 from service.errors import NotReadyError
-from service.http.body import read_body
 from service.http.problems import PROTOCOL, describe_refusals
 from service.repository.repository import ModelRepository
 
 log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
-# Asked by machines that have no key.
+# Orchestrators probe these without a key.
 health = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 INDEX_BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}
@@ -34,14 +34,14 @@ INDEX_BODY: dict[str, Any] = {
 
 
 class ServerHealth(BaseModel):
-    """How the service is, in the words that each client looks for."""
+    """State of the service, with the keys that each client looks for."""
 
     live: bool
     ready: bool
 
 
 class ModelHealth(BaseModel):
-    """A model that can answer, and the version that was asked about or that answers by default."""
+    """A model that can answer, and its requested or default version."""
 
     name: str
     version: str
@@ -50,14 +50,14 @@ class ModelHealth(BaseModel):
 
 @router.get("", operation_id="server_v2_get", summary="The server and its extensions")
 async def server() -> ServerMetadata:
-    """What answers here, and what it offers beyond the protocol."""
+    """Return name, version and extensions of the server."""
     return describe_server()
 
 
 @health.get("/health/live", operation_id="server_live_v2_health_live_get", summary="Whether the process is alive")
-async def server_live(request: Request) -> ServerHealth:
-    """Always 200 while the process can answer at all."""
-    return ServerHealth(live=True, ready=_ready_now(request))
+async def server_live(state: StateDep) -> ServerHealth:
+    """Answer 200 as long as the process can answer at all."""
+    return ServerHealth(live=True, ready=state.answering)
 
 
 @health.get(
@@ -66,9 +66,9 @@ async def server_live(request: Request) -> ServerHealth:
     summary="Whether the service can answer",
     responses=describe_refusals(503),
 )
-async def server_ready(request: Request) -> ServerHealth:
-    """200 when `/readyz` is, else 503."""
-    _check_ready(request)
+async def server_ready(state: StateDep) -> ServerHealth:
+    """Answer 200 when `/readyz` does, else 503."""
+    _check_ready(state)
     return ServerHealth(live=True, ready=True)
 
 
@@ -78,9 +78,9 @@ async def server_ready(request: Request) -> ServerHealth:
     summary="One model's tensors",
     responses=describe_refusals(404, 422),
 )
-async def model_metadata(model: ModelPath, catalog: RepositoryDep) -> ModelMetadata:
-    """Inputs and outputs of the version that answers by default."""
-    return _metadata(catalog, model, None)
+async def model_metadata(model: ModelPath, repository: RepositoryDep) -> ModelMetadata:
+    """Return inputs and outputs of the default version."""
+    return _metadata(repository, model, None)
 
 
 @router.get(
@@ -89,9 +89,9 @@ async def model_metadata(model: ModelPath, catalog: RepositoryDep) -> ModelMetad
     summary="One version's tensors",
     responses=describe_refusals(404, 422),
 )
-async def version_metadata(model: ModelPath, version: VersionPath, catalog: RepositoryDep) -> ModelMetadata:
-    """Inputs and outputs of one version."""
-    return _metadata(catalog, model, version)
+async def version_metadata(model: ModelPath, version: VersionPath, repository: RepositoryDep) -> ModelMetadata:
+    """Return inputs and outputs of one version."""
+    return _metadata(repository, model, version)
 
 
 @router.get(
@@ -100,9 +100,9 @@ async def version_metadata(model: ModelPath, version: VersionPath, catalog: Repo
     summary="Whether a model can answer",
     responses=describe_refusals(404, 422, 503),
 )
-async def model_ready(request: Request, model: ModelPath, catalog: RepositoryDep) -> ModelHealth:
-    """200 when the service is ready and the version that answers by default passed verification."""
-    return _ready(request, catalog, model, None)
+async def model_ready(state: StateDep, model: ModelPath) -> ModelHealth:
+    """Answer 200 when the service is ready and the default version passed verification."""
+    return _ready(state, model, None)
 
 
 @router.get(
@@ -112,10 +112,10 @@ async def model_ready(request: Request, model: ModelPath, catalog: RepositoryDep
     responses=describe_refusals(404, 422, 503),
 )
 async def version_ready(
-    request: Request, model: ModelPath, version: VersionPath, catalog: RepositoryDep
+    state: StateDep, model: ModelPath, version: VersionPath, repository: RepositoryDep
 ) -> ModelHealth:
-    """200 when the service is ready and the version passed verification; its first request may take longer."""
-    return _ready(request, catalog, model, version)
+    """Answer 200 when the service is ready and the version passed verification; its first request may take longer."""
+    return _ready(state, model, version)
 
 
 @router.post(
@@ -125,10 +125,10 @@ async def version_ready(
     responses=describe_refusals(400, 408, 413, 415),
     openapi_extra={"requestBody": INDEX_BODY},
 )
-async def repository_index(request: Request, catalog: RepositoryDep) -> list[IndexEntry]:
-    """Every version with its state, and why it is refused; an empty body lists all."""
-    wanted = read_index_request(await read_body(request, catalog.settings.max_body_bytes))
-    return index(catalog, wanted.ready)
+async def repository_index(request: Request, state: StateDep) -> list[IndexEntry]:
+    """List every version with its state and the reason of a refusal; an empty body lists all."""
+    wanted = read_index_request(await state.read_body(request))
+    return index(state.repository, wanted.ready)
 
 
 @router.post(
@@ -137,10 +137,10 @@ async def repository_index(request: Request, catalog: RepositoryDep) -> list[Ind
     summary="Have a model answer (role admin)",
     responses=describe_refusals(403, 404, 422),
 )
-async def load(model: ModelPath, catalog: RepositoryDep, who: Admin) -> dict[str, str]:
-    """Follow the store at once, and have the model answer; returns when its networks are built."""
-    await anyio.to_thread.run_sync(catalog.refresh)
-    await anyio.to_thread.run_sync(catalog.load, model, True)
+async def load(model: ModelPath, repository: RepositoryDep, who: Admin) -> dict[str, str]:
+    """Follow the store at once and load the model; return when its networks are built."""
+    await anyio.to_thread.run_sync(repository.refresh)
+    await anyio.to_thread.run_sync(repository.load, model, True)
     log.info("%s loaded model %s", who.name, model)
     return {}
 
@@ -151,29 +151,24 @@ async def load(model: ModelPath, catalog: RepositoryDep, who: Admin) -> dict[str
     summary="Have a model answer no more (role admin)",
     responses=describe_refusals(403, 404, 422),
 )
-async def unload(model: ModelPath, catalog: RepositoryDep, who: Admin) -> dict[str, str]:
-    """Let go of its networks: what is being computed is answered, later requests are refused until it is loaded."""
-    await anyio.to_thread.run_sync(catalog.load, model, False)
+async def unload(model: ModelPath, repository: RepositoryDep, who: Admin) -> dict[str, str]:
+    """Drop the networks of a model: requests in progress are answered, later ones refused until it is loaded."""
+    await anyio.to_thread.run_sync(repository.load, model, False)
     log.info("%s unloaded model %s", who.name, model)
     return {}
 
 
-def _metadata(catalog: ModelRepository, model: str, version: str | None) -> ModelMetadata:
-    found = catalog.model(model)
+def _metadata(repository: ModelRepository, model: str, version: str | None) -> ModelMetadata:
+    found = repository.model(model)
     return describe_model(found.version(version), found.versions)
 
 
-def _ready(request: Request, catalog: ModelRepository, model: str, version: str | None) -> ModelHealth:
-    served = catalog.model(model).version(version)
-    _check_ready(request)
-    return ModelHealth(name=model, version=served.name)
+def _ready(state: ServiceState, model: str, version: str | None) -> ModelHealth:
+    found = state.repository.model(model).version(version)
+    _check_ready(state)
+    return ModelHealth(name=model, version=found.name)
 
 
-def _check_ready(request: Request) -> None:
-    if not _ready_now(request):
-        raise NotReadyError("the service is not ready to answer: it is starting, or ending")
-
-
-def _ready_now(request: Request) -> bool:
-    state = request.app.state
-    return bool(state.ready and not state.draining)
+def _check_ready(state: ServiceState) -> None:
+    if not state.answering:
+        raise NotReadyError("the service is not ready to answer: it is starting or draining")

@@ -1,7 +1,7 @@
-"""Requests and answers of the Open Inference Protocol v2: a JSON document, after which the bytes of tensors may follow.
+"""Define requests and responses of the Open Inference Protocol v2: a JSON document, then optionally binary tensors.
 
-The protocol is that of KServe and Triton, with Triton's extension for binary tensors: where the header
-`Inference-Header-Content-Length` says how long the document is, what follows are tensors, little-endian, row by row.
+The protocol is that of KServe and Triton with Triton's binary extension: if the header
+`Inference-Header-Content-Length` gives the document's length, tensors follow it, little-endian, row by row.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 
 from service.api.schemas import Degraded
 from service.errors import MalformedError, ParameterError, RequestError, TooLargeError
-from service.http.problems import in_words
+from service.http.problems import describe_validation
 from service.pipeline.parameters import PredictOptions
 from service.types import Decision, Reason, StopReason
 
 HEADER = "Inference-Header-Content-Length"
-# A document may have so many commas beside those between the values of its images.
-MORE_COMMAS = 256
+# Commas that a document may have beside those between pixel values.
+EXTRA_COMMAS = 256
 Samples = Annotated[str, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]})]
 
 
 class InputParameters(BaseModel):
-    """Says that the values of a tensor follow the document."""
+    """Announce that the values of a tensor follow the document."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,33 +47,35 @@ class RequestInput(BaseModel):
 
 
 class OutputParameters(BaseModel):
-    """How one output is sent."""
+    """Choose how one output is sent."""
 
     model_config = ConfigDict(extra="forbid")
 
-    binary_data: StrictBool | None = Field(None, description="As bytes after the document; else as the request says.")
+    binary_data: StrictBool | None = Field(
+        None, description="As bytes after the document; by default as the request says."
+    )
 
 
 class RequestOutput(BaseModel):
-    """An output that is asked for."""
+    """Name one requested output."""
 
     name: str = Field(description="One of the outputs that the model's metadata list.", examples=["probabilities"])
     parameters: OutputParameters | None = None
 
 
 class RequestParameters(PredictOptions):
-    """What a request may ask for, and whether its outputs are sent as bytes after the document."""
+    """Options of a request, and whether its outputs are sent as bytes after the document."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     samples: Samples = Field("auto", description=PredictOptions.model_fields["samples"].description)
-    binary_data_output: StrictBool = Field(False, description="Send outputs as bytes, where they do not say otherwise.")
+    binary_data_output: StrictBool = Field(False, description="Send outputs as bytes unless they say otherwise.")
 
 
 class InferenceRequest(BaseModel):
-    """A request for inference; keys that are not listed are passed over."""
+    """Request inference; unknown keys are ignored."""
 
-    id: str | None = Field(None, description="Is in the answer again.")
+    id: str | None = Field(None, description="Repeated in the response.")
     parameters: RequestParameters | None = None
     inputs: list[RequestInput] = Field(min_length=1, max_length=1, description="One tensor, `images`.")
     outputs: list[RequestOutput] | None = Field(
@@ -81,35 +83,35 @@ class InferenceRequest(BaseModel):
     )
 
     @property
-    def wanted(self) -> RequestParameters:
-        """What it asks for, the defaults where it says nothing."""
+    def options(self) -> RequestParameters:
+        """Return the parameters, defaults where the request has none."""
         return self.parameters or RequestParameters()
 
 
 class ResponseParameters(BaseModel):
-    """What answered, and how; a list has one entry an image."""
+    """Describe what answered and how; lists have one entry for each image."""
 
-    version: str = Field(description="The model_version, for clients that read only parameters.")
+    version: str = Field(description="The model_version again, for clients that read only parameters.")
     level: str
-    level_reason: str | None = Field(None, description="Why it is this level, where the request had a wish.")
-    degraded: Degraded | None = Field(None, description="What was done less under overload.")
+    level_reason: str | None = Field(None, description="Why this level was selected, with level=auto.")
+    degraded: Degraded | None = Field(None, description="Degradation under overload, if any.")
     draws: list[int] = Field(description="Draws used.")
-    stops: list[StopReason] = Field(description="Why drawing stopped.")
+    stops: list[StopReason] = Field(description="Why sampling stopped.")
     decisions: list[Decision]
     reasons: list[Reason | None] = Field(description="Why it abstains.")
     strangeness: list[float] | None = Field(
-        None, description="By the score that the manifest names; nothing where the level was given none."
+        None, description="OOD scores, by the score that the manifest names; absent if the level has none."
     )
 
 
 class TensorParameters(BaseModel):
-    """Says that the values of an output follow the document."""
+    """Announce that the values of an output follow the document."""
 
     binary_data_size: int = Field(description="Bytes of the tensor after the document.")
 
 
 class ResponseOutput(BaseModel):
-    """An output; its values are in `data`, or follow the document."""
+    """One output; its values are in `data`, or follow the document."""
 
     name: str
     datatype: Literal["FP32", "FP64"]
@@ -119,24 +121,24 @@ class ResponseOutput(BaseModel):
 
 
 class InferenceResponse(BaseModel):
-    """The answer to a request for inference."""
+    """Response to a request for inference."""
 
     model_name: str
-    model_version: str = Field(description="The version's name, also where the request gave an alias.")
-    id: str | None = Field(None, description="The request's.")
+    model_version: str = Field(description="The version's name, also if the request gave an alias.")
+    id: str | None = Field(None, description="The request's id.")
     parameters: ResponseParameters
     outputs: list[ResponseOutput]
 
 
-def read_request(body: bytes, header: str | None, most_values: int) -> tuple[InferenceRequest, bytes]:
-    """The document of a body, and the bytes that follow it; `header` is the length of the document where it has one.
+def read_request(body: bytes, header: str | None, max_values: int) -> tuple[InferenceRequest, bytes]:
+    """Parse the document of a body, and return the bytes that follow it; `header` gives the document's length.
 
-    Raises MalformedError, ParameterError for a bad parameter, and TooLargeError for more than so many values.
+    Raises MalformedError, ParameterError for a bad parameter, and TooLargeError for too many values.
     """
     text, rest = _parts(body, header)
-    # Counted before they are parsed.
-    if text.count(b",") > most_values + MORE_COMMAS:
-        raise TooLargeError(f"the request has far too many values: at most {most_values:,} are allowed")
+    # Bound the work of the parser.
+    if text.count(b",") > max_values + EXTRA_COMMAS:
+        raise TooLargeError(f"the request has far too many values: at most {max_values:,} are allowed")
     try:
         return InferenceRequest.model_validate(orjson.loads(text)), rest
     except orjson.JSONDecodeError as error:
@@ -157,7 +159,7 @@ def _parts(body: bytes, header: str | None) -> tuple[bytes, bytes]:
 
 
 def _refused(error: ValidationError) -> RequestError:
-    """A bad parameter of the request is one thing, a document of another form is another."""
+    """Tell bad parameters of a request from a malformed document."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     bad = [one for one in errors if one["loc"][:1] == ("parameters",) and len(one["loc"]) > 1]
-    return ParameterError(in_words(bad, skip=1)) if bad else MalformedError(in_words(errors))
+    return ParameterError(describe_validation(bad, skip=1)) if bad else MalformedError(describe_validation(errors))

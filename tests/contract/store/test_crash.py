@@ -43,7 +43,7 @@ def assert_nothing_else(store: Store, versions: list[str]) -> list[str]:
     aliases = store.aliases("digits")
     removed = collect_garbage(store, older_than=NOW)
     assert (store.versions("digits"), store.aliases("digits")) == (versions, aliases)
-    names = [found.name for found in store.objects.walk("digits/") if "/aliases/" not in found.name]
+    names = [found.name for found in store.objects.list_objects("digits/") if "/aliases/" not in found.name]
     assert names == [f"digits/{version}/{name}" for version in versions for name in FILES]
     assert set(aliases.values()) <= set(versions)
     return removed
@@ -96,7 +96,7 @@ def test_kills_at_random_moments(place: Place) -> None:
             assert all(diary["killed"] and len(diary["started"]) - len(diary["done"]) <= 1 for diary in diaries)
             started, done = ({version for diary in diaries for version in diary[what]} for what in ("started", "done"))
             begun |= started
-            contents = store.contents("digits")
+            contents = store.listing("digits")
             now = set(contents.versions)
             # What was there is there, what was reported done is there, and nothing that nobody began; what a server was
             # told last may come true after its client's death.

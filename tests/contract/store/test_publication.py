@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_store.errors import StoreError, VerificationError, VersionExistsError
-from model_store.publishing import WORTH_COPYING
+from model_store.publishing import MIN_COPY_BYTES
 from model_store.store import Store
 from model_store.transfer import transfer
 from tests.support.stores import Filled, build_version, snapshot
@@ -48,9 +48,9 @@ def test_a_publication_goes_on_where_it_broke_off(store: Store) -> None:
     """What is there is not sent again; what is there under the version's name and is something else is refused."""
     manifest, files = build_version(b"weights")
     store.objects.write(f"digits/{manifest.version}/dense/model.onnx", files["dense"])
-    before = next(store.objects.walk("digits/"))
+    before = next(store.objects.list_objects("digits/"))
     store.publish(manifest, files)
-    assert next(store.objects.walk("digits/")) == before
+    assert next(store.objects.list_objects("digits/")) == before
     assert store.verify("digits", manifest.version) == manifest
     other, other_files = build_version(b"others")
     store.objects.write(f"digits/{other.version}/dense/model.onnx", b"!" * len(other_files["dense"]))
@@ -61,7 +61,7 @@ def test_a_publication_goes_on_where_it_broke_off(store: Store) -> None:
 
 def test_a_version_with_a_level_that_another_has(store: Store) -> None:
     """By copy where the backend can, else by sending it: it is there twice, and outlives the other."""
-    first, files = build_version(b"weights" * WORTH_COPYING)
+    first, files = build_version(b"weights" * MIN_COPY_BYTES)
     store.publish(first, files)
     second = first.model_copy(update={"version": "20300101-000000-abcdef"})
     store.publish(second, files)

@@ -21,7 +21,7 @@ def test_an_object_is_what_was_written(store: Store) -> None:
         objects.write(name, data, new=True)
         assert objects.read(name, len(data) + 1) == data
         assert objects.read(name, 1) == data[:1]
-    assert [(found.name, found.size) for found in objects.walk("digits/")] == [
+    assert [(found.name, found.size) for found in objects.list_objects("digits/")] == [
         ("digits/a/empty", 0),
         ("digits/b", 3_000_000),
     ]
@@ -30,8 +30,8 @@ def test_an_object_is_what_was_written(store: Store) -> None:
     assert objects.read("digits/b", 100) == b"other"
     for name in ("digits/b", "digits/a/empty", "digits/none"):
         objects.delete(name)
-    assert list(objects.walk("digits/")) == []
-    assert list(objects.walk("none/")) == []
+    assert list(objects.list_objects("digits/")) == []
+    assert list(objects.list_objects("none/")) == []
     with pytest.raises(ObjectNotFoundError):
         objects.read("digits/b", 1)
 

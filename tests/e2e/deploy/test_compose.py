@@ -132,7 +132,7 @@ def test_every_service_is_hardened(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert {"mem_limit", "cpus", "pids_limit", "healthcheck", "user"} <= service.http.api_keys()
+    assert {"mem_limit", "cpus", "pids_limit", "healthcheck", "user"} <= service.keys()
     assert re.fullmatch(r"(slimbayes(-train)?|docker\.io/\S+):(\$\{\w+:-latest\}|v?\d[\w.]+)", service["image"])
     for port in service.get("ports", []):
         assert port.startswith("127.0.0.1:")

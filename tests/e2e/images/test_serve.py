@@ -167,7 +167,7 @@ def test_under_the_heaviest_load_memory_is_enough_and_sigterm_loses_nothing(engi
 
 
 def test_threads_are_those_of_the_quota(engine: Engine, image: str) -> None:
-    """More would be throttled together: half a core is one thread. benchmarks/containers.py measures what it does."""
+    """Half a core is one thread, since more would be throttled together (see benchmarks/serving/containers.py)."""
     code = "from service.resources import usable_cores; print(usable_cores())"
     counted = {cpus: int(_run_python(engine, image, code, "--cpus", cpus)) for cpus in ("0.5", "1.5", "2")}
     assert counted == {"0.5": 1, "1.5": 1, "2": min(2, len(os.sched_getaffinity(0)))}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.network import ADDRESSES, CABLE, Host, two_hosts
+from benchmarks.harness.network_namespaces import ADDRESSES, INTERFACE, Host, two_hosts
 from tests.support.containers import LOCKED_DOWN
 from tests.support.image_engine import Engine
 from tests.support.project import PROJECT
@@ -83,7 +83,7 @@ def test_two_hosts_train_in_it_and_outlive_a_worker(engine: Engine, train_image:
 
 def _train_on(hosts: list[Host], engine: Engine, image: str, command: list[str], runs: Path) -> None:
     names = [word for name, address in ADDRESSES.items() for word in ("--add-host", f"{name}:{address}")]
-    settings = ("--env", f"GLOO_SOCKET_IFNAME={CABLE}", "--env", "PET_MONITOR_INTERVAL=0.1")
+    settings = ("--env", f"GLOO_SOCKET_IFNAME={INTERFACE}", "--env", "PET_MONITOR_INTERVAL=0.1")
     for host in hosts:
         place = ("--network", f"ns:/run/netns/{host.namespace}", "--hostname", host.name, "--cpus", "1")
         options = (*CONTAINER, *place, *names, *settings, "--volume", f"{runs}:/runs", "--entrypoint", "torchrun")

@@ -23,7 +23,7 @@ def threshold(url: str, level: str) -> float:
 
 
 def shown(score: float) -> str:
-    """A score of strangeness as the page writes it: three digits, and the sign that people know."""
+    """An OOD score as the page writes it: three digits, and the sign that people know."""
     return f"{score:#.3g}".replace("-", "−")
 
 
@@ -36,9 +36,8 @@ def test_the_first_visit_shows_an_answer(open_page: Open, zoo: str) -> None:
     expect(verdict).to_contain_text("Very sure")
     expect(verdict).to_contain_text(f"nats, is below the {threshold(zoo, 'p80'):.2f} at which")
     strange = said["strangeness"]
-    expect(verdict).to_contain_text(
-        f"Nor is the picture strange to it (energy {shown(strange['value'])}, strange above {shown(strange['above'])})."
-    )
+    scores = f"OOD score: energy {shown(strange['value'])}, threshold {shown(strange['above'])}"
+    expect(verdict).to_contain_text(f"The picture is like the training data ({scores}).")
     expect(page.locator("#about")).to_contain_text("trained on cifar10")
 
 
@@ -65,22 +64,22 @@ def test_why_it_abstains(open_page: Open, zoo: str) -> None:
 
 @pytest.mark.parametrize("picture", ["noise.png", "blank.png"])
 def test_what_is_strange_to_it(open_page: Open, zoo: str, picture: str) -> None:
-    """A picture of nothing is not called uncertain but strange, with the score and the threshold."""
+    """A picture of nothing is called not uncertain but out of distribution, with the score and the threshold."""
     page = open_page(zoo)
     choose(page, picture)
     (said,) = truth(zoo, (ROOT / "examples" / picture).read_bytes())["predictions"]
     assert said["reason"] == "out_of_distribution"
     energy, above = said["strangeness"]["value"], said["strangeness"]["above"]
     words = (
-        "Ask a person: this does not look like the pictures that it learned from "
-        f"(energy {shown(energy)}, strange above {shown(above)})."
+        "Ask a person: the picture is unlike the training data "
+        f"(OOD score: energy {shown(energy)}, threshold {shown(above)})."
     )
     expect(page.locator("#verdict .decision")).to_have_text(f"It abstains{words}")
-    expect(page.locator("#verdict .sureness")).to_have_text("Not its kind of picture")
+    expect(page.locator("#verdict .sureness")).to_have_text("Out of distribution")
     option(page, "Level", "x4").check()
     rows = page.locator("#comparison tbody tr")
     expect(rows).to_have_count(2)
-    expect(rows.first).to_contain_text(f"abstains: strange{said['monte_carlo']['draws']}")
+    expect(rows.first).to_contain_text(f"abstains: OOD{said['monte_carlo']['draws']}")
     expect(rows.first).to_contain_text(f"{said['uncertainty']['total']:.2f}")
     expect(rows.first).to_contain_text(f"energy {shown(energy)}{shown(above)}")
 
@@ -90,7 +89,7 @@ def test_each_draw_is_a_dot(open_page: Open, zoo: str) -> None:
     page = open_page(zoo)
     choose(page, "silhouette.png")
     option(page, "Draws", "16").check()
-    expect(page.locator("#facts")).to_contain_text("16 draws, as many as it may take")
+    expect(page.locator("#facts")).to_contain_text("16 draws, the most that it may take")
     (said,) = truth(zoo, SILHOUETTE.read_bytes(), samples=16, draws=True)["predictions"]
     dots = page.locator("#draws .dots circle")
     expect(dots).to_have_count(5 * 16)
@@ -107,7 +106,7 @@ def test_the_prediction_set_follows_alpha(open_page: Open, zoo: str) -> None:
     choose(page, "silhouette.png")
     sizes = []
     for alpha, words in (("0.1", "90%"), ("0.05", "95%"), ("0.01", "99%")):
-        option(page, "It holds the right class in at least", words).check()
+        option(page, "Coverage of at least", words).check()
         (said,) = truth(zoo, SILHOUETTE.read_bytes(), alpha=alpha)["predictions"]
         expect(page.locator("#set li")).to_have_text(said["prediction_set"])
         expect(page.locator("#set .fine")).to_contain_text(f"α = {alpha}")
@@ -120,7 +119,7 @@ def test_a_mistake_that_it_is_sure_of_is_called_one(open_page: Open, zoo: str) -
     page = open_page(zoo)
     choose(page, "coffee.jpg")
     expect(page.locator("#verdict .decision")).to_contain_text("It accepts")
-    expect(page.locator("#verdict .aside")).to_contain_text("a mistake that it is sure of")
+    expect(page.locator("#verdict .aside")).to_contain_text("a confident mistake")
     choose(page, "boat.png")
     expect(page.locator("#verdict .class")).to_contain_text("ship")
     expect(page.locator("#verdict .aside")).to_have_count(0)

@@ -134,7 +134,7 @@ def test_a_store_that_nobody_answers_for(bucket: Place, proxy: Proxy) -> None:
 
 
 def test_a_store_that_says_nothing(bucket: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.storage.bucket.SILENCE", timedelta(seconds=0.3))
+    monkeypatch.setattr("model_store.storage.bucket.READ_TIMEOUT", timedelta(seconds=0.3))
     proxy.silent = True
     begun = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="does not answer"):
@@ -202,7 +202,7 @@ def test_a_listing_of_more_than_a_thousand_keys(bucket: Place) -> None:
     names = [f"digits/{number:04}" for number in range(1100)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda name: objects.write(name, b""), names))
-    assert [found.name for found in objects.walk("digits/")] == names
+    assert [found.name for found in objects.list_objects("digits/")] == names
 
 
 def test_errors_of_objects_are_the_stores(bucket: Place) -> None:

@@ -21,7 +21,7 @@ from model_store.errors import (
 )
 from model_store.storage.location import open_storage
 from model_store.storage.oci.auth import Request
-from model_store.storage.oci.session import RETRIES, Session
+from model_store.storage.oci.session import MAX_RETRIES, Session
 from model_store.store import Store
 from tests.support.backends import Place
 from tests.support.proxy import Proxy
@@ -60,7 +60,7 @@ def test_a_registry_that_is_overloaded(repository: Place, front: Front, status: 
     front.asked.clear()
     with pytest.raises(StoreUnavailableError, match=f"model digits cannot be read: it answers {status}"):
         store.publish(*build_version(b"other"))
-    assert len(front.asked) == RETRIES + 1
+    assert len(front.asked) == MAX_RETRIES + 1
     assert Store.open(repository.url).versions("digits") == [manifest.version]
 
 
@@ -88,7 +88,7 @@ def test_a_registry_that_nobody_answers_for(repository: Place, proxy: Proxy) -> 
 
 
 def test_a_registry_that_says_nothing(repository: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_store.storage.oci.session.READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("model_store.storage.oci.session.READ_TIMEOUT_S", 0.2)
     proxy.silent = True
     begun = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="does not answer"):
@@ -101,7 +101,7 @@ def test_a_registry_that_trickles(repository: Place, proxy: Proxy, monkeypatch: 
     data = bytes(200_000)
     Store.create(repository.url).objects.write("digits/object", data)
     objects = open_storage(repository.through(proxy.address).url)
-    monkeypatch.setattr("model_store.storage.oci.session.TOTAL_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("model_store.storage.oci.session.TOTAL_TIMEOUT_S", 0.3)
     proxy.rate = 60_000
     with pytest.raises(StoreUnavailableError, match="it takes too long"):
         objects.read("digits/object", len(data) + 1)
@@ -178,21 +178,21 @@ def test_a_manifest_that_is_not_what_its_digest_says(repository: Place, front: F
 
     front.change = alter
     with pytest.raises(ObjectError, match="model digits cannot be read: its bytes are not those that were published"):
-        store.contents("digits")
+        store.listing("digits")
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (Answered(200, {}, b"<html>"), "it answers something that registries do not"),
-        (Answered(200, {}, b'{"tags": ["' + b"a" * 2**22), "it answers something that registries do not"),
+        (Answered(200, {}, b"<html>"), "its response is not a registry's"),
+        (Answered(200, {}, b'{"tags": ["' + b"a" * 2**22), "its response is not a registry's"),
         (Answered(400, {}, b'{"errors": [{"code": "NAME_INVALID"}]}'), "the registry allows no such name"),
         (Answered(418, {}, b'{"errors": [{"code": "TEAPOT"}]}'), "it answers 418 TEAPOT"),
         (Answered(418, {}, b'{"errors": [{"code": "<script>"}]}'), "it answers 418$"),
         (Answered(418, {}, b'{"errors": {}}'), "it answers 418$"),
         (Answered(403, {}), "the credentials do not allow it"),
-        (Answered(302, {"Location": "file:///etc/passwd"}), "not asked over TLS"),
-        (Answered(302, {}), "sends one from place to place"),
+        (Answered(302, {"Location": "file:///etc/passwd"}), "not reached over TLS"),
+        (Answered(302, {}), "redirects too often"),
     ],
 )
 def test_answers_that_are_none(repository: Place, front: Front, answer: Answered, message: str) -> None:
@@ -205,7 +205,7 @@ def test_answers_that_are_none(repository: Place, front: Front, answer: Answered
 
 @pytest.mark.parametrize(
     ("location", "message"),
-    [("http://[::nonsense", "an address that is none"), ("file:///etc/passwd", "not asked over TLS")],
+    [("http://[::nonsense", "an invalid address"), ("file:///etc/passwd", "not reached over TLS")],
 )
 def test_uploads_that_lead_nowhere(repository: Place, front: Front, location: str, message: str) -> None:
     store = Store.create(repository.through(front.address).url)
@@ -236,7 +236,7 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority.cert_pem.write_to_path(trusted)
     with registry_server(tmp_path, host="127.0.0.2", tls={"certificate": str(chain), "key": str(key)}) as address:
         url = f"oci://{address}/models"
-        with pytest.raises(StoreNotFoundError, match="its certificate is not trusted here: SSL_CERT_FILE"):
+        with pytest.raises(StoreNotFoundError, match="not trusted here: name its authority in SSL_CERT_FILE"):
             Store.open(url)
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
         manifest, files = build_version()
@@ -244,8 +244,8 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert Store.open(url).verify("digits", manifest.version) == manifest
         with Front() as plain:
             session = Session(f"https://{address}", f"{address}/models")
-            with pytest.raises(ObjectError, match="not asked over TLS"):
-                session.ask(Request("GET", f"http://{plain.address}/"))
+            with pytest.raises(ObjectError, match="not reached over TLS"):
+                session.request(Request("GET", f"http://{plain.address}/"))
             assert plain.asked == []
     with registry_server(tmp_path, host="127.0.0.2") as address:
         with pytest.raises(StoreUnavailableError, match="it does not answer"):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.bayesian.estimators import ESTIMATORS, begin, reparam
+from training.bayesian.estimators import ESTIMATORS, create_approximation, reparam
 from training.bayesian.layers import BayesianLayer
 from training.bayesian.variational import Variational
 from training.data import load_dataset
@@ -26,7 +26,7 @@ from training.distributed.gradient_sync import REDUCTIONS
 from training.distributed.world import World, join_world
 from training.randomness import reseed
 from training.recipe import Recipe
-from training.trainer.loop import Epochs, LoopOptions, Step, TrainState, fit
+from training.trainer.loop import LoopOptions, Step, TrainLoop, TrainState, fit
 
 # Two batches an epoch of which the second, of 15 images, is shared unevenly by two ranks.
 TRAIN_SIZE = 31
@@ -60,10 +60,10 @@ def main(out: Path, batch_size: int) -> None:
     with join_world("cpu") as world:
         torch.manual_seed(100 + world.rank)  # ranks start apart, and must not stay so
         plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-        if world.leads:
+        if world.is_leader:
             torch.manual_seed(0)
             plain[1].reset_parameters()
-        approximation = Variational.begin(recording, plain, recipe)
+        approximation = Variational.create(recording, plain, recipe)
         module = approximation.module
         approximation.optimizer = torch.optim.SGD(module.parameters(), lr=recipe.learning_rate)
         before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -72,7 +72,7 @@ def main(out: Path, batch_size: int) -> None:
             dataset,
             recipe,
             world,
-            ways=LoopOptions(reduction="float32"),
+            options=LoopOptions(reduction="float32"),
             after_step=steps.append,
         )
         settling = int(world.size > 1)  # the pass for nothing before the first step of ranks together
@@ -97,8 +97,8 @@ def under(name: str, kind: str, dataset: Dataset, recipe: Recipe, world: World) 
     recipe = replace(recipe, prior_scale=1.0)  # of so few images even a weak prior is a strong one
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    state = TrainState(begin(plain, recipe, len(dataset.train), world.mean))
-    epochs = Epochs(state, dataset, recipe, world, LoopOptions(reduction=kind))
+    state = TrainState(create_approximation(plain, recipe, len(dataset.train), world.mean))
+    epochs = TrainLoop(state, dataset, recipe, world, LoopOptions(reduction=kind))
     reseed(recipe.seed, "noise", 0, world.rank, 0)
     noise = torch.randn(10, 64)
     steps = [epochs.step() for _ in range(60)]
@@ -110,7 +110,7 @@ def under(name: str, kind: str, dataset: Dataset, recipe: Recipe, world: World) 
         "bias": posterior.rest["1.bias"],
         "noise": noise,
         "data": steps[-1].data,
-        "gradient_bytes": epochs.reduction.bytes / len(steps),
+        "gradient_bytes": epochs.gradient_sync.bytes_sent / len(steps),
     }
 
 

@@ -18,7 +18,7 @@ from training.data.dataset import Dataset
 from training.defaults import default_recipe
 from training.distributed.world import World, join_world
 from training.recipe import Recipe
-from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation
 
 
@@ -49,7 +49,7 @@ def started(recipe: Recipe, dataset: Dataset, world: World) -> TrainState:
 
 def steps(state: TrainState, recipe: Recipe, dataset: Dataset, world: World, count: int) -> TrainState:
     """The network `count` steps later."""
-    epochs = Epochs(state, dataset, recipe, world, LoopOptions())
+    epochs = TrainLoop(state, dataset, recipe, world, LoopOptions())
     for _ in range(count):
         epochs.step()
     return state

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from model_store.aliases import Change, predecessor
 from model_store.errors import StoreError
 from model_store.listing import ModelListing
-from model_store.maintenance import GRACE, collect_garbage, superseded
+from model_store.maintenance import GRACE_PERIOD, collect_garbage, superseded
 from model_store.storage.object_storage import ObjectInfo
 from model_store.store import Store
 from tests.support.stores import Filled
 
 UNFINISHED = "20260101-000000-abcdef"
 HALF = ".write-0123456789abcdef"
-HOURS = GRACE.total_seconds()
+HOURS = GRACE_PERIOD.total_seconds()
 
 
 def leave(store: Store, name: str, age: float = 2 * HOURS) -> Path:

@@ -98,7 +98,7 @@ FORGERIES: dict[str, tuple[Callable[[Members], Members], type[StoreError], str]]
     "the manifest last": (swap, VerificationError, "does not begin with a manifest"),
     "two versions": (repeat, VerificationError, "more than one version"),
     "a path outside": (leave_the_folder, VerificationError, "lacks the file of level dense"),
-    "a link": (link, VerificationError, "no plain file"),
+    "a link": (link, VerificationError, "not a regular file"),
     "an altered file": (alter, VerificationError, "p80 was altered"),
     "a longer file": (swell, VerificationError, "has more bytes"),
     "another model": (misname, VerificationError, "manifest of digits/.* at 'letters"),

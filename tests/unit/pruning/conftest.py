@@ -12,7 +12,7 @@ from training.trainer.run_dir import Run
 
 
 @pytest.fixture(scope="module")
-def subject(digits_run: Path) -> TrainedRun:
+def run(digits_run: Path) -> TrainedRun:
     """The digits, with few images, so that an epoch is short."""
-    whole = TrainedRun.of(Run(digits_run))
+    whole = TrainedRun.load(Run(digits_run))
     return replace(whole, dataset=replace(whole.dataset, train=whole.dataset.train[:256]))

@@ -42,7 +42,7 @@ def test_random_is_of_its_generator() -> None:
 @given(means, scales)
 def test_free_energy_is_the_limit_of_reducing_the_prior_to_a_point(mean: float, scale: float) -> None:
     """The closed form of a narrower prior, ever narrower, comes to what the score says."""
-    expected = float(free_energy.reduction(one(mean, scale), 1.0, 1e-5))
+    expected = float(free_energy.free_energy_change(one(mean, scale), 1.0, 1e-5))
     assert float(free_energy.score(one(mean, scale), 1.0, NOISE)) == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
@@ -54,7 +54,7 @@ def test_free_energy_of_a_narrower_prior_is_that_of_the_integral(mean: float, sc
     log_ratio = -0.5 * (w / reduced) ** 2 - math.log(reduced) + 0.5 * w**2
     integral = torch.trapezoid((log_q + log_ratio).exp(), w)
     expected = -math.log(float(integral)) if integral > 1e-280 else None
-    found = float(free_energy.reduction(one(mean, scale), 1.0, reduced))
+    found = float(free_energy.free_energy_change(one(mean, scale), 1.0, reduced))
     if expected is not None:
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
@@ -66,9 +66,9 @@ def test_free_energy_removes_where_the_squared_ratio_is_below_its_own_threshold(
     assert (score <= 0) == below or abs(score) < 1e-4
 
 
-def test_redundant_is_the_share_below_zero() -> None:
+def test_redundant_share_is_the_share_below_zero() -> None:
     weights = [GaussianWeight(torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.tensor([0.5, 0.9, 0.1, 0.9]))]
-    assert free_energy.redundant(weights, 1.0) == 0.5
+    assert free_energy.redundant_share(weights, 1.0) == 0.5
 
 
 @pytest.mark.parametrize("name", CRITERIA)

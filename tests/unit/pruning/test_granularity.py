@@ -8,18 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pruning.cost.budget import UNITS, Budget, costs, total
+from pruning.cost.budget import UNITS, Budget, layer_costs, total_cost
 from pruning.cost.latency import Timings
 from pruning.criteria import CRITERIA
 from pruning.errors import LevelError, NotFoundError
 from pruning.granularity import GRANULARITIES, RANKINGS, check_level, check_ranking, granularity
 from pruning.granularity.mask import Mask, weights_left
-from pruning.granularity.narrowing import fitted
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.network import Network
-from pruning.graph.trace import trace
 from pruning.level import Level
-from tests.support.same_draw import network_of, random_pixels, without
+from tests.support.same_draw import network_of, random_pixels, traced, without
 from training.bayesian.posterior import Posterior
 
 Subject = tuple[Any, Network, Posterior]
@@ -30,7 +28,7 @@ PIXELS = random_pixels(3, 16)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """A plain network, its graph and its posterior."""
     plain, posterior = network_of(request.param, 3, seed=2)
-    return plain, trace(plain, posterior, PIXELS), posterior
+    return plain, traced(plain, posterior, PIXELS), posterior
 
 
 def snr(posterior: Posterior) -> dict[str, Tensor]:
@@ -48,9 +46,9 @@ def test_weight_removes_the_lowest(subject: Subject, wanted: float) -> None:
     scores, count = snr(posterior), weights_left(posterior)
     mask = granularity("weight")(network, posterior, scores, Budget("p", (1 - wanted) * count), "global", Timings())
     assert isinstance(mask, Mask)
-    assert sum(int((~kept).sum()) for kept in mask.weights.values()) == round(wanted * count)
-    removed = torch.cat([scores[name][~kept] for name, kept in mask.weights.items()])
-    for name, kept in mask.weights.items():
+    assert sum(int((~kept).sum()) for kept in mask.kept.values()) == round(wanted * count)
+    removed = torch.cat([scores[name][~kept] for name, kept in mask.kept.items()])
+    for name, kept in mask.kept.items():
         assert kept.any()
         assert (kept & (scores[name] < removed.max())).sum() <= torch.tensor(0.01 * kept.numel()).ceil()
 
@@ -67,7 +65,7 @@ def test_channel_keeps_multiples_of_eight(subject: Subject, wanted: float, ranki
     """Coupled layers keep as many channels, a multiple of eight; what is gone is near what was asked for."""
     plain, network, posterior = subject
     left = without(network, posterior, "channel", wanted, ranking)
-    narrow = trace(fitted(plain, left), left, PIXELS)
+    narrow = traced(plain, left, PIXELS)
     group, of_group = channel_groups(network), {}
     for name, width in widths(narrow).items():
         if group[name] == group[network.output]:
@@ -79,23 +77,27 @@ def test_channel_keeps_multiples_of_eight(subject: Subject, wanted: float, ranki
 
 
 @pytest.mark.parametrize("kind", UNITS)
-def test_channel_stays_within_its_budget(subject: Subject, kind: str) -> None:
-    """A quarter of the weights, of the multiply-adds or of the measured time; widths fall no further than they must."""
+def test_channel_stays_within_its_budget(subject: Subject, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the weights or of the multiply-adds, or less time; widths fall no further than they must.
+
+    A millisecond is ten kilobytes here: clocks are noisy.
+    """
+    monkeypatch.setattr("pruning.cost.latency._measure_ms", lambda model, x: len(model) / 1e4)
     plain, network, posterior = subject
     timings = Timings()
-    cost = costs(timings)[kind]
-    budget = Budget(kind, total(network, cost) / 4 if kind != "t" else total(network, cost) / 1.5)
+    cost = layer_costs(timings)[kind]
+    budget = Budget(kind, total_cost(network, cost) / 4 if kind != "t" else total_cost(network, cost) / 1.5)
     removal = granularity("channel")(network, posterior, snr(posterior), budget, "global", timings)
     left = removal.apply(posterior)
-    found = total(trace(fitted(plain, left), left, PIXELS), cost)
-    assert found <= budget.most * (1.4 if kind == "p" else 1)
-    assert found > budget.most * 0.5
+    found = total_cost(traced(plain, left, PIXELS), cost)
+    assert found <= budget.limit * (1.4 if kind == "p" else 1)
+    assert found > budget.limit * 0.5
 
 
 def test_channel_by_layer_narrows_all_alike(subject: Subject) -> None:
     plain, network, posterior = subject
     left = without(network, posterior, "channel", 0.75, "layer")
-    before, after = widths(network), widths(trace(fitted(plain, left), left, PIXELS))
+    before, after = widths(network), widths(traced(plain, left, PIXELS))
     for name, width in after.items():
         if width != 10:
             assert abs(width - before[name] / 2) <= 8
@@ -118,7 +120,7 @@ def test_channel_refuses_what_cannot_go(subject: Subject) -> None:
     _, network, posterior = subject
     for kind in ("p", "x"):
         budget = Budget(kind, 10.0)
-        with pytest.raises(LevelError, match=f"no more channels can go: .* {UNITS[kind]} are left, not 10"):
+        with pytest.raises(LevelError, match=f"no more channels can be removed: .* {UNITS[kind]} are left, not 10"):
             granularity("channel")(network, posterior, snr(posterior), budget, "global", Timings())
 
 

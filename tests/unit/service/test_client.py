@@ -26,7 +26,7 @@ def key() -> tuple[str, Key]:
 
 @pytest.fixture(scope="module")
 def url(digits_store: Path, key: tuple[str, Key], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service that asks for a key, and gives an image a second."""
+    """A service that needs a key, and gives an image a second."""
     file = tmp_path_factory.mktemp("keys") / "keys"
     file.write_text(str(key[1]))
     with running_service(digits_store, "--keys-file", str(file), "--rate-limit", "1/second") as (url, _):
@@ -75,7 +75,7 @@ def test_refusals_have_their_status_and_image(url: str, key: tuple[str, Key], ex
         with pytest.raises(ClientError, match="from 1 to 256") as refused:
             client.predict([("a", example)], samples=0)
         assert (refused.value.status, refused.value.image) == (422, None)
-    with Client(url) as stranger, pytest.raises(ClientError, match="asks for a key"):
+    with Client(url) as stranger, pytest.raises(ClientError, match="needs a key"):
         stranger.models()
 
 
@@ -102,7 +102,7 @@ def test_no_service(tmp_path: Path) -> None:
         assert not client.ready()
         with pytest.raises(ClientError, match="cannot reach"):
             client.models()
-    with pytest.raises(ClientError, match="is no address"):
+    with pytest.raises(ClientError, match="is not the URL of a service"):
         Client("http://a:port")
     with pytest.raises(ClientError, match="authorities"):
         Client("https://127.0.0.1", ca_file=tmp_path / "none.pem")

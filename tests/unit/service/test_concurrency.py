@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from service.concurrency import LARGEST, NICENESS, lower_thread_priority
+from service.concurrency import MAX_NICENESS, NICENESS, lower_thread_priority
 from service.scheduling.scheduler import Scheduler
 from tests.support.waiting import HANG_S
 
@@ -24,14 +24,14 @@ def test_computing_threads_step_back() -> None:
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    expected = min(before + NICENESS, LARGEST)
+    expected = min(before + NICENESS, MAX_NICENESS)
     assert found == [expected]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
 def test_the_scheduler_steps_back() -> None:
     """All its threads, soon after they are there."""
-    expected = min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS, LARGEST)
+    expected = min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS, MAX_NICENESS)
     scheduler = Scheduler(2)
     threads, end = [each.native_id for each in scheduler._threads], time.monotonic() + HANG_S
 

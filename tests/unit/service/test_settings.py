@@ -65,7 +65,7 @@ def test_frozen() -> None:
         ({"formats": ""}, "setting formats"),
         ({"cors_origins": "app.example.org"}, "setting cors_origins: expected origins such as https"),
         ({"cors_origins": "https://app.example.org/"}, "setting cors_origins"),
-        ({"trusted_hosts": "https://example.org"}, "setting trusted_hosts: expected names of hosts"),
+        ({"trusted_hosts": "https://example.org"}, "setting trusted_hosts: expected host names"),
         ({"trusted_hosts": "*"}, "setting trusted_hosts"),
         ({"proxies": "my-proxy"}, "setting proxies: expected addresses or networks"),
         ({"decode_ms": "0"}, "setting decode_ms"),

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Reference
-from service.stats import DRIFT_WINDOW as WINDOW
-from service.stats import MIN_PREDICTIONS as LEAST
-from service.stats import DriftMonitor, DriftWindow, Histogram, population_stability
+from service.stats import DRIFT_WINDOW, MIN_PREDICTIONS, DriftMonitor, DriftWindow, Histogram, population_stability
 
 EVEN = (0.05,) * 20
 
@@ -44,7 +42,7 @@ def test_empty_bins() -> None:
     assert all(map(math.isfinite, found))
 
 
-@pytest.mark.parametrize("count", [LEAST, WINDOW])
+@pytest.mark.parametrize("count", [MIN_PREDICTIONS, DRIFT_WINDOW])
 def test_by_chance(count: int) -> None:
     """Under the reference itself, count x PSI follows about chi-squared with bins − 1 degrees of freedom."""
     rng = np.random.default_rng(0)
@@ -56,14 +54,14 @@ def test_by_chance(count: int) -> None:
 def test_moved() -> None:
     """Values that lie elsewhere are over what custom calls much."""
     rng = np.random.default_rng(0)
-    index = filled(DriftWindow(EVEN, 1.0), rng.beta(2, 1, WINDOW)).index()
+    index = filled(DriftWindow(EVEN, 1.0), rng.beta(2, 1, DRIFT_WINDOW)).index()
     assert index is not None
     assert index > 0.25
 
 
 def test_none_from_a_few() -> None:
     """Before there are enough, there is no index."""
-    window = filled(DriftWindow(EVEN, 1.0), np.zeros(LEAST - 1))
+    window = filled(DriftWindow(EVEN, 1.0), np.zeros(MIN_PREDICTIONS - 1))
     assert window.index() is None
     window.record(0.0)
     assert window.index() is not None
@@ -71,10 +69,10 @@ def test_none_from_a_few() -> None:
 
 def test_only_the_latest_count() -> None:
     """A window forgets, and holds no more than it should, however many values come."""
-    values = np.random.default_rng(0).random(10 * WINDOW)
+    values = np.random.default_rng(0).random(10 * DRIFT_WINDOW)
     window = filled(DriftWindow(EVEN, 1.0), values)
-    assert len(window.latest) == WINDOW
-    assert window.counts == np.histogram(values[-WINDOW:], 20, (0, 1))[0].tolist()
+    assert len(window.latest) == DRIFT_WINDOW
+    assert window.counts == np.histogram(values[-DRIFT_WINDOW:], 20, (0, 1))[0].tolist()
 
 
 def test_bins_are_the_references() -> None:
@@ -88,7 +86,7 @@ def test_bins_are_the_references() -> None:
 def test_ranges() -> None:
     """Confidence lies in [0, 1], entropies in [0, ln K]; each has its own reference."""
     drift = DriftMonitor(Reference(confidence=(1.0,), entropy=(0.5, 0.5), mutual_information=(0.9, 0.1, 0.0)), 10)
-    tops = {name: (len(window.counts), window.top) for name, window in drift.windows().items()}
+    tops = {name: (len(window.counts), window.upper) for name, window in drift.windows().items()}
     assert tops == {"confidence": (1, 1.0), "entropy": (2, math.log(10)), "mutual_information": (3, math.log(10))}
 
 

@@ -9,9 +9,9 @@ import pytest
 
 MEASURE = """
 import resource, sys, torch
-from training.allocator import hold_memory
-if sys.argv[1] == "held":
-    hold_memory()
+from training.allocator import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
 from training.architectures import architecture
 network = architecture("resnet20", 3, 10)
 def step():
@@ -29,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.slow
 def test_steps_take_the_memory_of_the_one_before() -> None:
     faults = {}
-    for how in ("held", "not held"):
+    for how in ("kept", "not kept"):
         done = subprocess.run([sys.executable, "-c", MEASURE, how], capture_output=True, text=True, check=True)
         faults[how] = int(done.stdout)
-    assert faults["held"] < 0.3 * faults["not held"], faults
+    assert faults["kept"] < 0.3 * faults["not kept"], faults

@@ -45,7 +45,7 @@ def test_images_of_one_size_are_not_resized(name: str) -> None:
 
 
 def test_what_is_resized_can_be_loaded_by_name_as_well() -> None:
-    assert data.RESIZED.keys() <= SOURCES.keys()
+    assert data.RESIZABLE.keys() <= SOURCES.keys()
     assert DOWNLOADS.keys() <= SOURCES.keys()
 
 

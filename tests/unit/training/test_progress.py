@@ -21,7 +21,7 @@ def test_a_stage_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_lines_in_between_say_how_far_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", -1.0)
     with Stage("training", total=10) as stage:
         stage.advance(4, "loss 0.9")
     assert re.match(r"training: 40%, 0:00:0\d left, loss 0\.9\n", capsys.readouterr().out)
@@ -34,11 +34,11 @@ def test_the_time_left_is_that_of_this_process_own_pace(monkeypatch: pytest.Monk
     with Stage("training", total=100, done=90, quiet=True) as stage:
         now = 10.0
         stage.advance(2, "")
-        assert stage._left() == timedelta(seconds=40)
+        assert stage._time_left() == timedelta(seconds=40)
 
 
 def test_a_quiet_stage_shows_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", -1.0)
     with Stage("training", total=10, quiet=True) as stage:
         stage.advance(10, "loss 0.4")
     assert capsys.readouterr() == ("", "")

@@ -6,11 +6,11 @@
     μ ← μ − α (h₀ + δ) / (h + δ) ⊙ (g / (1 − γᵗ) + δ μ)
 
 L is the mean loss of a batch without prior: the prior N(0, σ_p²) is the weight decay δ. The learning rate is scaled by
-h₀ + δ, so that α is what it would be for gradient descent. A step may take several draws, over several pieces of its
-batch. ĥ is averaged over `HESSIAN_EVERY` steps, in which h moves by 1 − κ to that power at once: between them no rank
-needs another's products, so that the second all-reduce costs that fraction of one in float32.
+h₀ + δ, so that α compares with that of gradient descent. A step may take several draws, over several micro-batches. ĥ
+is averaged over `HESSIAN_EVERY_STEPS` steps, after which h moves by 1 − κ to that power at once. Ranks exchange their
+products only then, so that the second all-reduce costs that fraction of one in float32.
 
-What stays deterministic (biases, normalisation) descends the same averaged gradient without scaling or decay.
+Deterministic parameters (biases, normalisation) descend the same averaged gradient without scaling or decay.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.bayesianize import check_fit, plain_parts, plain_posterior
+from training.bayesian.bayesianize import check_matches, plain_parts, plain_posterior
 from training.bayesian.posterior import GaussianWeight, Posterior, gaussian_divergence
 from training.errors import ConversionError, RecipeError
 from training.recipe import Recipe
 
-HESSIAN_EVERY = 10
-GRADIENT_MEMORY = 0.9
+HESSIAN_EVERY_STEPS = 10
+MOMENTUM = 0.9
 
 
 class IVON(torch.optim.Optimizer):
     """IVON over `random`, and averaged gradient descent over `deterministic`.
 
-    `precision` is λ and `decay` is δ, of which λδ is the prior's precision; `hessian` is h₀; `memory` is κ for one
-    step; `average` gives the mean of a tensor over ranks. Between steps the parameters are the means; inside `drawn`
-    they are a draw, and the gradient that a backward pass leaves there is paired with its noise.
+    `precision` is λ and `decay` is δ, where λδ is the prior's precision; `hessian` is h₀; `memory` is κ of one step;
+    `average` returns the mean of a tensor over ranks. Between steps the parameters are the means; within
+    `sampled_params` they are a draw, and the gradient of a backward pass is multiplied by its noise.
     """
 
     def __init__(
@@ -66,29 +66,29 @@ class IVON(torch.optim.Optimizer):
                     state["hessian"] = torch.full_like(parameter, hessian)
                     state["products"] = torch.zeros_like(parameter)
                     state["scale"] = (precision * (state["hessian"] + decay)).rsqrt()
-                    # Sees the gradient of each pass alone and of this rank alone, before anything is summed.
-                    parameter.register_hook(self._pairing(parameter))
+                    # The hook sees the gradient of one pass on this rank, before any accumulation or all-reduce.
+                    parameter.register_hook(self._accumulating(parameter))
 
-    def _pairing(self, parameter: Tensor) -> Callable[[Tensor], None]:
-        def pair(gradient: Tensor) -> None:
+    def _accumulating(self, parameter: Tensor) -> Callable[[Tensor], None]:
+        def accumulate(gradient: Tensor) -> None:
             if parameter in self.noise:
                 self.state[parameter]["products"].addcmul_(gradient, self.noise[parameter])
 
-        return pair
+        return accumulate
 
-    def random(self) -> Iterator[tuple[dict[str, Any], Tensor, dict[str, Tensor]]]:
-        """Group, mean and state of every random weight."""
+    def random_weights(self) -> Iterator[tuple[dict[str, Any], Tensor, dict[str, Tensor]]]:
+        """Yield the group, mean and state of every random weight."""
         for group in self.param_groups:
             if group["random"]:
                 yield from ((group, parameter, self.state[parameter]) for parameter in group["params"])
 
     @contextmanager
-    def drawn(self) -> Iterator[None]:
-        """Put a draw in the place of the means, which are back afterwards whatever happens."""
-        means = {parameter: parameter.detach().clone() for _, parameter, _ in self.random()}
+    def sampled_params(self) -> Iterator[None]:
+        """Replace the means by a draw within this context, and restore them on exit, also after an error."""
+        means = {parameter: parameter.detach().clone() for _, parameter, _ in self.random_weights()}
         try:
             with torch.no_grad():
-                for _, parameter, state in self.random():
+                for _, parameter, state in self.random_weights():
                     self.noise[parameter] = torch.randn_like(parameter)
                     parameter.addcmul_(state["scale"], self.noise[parameter])
             yield
@@ -100,13 +100,13 @@ class IVON(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move the means, and every `HESSIAN_EVERY` steps the Hessian, from the gradients that passes left."""
+        """Update the means and, every `HESSIAN_EVERY_STEPS` steps, the Hessian."""
         for group in self.param_groups:
             group["steps"] += 1
-            debias = 1 - GRADIENT_MEMORY ** group["steps"]
+            debias = 1 - MOMENTUM ** group["steps"]
             for parameter in group["params"]:
                 state = self.state[parameter]
-                gradient = state["gradient"].lerp_(parameter.grad, 1 - GRADIENT_MEMORY)
+                gradient = state["gradient"].lerp_(parameter.grad, 1 - MOMENTUM)
                 if group["random"]:
                     direction = torch.add(gradient / debias, parameter, alpha=group["decay"])
                     direction.mul_(state["scale"].square())  # 1 / (λ (h + δ)); zero where pruned
@@ -116,15 +116,15 @@ class IVON(torch.optim.Optimizer):
                     parameter.sub_(gradient, alpha=group["lr"] / debias)
             if group["random"]:
                 group["since_hessian"] += 1
-                if group["since_hessian"] == HESSIAN_EVERY:
-                    self._move_hessian(group)
+                if group["since_hessian"] == HESSIAN_EVERY_STEPS:
+                    self._update_hessian(group)
                     group["since_hessian"] = 0
 
     @torch.no_grad()
     def restore(self, parameter: Tensor, weight: GaussianWeight) -> None:
-        """Put one random parameter at a posterior; where its scale is zero it stays as it is for good.
+        """Set one random parameter to a posterior; weights with mean and scale zero stay pruned.
 
-        Raises ConversionError where a weight has a mean but no scale: the divergence of such a weight is infinite.
+        Raises ConversionError where only the scale is zero, since the divergence of such a weight is infinite.
         """
         if bool((weight.mean[weight.scale == 0] != 0).any()):
             raise ConversionError("a weight with a mean but without a scale cannot be trained on")
@@ -136,9 +136,9 @@ class IVON(torch.optim.Optimizer):
         state["hessian"] = torch.where(scale > 0, scale.pow(-2) / group["precision"] - group["decay"], 0.0)
 
     def rescale(self) -> None:
-        """Let h₀ be the mean Hessian of the weights that are left, so that α means what it did at the start.
+        """Set h₀ to the mean Hessian of the unpruned weights, so that α keeps its scale.
 
-        A Hessian that has fallen since then would otherwise make steps that much larger.
+        Without it, a Hessian that has decreased during training would make steps larger by that factor.
         """
         for group in self.param_groups:
             if group["random"]:
@@ -146,22 +146,22 @@ class IVON(torch.optim.Optimizer):
                 left = torch.cat([state["hessian"][state["scale"] > 0] for state in states])
                 group["hessian"] = float(left.mean()) if len(left) else group["hessian"]
 
-    def _move_hessian(self, group: dict[str, Any]) -> None:
+    def _update_hessian(self, group: dict[str, Any]) -> None:
         states = [self.state[parameter] for parameter in group["params"]]
         products = torch.cat([state["products"].flatten() for state in states])
-        of_world = self.average(products).split([state["products"].numel() for state in states])
-        pace = 1 - group["memory"] ** HESSIAN_EVERY
-        for state, product in zip(states, of_world, strict=True):
+        averaged = self.average(products).split([state["products"].numel() for state in states])
+        rate = 1 - group["memory"] ** HESSIAN_EVERY_STEPS
+        for state, product in zip(states, averaged, strict=True):
             hessian, scale = state["hessian"], state["scale"]
-            estimate = product.view_as(hessian) / (scale * HESSIAN_EVERY)
-            ahead = torch.where(scale > 0, estimate - hessian, 0.0)
-            hessian.add_(pace * ahead + 0.5 * pace**2 * ahead.square() / (hessian + group["decay"]))
+            estimate = product.view_as(hessian) / (scale * HESSIAN_EVERY_STEPS)
+            change = torch.where(scale > 0, estimate - hessian, 0.0)
+            hessian.add_(rate * change + 0.5 * rate**2 * change.square() / (hessian + group["decay"]))
             state["scale"] = (group["precision"] * (hessian + group["decay"])).rsqrt() * (scale > 0)
             state["products"].zero_()
 
 
 class NaturalGradient(Approximation):
-    """A plain network under IVON; the weights of its convolutions and linear layers are random."""
+    """A plain network under IVON, with random weights in convolutions and linear layers."""
 
     optimizer: IVON
 
@@ -171,12 +171,12 @@ class NaturalGradient(Approximation):
         self.last_divergence: float | None = None
 
     @classmethod
-    def begin(
+    def create(
         cls, plain: nn.Module, recipe: Recipe, train_size: int, average: Callable[[Tensor], Tensor]
     ) -> NaturalGradient:
-        """Start at the plain network's weights, every scale at the recipe's initial one.
+        """Start at the plain network's weights, with the recipe's initial scale.
 
-        Raises RecipeError where the recipe leaves no room for a Hessian.
+        Raises RecipeError for a recipe with a warm-up, without beta, or with an initial scale not below the prior's.
         """
         if recipe.beta == 0 or recipe.initial_scale >= recipe.prior_scale:
             raise RecipeError("ivon needs a beta above 0 and an initial scale below the prior's")
@@ -201,22 +201,22 @@ class NaturalGradient(Approximation):
         return cls(plain, optimizer, recipe.prior_scale)
 
     @contextmanager
-    def drawn(self) -> Iterator[None]:
-        with self.optimizer.drawn():
+    def sampled_params(self) -> Iterator[None]:
+        with self.optimizer.sampled_params():
             yield
 
     @torch.no_grad()
     def divergence(self) -> float:
-        """As it was when the scales last moved."""
-        if self.last_divergence is None or self.settled:
+        """Return KL(q‖p) in nats at the last update of the scales."""
+        if self.last_divergence is None or self.synchronised:
             self.last_divergence = 0.0
-            for _, mean, state in self.optimizer.random():
+            for _, mean, state in self.optimizer.random_weights():
                 of_each = gaussian_divergence(mean, state["scale"].log(), self.prior_scale)
                 self.last_divergence += float(of_each.where(state["scale"] > 0, 0.0).sum())
         return self.last_divergence
 
     @property
-    def settled(self) -> bool:
+    def synchronised(self) -> bool:
         return all(group["since_hessian"] == 0 for group in self.optimizer.param_groups if group["random"])
 
     def posterior(self) -> Posterior:
@@ -225,7 +225,7 @@ class NaturalGradient(Approximation):
 
     def restore(self, posterior: Posterior) -> None:
         weights, rest = plain_parts(self.module)
-        check_fit(posterior, weights, rest)
+        check_matches(posterior, weights, rest)
         self.module.load_state_dict(dict(posterior.rest), strict=False)
         for name, parameter in weights.items():
             self.optimizer.restore(parameter, posterior.weights[name])

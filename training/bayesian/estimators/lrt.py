@@ -3,10 +3,10 @@
     y_n = x_n ∗ μ + b + √(x_n² ∗ σ²) ⊙ ε_n,  ε_n = r_n ⊙ ε,  ε ~ N(0, I),  r_n signs per output channel
 
 Each example's noise is independent over channels and positions, as in the paper; examples share one ε under random
-signs of their own. That leaves every example's law as it was, makes examples uncorrelated (only where they meet in a
-normalisation does a gradient see that they share it), and draws one number where the plain form draws a batch of them.
-For convolutions the noise is independent per position, so the correlation over space that a drawn weight has is lost:
-this serves training, predictions draw weights.
+signs of their own. This keeps every example's distribution and makes examples uncorrelated (gradients see the shared ε
+only through batch normalisation), and draws one number instead of one per example. For convolutions the noise is
+independent per position, so the spatial correlation under a drawn weight is lost: lrt is for training only, predictions
+draw weights.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor
 
 from training.bayesian.layers import BayesianLayer, random_signs
 
-# Keeps the square root's gradient finite where every input is zero; noise of 1e-15 is none.
-LEAST_VARIANCE = 1e-30
+# Keeps the square root's gradient finite where every input is zero; noise of 1e-15 is negligible.
+MIN_VARIANCE = 1e-30
 
 
 def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
-    """One random output, every example of the batch with noise of its own."""
+    """Return one random output; every example has noise of its own."""
     mean = layer.apply_weight(x, layer.masked_mean(), layer.bias)
     var = layer.apply_weight(_square(x), _square(layer.masked_scale()), None)
-    # In the memory format that convolutions like: with another, the sum would take five times as long.
+    # Channels last, as convolution outputs: with another memory format the sum would take five times as long.
     noise = torch.randn_like(mean[:1].movedim(1, -1)).movedim(-1, 1)
     noisy, _ = _Noisy.apply(mean, var, noise, random_signs(mean))  # type: ignore[no-untyped-call]
     return noisy  # type: ignore[no-any-return]
@@ -37,7 +37,7 @@ def _square(tensor: Tensor) -> Tensor:
 
 
 class _Square(torch.autograd.Function):
-    """A square of which the derivative is half the true one: the factor of two is taken where the root is."""
+    """Square with half the true derivative; `_Noisy.backward` applies the factor of two."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -51,14 +51,15 @@ class _Square(torch.autograd.Function):
 
 
 class _Noisy(torch.autograd.Function):
-    """mean + √var ⊙ ε ⊙ r, in the memory of both, which no other operator needs again.
+    """mean + √var ⊙ ε ⊙ r, in place, since no other operator reads mean and var.
 
-    The derivative by var is twice the true one: the ½ of the root's and the 2 of each square's would cost a pass each.
+    The derivative by var is twice the true one: it leaves out the root's ½, which cancels the 2 left out by `_Square`;
+    applying either would cost a pass over memory.
     """
 
     @staticmethod
     def forward(ctx: Any, mean: Tensor, var: Tensor, noise: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
-        signed_std = var.clamp_(min=LEAST_VARIANCE).sqrt_().mul_(signs)
+        signed_std = var.clamp_(min=MIN_VARIANCE).sqrt_().mul_(signs)
         ctx.set_materialize_grads(False)
         ctx.mark_dirty(mean, var)
         ctx.save_for_backward(signed_std, noise)

@@ -1,9 +1,9 @@
-"""No estimator: the plain network, at the most probable weights under the prior. The baseline of all the others.
+"""The plain network at the most probable weights under the prior: the baseline of all estimators.
 
     w ← argmin mean of −log p(y|x,w) + β |w|² / (2 N σ_p²)
 
-by gradient descent with averaged gradients and Nesterov's look-ahead (Sutskever et al. 2013). The posterior that it
-ends at has scale zero: every draw is the same.
+by gradient descent with Nesterov momentum (Sutskever et al. 2013). The resulting posterior has scale zero: every draw
+is the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.bayesianize import check_fit, plain_parts, plain_posterior
+from training.bayesian.bayesianize import check_matches, plain_parts, plain_posterior
 from training.bayesian.posterior import Posterior
 from training.errors import RecipeError
 from training.recipe import Recipe
@@ -23,11 +23,11 @@ MOMENTUM = 0.9
 
 
 class Point(Approximation):
-    """A plain network under gradient descent with weight decay."""
+    """Point estimate: a plain network under gradient descent with weight decay."""
 
     @classmethod
-    def begin(cls, plain: nn.Module, recipe: Recipe, train_size: int) -> Point:
-        """Start at the plain network's weights; raise RecipeError where the recipe asks for a warm-up."""
+    def create(cls, plain: nn.Module, recipe: Recipe, train_size: int) -> Point:
+        """Start at the plain network's weights; raise RecipeError for a recipe with a warm-up."""
         if recipe.warmup_epochs > 0:
             raise RecipeError("the plain network has its prior from the start: leave the warm-up at 0 epochs")
         weights = list(plain_parts(plain)[0].values())
@@ -46,11 +46,11 @@ class Point(Approximation):
     @torch.no_grad()
     def restore(self, posterior: Posterior) -> None:
         weights, rest = plain_parts(self.module)
-        check_fit(posterior, weights, rest)
+        check_matches(posterior, weights, rest)
         self.module.load_state_dict(posterior.mean())
         for weight in weights.values():
-            weight.register_hook(_only((weight != 0).to(weight.dtype)))
+            weight.register_hook(_masking((weight != 0).to(weight.dtype)))
 
 
-def _only(kept: Tensor) -> Callable[[Tensor], Tensor]:
+def _masking(kept: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda gradient: gradient * kept

@@ -12,6 +12,6 @@ from training.bayesian.layers import BayesianLayer
 
 
 def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
-    """One random output, every example of the batch under the same weight."""
+    """Return one random output; all examples share one weight."""
     weight = layer.masked_mean() + layer.masked_scale() * torch.randn_like(layer.mean)
     return layer.apply_weight(x, weight, layer.bias)

@@ -1,8 +1,8 @@
-"""Plots of a run, one file each, built alike: what is computed, then the figure.
+"""Plot a run. Each file has the computation and `figure`.
 
 curves        loss and accuracy over epochs
 layers        each layer's scales and signal-to-noise ratios over training
 snr           signal-to-noise ratios of the final posterior
-calibration   how often the network is right, by how sure it is
+calibration   accuracy by confidence
 style         colours, sizes and labels that all share
 """

@@ -1,4 +1,4 @@
-"""Reliability diagram: how often the network is right, by how sure it is (Guo et al. 2017)."""
+"""Reliability diagram: accuracy by confidence (Guo et al. 2017)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from training.report.plots.style import FAINT, PALE, STRONG, styled
 
 @dataclass(frozen=True)
 class Reliability:
-    """Images by the probability of their top class, in bins of equal width, each [15] float64.
+    """Images binned by the probability of their top class, in 15 bins of equal width, each float64 [15].
 
-    `counts` of images, mean `confidence` and `accuracy` of each bin; both NaN where a bin is empty.
+    `counts` of images, mean `confidence` and `accuracy` of each bin; both NaN for an empty bin.
     """
 
     counts: NDArray[np.float64]
@@ -30,7 +30,7 @@ class Reliability:
 
     @classmethod
     def of(cls, p_NK: Tensor, labels_N: Tensor) -> Reliability:
-        """In the bins that `metrics.ece` takes: each holds its upper edge."""
+        """Bin images as `metrics.ece` does: each bin includes its upper edge."""
         confidence_N, top_N = p_NK.double().max(1)
         bins_N = (confidence_N * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1
         correct_N = (top_N == labels_N).double()
@@ -43,7 +43,7 @@ class Reliability:
         return cls(counts, sums[1] / several, sums[2] / several)
 
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Wilson's 95 % interval of each bin's accuracy (Wilson 1927)."""
+        """Return Wilson's 95 % interval of each bin's accuracy (Wilson 1927)."""
         z, n, p = 1.959964, np.where(self.counts > 0, self.counts, np.nan), self.accuracy
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -52,7 +52,7 @@ class Reliability:
 
 @styled()
 def figure(p_NK: Tensor, labels_N: Tensor) -> Figure:
-    """Draw probabilities [N, K] of images and their labels int64 [N]."""
+    """Draw the diagram of probabilities [N, K] and labels int64 [N]."""
     drawn = Figure(figsize=(6.4, 6.8))
     above, below = drawn.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     reliability = Reliability.of(p_NK, labels_N)
@@ -69,7 +69,7 @@ def _diagram(axes: Axes, reliability: Reliability) -> None:
     low, high = reliability.interval()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.0)
     axes.annotate(
-        "as often right as sure",
+        "perfect calibration",
         (0.015, 0.015),
         (0, 6),
         textcoords="offset points",

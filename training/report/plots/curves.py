@@ -1,4 +1,4 @@
-"""Loss and accuracy over epochs, on training and on held-out images; the learning rate and β under them."""
+"""Plot loss and accuracy over epochs, on training and held-out images, with learning rate and β below."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LOSSES = {
     "held_out_nll": ("held-out NLL", STRONG, "-"),
 }
 ACCURACIES = {"accuracy": ("training", SECOND, "-"), "held_out_accuracy": ("held out", STRONG, "-")}
-# Above this ratio of greatest to least, a linear axis hides the end of training.
-LINEAR = 10.0
+# Above this ratio of maximum to minimum, a linear axis hides the end of training.
+MAX_LINEAR_RATIO = 10.0
 
 
 def column(lines: Sequence[dict[str, Any]], figure: str) -> list[float]:
-    """One figure of a log's lines, NaN where a line lacks it."""
+    """Return one figure of a log's lines, NaN where it is missing."""
     return [float(line.get(figure, math.nan)) for line in lines]
 
 
 @styled()
 def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
-    """Draw the lines of a log, at least one; `epochs` is how many the run has once it is finished."""
+    """Draw the lines of a log, at least one, of a run of `epochs` epochs."""
     drawn = Figure(figsize=(10.5, 4.8))
     (loss, accuracy), (rate, beta) = drawn.subplots(2, 2, sharex=True, height_ratios=[6, 1])
     loss.set_xlim(0, max(epochs, *column(lines, "epoch")))
@@ -39,7 +39,7 @@ def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
     loss.set_title("Loss, in nats an image")
     accuracy.set_title("Accuracy")
     losses = [value for name in LOSSES for value in column(lines, name) if math.isfinite(value)]
-    if losses and min(losses) > 0 and max(losses) / min(losses) > LINEAR:
+    if losses and min(losses) > 0 and max(losses) / min(losses) > MAX_LINEAR_RATIO:
         loss.set_yscale("log")
         log_ticks(loss.yaxis, min(losses), max(losses))
     accuracy.yaxis.set_major_formatter(PercentFormatter(1))
@@ -64,9 +64,9 @@ def _curves(axes: Axes, lines: Sequence[dict[str, Any]], curves: dict[str, tuple
 
 
 def _strip(axes: Axes, lines: Sequence[dict[str, Any]], name: str, called: str) -> None:
-    """A faint line low under the curves, with its greatest value on the axis."""
+    """Draw a faint curve in a low strip, with its maximum on the axis."""
     values = column(lines, name)
-    most = max((value for value in values if value > 0), default=1.0)
+    largest = max((value for value in values if value > 0), default=1.0)
     axes.plot(
         column(lines, "epoch"),
         values,
@@ -77,12 +77,12 @@ def _strip(axes: Axes, lines: Sequence[dict[str, Any]], name: str, called: str) 
         label=called,
         clip_on=False,
     )
-    axes.set_ylim(0, 1.05 * most)
-    axes.set_yticks([0, most], ["0", f"{most:.3g}"], fontsize=8)
+    axes.set_ylim(0, 1.05 * largest)
+    axes.set_yticks([0, largest], ["0", f"{largest:.3g}"], fontsize=8)
     axes.set_title(called, fontsize=8, pad=3)
     axes.set_xlabel("epoch")
 
 
 def _marker(lines: Sequence[dict[str, Any]]) -> str:
-    """What stands at each point: too few make no line that could be seen."""
+    """Return the marker of points: one or two points need it to be visible."""
     return "o" if len(lines) < 3 else ""

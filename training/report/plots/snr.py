@@ -1,4 +1,4 @@
-"""Signal-to-noise ratios of a posterior, |mean| / scale: which weights go first when it is pruned."""
+"""Plot the signal-to-noise ratios of a posterior, |mean| / scale, by which weights are pruned."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from numpy.typing import NDArray
 from training.bayesian.posterior import Posterior
 from training.report.plots.style import PALE, SECOND, STRONG, log_ticks, short, styled
 
-# Of all weights, the shares whose thresholds are drawn.
+# Shares of all weights whose thresholds are drawn.
 SHARES = (0.5, 0.8, 0.9, 0.95)
-# What a layer's bars reach over: all of it, its middle half, its median.
+# Ends of a layer's thin bar, of its thick bar, and the median.
 QUANTILES = (0.05, 0.95, 0.25, 0.75, 0.5)
 BINS = 120
-# Share of all weights that may lie left of the axis, and what the axis never goes beyond.
-BEYOND = 0.005
-LEAST, MOST = 1e-6, 1e9
-# Inches of a layer's row.
-ROW = 0.24
+# Share of all weights that may lie left of the axis, and limits of the axis.
+TAIL_SHARE = 0.005
+MIN_RATIO, MAX_RATIO = 1e-6, 1e9
+ROW_HEIGHT_IN = 0.24
 
 Ratios = Mapping[str, NDArray[np.float32]]
 
 
 def ratios(posterior: Posterior) -> dict[str, NDArray[np.float32]]:
-    """|mean| / scale of every weight that has noise, float32 and flat, by layer in the network's order.
+    """Return |mean| / scale of every weight with noise, flat float32, by layer in the network's order.
 
-    Layers without any are left out.
+    Layers without such weights are left out.
     """
     found = {}
-    # A file keeps no order; blocks are numbered.
+    # Files keep no order, but blocks are numbered.
     for name in sorted(posterior.weights, key=_numbered):
         weight = posterior.weights[name]
         noisy = weight.scale > 0
@@ -46,16 +45,16 @@ def _numbered(name: str) -> list[tuple[int, str]]:
 
 
 def thresholds(of_layers: Ratios) -> dict[float, float]:
-    """For each of `SHARES`, the ratio that this share of all weights lies below."""
+    """Return, for each of `SHARES`, the ratio below which this share of all weights lies."""
     values = np.quantile(np.concatenate(list(of_layers.values())), SHARES)
     return {share: float(value) for share, value in zip(SHARES, values, strict=True)}
 
 
 @styled()
 def figure(of_layers: Ratios) -> Figure:
-    """Draw the ratios of at least one layer: of all together above, by layer below."""
-    of_layers = {name: values.clip(LEAST, MOST) for name, values in of_layers.items()}
-    rows = ROW * (len(of_layers) + 1)
+    """Draw the ratios of at least one layer: all weights above, by layer below."""
+    of_layers = {name: values.clip(MIN_RATIO, MAX_RATIO) for name, values in of_layers.items()}
+    rows = ROW_HEIGHT_IN * (len(of_layers) + 1)
     drawn = Figure(figsize=(9, 3.4 + rows))
     above, below = drawn.subplots(2, 1, sharex=True, height_ratios=[2.4, rows])
     _density(above, np.concatenate(list(of_layers.values())))
@@ -69,21 +68,21 @@ def figure(of_layers: Ratios) -> Figure:
 
 
 def _density(axes: Axes, values: NDArray[np.float32]) -> None:
-    low, high = float(np.quantile(values, BEYOND)), float(values.max())
+    low, high = float(np.quantile(values, TAIL_SHARE)), float(values.max())
     if high < 1.1 * low:
         low, high = low / 1.05, high * 1.05
     edges = np.geomspace(low, high, BINS + 1)
     counts, _ = np.histogram(np.log10(values), np.log10(edges))
     axes.stairs(counts / len(values), edges, fill=True, color=PALE)
     axes.stairs(counts / len(values), edges, color=STRONG, linewidth=1.2)
-    # The upper part is for the flags.
+    # The upper part is for the threshold labels.
     axes.set(xscale="log", xlim=(low, high), ylim=(0, 1.9 * counts.max() / len(values)), yticks=[])
     axes.spines["left"].set_visible(False)
     axes.tick_params(labelbottom=False)
 
 
 def _flag(axes: Axes, place: int, text: str, threshold: float) -> None:
-    """A line with its text at the top: the further right the lower, so that no line cuts another one's text."""
+    """Draw a labelled threshold, lower for each further right, so that no line crosses another label."""
     height = axes.get_ylim()[1] * (0.98 - 0.11 * place)
     axes.plot([threshold, threshold], [0, height], color=SECOND, linewidth=0.9)
     axes.annotate(text, (threshold, height), (4, 0), textcoords="offset points", va="top", fontsize=8)

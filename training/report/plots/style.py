@@ -1,4 +1,4 @@
-"""Colours, sizes and labels that all plots share."""
+"""Shared colours, sizes and labels of all plots."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-# Told apart by every kind of eye, and in grey (Okabe and Ito 2008).
+# Distinguishable with colour blindness and in greyscale (Okabe and Ito 2008).
 STRONG, SECOND, INK, FAINT = "#0072b2", "#d55e00", "#333333", "#a6a6a6"
 PALE = "#cfe3f1"
-# White to dark of one hue, for densities.
+# Sequential colour map for densities.
 DENSITY = "Blues"
-# Points that two lines of text need from one baseline to the next.
-LINE = 12.0
+# Distance between baselines of text.
+LINE_HEIGHT_PT = 12.0
 
 SETTINGS: dict[Any, Any] = {
     "figure.dpi": 120,
@@ -51,7 +51,7 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within this, and as a decorator, figures are drawn in the shared style and in no other."""
+    """Draw figures in the shared style only; use as context manager or decorator."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)
@@ -60,14 +60,14 @@ def styled() -> Iterator[None]:
 
 @styled()
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+    """Render a figure as a PNG file."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 class End(NamedTuple):
-    """What a line is called, beside its last point."""
+    """Label of a curve at its last point."""
 
     x: float
     y: float
@@ -76,7 +76,7 @@ class End(NamedTuple):
 
 
 def label_ends(axes: Axes, ends: list[End]) -> None:
-    """Write each line's name to the right of its last point, one under the other where points lie close."""
+    """Write each curve's label to the right of its last point, moved apart where points are close."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     texts = [
@@ -85,17 +85,17 @@ def label_ends(axes: Axes, ends: list[End]) -> None:
         )
         for end in ends
     ]
-    figure.draw_without_rendering()  # lays out: only now is it known where the points lie
+    figure.draw_without_rendering()  # computes the layout, and with it the positions of points
     points = 72 / figure.dpi
     heights = [float(axes.transData.transform((end.x, end.y))[1]) * points for end in ends]
-    for text, height, free in zip(texts, heights, apart(heights, LINE), strict=True):
+    for text, height, free in zip(texts, heights, spread_apart(heights, LINE_HEIGHT_PT), strict=True):
         text.xyann = (6, free - height)
 
 
-def apart(places: list[float], gap: float) -> list[float]:
-    """The places in the same order, moved as little as it takes that any two are at least `gap` apart."""
+def spread_apart(places: list[float], gap: float) -> list[float]:
+    """Move positions as little as possible so that any two are at least `gap` apart, keeping their order."""
     order = sorted(range(len(places)), key=lambda i: places[i])
-    # Groups of neighbours that touch, each with its members and the place of its middle.
+    # Groups of touching neighbours, each with its members and its centre.
     groups: list[tuple[list[int], float]] = []
     for index in order:
         members, middle = [index], places[index]
@@ -112,13 +112,13 @@ def apart(places: list[float], gap: float) -> list[float]:
 
 
 def short(name: str) -> str:
-    """What a weight tensor is called in a plot."""
+    """Return the name of a weight tensor in plots."""
     layer = name.removesuffix(".weight")
     return name if layer.isdecimal() else layer
 
 
 def log_ticks(axis: Axis, low: float, high: float) -> None:
-    """Ticks at round numbers, written as such, on an axis that is logarithmic from `low` to `high`."""
+    """Set ticks at round numbers on a logarithmic axis from `low` to `high`."""
     decades = math.log10(high / low)
     if decades < 1:
         axis.set_major_locator(MaxNLocator(4))

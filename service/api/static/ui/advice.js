@@ -1,15 +1,15 @@
-// Which level to deploy, in words, from how much accuracy may be given up.
+// Recommend a level to deploy for a tolerated loss of accuracy.
 
 import { html } from "./element.js";
 import { COSTS } from "./measures.js";
 import { percent, points, steps, times } from "./words.js";
 
 const LOSSES = [0, 0.005, 0.01, 0.02, 0.03, 0.05];
-// Times that are nearer to each other than this are alike: they were measured while other things ran.
+// Costs within this ratio count as equal: times were measured while other work ran.
 const ALIKE = 1.15;
 
 export class Advice {
-  // `measure` is called to time what has not been timed.
+  // `measure` is called to time the levels.
   constructor(root, measure) {
     this.loss = 0.01;
     const options = LOSSES.map((loss) => html("option", { value: loss, selected: loss === this.loss }, loss ? `${points(loss).replace(".0", "")} ${loss === 0.01 ? "point" : "points"} of accuracy` : "no accuracy"));
@@ -24,12 +24,12 @@ export class Advice {
     root.append(html("p", { class: "given" }, html("label", { for: "loss" }, "I can give up "), select), this.words, this.button, this.doing);
   }
 
-  // `alike`: whether the levels' milliseconds are those of the same work.
+  // `alike`: whether the levels' milliseconds were measured for the same work.
   show(levels, alike) {
     Object.assign(this, { levels, alike });
     const timed = levels.every(({ milliseconds }) => milliseconds !== null) && alike;
     const { chosen, sentences } = advise(levels, this.loss, timed ? COSTS.milliseconds : COSTS.multiply_adds);
-    const untimed = "This goes by multiply-adds only: measure the levels to know how fast each is here.";
+    const untimed = "Based on multiply-adds only: measure the levels to compare their speed on this machine.";
     this.words.replaceChildren(
       html("p", { class: "deploy" }, "Deploy ", html("strong", {}, chosen.name)),
       ...[...sentences, timed ? null : untimed].filter(Boolean).map((words) => html("p", {}, words)),
@@ -38,14 +38,14 @@ export class Advice {
     this.button.classList.toggle("primary", !timed);
   }
 
-  // What is being done, or nothing; `failed` in the words of the problem.
+  // Show progress, or none for null; `failed` is the reason why measuring ended.
   showProgress(words, failed = "") {
     this.button.disabled = words !== null;
     this.doing.textContent = words ?? (failed && `Measuring ended: ${failed}`);
   }
 }
 
-// Of the levels that are accurate enough the cheapest, of those that cost alike the smallest.
+// Choose the cheapest of the levels that are accurate enough, and among equal costs the smallest file.
 export function advise(levels, loss, cost) {
   const best = levels.reduce((one, other) => (other.metrics.accuracy > one.metrics.accuracy ? other : one));
   const enough = levels.filter((level) => level.metrics.accuracy >= best.metrics.accuracy - loss - 1e-9);

@@ -1,4 +1,4 @@
-// What the page asks the service: an answer, or a Problem in the service's own words.
+// Client of the service's HTTP API; errors become a Problem with the service's own message.
 
 const KEY = "slimbayes-key";
 
@@ -10,7 +10,7 @@ export class Problem extends Error {
 }
 
 export class Api {
-  // `askForKey(reason)` resolves to a key, or to null where there is none to be had.
+  // `askForKey(reason)` resolves to a key, or to null where none is given.
   constructor(askForKey) {
     this.askForKey = askForKey;
     this.asking = null;
@@ -27,7 +27,7 @@ export class Api {
 
   status = () => this.json("status");
 
-  // The file's own type may be unknown to the browser, but the service looks at its bytes.
+  // The browser may not know the file's type; the service detects it from the bytes.
   predict = (picture, query, signal) => {
     const body = new FormData();
     body.append("images", picture);
@@ -57,7 +57,7 @@ export class Api {
     throw new Problem(response.status, detail);
   }
 
-  // Whether there is another key than the one that was refused; several requests share one question.
+  // Resolve to whether there is a key other than the refused one; concurrent requests share one dialog.
   async newKey(refused, reason) {
     if (sessionStorage.getItem(KEY) !== refused) return true;
     this.asking ??= this.askForKey(reason).finally(() => (this.asking = null));

@@ -1,4 +1,4 @@
-// The page: what was chosen, what was answered, and who shows it.
+// The page: its state, and the panels that show it.
 
 import { Advice } from "./advice.js";
 import { AnswerPanel } from "./answer.js";
@@ -16,21 +16,21 @@ import { ModelsTable } from "./table.js";
 import { sentence } from "./words.js";
 
 const SHOWN = 5;
-// What levels are timed by: the same work for each, little enough to be in nobody's way.
+// Load of the measurement of levels: the same for each, and too small to disturb other clients.
 const TIMED = { draws: "8", rounds: 9 };
-// What the service says of the question itself will be said again.
+// Errors of the request itself: a retry would fail again.
 const LASTING = [400, 413, 415, 422];
 const at = (id) => document.getElementById(id);
 
 class Page {
   constructor() {
     const dialog = new KeyDialog(at("key"));
-    this.api = new Api((reason) => dialog.ask(`It said: ${reason}.`));
+    this.api = new Api((reason) => dialog.ask(`The service answered: ${reason}.`));
     this.chosen = { model: null, version: null, level: null, samples: "auto", alpha: "0.1" };
-    // Answers to the picture: the latest, and the latest of each level.
+    // Answers to the current picture: the latest, and the latest of each level.
     this.latest = null;
     this.answers = new Map();
-    // Milliseconds of each level as measured from here; null before that.
+    // Milliseconds of each level as measured by this page; null before that.
     this.times = null;
     this.picture = new PicturePanel(at("picture"), (picture) => this.pick(picture), (example) => this.pickExample(example));
     this.settings = new SettingsPanel(at("settings"), (change) => this.choose(change));
@@ -54,7 +54,7 @@ class Page {
     if (first) await this.pickExample(first);
   }
 
-  // The models, and the version that is chosen or answers by default.
+  // Load the models and the chosen version, or the default one.
   async load() {
     const [examples, { models }] = await Promise.all([this.examples ?? this.api.examples(), this.api.models()]);
     Object.assign(this, { examples, models });
@@ -94,7 +94,7 @@ class Page {
     await this.trying(fetched, () => this.pickExample(example));
   }
 
-  // What is asked changes, and the same picture is asked about again.
+  // Apply a change of the settings, and predict the same picture again.
   async choose(change) {
     const before = this.detail;
     Object.assign(this.chosen, change);
@@ -115,12 +115,12 @@ class Page {
     return { model, version, level, samples, alpha: this.chosen.alpha, top_k: SHOWN, draws: true };
   }
 
-  // A question that comes while another is open takes its place.
+  // Predict the current picture; a new request cancels the one before.
   async ask() {
     this.open?.abort();
     const open = (this.open = new AbortController());
     at("progress").hidden = false;
-    at("empty").textContent = "Looking at the picture…";
+    at("empty").textContent = "Classifying the picture…";
     await this.trying(
       async () => {
         const asked = { alpha: this.chosen.alpha, example: this.current.example };
@@ -161,14 +161,14 @@ class Page {
     const { levels } = this.models.find(({ name }) => name === model).versions.find((each) => each.version === version);
     const timed = levels.map((level) => ({ ...level, milliseconds: this.times ? (this.times.get(level.name) ?? null) : level.latency_ms.p50 }));
     const from = this.times
-      ? `Time: of ${TIMED.draws} draws of your picture, the median of ${TIMED.rounds}.`
-      : "Time: the median of what this process has answered, whatever was asked; measure to compare the levels alike.";
+      ? `Time: median of ${TIMED.rounds} runs of ${TIMED.draws} draws on your picture.`
+      : "Time: median over all requests that this process has answered; measure to compare the levels on the same work.";
     this.levels.show({ levels: timed, from, chosen: this.chosen.level });
     this.advice.show(timed, this.times !== null);
     this.table.show(this.models);
   }
 
-  // One question after the other: nobody else's answers should wait for this.
+  // Time all levels, one request after the other, so as not to delay other clients.
   async measure() {
     if (!this.current) return this.advice.showProgress(null, "choose a picture first.");
     const times = (this.times = new Map());
@@ -180,7 +180,7 @@ class Page {
         const answer = await this.api.predict(current.file, this.query(name));
         if (current === this.current && times === this.times) this.remember(answer);
       }
-      // By turns, so that what else the machine does meets every level alike; until another version is chosen.
+      // Interleaved, so that other load affects all levels alike; ends when another version is chosen.
       for (let round = 1; round <= TIMED.rounds && times === this.times; round += 1) {
         this.advice.showProgress(`Measuring: ${round} of ${TIMED.rounds}…`);
         for (const [name, milliseconds] of turned([...all], round)) {
@@ -199,13 +199,13 @@ class Page {
   }
 
   async changeKey(dialog) {
-    const key = await dialog.ask("You can use another one than now.");
+    const key = await dialog.ask("Replace the current key.");
     if (key === null) return;
     this.api.setKey(key);
     await this.trying(() => this.load(), () => this.changeKey(dialog));
   }
 
-  // Do it; what goes wrong is said in words, with a way to try again, and nothing that was chosen or shown is lost.
+  // Run an action; show its error with a way to retry, and keep all that was chosen or shown.
   async trying(action, again) {
     at("notice").hidden = true;
     at("empty").hidden = !at("answered").hidden;
@@ -222,21 +222,21 @@ class Page {
     }
   }
 
-  // In the service's words, of one picture; and what is still there to be seen.
+  // Describe an error in the service's words, and what the page still shows.
   failure({ message }) {
     const words = sentence(`No answer: ${message.replace(/^image 0\b/, "this")}`);
     if (at("answered").hidden) return words;
-    return `${words} Below is still the answer ${this.latest ? "from before" : "to the picture before"}.`;
+    return `${words} The answer below is ${this.latest ? "the previous one" : "to the previous picture"}.`;
   }
 
   about() {
     const { model, version, classes, training } = this.manifest;
     const some = classes.length > 12 ? `${classes.slice(0, 12).join(", ")} and ${classes.length - 12} more` : classes.join(", ");
-    at("about").textContent = `${model} ${version}: ${training.architecture}, trained on ${training.dataset} under ${training.estimator}. Its classes: ${some}. It takes whatever it is shown for one of them, or abstains.`;
+    at("about").textContent = `${model} ${version}: ${training.architecture}, trained on ${training.dataset} under ${training.estimator}. Its classes: ${some}. It assigns every picture to one of them, or abstains.`;
   }
 }
 
-// Another one comes first in each round: whoever does finds colder caches.
+// Rotate the order each round: the first level finds colder caches.
 const turned = (list, by) => list.map((_, number) => list[(number + by) % list.length]);
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];

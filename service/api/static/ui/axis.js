@@ -1,8 +1,8 @@
-// From values to pixels and round numbers between.
+// Scales from values to pixels, and ticks at round numbers.
 
 export const scale = ([low, high], [from, to]) => (value) => from + ((value - low) / (high - low || 1)) * (to - from);
 
-// Round numbers in [low, high], about `count` of them.
+// Return about `count` round numbers in [low, high].
 export const ticks = (low, high, count) => {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -12,7 +12,7 @@ export const ticks = (low, high, count) => {
   return Array.from({ length: last - first + 1 }, (_, number) => Number(((first + number) * step).toPrecision(12)));
 };
 
-// Calls `draw(width)` now and whenever the element's width changes; returns what draws anew.
+// Call `draw(width)` now and whenever the element's width changes; return a function that redraws.
 export const fitted = (element, draw) => {
   let width = 0;
   new ResizeObserver(([entry]) => {

@@ -1,4 +1,4 @@
-// The same picture at each level that has answered it.
+// Compare the answers of all levels to the same picture.
 
 import { html } from "./element.js";
 import { milliseconds, named, nats, percent, scored } from "./words.js";
@@ -6,13 +6,13 @@ import { milliseconds, named, nats, percent, scored } from "./words.js";
 export class Comparison {
   constructor(root) {
     this.body = html("tbody");
-    const head = ["Level", "It says", "Decision", "Draws", "Entropy, nats", "Abstains above", "Strangeness", "Strange above", "Time"];
+    const head = ["Level", "Class", "Decision", "Draws", "Entropy, nats", "Abstains above", "OOD score", "OOD threshold", "Time"];
     this.table = html("table", {}, html("thead", {}, html("tr", {}, head.map((words, n) => html("th", { scope: "col", class: n > 2 ? "number" : "" }, words)))), this.body);
     this.box = html("div", { hidden: true }, html("h3", {}, "Your picture at each level"), html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Your picture at each level" }, this.table));
     root.append(this.box);
   }
 
-  // `answers` by name of the level, `levels` of the manifest.
+  // `answers` by name of the level; `levels` are those of the manifest.
   show(answers, levels) {
     const answered = levels.filter(({ name }) => answers.has(name));
     this.box.hidden = answered.length < 2;
@@ -20,7 +20,7 @@ export class Comparison {
   }
 }
 
-const DECISIONS = { accept: "accepts", uncertain: "abstains: uncertain", out_of_distribution: "abstains: strange" };
+const DECISIONS = { accept: "accepts", uncertain: "abstains: uncertain", out_of_distribution: "abstains: OOD" };
 
 function row({ name, calibration }, { predictions: [prediction], timing_ms: timing }) {
   const decided = DECISIONS[prediction.reason ?? "accept"];

@@ -1,4 +1,4 @@
-// The most probable classes as distributions over draws: a dot a draw, the mean, the interval from 5 to 95 %.
+// Plot the most probable classes as distributions over draws: a dot a draw, mean, and interval from 5 to 95 %.
 
 import { fitted, scale } from "./axis.js";
 import { html, svg, text } from "./element.js";
@@ -64,7 +64,7 @@ export class DrawsPlot {
     );
   }
 
-  // Each dot keeps its element, so that it moves to where another level or more draws put it.
+  // Dots keep their elements, so that they move when level or draws change.
   place(classes, x, held) {
     const radius = classes[0].draws.length > 64 ? 2.5 : classes[0].draws.length > 16 ? 3.2 : 4.5;
     const wanted = classes.flatMap((one, row) =>
@@ -93,7 +93,7 @@ export class DrawsPlot {
 
 const short = (label, most) => (label.length > most ? `${label.slice(0, most - 1)}…` : label);
 
-// Places for dots at `xs` that keep clear of each other, as far as the row has room: [x, distance from its middle].
+// Place dots at `xs` without overlap, as far as the row has room: [x, distance from the row's middle].
 function swarm(xs, radius) {
   const placed = [];
   const room = Math.floor((ROW / 2 - radius - 2) / radius);

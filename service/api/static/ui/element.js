@@ -1,4 +1,4 @@
-// Elements of HTML and of SVG, made in one call.
+// Create HTML and SVG elements in one call.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,4 +1,4 @@
-// The predictive entropy as one bar: its aleatoric and its epistemic part, and the threshold above which it abstains.
+// Plot predictive entropy as a bar: aleatoric part, epistemic part, and the threshold for abstention.
 
 import { fitted, scale, ticks } from "./axis.js";
 import { html, svg, text } from "./element.js";
@@ -15,14 +15,14 @@ export class EntropyBar {
     this.redraw = fitted(root, (width) => this.draw(width));
   }
 
-  // `threshold` is the level's, `most` the largest entropy that there is: ln K.
+  // `threshold` is the level's, `most` the largest possible entropy, ln K.
   show(uncertainty, threshold, most) {
     Object.assign(this, { uncertainty, threshold, most });
     this.redraw();
     const part = (name, value, words) => html("div", { class: name }, html("dt", {}, html("i", { class: "key" }), name, html("b", {}, `${nats(value)} nats`)), html("dd", {}, words));
     this.parts.replaceChildren(
-      part("aleatoric", uncertainty.aleatoric, "What each draw by itself is unsure of. It lies in the picture: more training data would not remove it."),
-      part("epistemic", uncertainty.epistemic, "What the draws disagree about. It lies in the network: more data like this picture would reduce it."),
+      part("aleatoric", uncertainty.aleatoric, "Uncertainty of each draw by itself. It is due to the picture: more training data would not remove it."),
+      part("epistemic", uncertainty.epistemic, "Disagreement between the draws. It is due to the model: more training data like this picture would reduce it."),
     );
   }
 
@@ -49,6 +49,6 @@ export class EntropyBar {
 
   axis(x, bottom, width) {
     const marks = ticks(0, this.most, 5).map((value) => text(x(value), bottom + 20, { class: "tick", "text-anchor": value === 0 ? "start" : "middle" }, String(value)));
-    return [...marks, text(0, HEIGHT - 3, { class: "axis" }, "0: certain"), text(width, HEIGHT - 3, { class: "axis", "text-anchor": "end" }, `${nats(this.most)} nats: every class alike`)];
+    return [...marks, text(0, HEIGHT - 3, { class: "axis" }, "0: certain"), text(width, HEIGHT - 3, { class: "axis", "text-anchor": "end" }, `${nats(this.most)} nats: all classes equally probable`)];
   }
 }

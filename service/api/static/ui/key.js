@@ -1,4 +1,4 @@
-// Asks a person for an API key.
+// Dialog that asks for an API key.
 
 export class KeyDialog {
   constructor(dialog) {
@@ -7,7 +7,7 @@ export class KeyDialog {
     this.reason = dialog.querySelector("#key-reason");
   }
 
-  // Resolves to what was typed, or to null.
+  // Resolve to the key that was typed, or to null.
   ask(reason) {
     this.reason.textContent = reason;
     this.field.value = "";

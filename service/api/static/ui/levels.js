@@ -1,4 +1,4 @@
-// All levels of a version on one plot: quality against cost, the Pareto front, the size of the file as area.
+// Plot all levels of a version: quality against cost, Pareto front, file size as area.
 
 import { fitted, scale, ticks } from "./axis.js";
 import { html, svg, text } from "./element.js";
@@ -26,7 +26,7 @@ export class LevelsPlot {
     this.redraw = fitted(root, (width) => this.draw(width));
   }
 
-  // Any of `levels` with their milliseconds, where those come `from`, the `chosen` one's name, and the two measures.
+  // Update any of: `levels` with milliseconds, `from` where these come, name of the `chosen` level, `cost`, `quality`.
   show(what) {
     Object.assign(this, what);
     this.costs.show(this.options[0], this.cost);
@@ -42,7 +42,7 @@ export class LevelsPlot {
     const notes = [
       this.cost === "milliseconds" && this.from,
       missing.length && `Not measured yet: ${missing.join(", ")}.`,
-      "Area: size of the file. Line: the Pareto front, levels that no other beats in one without losing in the other. Press a level to see its answer above.",
+      "Area: file size. Line: Pareto front, the levels that no other one dominates. Press a level to see its answer above.",
     ];
     this.note.textContent = notes.filter(Boolean).join(" ");
     this.plot.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
@@ -52,7 +52,7 @@ export class LevelsPlot {
     const at = (level) => [x(cost.value(level)), y(quality.value(level))];
     const points = best.map((level) => at(level).map((each) => each.toFixed(1)).join()).join(" ");
     const shown = known.map((level) => ({ level, at: at(level), front: best.includes(level) })).sort((a, b) => b.level.bytes - a.level.bytes);
-    // Points are made anew; whoever stands on one with the keyboard goes on standing there.
+    // Points are created anew: restore the keyboard focus.
     const held = this.plot.contains(document.activeElement) ? document.activeElement.dataset.level : undefined;
     this.plot.replaceChildren(
       ...this.axes(x, y, xs, ys, cost, quality, width),
@@ -63,7 +63,7 @@ export class LevelsPlot {
     if (held) this.plot.querySelector(`[data-level="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
   }
 
-  // Room on all sides; costs begin at zero, so that twice as far is twice as much.
+  // Leave a margin on all sides; costs begin at zero, so that distances are proportional.
   scales(levels, cost, quality, width) {
     const values = levels.map(quality.value);
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -106,7 +106,7 @@ export class LevelsPlot {
     );
   }
 
-  // Names beside their points, moved apart where they would cover each other.
+  // Place names beside their points, apart where they would overlap.
   names(shown, width) {
     const largest = Math.max(...this.levels.map(({ bytes }) => bytes));
     const names = shown

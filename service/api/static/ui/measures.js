@@ -1,4 +1,4 @@
-// What levels are compared by: where its value is, how it is said, and which way is better.
+// Measures to compare levels by: value, format, unit, and direction of improvement.
 
 import { milliseconds, percent, steps } from "./words.js";
 
@@ -16,7 +16,7 @@ export const QUALITIES = {
   ece: { name: "ECE", unit: "ECE; up is better", value: (level) => level.metrics.ece, words: (value) => percent(value, 2), better: -1 },
 };
 
-// The levels that no other beats in one measure without losing in the other, cheapest first.
+// Return the Pareto front: levels that no other one dominates, cheapest first.
 export function front(levels, cost, quality) {
   const gain = (level) => [-cost.value(level), quality.better * quality.value(level)];
   const beats = (one, other) => {

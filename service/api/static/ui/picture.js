@@ -1,20 +1,20 @@
-// The picture that is asked about: dropped, pasted, picked from disk, or one of the examples.
+// Choose a picture: dropped, pasted, picked from disk, or one of the examples.
 
 import { html } from "./element.js";
 
 const TYPES = "image/png,image/jpeg,image/webp,image/bmp,image/gif";
 
 export class PicturePanel {
-  // `pick` is called with a picture: its file and its name; `pickExample` with one of the examples.
+  // `pick` is called with a picture { file, name }, `pickExample` with one of the examples.
   constructor(root, pick, pickExample) {
     Object.assign(this, { pick, pickExample });
     this.input = html("input", { type: "file", accept: TYPES, class: "hidden", id: "file", onchange: () => this.choose() });
-    // A file that is no picture has nothing to show; a tiny picture is shown as the pixels that it is.
+    // A file that is not a picture has no preview; a tiny picture is shown pixelated.
     const failed = () => this.figure.classList.replace("filled", "unknown");
     const loaded = () => this.image.classList.toggle("tiny", this.image.naturalWidth < 64);
     this.image = html("img", { alt: "", onerror: failed, onload: loaded });
     this.seen = html("canvas", { role: "img" });
-    this.figure = html("div", { class: "preview" }, this.image, html("p", { class: "fine" }, "Cannot be shown."));
+    this.figure = html("div", { class: "preview" }, this.image, html("p", { class: "fine" }, "No preview."));
     this.inset = html("figure", { class: "seen", hidden: true }, this.seen, html("figcaption"));
     this.caption = html("p", { class: "caption" });
     const label = html("label", { for: "file", class: "button primary" }, "Choose a picture");
@@ -27,7 +27,7 @@ export class PicturePanel {
 
   listen() {
     const files = (event) => [...(event.dataTransfer ?? event.clipboardData).files];
-    // The whole page takes drops: a browser would open the picture instead where one misses the zone.
+    // Accept drops on the whole page: the browser would open a picture dropped beside the zone.
     document.addEventListener("dragover", (event) => {
       event.preventDefault();
       this.zone.classList.add("over");
@@ -43,14 +43,14 @@ export class PicturePanel {
 
   choose() {
     this.take(this.input.files[0]);
-    this.input.value = ""; // the same file again is a choice too
+    this.input.value = ""; // so that the same file can be chosen again
   }
 
   take(file) {
     if (file) this.pick({ file, name: file.name || "pasted picture" });
   }
 
-  // Those that suit a model of this data set, and those that suit none.
+  // Show the examples for the model's data set, and those for any.
   showExamples(examples) {
     this.examples.replaceChildren(
       ...examples.map((example) =>
@@ -78,7 +78,7 @@ export class PicturePanel {
     if (this.shown === picture) this.showSeen(bitmap, input);
   }
 
-  // About what the model gets: the middle of the picture at its size and in its colours.
+  // Show approximately what the model receives: the centre of the picture at its size and in its colours.
   showSeen(bitmap, { width, height, channels }) {
     this.inset.hidden = bitmap === null;
     if (bitmap === null) return;

@@ -1,4 +1,4 @@
-// A choice of one among few, as radio buttons that look like one piece.
+// Segmented control: radio buttons in one piece.
 
 import { html } from "./element.js";
 

@@ -1,4 +1,4 @@
-// What is asked of the service with a picture: model, version, level and number of draws.
+// Settings of a request: model, version, level and number of draws.
 
 import { html } from "./element.js";
 import { Segmented } from "./segmented.js";
@@ -27,7 +27,7 @@ export class SettingsPanel {
     return { select, field: html("label", { class: "field" }, html("span", {}, name), select) };
   }
 
-  // A number that is still being typed is not asked about.
+  // Wait until the number is typed.
   count() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.number.value && this.change({ samples: this.number.value }), PAUSE);
@@ -42,13 +42,13 @@ export class SettingsPanel {
     this.samples.show(DRAWS, chosen.samples);
     const other = !DRAWS.some(([value]) => value === chosen.samples);
     const level = detail.manifest.levels.find(({ name }) => name === chosen.level);
-    const draws = chosen.samples === "auto" ? " Draws, auto: as many as it takes, until more would change neither class nor decision." : "";
+    const draws = chosen.samples === "auto" ? " Draws, auto: early stopping once more would change neither class nor decision." : "";
     this.hint.textContent = `Level ${level.name}: ${pruned(level)}.${draws}`;
     if (document.activeElement !== this.number) this.number.value = other ? chosen.samples : "";
     this.number.classList.toggle("chosen", other);
   }
 
-  // One that is the only one is no choice.
+  // Hide a choice of one.
   offer({ select, field }, options, value) {
     field.hidden = options.length < 2;
     select.replaceChildren(...options.map(([each, words]) => html("option", { value: each, selected: each === value }, words)));

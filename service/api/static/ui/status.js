@@ -1,16 +1,16 @@
-// How the service does now: its load, and whether its answers drift from those on the test set.
+// Live status: load of the service, and drift of its answers from those on the test set.
 
 import { html } from "./element.js";
 import { percent } from "./words.js";
 
 const EVERY = 2000;
 const STEPS = 4;
-// There is no such thing here, or not for us.
+// The service has no GET /status, or none for this client.
 const GONE = [401, 403, 404];
 const SCORES = ["confidence", "entropy", "mutual_information"];
 
 export class StatusPanel {
-  // `ask` gives GET /status; the panel stays hidden where there is no such thing.
+  // `ask` requests GET /status; the panel stays hidden where that is not available.
   constructor(section, root, ask) {
     Object.assign(this, { section, ask });
     this.queue = html("meter", { min: 0, id: "queue" });
@@ -22,7 +22,7 @@ export class StatusPanel {
       this.figures,
       html("div", { class: "row" }, html("label", { for: "queue" }, "Queue"), this.queue),
       html("h3", {}, "Drift"),
-      html("p", { class: "lead" }, "How far the latest answers lie from those on the test set (population stability index): under 0.1 steady, up to 0.25 some drift, above strong drift: look at what is sent."),
+      html("p", { class: "lead" }, "Population stability index of the latest answers against those on the test set: under 0.1 steady, up to 0.25 some drift, above it strong drift: check the pictures that are sent."),
       html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Drift" }, table),
     );
   }
@@ -45,8 +45,8 @@ export class StatusPanel {
     const figure = (name, value) => html("div", {}, html("dt", {}, name), html("dd", {}, value));
     this.figures.replaceChildren(
       figure("answers a second", load.answered_per_second.toFixed(1)),
-      figure("images × draws that wait", `${load.queued.toLocaleString("en")} of ${load.capacity.toLocaleString("en")}`),
-      figure("answers are", load.step ? `cut, step ${load.step} of ${STEPS}` : "in full"),
+      figure("queued images × draws", `${load.queued.toLocaleString("en")} of ${load.capacity.toLocaleString("en")}`),
+      figure("degradation", load.step ? `step ${load.step} of ${STEPS}` : "none"),
     );
     this.body.replaceChildren(...levels.map((level) => row(level)));
   }

@@ -1,9 +1,9 @@
-// `GET /models` as a table that can be sorted by each column.
+// Table of all models (`GET /models`), sortable by each column.
 
 import { html } from "./element.js";
 import { milliseconds, percent, steps } from "./words.js";
 
-// Head, what it is sorted by, how it is said.
+// Heading, sort key, format.
 const COLUMNS = [
   ["Model and version", (row) => `${row.model} ${row.version}`, (row) => named(row)],
   ["Level", (row) => row.level.name],
@@ -47,7 +47,7 @@ export class ModelsTable {
     this.refused.replaceChildren(...versions.filter(({ ready }) => !ready).map(({ model, version, refusal }) => html("li", {}, `${model} ${version} is not served: ${refusal}`)));
   }
 
-  // A level without a value comes last, whichever way.
+  // Levels without a value come last in both directions.
   ordered(rows) {
     const { column, descending } = this.sorted;
     const value = COLUMNS[column][1];
@@ -60,7 +60,7 @@ export class ModelsTable {
   }
 }
 
-// One version's rows that follow each other need its name once, for who sees them.
+// Consecutive rows of a version show its name once, and repeat it for screen readers only.
 const same = (row, before) => row.version === before?.version && row.model === before.model;
 
 const named = ({ model, version, aliases, again }) => (again ? html("span", { class: "hidden" }, `${model} ${version}`) : [

@@ -1,4 +1,4 @@
-// Numbers and lists as people read them.
+// Format numbers for people.
 
 export const percent = (share, digits = 1) => {
   const least = 10 ** -(digits + 2);
@@ -7,14 +7,14 @@ export const percent = (share, digits = 1) => {
   return `${(100 * share).toFixed(digits)}%`;
 };
 
-// The same where there is little room.
+// `percent` where there is little room.
 export const brief = (share, digits) => percent(share, digits).replace("under ", "<").replace("over ", ">");
 
 export const points = (share) => (share > 0 && share < 0.0005 ? "under 0.1" : (100 * share).toFixed(1));
 
 export const nats = (value) => (value > 0 && value < 0.005 ? "under 0.01" : value.toFixed(2));
 
-// A score of strangeness is a few nats or a small part of one, and an energy below zero.
+// An OOD score is a few nats or a small part of one; an energy is negative.
 export const scored = (value) => value.toPrecision(3).replace("-", "−");
 
 export const named = (score) => (score === "one_minus_confidence" ? "1 − confidence" : score.replaceAll("_", " "));

@@ -55,7 +55,8 @@ def test_unalias(filled: Filled) -> None:
         filled.store.set_alias("digits", alias, filled.old)
     taken = invoke_json(filled.store, "unalias", "digits", "candidate")
     assert taken == {"model": "digits", "alias": "candidate", "version": None}
-    assert invoke(filled.store, "unalias", "digits", "production") == "digits: production means no version any more\n"
+    said = invoke(filled.store, "unalias", "digits", "production")
+    assert said == "digits: production no longer points to a version\n"
     assert filled.store.aliases("digits") == {}
     assert filled.store.versions("digits") == [filled.old, filled.new]
     invoke(filled.store, "unalias", "digits", "candidate", status=1)
@@ -71,7 +72,7 @@ def test_delete(filled: Filled) -> None:
         "removed": [name],
         "dry_run": True,
     }
-    invoke(filled.store, "delete", "digits", filled.new, status=1)  # nobody is there to ask
+    invoke(filled.store, "delete", "digits", filled.new, status=1)  # no terminal to ask on
     assert filled.store.versions("digits") == [filled.old, filled.new]
     assert invoke(filled.store, "delete", "digits", filled.new, "--yes") == f"Removed {name}\n"
     assert not Path(filled.store.url, name).exists()

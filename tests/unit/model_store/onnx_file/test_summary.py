@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from model_store.cli.main import app
 from model_store.errors import VerificationError
-from model_store.onnx_file.summary import DRAWN, read_graph
+from model_store.onnx_file.format import GAUSSIAN_WEIGHT
+from model_store.onnx_file.summary import read_graph
 from model_store.store import Store
 
 
@@ -27,8 +28,8 @@ def model(digits_store: Path, request: pytest.FixtureRequest) -> bytes:
 def test_nodes_are_those_that_onnx_reads(model: bytes) -> None:
     """Operations, outputs and inputs in order, constants with their shapes; a drawn weight is with who reads it."""
     graph = onnx.load_model_from_string(model).graph
-    drawn = {node.output[0]: list(node.input) for node in graph.node if node.op_type == DRAWN}
-    theirs = [node for node in graph.node if node.op_type != DRAWN]
+    drawn = {node.output[0]: list(node.input) for node in graph.node if node.op_type == GAUSSIAN_WEIGHT}
+    theirs = [node for node in graph.node if node.op_type != GAUSSIAN_WEIGHT]
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     shapes |= {tensor.values.name: tuple(tensor.dims) for tensor in graph.sparse_initializer}
     counts = {tensor.values.name: tensor.values.dims[0] for tensor in graph.sparse_initializer}

@@ -97,7 +97,7 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert "Pruned from it" not in text
     assert "eight bits" not in text
     assert "was not compared with images of any other kind" in found["Limits"]
-    assert "No score was chosen" in found["Limits"]
+    assert "No OOD score was chosen" in found["Limits"]
     assert all(len(body.strip()) > 80 for body in found.values())
     assert not re.search(r"None|nan|\{|\}", text)
 

@@ -75,7 +75,7 @@ def test_a_store_that_goes_away(place: Place, cache: DiskCache, monkeypatch: pyt
         proxy.down()
         for reader in (store, Store.open(there.url, cache=cache)):
             assert reader.models() == ["digits", "letters"]
-            assert reader.away is not None
+            assert reader.unavailable_reason is not None
             assert reader.verify("digits", filled.new) == manifest
             with pytest.raises(StoreUnavailableError):
                 reader.verify("digits", filled.old)
@@ -85,7 +85,7 @@ def test_a_store_that_goes_away(place: Place, cache: DiskCache, monkeypatch: pyt
             Store.open(there.url)
         proxy.up = True
         assert store.versions("digits") == [filled.old, filled.new]
-        assert store.away is None
+        assert store.unavailable_reason is None
         assert store.verify("digits", filled.old).version == filled.old
 
 

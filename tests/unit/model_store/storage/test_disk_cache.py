@@ -84,8 +84,8 @@ def test_a_disk_that_refuses_is_no_error(cache: DiskCache, caplog: pytest.LogCap
 WORKER = """
 import random, sys
 from pathlib import Path
-from model_store.storage.disk_cache import Cache
-cache, chance = Cache(Path(sys.argv[1]), 65536), random.Random(int(sys.argv[2]))
+from model_store.storage.disk_cache import DiskCache
+cache, chance = DiskCache(Path(sys.argv[1]), 65536), random.Random(int(sys.argv[2]))
 most = 0
 for _ in range(300):
     data = bytes([chance.randrange(12)]) * 10240

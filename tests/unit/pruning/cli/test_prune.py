@@ -23,7 +23,7 @@ from pruning.cli.prune import app
         (["--schedule", "never"], "there is gradual, one-shot"),
         (["--granularity", "weight", "--levels", "x4"], "save no multiply-adds"),
         (["--granularity", "weight", "--target-latency-ms", "1"], "save no milliseconds"),
-        (["--levels", "x900"], "no more channels can go"),
+        (["--levels", "x900"], "no more channels can be removed"),
         (["--model", "Not A Name"], "cannot name a model"),
         (["--sign-key", "nowhere.key"], "cannot read the key in nowhere.key"),
     ],

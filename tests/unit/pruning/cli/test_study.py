@@ -15,7 +15,7 @@ from tests.support.studies import study
     [
         (["--criteria", "snr,luck"], "unknown criterion 'luck'"),
         (["--granularities", "layer"], "unknown granularity 'layer'"),
-        (["--levels", "p100"], "'p100' is no level"),
+        (["--levels", "p100"], "'p100' is not a level"),
         (["--schedule", "never"], "unknown schedule 'never'"),
         (["--ranking", "best"], "unknown ranking 'best'"),
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pruning.evaluation.calibration import calibrate
-from pruning.evaluation.ood import SCORES, chosen_and_counted
+from pruning.evaluation.ood import SCORES, split_ood_images
 from tests.support.answers import answers
 
 
@@ -34,6 +34,6 @@ def test_one_image_of_the_kind_in_twenty_is_taken_for_a_stranger() -> None:
 
 
 def test_strangers_that_a_score_is_chosen_on_are_not_counted() -> None:
-    chosen, counted = chosen_and_counted(torch.arange(7)[None, :, None])
+    chosen, counted = split_ood_images(torch.arange(7)[None, :, None])
     assert not set(chosen.flatten().tolist()) & set(counted.flatten().tolist())
     assert len(chosen[0]) + len(counted[0]) == 7

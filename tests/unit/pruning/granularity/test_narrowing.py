@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call
 
-from pruning.granularity.narrowing import Narrowing, fitted
+from model_store.onnx_file.format import IMAGES
+from pruning.granularity.narrowing import Narrowing, narrow_module
 from pruning.graph.channel_groups import channel_groups
-from pruning.graph.network import IMAGES, Flatten
-from pruning.graph.trace import trace
-from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels
+from pruning.graph.network import Flatten
+from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels, traced
 from training.bayesian.posterior import GaussianWeight, Posterior
 
 SIDES = {"convnet": 8, "resnet20": 16}
@@ -26,7 +26,7 @@ def test_narrowed_is_masked(name: str, seed: int, share: float) -> None:
     """Any channels of any group: the narrow network gives the logits of the wide one with those channels at zero."""
     plain, posterior = network_of(name, 3, seed)
     pixels = random_pixels(3, SIDES[name])
-    network = trace(plain, posterior, pixels)
+    network = traced(plain, posterior, pixels)
     group, generator = channel_groups(network), torch.Generator().manual_seed(seed)
     left = {each: torch.rand(network.widths[each], generator=generator) < share for each in set(group.values())}
     for each, kept in left.items():
@@ -36,7 +36,7 @@ def test_narrowed_is_masked(name: str, seed: int, share: float) -> None:
         ):
             kept[:] = True
     channels = {tensor: left[of].nonzero().squeeze(1) for tensor, of in group.items()}
-    narrow = Narrowing.of(network, channels).apply(posterior)
+    narrow = Narrowing.keeping(network, channels).apply(posterior)
     images = random_images(pixels, 3, seed)
 
     weights = {each: weight.mean.clone() for each, weight in posterior.weights.items()}
@@ -51,12 +51,12 @@ def test_narrowed_is_masked(name: str, seed: int, share: float) -> None:
     with torch.no_grad():
         x = pixels.normalise(images)
         masked = functional_call(plain, weights | rest, (x,))
-        found = functional_call(fitted(plain, narrow).eval(), narrow.mean(), (x,))
+        found = functional_call(narrow_module(plain, narrow).eval(), narrow.mean(), (x,))
     assert_close(found, masked, "narrowed")
-    assert_same_draw(fitted(plain, narrow).eval(), narrow, pixels, images, generator)
+    assert_same_draw(narrow_module(plain, narrow).eval(), narrow, pixels, images, generator)
 
 
-def test_fitted_leaves_the_plain_network_as_it_was() -> None:
+def test_narrow_module_leaves_the_plain_network_as_it_was() -> None:
     """A copy, as wide as the posterior, whose layers know their own widths."""
     plain, posterior = network_of("resnet20", 3, 0)
     shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
@@ -70,7 +70,7 @@ def test_fitted_leaves_the_plain_network_as_it_was() -> None:
         key: tensor[:8] if key.startswith("3.norm1.") and tensor.dim() else tensor
         for key, tensor in posterior.rest.items()
     }
-    narrow = fitted(plain, Posterior(weights, rest))
+    narrow = narrow_module(plain, Posterior(weights, rest))
     assert {name: tensor.shape for name, tensor in plain.state_dict().items()} == shapes
     block = narrow.get_submodule("3")
     assert (block.conv1.out_channels, block.norm1.num_features, block.conv2.in_channels) == (8, 8, 8)

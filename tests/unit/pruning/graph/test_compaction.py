@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from pruning.graph.compaction import compact, constants
 from pruning.graph.folding import fold
 from pruning.graph.network import Add, Network, Normalisation
-from pruning.graph.trace import trace
-from tests.support.same_draw import network_of, random_pixels, random_posterior
+from tests.support.same_draw import network_of, random_pixels, random_posterior, traced
 from training.bayesian.posterior import GaussianWeight, Posterior
 
 
@@ -35,7 +34,7 @@ def chain(bias: float) -> tuple[nn.Module, Posterior]:
 
 
 def compacted(plain: nn.Module, posterior: Posterior) -> Network:
-    return compact(fold(trace(plain, posterior, random_pixels(3, 8))).network).network
+    return compact(fold(traced(plain, posterior, random_pixels(3, 8))).network).network
 
 
 def widths(network: Network) -> list[int]:
@@ -73,7 +72,7 @@ def test_a_dead_residual_branch_goes_whole() -> None:
     plain, posterior = network_of("resnet20", 3, 0)
     rest = dict(posterior.rest) | {f"4.norm2.{part}": torch.zeros(16) for part in ("weight", "bias")}
     posterior = with_zeros(Posterior(posterior.weights, rest), {"4.conv2.weight": slice(None)})
-    before = fold(trace(plain, posterior, random_pixels(3, 16))).network
+    before = fold(traced(plain, posterior, random_pixels(3, 16))).network
     after = compact(before).network
     assert {"4.conv1", "4.conv2"} & before.weighted.keys() == {"4.conv1", "4.conv2"}
     assert {"4.conv1", "4.conv2"} & after.weighted.keys() == set()
@@ -100,7 +99,7 @@ def test_constants_are_what_the_network_computes() -> None:
     """Channels known to be constant are so on random images, and the others are not."""
     plain, posterior = chain(0.3)
     posterior = with_zeros(posterior, {"0.weight": slice(0, 3), "2.weight": slice(2, 4)})
-    known = constants(trace(plain, posterior, random_pixels(3, 8)))
+    known = constants(traced(plain, posterior, random_pixels(3, 8)))
     x = torch.randn(5, 3, 8, 8)
     plain.load_state_dict(posterior.mean())
     for name, module in plain.named_children():
@@ -116,9 +115,9 @@ def test_constants_are_what_the_network_computes() -> None:
 def test_fold_leaves_no_normalisation_after_a_convolution() -> None:
     """All of resnet20's go; one that follows something else stays."""
     plain, posterior = network_of("resnet20", 3, 0)
-    folding = fold(trace(plain, posterior, random_pixels(3, 16)))
+    folding = fold(traced(plain, posterior, random_pixels(3, 16)))
     assert not [node for node in folding.network.nodes if isinstance(node, Normalisation)]
     assert len(folding.factors) == 21
     alone = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    folding = fold(trace(alone, random_posterior(alone, 0), random_pixels(3, 4)))
+    folding = fold(traced(alone, random_posterior(alone, 0), random_pixels(3, 4)))
     assert next(type(node) for node in folding.network.nodes) is Normalisation

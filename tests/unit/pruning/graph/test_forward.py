@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pruning.graph.compaction import compacted
+from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import draw_logits, draw_weights, forward
 from pruning.graph.partial_stochastic import without_scales
-from pruning.graph.trace import trace
-from tests.support.same_draw import network_of, random_images, random_pixels
+from tests.support.same_draw import network_of, random_images, random_pixels, traced
 from training.progress import Stage
 
 
@@ -18,7 +17,7 @@ def test_sharing_changes_nothing(fixed: int) -> None:
     """With none, some and all of the layers deterministic; in batches and not."""
     plain, posterior = network_of("resnet20", 3, seed=0)
     pixels = random_pixels(3, 16)
-    network = compacted(trace(plain, posterior, pixels))
+    network = fold_and_compact(traced(plain, posterior, pixels))
     network = without_scales(network, list(network.weighted)[:fixed])
     images = random_images(pixels, 130, 0)
     with Stage("drawing", 3 * 130) as stage:

@@ -11,17 +11,16 @@ from pruning.graph.compaction import compact
 from pruning.graph.folding import fold
 from pruning.graph.network import Network
 from pruning.graph.onnx_export import export_onnx, stamp, to_bytes
-from pruning.graph.trace import trace
 from service.inference.artifact import read_artifact
-from tests.support.same_draw import network_of, random_pixels, without
+from tests.support.same_draw import network_of, random_pixels, traced, without
 
 
 def level(sparsity: float) -> Network:
     """A compacted level of a convnet with random weights."""
     plain, posterior = network_of("convnet", 3, 0)
     pixels = random_pixels(3, 8)
-    masked = without(trace(plain, posterior, pixels), posterior, "weight", sparsity)
-    return compact(fold(trace(plain, masked, pixels)).network).network
+    masked = without(traced(plain, posterior, pixels), posterior, "weight", sparsity)
+    return compact(fold(traced(plain, masked, pixels)).network).network
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9])

@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from pruning.graph.compaction import compacted
+from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import draw_weights, forward
-from pruning.graph.network import Network, depends_on_noise, shared_tensors
+from pruning.graph.network import Network, random_tensors, shared_tensors
 from pruning.graph.onnx_export import export_onnx, shared_parts, to_bytes
 from pruning.graph.partial_stochastic import jensen_shannon, prune_scales, without_scales
-from pruning.graph.trace import trace
 from service.inference.artifact import read_artifact
 from service.inference.graph import with_constants
 from service.inference.session import Session
-from tests.support.same_draw import assert_close, network_of, random_images, random_pixels
+from tests.support.same_draw import assert_close, network_of, random_images, random_pixels, traced
 
 PIXELS = random_pixels(3, 16)
 IMAGES = random_images(PIXELS, 12, 0)
@@ -28,7 +27,7 @@ IMAGES = random_images(PIXELS, 12, 0)
 @pytest.fixture(params=["convnet", "resnet20"])
 def network(request: pytest.FixtureRequest) -> Network:
     plain, posterior = network_of(request.param, 3, seed=3)
-    return compacted(trace(plain, posterior, PIXELS))
+    return fold_and_compact(traced(plain, posterior, PIXELS))
 
 
 @given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
@@ -58,7 +57,7 @@ def test_no_budget_is_no_change_and_all_of_it_is_a_point(network: Network) -> No
     assert prune_scales(network, IMAGES, 0.0, 4, 0).layers == ()
     point = prune_scales(network, IMAGES, 0.83, 4, 0)
     assert point.layers == tuple(network.weighted)
-    assert not depends_on_noise(point.network)
+    assert not random_tensors(point.network)
     assert shared_parts(point.network) == ("logits",)
 
 

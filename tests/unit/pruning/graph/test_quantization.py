@@ -14,20 +14,20 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pruning.graph.compaction import compacted
+from model_store.onnx_file.format import IMAGES
+from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import draw_logits, draw_weights, forward
-from pruning.graph.network import IMAGES, MaxPool, Network
+from pruning.graph.network import MaxPool, Network
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.partial_stochastic import without_scales
-from pruning.graph.quantization import meeting_points, quantise
+from pruning.graph.quantization import quantize_network, rounded_tensors
 from pruning.graph.rounding import Rounding, rounded_layer
-from pruning.graph.trace import trace
 from service.inference.artifact import read_artifact
 from service.inference.bank import Bank
 from service.inference.engine import Engine
 from service.inference.graph import with_constants
 from service.inference.quantization import quantize
-from tests.support.same_draw import network_of, random_images, random_pixels
+from tests.support.same_draw import network_of, random_images, random_pixels, traced
 from training.progress import Stage
 
 PIXELS = random_pixels(3, 32)
@@ -38,12 +38,12 @@ PICTURES = random_images(PIXELS, 12, 0)
 def network(request: pytest.FixtureRequest) -> Network:
     """A network that is random throughout."""
     plain, posterior = network_of(request.param, 3, seed=3)
-    return compacted(trace(plain, posterior, PIXELS))
+    return fold_and_compact(traced(plain, posterior, PIXELS))
 
 
 def in_eight_bits(network: Network) -> Network:
     """With ranges from the pictures."""
-    return quantise(network, PICTURES, 2, torch.Generator().manual_seed(0))
+    return quantize_network(network, PICTURES, 2, torch.Generator().manual_seed(0))
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100), st.lists(st.floats(-100, 100, width=32), min_size=1))
@@ -51,7 +51,7 @@ def test_rounding(one: float, other: float, values: list[float]) -> None:
     """Zero is exact, what is in range moves by half a step at most, what is not to its end."""
     low, high = min(one, other, 0.0), max(one, other, 0.0)
     assume(high - low > 1e-3)
-    rounding = Rounding.of_range(low, high)
+    rounding = Rounding.from_range(low, high)
     x = torch.tensor(values)
     left = rounding.apply(x)
     assert float(rounding.apply(torch.zeros(()))) == 0
@@ -80,7 +80,7 @@ def test_layers() -> None:
 def test_what_is_rounded(network: Network) -> None:
     """What convolutions, sums and pools read, and a pool as what it reads; logits and means never."""
     eight = in_eight_bits(network)
-    assert set(eight.roundings) == set(meeting_points(network))
+    assert set(eight.roundings) == set(rounded_tensors(network))
     assert IMAGES in eight.roundings
     assert network.output not in eight.roundings
     for node in network.nodes:

@@ -19,7 +19,7 @@ from tests.support.studies import study, table
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--levels", "half"], "'half' is no level"),
+        (["--levels", "half"], "'half' is not a level"),
         (["--from-study", "nowhere"], "there is no study in nowhere"),
     ],
 )

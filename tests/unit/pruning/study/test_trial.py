@@ -21,10 +21,10 @@ def test_damaged_cells_are_named(digits_run: Path, studied: Path, tmp_path: Path
 
 def test_a_posterior_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     _, posterior = network_of("convnet", 3, 0)
-    cells, cell = TrialStore(tmp_path), Trial("snr", "weight", Level.parse("p80"))
-    assert cells.posterior(cell) is None
-    assert cells.found(cell) is None
-    cells.keep_posterior(cell, posterior)
-    found = cells.posterior(cell)
+    store, trial = TrialStore(tmp_path), Trial("snr", "weight", Level.parse("p80"))
+    assert store.posterior(trial) is None
+    assert store.result(trial) is None
+    store.save_posterior(trial, posterior)
+    found = store.posterior(trial)
     assert isinstance(found, Posterior)
     assert found.weights.keys() == posterior.weights.keys()

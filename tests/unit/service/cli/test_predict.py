@@ -28,6 +28,6 @@ def test_a_key_from_the_environment(digits_store: Path, digits: list[Path], tmp_
     key, line = Key.make("ann", "user")
     (tmp_path / "keys").write_text(str(line))
     with running_service(digits_store, "--keys-file", str(tmp_path / "keys")) as (url, _):
-        assert "asks for a key" in predict(url, digits[0]).stderr
+        assert "needs a key" in predict(url, digits[0]).stderr
         assert predict(url, digits[0], "--key", key).exit_code == 0
         assert predict(url, digits[0], SLIMBAYES_KEY=key).exit_code == 0

@@ -27,7 +27,7 @@ from tests.support.scoring import Score
         (["pictures", "--version", "x"], "no version or alias 'x'"),
         (["pictures", "--samples", "many"], "a whole number from 1 to 256, or auto"),
         (["pictures", "--alpha", "0.5"], "calibrated for"),
-        (["pictures", "--column", "image"], "columns are of Parquet"),
+        (["pictures", "--column", "image"], "columns belong to Parquet"),
         (["table", "--column", "picture"], "no column 'picture' with images; it has image (binary)"),
         (["table", "--id", "name"], "has no column 'name'"),
         (["broken.parquet"], "cannot be read as Parquet"),

@@ -41,7 +41,7 @@ def test_two_keys_are_never_alike() -> None:
         ("an/n user " + 64 * "0", "line 1"),
         ("ann user " + 63 * "0", "line 1"),
         ("ann user slimbayes_secret", "line 1"),
-        (2 * ("ann user " + 64 * "0" + "\n"), "one name"),
+        (2 * ("ann user " + 64 * "0" + "\n"), "same name"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -95,4 +95,4 @@ def test_command(tmp_path: Path) -> None:
     assert key not in result.stdout
     refused = CliRunner().invoke(app, ["new", "two words"])
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert "is no name" in refused.stderr
+    assert "is not a valid name" in refused.stderr

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.errors import MalformedError, TooLargeError
-from service.http.body import WORTH_COMPRESSING, accepted_encoding, inflate
+from service.http.body import MIN_COMPRESSED_BYTES, accepted_encoding, inflate
 from tests.support.http import PNG, ask, refusal
 
 COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
@@ -80,5 +80,5 @@ def test_predict_reads_compressed_bodies(client: TestClient, example: bytes) -> 
 )
 def test_who_gets_compressed_answers(accept: str, encoding: str | None) -> None:
     """Those who ask for it, where it is worth it."""
-    assert accepted_encoding(accept, WORTH_COMPRESSING) == encoding
-    assert accepted_encoding(accept, WORTH_COMPRESSING - 1) is None
+    assert accepted_encoding(accept, MIN_COMPRESSED_BYTES) == encoding
+    assert accepted_encoding(accept, MIN_COMPRESSED_BYTES - 1) is None

@@ -42,7 +42,7 @@ def test_trusted_hosts(guarded: TestClient, host: str, known: bool) -> None:
     if known:
         assert response.status_code == 200
     else:
-        assert "does not go by" in refusal(response, 421)
+        assert "does not answer to" in refusal(response, 421)
     assert guarded.get("/livez", headers={"host": host}).status_code == 200
 
 

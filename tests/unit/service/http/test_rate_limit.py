@@ -84,19 +84,19 @@ def test_clients_do_not_share() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has a whole allowance is forgotten, and of too many those that asked longest ago."""
-    monkeypatch.setattr(rate, "MOST_CLIENTS", 100)
+    monkeypatch.setattr(rate, "MAX_CLIENTS", 100)
     clock = Clock()
     limiter = RateLimiter(Rate(1, 60), clock)
     for number in range(300):
         limiter.spend(str(number), 1)
-    assert len(limiter._whole) == 100
+    assert len(limiter._arrival_times) == 100
     with pytest.raises(RateLimitError):
         limiter.spend("299", 1)
     clock.now += 61
     for _ in range(100):
         limiter.spend("ann", 1)
         clock.now += 61
-    assert len(limiter._whole) <= 1
+    assert len(limiter._arrival_times) <= 1
 
 
 def test_over_http_it_is_images_that_count(digits_store: Path, example: bytes, tmp_path: Path) -> None:

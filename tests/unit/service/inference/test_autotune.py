@@ -11,14 +11,14 @@ from service.inference.artifact import Artifact
 from service.inference.autotune import SIZES, autotune
 from service.inference.bank import Bank
 from service.inference.engine import Engine
-from service.scheduling.admission import DRAWS
+from service.scheduling.admission import DEGRADED_DRAWS
 from tests.support.engines import KEY
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_what_is_cut_most_computes_no_draw_for_nothing(size: int) -> None:
     """An overloaded service has no time for draws that no answer takes."""
-    fewest = min(draws for draws in DRAWS if draws is not None)
+    fewest = min(draws for draws in DEGRADED_DRAWS if draws is not None)
     assert fewest % size == 0
 
 

@@ -1,4 +1,4 @@
-"""The bank: draws in antithetic pairs, a function of their key, whatever the packs."""
+"""The bank: draws in antithetic pairs, a function of their key, whatever the blocks."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_draws_are_antithetic_pairs() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_draws_do_not_depend_on_packs(
+def test_draws_do_not_depend_on_blocks(
     artifact: Artifact, images: np.ndarray, builders: ThreadPoolExecutor, size: int
 ) -> None:
-    """Logits are those of the whole graph under each draw, the same bits in every pack; few samples begin more."""
+    """Logits are those of the whole graph under each draw, the same bits in every block; few samples begin more."""
     engine = Engine(Bank(artifact, KEY, size), builders)
     logits = engine.draws(images, 7)
     np.testing.assert_array_equal(logits, Engine(Bank(artifact, KEY, 1), builders).draws(images, 7))
@@ -54,7 +54,7 @@ def test_bank_grows_once_under_many_threads(
     engine = Engine(bank, builders)
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda samples: engine.draws(images, samples), [3, 8, 5, 8, 2, 8]))
-    assert len(bank.packs) == 4
+    assert len(bank.blocks) == 4
     assert bank.nbytes > 8 * sum(weight.mean.nbytes for weight in artifact.weights)
     for answer in answers:
         np.testing.assert_array_equal(answer, answers[1][: len(answer)])

@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 
 from model_store.manifest import Calibration, Score, Strangeness
-from service.inference.decision import Decided, decide
-from service.inference.uncertainty import predictive
+from service.inference.decision import decide
+from service.inference.uncertainty import Draws, Predictive
+from service.types import Decision, Reason
 
 # Logits with an entropy of 1.09 nats each, and energies of −1.9 and −8.9.
 FAINT, STRONG = [1.0, 0.8, 0.6], [8.0, 7.8, 7.6]
 ENERGY = Strangeness(score="energy", above=-5.0)
 
 
-def decided(logits: list[float], abstain_above: float, strange: Strangeness | None = ENERGY) -> Decided:
+def decided(
+    logits: list[float], abstain_above: float, strange: Strangeness | None = ENERGY
+) -> tuple[Decision, Reason | None, float | None]:
     """On four draws with these logits, at a level with these thresholds."""
     calibration = Calibration(
         temperature=1.0, conformal_quantiles={}, abstain_above=abstain_above, out_of_distribution=strange
     )
-    return decide(predictive(np.array([[logits]] * 4, np.float32), 1.0), calibration)[0]
+    return decide(Predictive.from_draws(Draws.from_logits(np.array([[logits]] * 4, np.float32), 1.0)), calibration)[0]
 
 
 def test_two_thresholds() -> None:
@@ -42,7 +45,7 @@ def test_scores_of_the_same_classes(score: Score) -> None:
 
 def test_the_threshold_may_be_reached() -> None:
     """Strange is what is above it."""
-    found = decided(FAINT, 1.2).strangeness
+    found = decided(FAINT, 1.2)[2]
     assert found is not None
     at = Strangeness(score="energy", above=found)
     below = Strangeness(score="energy", above=math.nextafter(found, -math.inf))
@@ -54,7 +57,7 @@ def test_the_answer_says_how_strange() -> None:
     """With the score's name and the threshold, whatever is decided."""
     energy = -math.log(sum(map(math.exp, STRONG)))
     for abstain_above in (1.2, 1.0):
-        found = decided(STRONG, abstain_above).strangeness
+        found = decided(STRONG, abstain_above)[2]
         assert found is not None
         assert math.isclose(found, energy, rel_tol=1e-6)
 

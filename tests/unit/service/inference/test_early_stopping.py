@@ -40,25 +40,27 @@ def test_equal_draws_settle_at_once() -> None:
     """There is nothing that more of them could change, unless they tie."""
     logits = np.zeros((4, 2, 3), np.float32)
     logits[:, 0, 1] = 4.0
-    assert RULE.settled(logits).tolist() == [True, False]
+    assert RULE.converged(Draws.from_logits(logits, 1.0)).tolist() == [True, False]
 
 
 def test_a_decision_on_the_edge_does_not_settle() -> None:
     """Neither where the entropy is at the threshold, nor where two classes are as probable."""
     logits = antithetic(1, 16, 0.3)
     edge = float(entropy(softmax(logits, -1).mean(0), axis=-1)[0])
-    assert not EarlyStopping(1.0, edge + 1e-6, 1.0).settled(logits)[0]
+    assert not EarlyStopping(1.0, edge + 1e-6, 1.0).converged(Draws.from_logits(logits, 1.0))[0]
     tie = logits.copy()
     tie[:, 0, :2] = 9.0, 9.0
     tie[::2, 0, 0] += 0.5
     tie[1::2, 0, 1] += 0.5
-    assert not EarlyStopping(1.0, 5.0, 1.0).settled(tie)[0]
+    assert not EarlyStopping(1.0, 5.0, 1.0).converged(Draws.from_logits(tie, 1.0))[0]
 
 
 def test_tolerance() -> None:
     """The top probability must be known as well as was asked."""
     logits = antithetic(200, 8, 1.0)
-    strict, lax = (EarlyStopping(1.0, 0.9, tolerance).settled(logits) for tolerance in (1e-4, 1.0))
+    strict, lax = (
+        EarlyStopping(1.0, 0.9, tolerance).converged(Draws.from_logits(logits, 1.0)) for tolerance in (1e-4, 1.0)
+    )
     assert not strict.any()
     assert lax.any()
 
@@ -70,7 +72,7 @@ def test_it_is_right() -> None:
     full = p.mean(0)
     used = np.full(len(full), 1024)
     for block in reversed(CHECKPOINTS[:-1]):
-        used[RULE.settled(logits[:block])] = block
+        used[RULE.converged(Draws.from_logits(logits[:block], 1.0))] = block
     ours = np.stack([p[:draws, image].mean(0) for image, draws in enumerate(used)])
     agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours, axis=-1) > 0.9) == (entropy(full, axis=-1) > 0.9))
     assert agrees[used < 1024].mean() >= 0.99
@@ -82,7 +84,7 @@ def test_it_is_right() -> None:
 
 def measured(logits_SNK: np.ndarray, score: Score) -> tuple[np.ndarray, np.ndarray]:
     """The mean prediction [N, K] of images, and how strange they are [N]."""
-    draws = Draws.of(logits_SNK, 1.0)
+    draws = Draws.from_logits(logits_SNK, 1.0)
     return draws.mean, SCORES[score](draws).mean(0)
 
 
@@ -97,7 +99,9 @@ def test_equal_draws_settle_at_once_with_every_score(score: Score) -> None:
     """Also where there is no mutual information at all."""
     logits = np.zeros((4, 1, 3), np.float32)
     logits[:, 0, 1] = 2.0
-    assert EarlyStopping(1.0, 0.9, 0.02, Strangeness(score=score, above=1.0)).settled(logits)[0]
+    assert EarlyStopping(1.0, 0.9, 0.02, Strangeness(score=score, above=1.0)).converged(Draws.from_logits(logits, 1.0))[
+        0
+    ]
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -106,19 +110,29 @@ def test_strangeness_on_the_edge_does_not_settle(score: Score) -> None:
     logits = antithetic(1, 64, 0.3)
     edge = float(measured(logits, score)[1][0])
     without = EarlyStopping(1.0, 5.0, 1.0)
-    assert without.settled(logits)[0]
+    assert without.converged(Draws.from_logits(logits, 1.0))[0]
     for factor in (0.999, 1.001):
-        assert not EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=factor * edge)).settled(logits)[0]
-    assert EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=edge + 10)).settled(logits)[0]
-    assert EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=edge - 10)).settled(logits)[0]
+        assert not EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=factor * edge)).converged(
+            Draws.from_logits(logits, 1.0)
+        )[0]
+    assert EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=edge + 10)).converged(
+        Draws.from_logits(logits, 1.0)
+    )[0]
+    assert EarlyStopping(1.0, 5.0, 1.0, Strangeness(score=score, above=edge - 10)).converged(
+        Draws.from_logits(logits, 1.0)
+    )[0]
 
 
 def test_a_stranger_need_not_be_known_to_be_uncertain() -> None:
     """Out of distribution is what it is called, on whichever side of the other threshold its entropy is."""
     logits = antithetic(1, 16, 0.3)
     edge = float(entropy(softmax(logits, -1).mean(0), axis=-1)[0]) + 1e-6
-    assert EarlyStopping(1.0, edge, 1.0, Strangeness(score="energy", above=-1e3)).settled(logits)[0]
-    assert not EarlyStopping(1.0, edge, 1.0, Strangeness(score="energy", above=1e3)).settled(logits)[0]
+    assert EarlyStopping(1.0, edge, 1.0, Strangeness(score="energy", above=-1e3)).converged(
+        Draws.from_logits(logits, 1.0)
+    )[0]
+    assert not EarlyStopping(1.0, edge, 1.0, Strangeness(score="energy", above=1e3)).converged(
+        Draws.from_logits(logits, 1.0)
+    )[0]
 
 
 @pytest.mark.parametrize("share", [0.2, 0.05])
@@ -132,7 +146,7 @@ def test_it_is_right_of_strangers(score: Score, share: float) -> None:
     rule = EarlyStopping(1.0, 0.9, 0.02, Strangeness(score=score, above=above))
     left, wrong = np.arange(len(full)), 0
     for block in CHECKPOINTS[:-1]:
-        settled = rule.settled(logits[:block, left])
+        settled = rule.converged(Draws.from_logits(logits[:block, left], 1.0))
         ours = decisions(*measured(logits[:block, left[settled]], score), above)
         wrong += int((ours != full[left[settled]]).sum())
         left = left[~settled]

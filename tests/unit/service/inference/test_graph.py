@@ -19,9 +19,9 @@ def test_what_draws_share_runs_apart(artifact: Artifact) -> None:
     made = quantize(artifact)
     parts = split(made.graph, made.names)
     random = {weight.name for weight in artifact.weights}
-    assert {node.op_type for node in parts.shared.graph.node} >= {"Cast", "Transpose"}
-    assert not any(random & set(node.input) for node in parts.shared.graph.node)
-    assert len(parts.shared.graph.node) + len(parts.drawn.graph.node) == len(artifact.graph.graph.node)
+    assert {node.op_type for node in parts.prefix.graph.node} >= {"Cast", "Transpose"}
+    assert not any(random & set(node.input) for node in parts.prefix.graph.node)
+    assert len(parts.prefix.graph.node) + len(parts.drawn.graph.node) == len(artifact.graph.graph.node)
 
 
 def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np.ndarray) -> None:
@@ -29,7 +29,7 @@ def test_deterministic_layers_in_front_are_shared(artifact: Artifact, images: np
     first, *others = artifact.weights
     graph = with_constants(artifact.graph, {first.name: first.mean})
     fixed = Artifact(graph, tuple(others), artifact.image_shape, artifact.num_classes)
-    assert "Conv" in {node.op_type for node in split(fixed.graph, [weight.name for weight in others]).shared.graph.node}
+    assert "Conv" in {node.op_type for node in split(fixed.graph, [weight.name for weight in others]).prefix.graph.node}
     with ThreadPoolExecutor(1) as builders:
         bank = Bank(fixed, KEY, 2)
         logits = Engine(bank, builders).draws(images, 4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from service.inference.quantization import LARGEST
+from model_store.onnx_file.format import MAX_INT8_WEIGHT
 from service.inference.session import Session
 
 
@@ -15,13 +15,13 @@ from service.inference.session import Session
 @pytest.mark.parametrize("positions", [1, 40])
 def test_sums_are_exact(sign: int, side: int, positions: int) -> None:
     """Of the largest products, many in a sum, in a convolution as the engine has them."""
-    channels, weight = 32, sign * LARGEST
+    channels, weight = 32, sign * MAX_INT8_WEIGHT
     terms = channels * side
     constants = {
         "one": np.float32(1),
         "zero": np.uint8(0),
         "end": np.uint8(0 if sign > 0 else 255),
-        "steps": np.float32(terms * LARGEST),
+        "steps": np.float32(terms * MAX_INT8_WEIGHT),
         "weights": np.full((8, channels, 1, side), weight, np.int8),
         "scales": np.ones(8, np.float32),
     }

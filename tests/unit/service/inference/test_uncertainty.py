@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from service.inference.uncertainty import Predictive, predictive
+from service.inference.uncertainty import Draws, Predictive
 
 DRAWS = arrays(
     np.float32,
@@ -23,7 +23,7 @@ DRAWS = arrays(
 
 def of_one(logits_SK: np.ndarray, temperature: float) -> Predictive:
     """Of a single image."""
-    return predictive(logits_SK[:, None], temperature)
+    return Predictive.from_draws(Draws.from_logits(logits_SK[:, None], temperature))
 
 
 @given(DRAWS, st.floats(0.1, 10))
@@ -79,9 +79,18 @@ def test_temperature_divides_logits() -> None:
 @given(arrays(np.float32, (16, 5, 3), elements=st.floats(-50, 50, width=32)))
 def test_company_changes_no_bit(logits: np.ndarray) -> None:
     """Five images together are what each is by itself."""
-    together = predictive(logits, 1.3)
+    together = Predictive.from_draws(Draws.from_logits(logits, 1.3))
     for number in range(5):
         alone = of_one(logits[:, number], 1.3)
         for name in ("mean", "total", "aleatoric", "epistemic", "standard_error"):
             np.testing.assert_array_equal(getattr(together, name)[number], getattr(alone, name)[0])
         np.testing.assert_array_equal(together.spread[:, number], alone.spread[:, 0])
+
+
+@given(arrays(np.float32, (8, 5, 3), elements=st.floats(-50, 50, width=32)), st.sets(st.integers(0, 4), min_size=1))
+def test_some_images_of_a_summary(logits: np.ndarray, images: set[int]) -> None:
+    """Taking images out of a summary gives the summary of these alone, bit for bit."""
+    chosen = sorted(images)
+    taken, alone = Draws.from_logits(logits, 1.3).take(chosen), Draws.from_logits(logits[:, chosen], 1.3)
+    for name in ("p", "entropies", "log_sums", "mean", "surprise", "cross_entropies"):
+        np.testing.assert_array_equal(getattr(taken, name), getattr(alone, name))

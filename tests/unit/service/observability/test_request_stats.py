@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.observability.request_stats import RATE_SECONDS, EventRate
+from service.observability.request_stats import RATE_WINDOW_S, EventRate
 
 
 class Clock:
@@ -24,7 +24,7 @@ def test_rate() -> None:
         rate.add(4)
         clock.now += 1
     assert rate.per_second == 7
-    assert len(rate._latest) <= RATE_SECONDS + 1
+    assert len(rate._latest) <= RATE_WINDOW_S + 1
     rate.add(1000)
     assert rate.per_second == 7
     clock.now += 5

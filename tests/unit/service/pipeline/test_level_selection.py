@@ -58,7 +58,7 @@ def test_impossible(wish: LevelConstraints, says: str) -> None:
 )
 def test_a_choice_fulfils_the_wish(levels: dict[str, LevelCandidate], accuracy: float | None, latency: float) -> None:
     """And no other level that does is more accurate."""
-    fit = [c.accuracy for c in levels.values() if c.accuracy >= (accuracy or 0) and (c.milliseconds or 0) <= latency]
+    fit = [c.accuracy for c in levels.values() if c.accuracy >= (accuracy or 0) and (c.latency_ms or 0) <= latency]
     try:
         name, _ = LevelConstraints(accuracy, latency).choose(levels)
     except ParameterError:

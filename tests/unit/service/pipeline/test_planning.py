@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from service.errors import ParameterError
 from service.pipeline.parameters import PredictQuery
-from service.pipeline.planning import fitted, plan
+from service.pipeline.planning import degrade_to_fit, make_plan
 from service.repository.repository import ModelRepository
 from service.scheduling.admission import Admission
 from service.settings import Settings
@@ -28,38 +29,39 @@ def catalog(digits_store: Path) -> Iterator[ModelRepository]:
 
 def test_by_default_an_answer_may_stop_by_itself(catalog: ModelRepository) -> None:
     """After the level's default number of draws at most, and usually sooner."""
-    made = plan(catalog, PredictQuery())
-    assert made.samples == made.served.level.monte_carlo.draws == 32
-    assert made.settlement is not None
+    made = make_plan(catalog, PredictQuery())
+    assert made.samples == made.level.level.monte_carlo.draws == 32
+    assert made.early_stopping is not None
     assert made.expected_draws < 32
-    made.served.learn(32)
-    assert plan(catalog, PredictQuery()).expected_draws > made.samples / 4
+    made.level.record_draws(32)
+    assert make_plan(catalog, PredictQuery()).expected_draws > made.samples / 4
 
 
-def test_what_a_request_names_it_gets(catalog: ModelRepository) -> None:
+def test_what_a_request_names_it_gets(catalog: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the load; of what an answer may take by itself each step takes more away."""
     admission = Admission(10**6, 1.0, degrade=True)
+    monkeypatch.setattr(catalog, "runtime", replace(catalog.runtime, admission=admission))
     exact, free = PredictQuery(samples="50"), PredictQuery(level="p50")
-    full = plan(catalog, free)
-    full.served.engine(full.samples)
+    full = make_plan(catalog, free)
+    full.level.engine(full.samples)
     with admission.admit(1, 60.0):
-        made = fitted(catalog, plan(catalog, exact), 1, exact, admission)
-        assert (made.samples, made.settlement, made.degraded, made.expected_draws) == (50, None, None, 50)
+        made = degrade_to_fit(catalog, make_plan(catalog, exact), 1)
+        assert (made.samples, made.early_stopping, made.degradation, made.expected_draws) == (50, None, None, 50)
         samples = []
         for slowness in np.geomspace(1.0, 1e6, 60):
-            admission.slowness = float(slowness)
-            made = fitted(catalog, full, 1, free, admission)
-            assert made.served is full.served
+            admission.latency.slope = float(slowness)
+            made = degrade_to_fit(catalog, full, 1)
+            assert made.level is full.level
             samples.append(made.samples)
     assert samples == sorted(samples, reverse=True)
     assert (samples[0], samples[-1]) == (32, 2)
-    assert fitted(catalog, full, 1, free, admission) is full
+    assert degrade_to_fit(catalog, full, 1) is full
 
 
 def test_more_draws_than_are_allowed(catalog: ModelRepository) -> None:
     """The message says how many there may be."""
     with pytest.raises(ParameterError, match="from 1 to 50"):
-        plan(catalog, PredictQuery(samples="51"))
+        make_plan(catalog, PredictQuery(samples="51"))
 
 
 def test_deadline(client: TestClient, example: bytes) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from model_store.manifest import InputShape
-from service.pipeline.png import CHECKSUM, plain
+from service.pipeline.png import CHECKSUM, decode_plain
 from service.pipeline.preprocessing import decode
 
 COLOUR, GREY = (InputShape(height=9, width=7, channels=channels, resize="center-crop") for channels in (3, 1))
@@ -36,7 +36,7 @@ def test_pixels(shape: InputShape, level: int) -> None:
     """Whatever a filter or compression: noise, a ramp, and one colour."""
     ramp = np.arange(shape.height * shape.width * shape.channels, dtype=np.uint8)
     for pixels in (noise(shape), ramp.reshape(noise(shape).shape), np.full_like(noise(shape), 200)):
-        found = plain(written(pixels, compress_level=level), shape)
+        found = decode_plain(written(pixels, compress_level=level), shape)
         assert found is not None
         np.testing.assert_array_equal(found, pixels)
 
@@ -49,7 +49,7 @@ def test_several_pieces() -> None:
     content = data[begin + 4 : begin + 4 + length]
     pieces = (content[:10], b"", content[10:])
     chunks = [CHECKSUM.pack(len(each)) + b"IDAT" + each + CHECKSUM.pack(zlib.crc32(b"IDAT" + each)) for each in pieces]
-    found = plain(data[: begin - 4] + b"".join(chunks) + data[begin + 4 + length + 4 :], COLOUR)
+    found = decode_plain(data[: begin - 4] + b"".join(chunks) + data[begin + 4 + length + 4 :], COLOUR)
     assert found is not None
     np.testing.assert_array_equal(found, noise(COLOUR))
 
@@ -72,8 +72,8 @@ def test_what_is_not_plain() -> None:
         b"",
         written(pixels)[:8],
     ]
-    assert all(plain(each, COLOUR) is None for each in others)
-    assert plain(written(pixels), GREY) is None
+    assert all(decode_plain(each, COLOUR) is None for each in others)
+    assert decode_plain(written(pixels), GREY) is None
 
 
 def test_damaged_files() -> None:
@@ -86,7 +86,7 @@ def test_damaged_files() -> None:
         for _ in range(chance.randint(1, 3)):
             data[chance.randrange(begin + 4, begin + 4 + length)] = chance.randrange(256)
         CHECKSUM.pack_into(data, begin + 4 + length, zlib.crc32(data[begin : begin + 4 + length]))
-        found = plain(bytes(data), COLOUR)
+        found = decode_plain(bytes(data), COLOUR)
         if found is not None:
             read += 1
             np.testing.assert_array_equal(found, decode(bytes(data), COLOUR, MOST))

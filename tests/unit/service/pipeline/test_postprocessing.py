@@ -9,6 +9,7 @@ import pytest
 
 from model_store.manifest import Calibration, Strangeness
 from service.api.schemas import Prediction
+from service.inference.decision import Postprocessor
 from service.pipeline.postprocessing import ResponseBuilder
 
 ENERGY = Strangeness(score="energy", above=-5.0)
@@ -21,10 +22,11 @@ def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | No
     """The document has all that `Prediction` has, in its order, and nothing else."""
     calibration = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0, out_of_distribution=strange)
     logits = np.random.default_rng(0).normal(size=(draws, 5, 3)).astype(np.float32)
-    answering = ResponseBuilder(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
-    for found in answering(logits, "settled"):
-        described = Prediction.model_validate(found.document).model_dump(mode="json")
-        assert json.dumps(described) == json.dumps(found.document)
+    builder = ResponseBuilder(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
+    for result in Postprocessor(calibration, builder.render)(logits, "settled"):
+        document = builder.document(result)
+        described = Prediction.model_validate(document).model_dump(mode="json")
+        assert json.dumps(described) == json.dumps(document)
 
 
 def test_prediction_sets() -> None:
@@ -33,8 +35,8 @@ def test_prediction_sets() -> None:
     logits = np.log([[[0.2, 0.5, 0.3], [0.05, 0.05, 0.9], [0.35, 0.33, 0.32]]]).astype(np.float32)
 
     def sets(quantile: float) -> list[list[str]]:
-        answering = ResponseBuilder(("a", "b", "c"), calibration, quantile=quantile, top_k=1)
-        return [each.document["prediction_set"] for each in answering(logits, "samples")]
+        builder = ResponseBuilder(("a", "b", "c"), calibration, quantile=quantile, top_k=1)
+        return [result.content[1] for result in Postprocessor(calibration, builder.render)(logits, "samples")]
 
     assert sets(0.72) == [["b", "c"], ["c"], ["a", "b", "c"]]
     assert sets(0.0) == [["b"], ["c"], ["a"]]

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
-from service.pipeline.preprocessing import QUICK_BYTES, decode, decode_all, quick
+from service.pipeline.preprocessing import FAST_MAX_BYTES, decode, decode_all, is_fast_to_decode
 from service.settings import Settings
 from tests.support.images import encode
 
@@ -184,11 +184,17 @@ def test_a_huge_png_is_refused_before_anything_is_decoded(monkeypatch: pytest.Mo
 def test_what_is_quick() -> None:
     """One small PNG; nothing that is large in bytes or in pixels, that is several, or that only begins like one."""
     small, wide = encode(Image.new("RGB", (64, 64))), encode(Image.new("L", (2_000, 2_000)))
-    assert quick([small])
-    assert len(wide) < QUICK_BYTES * 2
-    for other in ([small, small], [wide[:QUICK_BYTES]], [encode(Image.new("L", (4, 4)), "JPEG")], [small[:20]], [b""]):
-        assert not quick(other)
-    assert not quick([small + bytes(QUICK_BYTES)])
+    assert is_fast_to_decode([small])
+    assert len(wide) < FAST_MAX_BYTES * 2
+    for other in (
+        [small, small],
+        [wide[:FAST_MAX_BYTES]],
+        [encode(Image.new("L", (4, 4)), "JPEG")],
+        [small[:20]],
+        [b""],
+    ):
+        assert not is_fast_to_decode(other)
+    assert not is_fast_to_decode([small + bytes(FAST_MAX_BYTES)])
 
 
 def test_pillows_limit_is_lifted_only_while_a_thread_decodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path
     building = threading.Thread(target=served.engine, args=(64,))
     building.start()
     wait_until(served._building.locked)
-    with served.held():
+    with served.in_use():
         assert served.bank is None
         building.join()
         assert served.ready(64)
@@ -39,13 +39,13 @@ def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
     served = catalog.level(None, None, "p50")
     with served._building:
         served.release()
-        assert served.engine_at_once(4) is None
+        assert served.prepared_engine(4) is None
     engine = served.engine(4)
     with served._building:
-        assert served.engine_at_once(4) is engine
-        assert served.engine_at_once(4096) is None
+        assert served.prepared_engine(4) is engine
+        assert served.prepared_engine(4096) is None
         served.release()
-        assert served.engine_at_once(4) is None
+        assert served.prepared_engine(4) is None
     catalog.close()
 
 
@@ -55,8 +55,8 @@ def test_an_answer_costs_its_draws_and_what_they_share(digits_store: Path) -> No
     served = catalog.level(None, None, "p50")
     assert served.seconds(3, 4.0, 4) == 0
     engine = served.engine(4)
-    assert engine.shared_pace > 0
-    expected = 3 * (4 * engine.pace + engine.shared_pace) / catalog.num_workers
+    assert engine.seconds_shared > 0
+    expected = 3 * (4 * engine.seconds_per_draw + engine.seconds_shared) / catalog.runtime.num_workers
     assert served.seconds(3, 4.0, 4) == pytest.approx(expected)
     catalog.close()
 
@@ -69,8 +69,8 @@ def test_no_more_draws_are_made_than_there_is_time_for(digits_store: Path) -> No
     made = engine.bank.draws
     assert 0 < made < 4096
     image_1HWC = np.zeros((1, 8, 8, 1), np.uint8)
-    job = Job(engine, image_1HWC, 4096, lambda logits_SNK, stop: [(len(logits_SNK), stop)], deadline=None)
-    catalog.scheduler.submit(job)
+    job = Job(engine, image_1HWC, 4096, lambda logits_SNK, stop, _: [(len(logits_SNK), stop)], deadline=None)
+    catalog.runtime.scheduler.submit(job)
     assert job.future.result(60) == [(made, "deadline")]
     assert served.engine(made + 2 * engine.bank.size).bank.draws == made + 2 * engine.bank.size
     catalog.close()

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.inference.engine import Engine
-from service.repository.memory_budget import SOON_SECONDS, MemoryBudget
+from service.repository.memory_budget import TRIM_DELAY_S, MemoryBudget
 from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.http import PNG, ask
@@ -56,9 +56,9 @@ def test_longest_unused_goes_first() -> None:
     """Until the rest fits; the one that is asked for stays, however large."""
     memory, gone = MemoryBudget(100), []
     for name, size in (("a", 40), ("b", 40), ("a", 40), ("c", 50)):
-        memory.use(name, size, lambda name=name: gone.append(name))
+        memory.touch(name, size, lambda name=name: gone.append(name))
     assert gone == ["b"]
-    memory.use("d", 1000, lambda: gone.append("d"))
+    memory.touch("d", 1000, lambda: gone.append("d"))
     assert gone == ["b", "a", "c"]
     assert memory.used == 1000
 
@@ -67,7 +67,7 @@ def test_no_limit() -> None:
     """Nothing goes."""
     memory = MemoryBudget(None)
     for number in range(100):
-        memory.use(number, 2**30, lambda: pytest.fail("dropped"))
+        memory.touch(number, 2**30, lambda: pytest.fail("dropped"))
     assert memory.used == 100 * 2**30
 
 
@@ -76,7 +76,7 @@ def test_levels_come_back(digits_store: Path, example: bytes) -> None:
     app = create_app(Settings(store=digits_store, memory_mb=1))
     with TestClient(app) as client:
         first = [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")]
-        assert len(app.state.catalog.memory._held) < 3
+        assert len(app.state.service.repository.runtime.memory._owners) < 3
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")] == first
 
 
@@ -99,19 +99,21 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
         if isinstance(timer, threading.Timer):  # of what was let go of before
             timer.join()
     given_back, gone = [], list[weakref.ref[Engine]]()
-    monkeypatch.setattr("service.repository.memory_budget.trim_heap", lambda: given_back.append([each() is None for each in gone]))
+    monkeypatch.setattr(
+        "service.repository.memory_budget.trim_heap", lambda: given_back.append([each() is None for each in gone])
+    )
     catalog = ModelRepository(Settings(store=digits_store))
     levels = [catalog.level(None, None, name) for name in ("p50", "p90")]
     answering = [level.engine(4) for level in levels]
     gone.extend(map(weakref.ref, answering))
     for level in levels:
         level.release()
-    assert catalog.memory.used == 0
-    time.sleep(1.5 * SOON_SECONDS)
+    assert catalog.runtime.memory.used == 0
+    time.sleep(1.5 * TRIM_DELAY_S)
     assert given_back == []
     answering.clear()
     wait_until(lambda: bool(given_back))
-    time.sleep(0.5 * SOON_SECONDS)
+    time.sleep(0.5 * TRIM_DELAY_S)
     assert given_back == [[True, True]]
     catalog.close()
 

@@ -31,7 +31,7 @@ def test_work_is_bounded() -> None:
         assert admission.waiting == 10
     with pytest.raises(ZeroDivisionError), admission.admit(3, 0.5):
         raise ZeroDivisionError
-    assert (admission.waiting, admission.wait) == (0, 0)
+    assert (admission.waiting, admission.wait_s) == (0, 0)
 
 
 def test_a_request_larger_than_the_limit_is_admitted_alone() -> None:
@@ -50,17 +50,17 @@ def test_the_wait_is_bounded() -> None:
         with pytest.raises(OverloadedError) as refused, admission.admit(1, 2.1):
             pass
         assert refused.value.retry_after == 3
-        with pytest.raises(OverloadedError), admission.admit(1, 1.0, deadline=1.9):
+        with pytest.raises(OverloadedError), admission.admit(1, 1.0, deadline_s=1.9):
             pass
-        with admission.admit(1, 1.0, deadline=2.1):
-            assert admission.wait == pytest.approx(3.5)
+        with admission.admit(1, 1.0, deadline_s=2.1):
+            assert admission.wait_s == pytest.approx(3.5)
 
 
 def test_a_small_request_waits_for_no_more_than_its_turns() -> None:
     """However much work another has; where nobody knows how small it is, it may wait for all."""
     admission = Sure(1000, 4.0, degrade=False)
     with admission.admit(1, 60.0):
-        with admission.admit(1, 0.1, deadline=0.3), admission.admit(1, 0.1, deadline=0.31):
+        with admission.admit(1, 0.1, deadline_s=0.3), admission.admit(1, 0.1, deadline_s=0.31):
             pass
         with pytest.raises(OverloadedError), admission.admit(1, 0.0):
             pass
@@ -71,31 +71,34 @@ def test_a_request_tells_what_it_has(digits_store: Path, example: bytes, monkeyp
     app = create_app(Settings(store=digits_store))
     with TestClient(app) as client:
         ask(client, example, samples=4)
-        admission, scheduler = app.state.admission, app.state.catalog.scheduler
+        admission, scheduler = (
+            app.state.service.repository.runtime.admission,
+            app.state.service.repository.runtime.scheduler,
+        )
         submit, waits, cut = scheduler.submit, list[float](), True
 
         def looked(job: Job) -> None:
-            assert job.seconds > 0
-            waits.append(admission.wait / (job.seconds * admission.slowness))
-            job.had = job.seconds
-            waits.append(admission.wait)
-            job.cut = cut
+            assert job.work.expected_s > 0
+            waits.append(admission.wait_s / (job.work.expected_s * admission.latency.slope))
+            job.work.service_time_s = job.work.expected_s
+            waits.append(admission.wait_s)
+            job.work.truncated = cut
             submit(job)
 
         monkeypatch.setattr(scheduler, "submit", looked)
-        before = admission.lag, admission.slowness
+        before = admission.latency.intercept, admission.latency.slope
         ask(client, example, samples=4)
         assert waits == [pytest.approx(1.0), 0.0]
-        assert (admission.lag, admission.slowness) == before
+        assert (admission.latency.intercept, admission.latency.slope) == before
         cut = False
         ask(client, example, samples=4)
-        assert (admission.lag, admission.slowness) != before
+        assert (admission.latency.intercept, admission.latency.slope) != before
 
 
 def test_small_requests_that_wait_keep_no_large_one_out() -> None:
     """By however many times their own work they were late: a request takes no more than four times what it should."""
     admission = Admission(1000, 1.0, degrade=False)
-    admission.deviation = 100.0
+    admission.latency.deviation = 100.0
     with admission.admit(1, 0.001):
         admission.check(1, 0.24)
         with pytest.raises(OverloadedError):
@@ -108,11 +111,11 @@ def test_what_is_done_is_waited_for_no_more() -> None:
     with admission.admit(1, 0.8) as before:
         with pytest.raises(OverloadedError), admission.admit(1, 0.6):
             pass
-        before.done = lambda: 0.5
-        assert admission.wait == pytest.approx(0.3)
+        before.service_time_s = 0.5
+        assert admission.wait_s == pytest.approx(0.3)
         with admission.admit(1, 0.6):
-            before.done = lambda: 2.0
-            assert admission.wait == pytest.approx(0.6)
+            before.service_time_s = 2.0
+            assert admission.wait_s == pytest.approx(0.6)
 
 
 # In full and at each step.
@@ -127,12 +130,12 @@ def test_no_more_is_taken_away_than_must_be() -> None:
         for _ in range(40):
             steps.append(admission.step(COSTS))
             waiting.enter_context(admission.admit(*COSTS[steps[-1]]))
-            assert admission.degraded == steps[-1]
+            assert admission.degradation_step == steps[-1]
         assert steps[0] == 0
         assert steps == sorted(steps)
         assert set(steps) == set(range(STEPS + 1))
         assert admission.step([(1, 0.001)] * len(COSTS)) == 0  # one that is small enough is done in full
-    assert admission.degraded == 0
+    assert admission.degradation_step == 0
     assert admission.step(COSTS) == 0
 
 
@@ -142,7 +145,7 @@ def test_a_small_request_is_not_cut_for_a_large_one() -> None:
     with admission.admit(90, 60.0):
         small = [(8, 0.1), (4, 0.05), (2, 0.02)]
         assert admission.step(small) == 0
-        assert admission.step(small, deadline=0.11) == 1
+        assert admission.step(small, deadline_s=0.11) == 1
         assert admission.step([(16, 0.1), *small]) == 1
         assert admission.step([(16, 0.4), (16, 0.3)]) == 1
 
@@ -158,7 +161,7 @@ def test_who_may_not_degrade_never_does() -> None:
 def full(digits_store: Path) -> Iterator[TestClient]:
     """A service whose queue is taken."""
     app = create_app(Settings(store=digits_store, max_queue=1))
-    with TestClient(app) as client, app.state.admission.admit(1, 0.0):
+    with TestClient(app) as client, app.state.service.repository.runtime.admission.admit(1, 0.0):
         yield client
 
 
@@ -178,7 +181,7 @@ def test_afterwards_it_answers(digits_store: Path, example: bytes) -> None:
     """Once the work is done there is room again."""
     app = create_app(Settings(store=digits_store, max_queue=1))
     with TestClient(app) as client:
-        with app.state.admission.admit(1, 0.0):
+        with app.state.service.repository.runtime.admission.admit(1, 0.0):
             assert client.post("/predict", content=example, headers=PNG).status_code == 503
         assert ask(client, example)["predictions"]
 
@@ -193,14 +196,14 @@ def test_degraded_answers_say_so(digits_store: Path, tmp_path: Path, example: by
     with TestClient(app) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)  # the next level is warm then, too
         assert ask(client, example)["degraded"] is None
-        served = app.state.catalog.level("digits", None, "p50")
+        served = app.state.service.repository.level("digits", None, "p50")
 
         def slow(share: float) -> None:
             """An answer of two draws takes this share of the time within which nothing is taken away."""
-            admission: Admission = app.state.admission
-            admission.slowness, admission.deviation = share * 0.5 / (2 * served.seconds(1, 2.0, 2)), 0.0
+            admission: Admission = app.state.service.repository.runtime.admission
+            admission.latency.slope, admission.latency.deviation = share * 0.5 / (2 * served.seconds(1, 2.0, 2)), 0.0
 
-        with app.state.admission.admit(1, 60.0):
+        with app.state.service.repository.runtime.admission.admit(1, 60.0):
             slow(0.9)
             few = ask(client, example)
             assert few["degraded"] == {"samples": 2, "instead_of": None}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.inference.engine import Engine
+from service.inference.uncertainty import Draws
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
 from service.types import FloatArray, StopReason
@@ -52,7 +53,7 @@ def test_errors_reach_those_who_wait(engine: Engine, images: np.ndarray) -> None
 def test_a_request_that_cannot_be_concluded_fails_alone(engine: Engine, images: np.ndarray) -> None:
     """Others of its batch are answered, and nothing is left of either."""
 
-    def fail(logits: FloatArray, stop: StopReason) -> list[object]:
+    def fail(logits: FloatArray, stop: StopReason, draws: Draws | None) -> list[object]:
         raise ZeroDivisionError
 
     started = threading.Event()
@@ -68,4 +69,4 @@ def test_a_request_that_cannot_be_concluded_fails_alone(engine: Engine, images: 
     with pytest.raises(ZeroDivisionError):
         bad.future.result(SECONDS)
     scheduler.close()
-    assert not scheduler._lanes
+    assert not scheduler._queues

@@ -19,7 +19,7 @@ def test_the_wait_follows_the_machine(clock: Clock) -> None:
         with admission.admit(1, 1.0):
             clock.time += 2.0
     with admission.admit(1, 1.0):
-        assert admission.wait == pytest.approx(2.0, rel=0.01)
+        assert admission.wait_s == pytest.approx(2.0, rel=0.01)
 
 
 def test_one_that_took_very_long_is_not_the_rule(clock: Clock) -> None:
@@ -27,7 +27,7 @@ def test_one_that_took_very_long_is_not_the_rule(clock: Clock) -> None:
     admission = Admission(1000, 4.0, degrade=False, now=clock)
     with admission.admit(1, 0.01):
         clock.time += 10.0
-    assert 1 < admission.slowness < 2.5
+    assert 1 < admission.latency.slope < 2.5
 
 
 def test_what_each_request_takes_besides_is_told_from_work(clock: Clock) -> None:
@@ -38,8 +38,8 @@ def test_what_each_request_takes_besides_is_told_from_work(clock: Clock) -> None
         seconds = float(random.choice([0.0001, 0.001, 0.1, 0.4]))
         with admission.admit(1, seconds):
             clock.time += float(random.lognormal(0, 0.1)) * (0.03 + 2.0 * seconds)
-    assert admission.lag == pytest.approx(0.03, rel=0.3)
-    assert admission.slowness == pytest.approx(2.0, rel=0.3)
+    assert admission.latency.intercept == pytest.approx(0.03, rel=0.3)
+    assert admission.latency.slope == pytest.approx(2.0, rel=0.3)
 
 
 def test_small_requests_that_are_late_by_the_same_are_not_refused(clock: Clock) -> None:
@@ -51,7 +51,7 @@ def test_small_requests_that_are_late_by_the_same_are_not_refused(clock: Clock) 
             admission.check(1, 0.025)
         with admission.admit(1, float(random.lognormal(-7, 1))):
             clock.time += float(random.uniform(0.002, 0.12))
-    assert admission.slowness >= 1  # of large ones nothing is known
+    assert admission.latency.slope >= 1  # of large ones nothing is known
 
 
 @pytest.mark.parametrize(("by_the_mean", "least", "most"), [(True, 0.5, 0.95), (False, 0.99, 1.0)])
@@ -74,7 +74,7 @@ def test_nearly_all_that_is_admitted_is_done_in_time(
             clock.time += seconds * float(random.lognormal(0.5, 0.3))
         took.append(clock.time - begun)
         if by_the_mean:
-            admission.deviation = 0.0
+            admission.latency.deviation = 0.0
     in_time = np.array(took[200:]) < 1.0
     assert len(in_time) > 200
     assert least <= in_time.mean() <= most
@@ -86,8 +86,8 @@ def test_what_was_cut_short_teaches_nothing(clock: Clock) -> None:
     for whole in (False, True):
         with admission.admit(1, 1.0) as admitted:
             clock.time += 3.0
-            admitted.whole = whole
-        assert (admission.slowness > 1) == whole
+            admitted.truncated = not whole
+        assert (admission.latency.slope > 1) == whole
 
 
 def test_a_deviation_is_forgotten_slowly(clock: Clock) -> None:
@@ -96,8 +96,8 @@ def test_a_deviation_is_forgotten_slowly(clock: Clock) -> None:
     for _ in range(10):
         with admission.admit(1, 1.0):
             clock.time += 4.0
-    learned = admission.deviation
+    learned = admission.latency.deviation
     for _ in range(20):
         with admission.admit(1, 1.0):
-            clock.time += admission.lag + admission.slowness
-    assert admission.deviation > 0.7 * learned
+            clock.time += admission.latency.intercept + admission.latency.slope
+    assert admission.latency.deviation > 0.7 * learned

@@ -10,7 +10,8 @@ import pytest
 
 from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
-from service.scheduling.level_queue import MOST_IMAGES
+from service.scheduling.admission import Work
+from service.scheduling.level_queue import MAX_BATCH_IMAGES
 from service.scheduling.scheduler import Scheduler
 from tests.support.scheduling import SECONDS, Slow, job
 
@@ -19,7 +20,7 @@ def test_a_small_request_overtakes_a_large_one(engine: Engine, images: np.ndarra
     """Between the blocks of one that wants many draws, one that wants few is answered."""
     slow = Slow(engine, 0.01)
     scheduler = Scheduler(1)
-    large = job(slow, images[:1], 64, settlement=EarlyStopping(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    large = job(slow, images[:1], 64, early_stopping=EarlyStopping(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
     small = job(slow, images[:1], 4)  # type: ignore[arg-type]
     scheduler.submit(large)
     time.sleep(0.005)
@@ -53,8 +54,8 @@ def test_equal_requests_are_answered_as_they_came(engine: Engine, images: np.nda
     slow, started = Slow(engine, 0.02), threading.Event()
     slow.before = started.set
     scheduler = Scheduler(1)
-    equal = [job(slow, images[:6], 2, seconds=0.5) for _ in range(3)]  # type: ignore[arg-type]
-    small = job(slow, images[:1], 2, seconds=0.01)  # type: ignore[arg-type]
+    equal = [job(slow, images[:6], 2, work=Work(0.5)) for _ in range(3)]  # type: ignore[arg-type]
+    small = job(slow, images[:1], 2, work=Work(0.01))  # type: ignore[arg-type]
     ends: list[int] = []
     for each in (*equal, small):
         each.future.add_done_callback(lambda _: ends.append(slow.runs))
@@ -77,25 +78,25 @@ def test_a_job_is_charged_what_is_computed_for_it(engine: Engine, images: np.nda
     """What draws share once, and each draw once, also where another of the batch wants to be looked at sooner."""
     slow, started = Slow(engine, 0.002), threading.Event()
     slow.before = started.set
-    slow.seconds = lambda draws, *, shared=True: draws * slow.pace + (0.01 if shared else 0.0)  # type: ignore[method-assign]
+    slow.seconds = lambda draws, *, shared=True: draws * slow.seconds_per_draw + (0.01 if shared else 0.0)  # type: ignore[method-assign]
     scheduler = Scheduler(1)
     first = job(slow, images[:1], 2)  # type: ignore[arg-type]
     fixed = job(slow, images[:3], 32)  # type: ignore[arg-type]
-    looked_at = job(slow, images[:3], 32, settlement=EarlyStopping(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
+    looked_at = job(slow, images[:3], 32, early_stopping=EarlyStopping(1.0, 0.9, 1e-9))  # type: ignore[arg-type]
     scheduler.submit(first)
     started.wait(SECONDS)
     for each in (fixed, looked_at):
         scheduler.submit(each)
     scheduler.close()
     for each in (fixed, looked_at):
-        assert each.had == pytest.approx(3 * (0.01 + 32 * slow.pace))
+        assert each.work.service_time_s == pytest.approx(3 * (0.01 + 32 * slow.seconds_per_draw))
 
 
 def test_levels_share_alike(engine: Engine, images: np.ndarray) -> None:
     """A level with a crowd of requests leaves half of the time to one with a few."""
     crowd, few = Slow(engine, 0.004), Slow(engine, 0.004)
     scheduler = Scheduler(1)
-    many = [job(crowd, images[:MOST_IMAGES], 4) for _ in range(50)]  # type: ignore[arg-type]
+    many = [job(crowd, images[:MAX_BATCH_IMAGES], 4) for _ in range(50)]  # type: ignore[arg-type]
     for each in many:
         scheduler.submit(each)
     time.sleep(0.05)

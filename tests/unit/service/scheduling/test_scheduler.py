@@ -12,7 +12,7 @@ import pytest
 from service.errors import DeadlineError
 from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
-from service.scheduling.level_queue import MOST_IMAGES
+from service.scheduling.level_queue import MAX_BATCH_IMAGES
 from service.scheduling.scheduler import Scheduler
 from tests.support.scheduling import SECONDS, Found, Slow, job
 
@@ -29,10 +29,10 @@ def test_samples_are_exact_in_any_company(engine: Engine, scheduler: Scheduler, 
     """Many jobs of all sizes at once: each image has its number of draws, and they are the first of the bank."""
     expected = engine.draws(images, 33)
     jobs = [
-        job(engine, images[:count], samples, settlement=settlement)
+        job(engine, images[:count], samples, early_stopping=early_stopping)
         for samples in (1, 3, 4, 7, 16, 33)
-        for count in (1, 3, 2 * MOST_IMAGES + 1)
-        for settlement in (None, EarlyStopping(1.0, 0.9, 1e-9))  # which never settles
+        for count in (1, 3, 2 * MAX_BATCH_IMAGES + 1)
+        for early_stopping in (None, EarlyStopping(1.0, 0.9, 1e-9))  # which never settles
     ]
     for each in jobs:
         scheduler.submit(each)
@@ -45,14 +45,14 @@ def test_samples_are_exact_in_any_company(engine: Engine, scheduler: Scheduler, 
 def test_each_image_stops_by_itself(engine: Engine, scheduler: Scheduler, images: np.ndarray) -> None:
     """As many draws as the rule wants, alone and together."""
     rule = EarlyStopping(0.5, 0.9, 0.05)
-    together = job(engine, images, 64, settlement=rule)
+    together = job(engine, images, 64, early_stopping=rule)
     scheduler.submit(together)
     found: list[Found] = together.future.result(SECONDS)
     used = [len(logits) for logits, _ in found]
     assert {stop for _, stop in found} == {"settled", "samples"}
     assert len(set(used)) > 2
     for number in range(0, 40, 8):
-        alone = job(engine, images[number : number + 1], 64, settlement=rule)
+        alone = job(engine, images[number : number + 1], 64, early_stopping=rule)
         scheduler.submit(alone)
         ((logits, _),) = alone.future.result(SECONDS)
         assert len(logits) == used[number]
@@ -82,14 +82,14 @@ def test_deadlines(engine: Engine, images: np.ndarray) -> None:
     slow = Slow(engine, 0.02)
     scheduler = Scheduler(1)
     rule = EarlyStopping(1.0, 0.9, 1e-9)
-    in_time = job(slow, images[:1], 64, settlement=rule, deadline=time.monotonic() + 0.3)  # type: ignore[arg-type]
+    in_time = job(slow, images[:1], 64, early_stopping=rule, deadline=time.monotonic() + 0.3)  # type: ignore[arg-type]
     begun = time.monotonic()
     scheduler.submit(in_time)
     ((logits, stop),) = in_time.future.result(SECONDS)
     assert time.monotonic() - begun < 0.4
     assert stop == "deadline"
     assert 4 <= len(logits) < 64
-    too_late = job(slow, images[:1], 64, settlement=rule, deadline=time.monotonic() - 1)  # type: ignore[arg-type]
+    too_late = job(slow, images[:1], 64, early_stopping=rule, deadline=time.monotonic() - 1)  # type: ignore[arg-type]
     scheduler.submit(too_late)
     with pytest.raises(DeadlineError):
         too_late.future.result(SECONDS)

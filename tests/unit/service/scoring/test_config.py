@@ -48,4 +48,4 @@ def test_another_input_is_refused(score: Score, pictures: Path, begun: Path, tmp
     path.write_bytes(path.read_bytes())
     result = score(moved, begun, "--shard-size", SHARD)
     assert result.exit_code == 1
-    assert "the output is of another input" in result.stderr
+    assert "the output belongs to another input" in result.stderr

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from training.architectures import ARCHITECTURES, architecture
-from training.bayesian.bayesianize import bayesian_layers, bayesianize, posterior_of, restore
+from training.bayesian.bayesianize import bayesian_layers, bayesianize, read_posterior, restore
 from training.bayesian.estimators import flipout, lrt, reparam
 from training.bayesian.layers import BayesianConv2d, BayesianLinear, Draw
 from training.errors import ConversionError
@@ -39,7 +39,7 @@ def test_every_convolution_and_linear_layer_is_converted() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_posterior_has_the_names_of_the_plain_network(name: str) -> None:
     plain = architecture(name, 3, 10).state_dict()
-    posterior = posterior_of(bayesian(architecture(name, 3, 10)))
+    posterior = read_posterior(bayesian(architecture(name, 3, 10)))
     assert posterior.weights.keys() | posterior.rest.keys() == plain.keys()
     assert set(posterior.weights) == {path for path, tensor in plain.items() if tensor.dim() in (2, 4)}
     assert all(torch.equal(tensor, plain[path]) for path, tensor in posterior.mean().items())
@@ -102,10 +102,10 @@ def test_restore_puts_another_network_at_the_posterior() -> None:
     module = bayesian(small())
     module(torch.randn(8, 3, 8, 8))  # so that the normalisation has seen something
     module[3].keep(torch.arange(5)[:, None].expand(5, 4) != 1)
-    posterior = posterior_of(module)
+    posterior = read_posterior(module)
     other = bayesian(small(), initial_scale=0.7)
     restore(other, posterior)
-    found = posterior_of(other)
+    found = read_posterior(other)
     for name, weight in posterior.weights.items():
         assert torch.equal(found.weights[name].mean, weight.mean)
         torch.testing.assert_close(found.weights[name].scale, weight.scale, rtol=1e-6, atol=0)
@@ -132,7 +132,7 @@ def test_a_network_of_someone_else_is_converted_with_no_more_than_a_prior() -> N
 
 def test_a_posterior_does_not_change_with_its_network() -> None:
     module = bayesian(small())
-    posterior = posterior_of(module)
+    posterior = read_posterior(module)
     before = posterior.mean()["3.weight"].clone(), posterior.rest["0.1.weight"].clone()
     with torch.no_grad():
         for parameter in module.parameters():
@@ -155,4 +155,4 @@ def test_a_posterior_does_not_change_with_its_network() -> None:
 def test_a_posterior_of_another_architecture_is_refused(other: Callable[[], nn.Module], turned: bool) -> None:
     here, there = (small, other) if turned else (other, small)
     with pytest.raises(ConversionError, match="of another architecture"):
-        restore(bayesian(here()), posterior_of(bayesian(there())))
+        restore(bayesian(here()), read_posterior(bayesian(there())))

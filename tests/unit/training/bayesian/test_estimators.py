@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.bayesian.estimators import DRAWS, ESTIMATORS, begin
+from training.bayesian.estimators import DRAWS, ESTIMATORS, create_approximation
 from training.bayesian.layers import BayesianConv2d, BayesianLayer, BayesianLinear
 from training.errors import RecipeError
 from training.recipe import Recipe
@@ -138,5 +138,5 @@ def test_all_have_the_expected_gradients_of_reparam(estimator: str) -> None:
 
 def test_an_unknown_estimator_is_told_what_there_is() -> None:
     with pytest.raises(RecipeError, match="unknown estimator 'laplace'") as refused:
-        begin(nn.Sequential(nn.Linear(2, 2)), Recipe(estimator="laplace"), 10)
+        create_approximation(nn.Sequential(nn.Linear(2, 2)), Recipe(estimator="laplace"), 10)
     assert all(name in str(refused.value) for name in ESTIMATORS)

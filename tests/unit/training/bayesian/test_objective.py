@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training.bayesian.bayesianize import bayesian_layers, bayesianize
 from training.bayesian.layers import BayesianLayer
 from training.bayesian.objective import data_term, divergence, negative_elbo
-from training.distributed.sampler import Batches
+from training.distributed.sampler import BatchSampler
 from training.recipe import Recipe
 
 TRAIN = 40
@@ -43,10 +43,10 @@ def test_ranks_together_have_the_loss_and_gradient_of_one(batch_size: int, world
     """Also where the shares are uneven: the loop gives `share` as here."""
     torch.manual_seed(1)
     x, y = torch.randn(TRAIN, 5, dtype=torch.float64), torch.randint(0, 3, (TRAIN,))
-    batches, module = Batches(TRAIN, batch_size, world_size, seed=0), network()
-    of_world = batches.of_world(batches.order(0), seen)
+    batches, module = BatchSampler(TRAIN, batch_size, world_size, seed=0), network()
+    of_world = batches.world_batch(batches.permutation(0), seen)
     whole = loss_and_gradient(module, x[of_world], y[of_world], 1.0)
-    parts = [batches.of_rank(of_world, rank) for rank in range(world_size)]
+    parts = [batches.rank_batch(of_world, rank) for rank in range(world_size)]
     ranks = [loss_and_gradient(module, x[i], y[i], world_size * len(i) / len(of_world)) for i in parts]
     for together, each in zip(whole, zip(*ranks, strict=True), strict=True):
         torch.testing.assert_close(torch.stack(each).mean(0), together)

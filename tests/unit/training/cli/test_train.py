@@ -70,7 +70,7 @@ def test_a_gpu_that_is_not_there_is_said_so(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     result = CliRunner().invoke(app, ["--device", "cuda"])
     assert result.exit_code == 1
-    assert "this machine offers none: use --device cpu or auto" in one_line(result.stderr)
+    assert "this machine has none: use --device cpu or auto" in one_line(result.stderr)
 
 
 def test_what_is_not_a_number_is_refused() -> None:
@@ -137,7 +137,7 @@ def test_resume_needs_no_more_than_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "posterior.safetensors").read_bytes() == before
     nothing = CliRunner().invoke(app, ["--resume", *begun, "--out", str(tmp_path / "other")])
     assert nothing.exit_code == 0
-    assert "There is nothing to resume" in nothing.stdout
+    assert "No run to resume" in nothing.stdout
 
 
 @pytest.mark.parametrize("estimator", ["flipout", "ivon"])
@@ -203,7 +203,8 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path, environment: dict[str
         process.wait()
     assert process.returncode == 130
     assert (
-        said.splitlines()[-1] == f"Interrupted; `slimbayes train --resume --out {folder}` goes on from its checkpoint."
+        said.splitlines()[-1]
+        == f"Interrupted; `slimbayes train --resume --out {folder}` continues from its checkpoint."
     )
     assert "Traceback" not in said
 
@@ -244,7 +245,7 @@ def test_a_finished_run_is_kept_unless_overwrite_is_asked_for(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_resnet20_trains_on_cifar10(cifar_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "DRAWS", 1)  # 10,000 test images a draw
+    monkeypatch.setattr(trainer, "TEST_DRAWS", 1)  # 10,000 test images a draw
     arguments = ["--data", "cifar10", "--data-dir", str(cifar_binary), "--arch", "resnet20", "--epochs", "1"]
     result = CliRunner().invoke(app, [*arguments, "--limit", "200", "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output

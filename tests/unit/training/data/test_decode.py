@@ -111,7 +111,7 @@ def test_a_huge_photograph_is_decoded_small(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no picture", b"GIF89a" + bytes(50)], ids=["empty", "text", "another type"])
 def test_other_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"odd\.png is not a picture of a type read here: PNG, JPEG, WEBP, BMP"):
+    with pytest.raises(DataError, match=r"odd\.png is not an image of a supported type: PNG, JPEG, WEBP, BMP"):
         decode_image(tmp_path / "odd.png", 8)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
 from training.data import digits
-from training.data.digits import published
+from training.data.digits import sklearn_file
 from training.data.ood import PHOTOGRAPHS
 from training.errors import DataError
 
@@ -37,20 +37,20 @@ def test_grey_values_keep_their_order_and_spread() -> None:
 
 def test_photographs_are_those_of_the_library() -> None:
     theirs = load_sample_images().images
-    ours = [np.asarray(Image.open(published(f"images/{name}.jpg"))) for name in PHOTOGRAPHS]
+    ours = [np.asarray(Image.open(sklearn_file(f"images/{name}.jpg"))) for name in PHOTOGRAPHS]
     assert all(map(np.array_equal, ours, theirs))
 
 
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match="without its datasets/data/nothing: install it again"):
-        published("data/nothing")
+        sklearn_file("data/nothing")
 
 
 def test_the_library_is_not_imported() -> None:
     code = (
-        "import sys; from training.data import digits, out_of_distribution as other;"
+        "import sys; from training.data import digits, ood;"
         "from training.data.dataset import Pixels; digits.load(None);"
-        "other.out_of_distribution(Pixels(8, 8, 1, (0.5,), (0.5,)));"
+        "ood.load_ood_sets(Pixels(8, 8, 1, (0.5,), (0.5,)));"
         "print(sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

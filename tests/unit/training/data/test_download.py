@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from training.data import download as archive_module
+from training.data import download
 from training.data.download import RemoteArchive, fetch
 from training.errors import DataError
 
@@ -86,7 +86,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             pass
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(archive_module, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(download, "FIRST_PAUSE_S", 0.0)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
@@ -164,7 +164,7 @@ def test_a_server_without_ranges_that_always_breaks_is_given_up(server: Server, 
     server.ranges, server.cut, server.cuts = False, 30_000, 1_000
     with pytest.raises(DataError, match=r"cannot fetch http://127.*; try again, or put set\.tar\.gz into"):
         fetch(of(server), tmp_path)
-    assert len(server.asked) == 1 + archive_module.ATTEMPTS
+    assert len(server.asked) == 1 + download.MAX_ATTEMPTS
     assert not (tmp_path / "set").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_lasting_trouble_is_given_up(server: Server, tmp_path: Path) -> None:
     server.status = [503] * 10
     with pytest.raises(DataError, match="the server answered 503 Service Unavailable"):
         fetch(of(server), tmp_path)
-    assert len(server.asked) == archive_module.ATTEMPTS
+    assert len(server.asked) == download.MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -181,7 +181,7 @@ def test_the_first_of_many_bad_pictures_is_named(tmp_path: Path) -> None:
             save(tmp_path / name / f"{number:02d}.png", 5, "L", (8, 8))
     for bad in ("a/70", "b/05", "b/90"):
         (tmp_path / f"{bad}.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"a/70\.png is not a picture"):
+    with pytest.raises(DataError, match=r"a/70\.png is not an image"):
         load(tmp_path)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from training.data.dataset import Pixels
-from training.data.ood import COUNT, MOST_OF_FILE, out_of_distribution
+from training.data.ood import IMAGES_PER_SET, MAX_FILE_IMAGES, load_ood_sets
 from training.errors import DataError
 
 SHAPES = [Pixels(8, 8, 1, (0.5,), (0.5,)), Pixels(12, 10, 3, (0.5,) * 3, (0.5,) * 3)]
@@ -18,34 +18,34 @@ SHAPES = [Pixels(8, 8, 1, (0.5,), (0.5,)), Pixels(12, 10, 3, (0.5,) * 3, (0.5,) 
 
 @pytest.mark.parametrize("pixels", SHAPES, ids=["grey", "colour"])
 def test_sets_have_the_shape_of_the_data_set(pixels: Pixels) -> None:
-    sets = out_of_distribution(pixels)
+    sets = load_ood_sets(pixels)
     assert set(sets) == {"noise", "blank", "crops"}
     for images in sets.values():
-        assert images.shape == (COUNT, pixels.height, pixels.width, pixels.channels)
+        assert images.shape == (IMAGES_PER_SET, pixels.height, pixels.width, pixels.channels)
         assert images.dtype == torch.uint8
 
 
 def test_sets_are_the_same_in_each_run_whatever_else_is_drawn() -> None:
-    first = out_of_distribution(SHAPES[0])
+    first = load_ood_sets(SHAPES[0])
     torch.manual_seed(99)
-    again = out_of_distribution(SHAPES[0])
+    again = load_ood_sets(SHAPES[0])
     assert all(torch.equal(images, again[name]) for name, images in first.items())
 
 
 def test_noise_is_uniform_and_crops_are_smooth_and_different() -> None:
-    sets = out_of_distribution(SHAPES[1])
+    sets = load_ood_sets(SHAPES[1])
     noise, crops = (images.double() for images in (sets["noise"], sets["crops"]))
     assert float(noise.mean()) == pytest.approx(127.5, abs=1)
     assert float(noise.std()) == pytest.approx(73.9, abs=1)
     # Neighbouring pixels of a photograph are alike; those of noise differ by 85 on average.
     assert float((noise[:, 1:] - noise[:, :-1]).abs().mean()) == pytest.approx(85.3, abs=2)
     assert float((crops[:, 1:] - crops[:, :-1]).abs().mean()) < 40
-    assert len({tuple(image.flatten().tolist()) for image in crops}) > 0.9 * COUNT
+    assert len({tuple(image.flatten().tolist()) for image in crops}) > 0.9 * IMAGES_PER_SET
 
 
 @pytest.mark.parametrize("pixels", SHAPES, ids=["grey", "colour"])
 def test_blank_images_have_one_colour_each_and_many_together(pixels: Pixels) -> None:
-    blank = out_of_distribution(pixels)["blank"]
+    blank = load_ood_sets(pixels)["blank"]
     assert (blank == blank[:, :1, :1]).all()
     assert blank[:2, 0, 0].tolist() == [[0] * pixels.channels, [255] * pixels.channels]
     assert len({tuple(colour.tolist()) for colour in blank[:, 0, 0]}) > (200 if pixels.channels == 1 else 490)
@@ -63,21 +63,21 @@ def test_files_in_the_folder_become_sets(tmp_path: Path) -> None:
         np.savez_compressed(tmp_path / f"{name}-ood.npz", images=of_set, labels=np.zeros(len(of_set)))
     for other in ("birds.npz", ".hidden-ood.npz", "birds-ood.npz.part"):
         (tmp_path / other).write_bytes(b"no archive")
-    sets = out_of_distribution(SHAPES[1], tmp_path)
+    sets = load_ood_sets(SHAPES[1], tmp_path)
     assert list(sets) == ["noise", "blank", "crops", "birds", "cifar-100"]
     assert all(np.array_equal(sets[name].numpy(), of_set) for name, of_set in images.items())
 
 
 def test_only_the_first_images_of_a_large_file_are_taken(tmp_path: Path) -> None:
-    images = images_of(MOST_OF_FILE + 1, Pixels(2, 2, 1, (0.5,), (0.5,)))
+    images = images_of(MAX_FILE_IMAGES + 1, Pixels(2, 2, 1, (0.5,), (0.5,)))
     np.savez(tmp_path / "many-ood.npz", images=images)
-    found = out_of_distribution(Pixels(2, 2, 1, (0.5,), (0.5,)), tmp_path)["many"]
-    assert np.array_equal(found.numpy(), images[:MOST_OF_FILE])
+    found = load_ood_sets(Pixels(2, 2, 1, (0.5,), (0.5,)), tmp_path)["many"]
+    assert np.array_equal(found.numpy(), images[:MAX_FILE_IMAGES])
 
 
 def test_a_folder_without_files_adds_nothing(tmp_path: Path) -> None:
-    assert len(out_of_distribution(SHAPES[0], tmp_path)) == 3
-    assert len(out_of_distribution(SHAPES[0], tmp_path / "nowhere")) == 3
+    assert len(load_ood_sets(SHAPES[0], tmp_path)) == 3
+    assert len(load_ood_sets(SHAPES[0], tmp_path / "nowhere")) == 3
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,13 @@ def test_a_folder_without_files_adds_nothing(tmp_path: Path) -> None:
 def test_images_of_another_form_are_refused(tmp_path: Path, images: np.ndarray, found: str) -> None:
     np.savez(tmp_path / "odd-ood.npz", images=images)
     with pytest.raises(DataError, match=rf"odd-ood\.npz must be uint8 \[N, 12, 10, 3\], {found}"):
-        out_of_distribution(SHAPES[1], tmp_path)
+        load_ood_sets(SHAPES[1], tmp_path)
 
 
 def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "odd-ood.npz", pictures=images_of(3))
     with pytest.raises(DataError, match=r"odd-ood\.npz must hold an array `images`"):
-        out_of_distribution(SHAPES[1], tmp_path)
+        load_ood_sets(SHAPES[1], tmp_path)
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     for content in (whole[:500], b"", b"no archive", whole[:300] + bytes(200) + whole[500:], path.read_bytes()):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"odd-ood\.npz is damaged or not an archive of arrays"):
-            out_of_distribution(SHAPES[1], tmp_path)
+            load_ood_sets(SHAPES[1], tmp_path)
 
 
 class _Touch:
@@ -126,10 +126,10 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     (tmp_path / "odd-ood.npz").write_bytes(pickle.dumps(_Touch(trace)))
     with pytest.raises(DataError, match=r"odd-ood\.npz is damaged"):
-        out_of_distribution(SHAPES[1], tmp_path)
+        load_ood_sets(SHAPES[1], tmp_path)
     np.savez(tmp_path / "odd-ood.npz", images=np.array([_Touch(trace)], dtype=object))
     with pytest.raises(DataError, match=r"odd-ood\.npz is damaged"):
-        out_of_distribution(SHAPES[1], tmp_path)
+        load_ood_sets(SHAPES[1], tmp_path)
     assert not trace.exists()
 
 
@@ -137,4 +137,4 @@ def test_pickles_are_not_loaded(tmp_path: Path) -> None:
 def test_names_that_are_taken_are_refused(tmp_path: Path, name: str) -> None:
     np.savez(tmp_path / f"{name}-ood.npz", images=images_of(3))
     with pytest.raises(DataError, match=f"needs another name: '{name}' is taken"):
-        out_of_distribution(SHAPES[1], tmp_path)
+        load_ood_sets(SHAPES[1], tmp_path)

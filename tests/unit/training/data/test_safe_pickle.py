@@ -42,7 +42,7 @@ def test_python_2s_text_comes_as_bytes(tmp_path: Path) -> None:
 )
 def test_other_names_are_refused_by_name(tmp_path: Path, code: bytes) -> None:
     (tmp_path / "pickle").write_bytes(code)
-    with pytest.raises(DataError, match="it asks for"):
+    with pytest.raises(DataError, match="it refers to"):
         load_plain_pickle(tmp_path / "pickle")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from training.data import digits, load_dataset
 from training.data.dataset import Dataset, Images, Source
-from training.data.ood import COUNT
+from training.data.ood import IMAGES_PER_SET
 from training.data.split import split
 from training.errors import DataError
 
@@ -92,7 +92,7 @@ def test_a_limit_keeps_that_many_images_the_same_share_of_each_class(limit: int)
     trained = torch.cat([dataset.train.labels, dataset.calibration.labels]).bincount()
     assert int(trained.sum()) == min(limit, 240)
     assert len(dataset.test) == min(limit, 60)
-    assert all(len(images) == min(limit, COUNT) for images in dataset.out_of_distribution.values())
+    assert all(len(images) == min(limit, IMAGES_PER_SET) for images in dataset.out_of_distribution.values())
     for kept in (trained, dataset.test.labels.bincount()):
         assert kept.max() - kept.min() <= 1
 

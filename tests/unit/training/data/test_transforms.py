@@ -15,19 +15,19 @@ from scipy import ndimage
 from torch import Generator, Tensor
 
 from training.data.transforms import (
-    CHANGE,
-    OPERATIONS,
-    ROTATION,
-    SHEAR,
-    SHIFT,
-    TRANSLATION,
+    MAX_CHANGE,
+    MAX_ROTATION_RAD,
+    MAX_SHEAR,
+    MAX_SHIFT_PIXELS,
+    MAX_TRANSLATION,
+    TONE_OPERATIONS,
     WARPS,
     change_tones,
     cut_out,
+    inverse_warps,
+    resample,
     shift_and_mirror,
     warp,
-    warp_matrices,
-    warped,
 )
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]))
@@ -56,7 +56,7 @@ def test_a_shift_is_a_crop_of_the_reflected_image_or_of_its_mirror_image(
     """The reference: numpy's reflection, every crop of it, and each of them mirrored."""
     images = random_images(*shape, seed=seed)
     _, height, width, _ = shape
-    up, left = min(SHIFT, height - 1), min(SHIFT, width - 1)
+    up, left = min(MAX_SHIFT_PIXELS, height - 1), min(MAX_SHIFT_PIXELS, width - 1)
     for image, found in zip(images.numpy(), shift_and_mirror(images, generator(seed)).numpy(), strict=True):
         padded = np.pad(image, ((up, up), (left, left), (0, 0)), mode="reflect")
         crops = [padded[y : y + height, x : x + width] for y in range(2 * up + 1) for x in range(2 * left + 1)]
@@ -83,7 +83,7 @@ def test_warped_is_scipys_affine_transform(height: int, width: int, seed: int) -
     matrices = torch.randn(3, 2, 3, generator=generator(seed))
     matrices[:, :, 2] *= 5
     centre = np.array([(height - 1) / 2, (width - 1) / 2])
-    found = warped(images, matrices)
+    found = resample(images, matrices)
     for image, matrix, ours in zip(images.double().numpy(), matrices.double().numpy(), found.numpy(), strict=True):
         rows_first = matrix[::-1, 1::-1]  # scipy takes (y, x)
         offset = centre - rows_first @ centre + matrix[::-1, 2]
@@ -94,36 +94,36 @@ def test_warped_is_scipys_affine_transform(height: int, width: int, seed: int) -
 
 def of_kind(name: str, strengths: list[float], height: int = 20, width: int = 20) -> Tensor:
     kinds = torch.full((len(strengths),), WARPS.index(name))
-    return warp_matrices(kinds, torch.tensor(strengths), height, width)
+    return inverse_warps(kinds, torch.tensor(strengths), height, width)
 
 
 def test_without_a_warp_images_are_untouched() -> None:
     images = random_images(5, 9, 7, 3)
-    assert torch.equal(warped(images, of_kind("none", [-1.0, -0.3, 0.0, 0.5, 1.0])), images)
+    assert torch.equal(resample(images, of_kind("none", [-1.0, -0.3, 0.0, 0.5, 1.0])), images)
 
 
 @pytest.mark.parametrize("name", WARPS[1:])
 def test_a_warp_of_no_strength_changes_nothing_and_of_some_it_does(name: str) -> None:
     images = random_images(3, 20, 20, 3)
-    found = warped(images, of_kind(name, [-1.0, 0.0, 1.0]))
+    found = resample(images, of_kind(name, [-1.0, 0.0, 1.0]))
     assert [torch.equal(*pair) for pair in zip(found, images, strict=True)] == [False, True, False]
     assert not torch.equal(found[0], found[2])
 
 
 def test_a_translation_by_whole_pixels_moves_them() -> None:
     images = random_images(1, 20, 10, 3)
-    moved = warped(images, of_kind("translate-y", [-2 / (20 * TRANSLATION)], 20, 10))
+    moved = resample(images, of_kind("translate-y", [-2 / (20 * MAX_TRANSLATION)], 20, 10))
     assert torch.equal(moved[:, 2:], images[:, :-2])
-    moved = warped(images, of_kind("translate-x", [3 / (10 * TRANSLATION)], 20, 10))
+    moved = resample(images, of_kind("translate-x", [3 / (10 * MAX_TRANSLATION)], 20, 10))
     assert torch.equal(moved[:, :, :-3], images[:, :, 3:])
 
 
 def test_a_rotation_keeps_angles_and_a_shear_keeps_rows() -> None:
     rotation = of_kind("rotate", [1.0])[0]
     assert torch.allclose(rotation[:, :2] @ rotation[:, :2].T, torch.eye(2), atol=1e-6)
-    assert math.acos(rotation[0, 0]) == pytest.approx(ROTATION, rel=1e-5)
+    assert math.acos(rotation[0, 0]) == pytest.approx(MAX_ROTATION_RAD, rel=1e-5)
     assert torch.equal(of_kind("shear-x", [1.0])[0, 1], torch.tensor([0.0, 1.0, 0.0]))
-    assert of_kind("shear-x", [1.0])[0, 0, 1] == pytest.approx(SHEAR)
+    assert of_kind("shear-x", [1.0])[0, 0, 1] == pytest.approx(MAX_SHEAR)
     assert torch.equal(of_kind("shear-y", [1.0])[0, 0], torch.tensor([1.0, 0.0, 0.0]))
 
 
@@ -170,27 +170,27 @@ GREY = IMAGES[..., :1].contiguous()
 @pytest.mark.parametrize("images", [IMAGES, GREY], ids=["colour", "grey"])
 def test_enhancements_are_those_of_pillow(name: str, images: Tensor) -> None:
     """But for Pillow's rounding of greys to whole numbers and its cutting of fractions."""
-    found = OPERATIONS[name](images, STRENGTHS)
+    found = TONE_OPERATIONS[name](images, STRENGTHS)
     for image, strength, ours in zip(images, STRENGTHS.tolist(), found, strict=True):
         picture = Image.fromarray(image.squeeze(-1).numpy())
-        expected = np.asarray(ENHANCERS[name](picture).enhance(1 + CHANGE * strength)).reshape(image.shape)
+        expected = np.asarray(ENHANCERS[name](picture).enhance(1 + MAX_CHANGE * strength)).reshape(image.shape)
         assert np.abs(ours.int().numpy() - expected).max() <= 2
 
 
 def test_solarize_is_that_of_pillow() -> None:
-    found = OPERATIONS["solarize"](IMAGES, torch.tensor([-1.0, -0.5, 0.0, 0.5, 0.8, 1.0]))
+    found = TONE_OPERATIONS["solarize"](IMAGES, torch.tensor([-1.0, -0.5, 0.0, 0.5, 0.8, 1.0]))
     for image, threshold, ours in zip(IMAGES, (128, 160, 192, 223, 242, 255), found, strict=True):
         expected = np.asarray(ImageOps.solarize(Image.fromarray(image.numpy()), threshold))
         assert (ours.numpy() == expected).all()
 
 
 def test_posterize_is_that_of_pillow() -> None:
-    found = OPERATIONS["posterize"](IMAGES, torch.tensor([-1.0, -0.51, -0.49, 0.0, 0.5, 1.0]))
+    found = TONE_OPERATIONS["posterize"](IMAGES, torch.tensor([-1.0, -0.51, -0.49, 0.0, 0.5, 1.0]))
     for image, bits, ours in zip(IMAGES, (6, 6, 5, 4, 3, 3), found, strict=True):
         assert (ours.numpy() == np.asarray(ImageOps.posterize(Image.fromarray(image.numpy()), bits))).all()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("operation", TONE_OPERATIONS.values(), ids=TONE_OPERATIONS)
 def test_operations_change_images_each_by_its_own_strength(operation: Callable[[Tensor, Tensor], Tensor]) -> None:
     before = IMAGES.clone()
     found = operation(IMAGES, STRENGTHS)
@@ -204,7 +204,7 @@ def test_operations_change_images_each_by_its_own_strength(operation: Callable[[
 
 @pytest.mark.parametrize("name", ENHANCERS)
 def test_no_strength_is_no_change(name: str) -> None:
-    assert torch.equal(OPERATIONS[name](IMAGES, torch.zeros(6)), IMAGES)
+    assert torch.equal(TONE_OPERATIONS[name](IMAGES, torch.zeros(6)), IMAGES)
 
 
 @pytest.mark.parametrize(("images", "kinds"), [(IMAGES, 6), (GREY, 5)], ids=["colour", "grey"])

@@ -9,8 +9,8 @@ import pytest
 from torch.distributed import HashStore, Store
 
 from tests.support.waiting import HANG_S
-from training.distributed import elastic as attempt
-from training.distributed.elastic import NAME, agree_on_start
+from training.distributed import elastic
+from training.distributed.elastic import START_KEY, agree_on_start
 
 
 def start(store: Store, ranks: list[int], world_size: int) -> list[str]:
@@ -30,9 +30,9 @@ def test_all_ranks_get_one_name_and_each_start_another(ranks: list[int]) -> None
 def test_a_rank_that_answered_to_a_start_that_ended_answers_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rank 0 of a start that lacked a rank was killed; its name is still in the store, and answers to it."""
     store = HashStore()
-    store.set(NAME, "ended")
-    store.set(f"{NAME}/ended/1", "killed")
-    store.set(f"{NAME}/ended/1/heard", "killed")
+    store.set(START_KEY, "ended")
+    store.set(f"{START_KEY}/ended/1", "killed")
+    store.set(f"{START_KEY}/ended/1/heard", "killed")
     with ThreadPoolExecutor(2) as pool:
         other = pool.submit(agree_on_start, store, 1, 2)
         with pytest.raises(TimeoutError):
@@ -41,10 +41,10 @@ def test_a_rank_that_answered_to_a_start_that_ended_answers_to_the_next(monkeypa
 
 
 def test_a_rank_that_never_comes_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "PATIENCE", timedelta(seconds=0.2))
+    monkeypatch.setattr(elastic, "TIMEOUT", timedelta(seconds=0.2))
     with pytest.raises(Exception, match=r"(?i)timeout"):
         agree_on_start(HashStore(), 0, 2)
     store = HashStore()
-    store.set(NAME, "ended")
+    store.set(START_KEY, "ended")
     with pytest.raises(TimeoutError, match="rank 0 did not start"):
         agree_on_start(store, 1, 2)

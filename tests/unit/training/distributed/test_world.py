@@ -15,14 +15,14 @@ def test_alone_there_is_no_group_and_a_mean_is_the_value(monkeypatch: pytest.Mon
     monkeypatch.delenv("RANK", raising=False)
     module = torch.nn.Linear(2, 2)
     with join_world("cpu") as world:
-        assert (world.rank, world.size, world.leads) == (0, 1, True)
+        assert (world.rank, world.size, world.is_leader) == (0, 1, True)
         assert world.wrap(module, GradientSync("bfloat16", 1)) is module
         assert world.mean(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
         assert not torch.distributed.is_initialized()
 
 
 def test_only_the_first_rank_leads() -> None:
-    assert [World(rank, 3, torch.device("cpu")).leads for rank in range(3)] == [True, False, False]
+    assert [World(rank, 3, torch.device("cpu")).is_leader for rank in range(3)] == [True, False, False]
 
 
 def test_an_unknown_device_is_told_what_there_is() -> None:

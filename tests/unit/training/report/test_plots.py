@@ -20,8 +20,8 @@ from training.bayesian.posterior import GaussianWeight, Posterior
 from training.evaluation import metrics
 from training.report.plots import calibration, curves, layers, snr
 from training.report.plots.calibration import Reliability
-from training.report.plots.style import LINE, apart, png
-from training.trainer.recorder import pictured, pictured_values
+from training.report.plots.style import LINE_HEIGHT_PT, png, spread_apart
+from training.trainer.recorder import histograms, weight_statistics
 
 LOG = [
     {
@@ -54,7 +54,7 @@ def pictures(names: list[str], epochs: list[int]) -> list[dict[str, Any]]:
     lines = []
     for epoch in epochs:
         weights = posterior(names, epoch, 0.01 * epoch).weights
-        of_layers = {name: pictured(pictured_values(weight)) for name, weight in weights.items()}
+        of_layers = {name: histograms(weight_statistics(weight)) for name, weight in weights.items()}
         lines.append({"epoch": epoch, "images": 100 * epoch, "layers": of_layers})
     return lines
 
@@ -105,16 +105,16 @@ def test_curves_of_little_are_drawn(line: dict[str, Any]) -> None:
 
 @given(st.lists(st.floats(-300, 300), min_size=1, max_size=6))
 def test_labels_keep_apart_and_in_order(places: list[float]) -> None:
-    free = apart(places, LINE)
-    assert np.diff(np.sort(free)) == pytest.approx(np.maximum(np.diff(np.sort(free)), LINE))
+    free = spread_apart(places, LINE_HEIGHT_PT)
+    assert np.diff(np.sort(free)) == pytest.approx(np.maximum(np.diff(np.sort(free)), LINE_HEIGHT_PT))
     order = sorted(range(len(places)), key=lambda i: places[i])
     assert [free[i] for i in order] == sorted(free)
-    if len(places) < 2 or np.diff(np.sort(places)).min() >= LINE:
+    if len(places) < 2 or np.diff(np.sort(places)).min() >= LINE_HEIGHT_PT:
         assert free == pytest.approx(places)
 
 
 def test_two_labels_at_one_place_move_as_far_each() -> None:
-    assert apart([5.0, 5.0], 10.0) == [0.0, 10.0]
+    assert spread_apart([5.0, 5.0], 10.0) == [0.0, 10.0]
 
 
 def test_rebinning_keeps_every_weight_in_its_place() -> None:
@@ -128,7 +128,7 @@ def test_rebinning_keeps_every_weight_in_its_place() -> None:
 
 def test_quantiles_of_a_histogram_are_those_of_its_weights() -> None:
     values = torch.randn(10_000, generator=torch.Generator().manual_seed(0))
-    of_layer = pictured({"log_scale": values})
+    of_layer = histograms({"log_scale": values})
     for share in (0.1, 0.5, 0.9):
         found = layers.quantile(of_layer["log_scale"], of_layer["log_scale_range"], share)
         assert found == pytest.approx(float(values.quantile(share)), abs=0.02)
@@ -147,7 +147,7 @@ def test_layers_are_drawn_one_by_one_over_epochs(number: int) -> None:
         assert axes.get_title(loc="left") == name.removesuffix(".weight")
         corners = mesh.get_coordinates()
         assert list(corners[0, :, 0]) == [0.5, 1.5, 3, 4]
-        of_layer = [pictured_values(posterior([*names], e, 0.01 * e).weights[name])[kind] for e in (1, 2, 4)]
+        of_layer = [weight_statistics(posterior([*names], e, 0.01 * e).weights[name])[kind] for e in (1, 2, 4)]
         assert list(line.get_ydata()) == pytest.approx([10 ** float(v.median()) for v in of_layer], rel=0.15)
         edges = np.log10(corners[:, 0, 1])
         for column, values in enumerate(of_layer):
@@ -159,10 +159,10 @@ def test_layers_are_drawn_one_by_one_over_epochs(number: int) -> None:
 
 
 def test_layers_without_noise_are_not_pictured() -> None:
-    assert layers.pictured([]) == []
+    assert layers.plottable_layers([]) == []
     lines = pictures(["a", "b"], [1])
     del lines[0]["layers"]["b"]["log_scale"]
-    assert layers.pictured(lines) == ["a"]
+    assert layers.plottable_layers(lines) == ["a"]
 
 
 def test_thresholds_are_quantiles_of_all_weights() -> None:

@@ -19,7 +19,7 @@ from training.cli.report import app
 from training.errors import RunError
 from training.recipe import Recipe
 from training.report.report import write_report
-from training.trainer.recorder import pictured, pictured_values
+from training.trainer.recorder import histograms, weight_statistics
 from training.trainer.run_dir import Run
 
 PLOTS = ["curves.png", "layers.png", "snr.png", "calibration.png"]
@@ -38,7 +38,7 @@ def begin(folder: Path, **settings: Any) -> Run:
 def log(run: Run, epochs: int, weight: GaussianWeight) -> None:
     for epoch in range(1, epochs + 1):
         run.log(epoch=epoch, images=10 * epoch, loss=1 / epoch, data=0.5 / epoch, kl=9.0, accuracy=0.5, seconds=60.0)
-        run.log_layers(epoch, 10 * epoch, {"0.weight": pictured(pictured_values(weight))})
+        run.log_layers(epoch, 10 * epoch, {"0.weight": histograms(weight_statistics(weight))})
 
 
 NOISY = GaussianWeight(torch.tensor([1.0, -2.0, 3.0, 4.0]), torch.ones(4))
@@ -112,7 +112,7 @@ def test_a_run_that_goes_on_is_drawn_as_far_as_it_is(unfinished: Run) -> None:
     assert_pictures([folder / "curves.png", folder / "layers.png"])
     missing = dict(MISSING.findall(result.stderr))
     assert missing == {
-        "snr.png": "the run is not finished: it has no posterior so far",
+        "snr.png": "the run is not finished: it has no posterior yet",
         "calibration.png": "the run is not finished",
     }
     text = (folder / "report.md").read_text()

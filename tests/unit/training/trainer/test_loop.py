@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.bayesian.estimators import DRAWS, ESTIMATORS, begin, reparam
+from training.bayesian.estimators import DRAWS, ESTIMATORS, create_approximation, reparam
 from training.bayesian.layers import BayesianLayer, Draw
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.data.dataset import Dataset
@@ -31,7 +31,7 @@ PLAIN = RECIPE.changed(estimator="none", warmup_epochs=0.0)
 
 def begun(dataset: Dataset, recipe: Recipe) -> TrainState:
     torch.manual_seed(0)
-    return TrainState(begin(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), recipe, len(dataset.train)))
+    return TrainState(create_approximation(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), recipe, len(dataset.train)))
 
 
 def trained(dataset: Dataset, recipe: Recipe, world: World) -> tuple[Posterior, list[Step]]:

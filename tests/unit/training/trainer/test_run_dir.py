@@ -53,7 +53,7 @@ def test_examples_are_held_out_images_with_their_labels(begun: Run, digits: Data
 
 def test_a_run_is_finished_once_its_posterior_is_there(begun: Run) -> None:
     assert not begun.finished
-    with pytest.raises(RunError, match=r"is not finished: go on with .*--resume"):
+    with pytest.raises(RunError, match=r"is not finished: continue with .*--resume"):
         begun.posterior()
     begun.finish(POSTERIOR, QUALITY, *ANSWERS)
     assert begun.finished
@@ -112,7 +112,7 @@ def test_a_line_cut_short_by_a_crash_is_no_line(begun: Run) -> None:
     with (begun.folder / "log.jsonl").open("a") as file:
         file.write('{"epoch": 3, "ima')
     assert [line["epoch"] for line in begun.lines("log.jsonl")] == [1, 2]
-    begun.cut_logs(10)
+    begun.truncate_logs(10)
     assert [line["epoch"] for line in begun.lines("log.jsonl")] == [1]
     assert begun.lines("layers.jsonl") == []
 
@@ -147,15 +147,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, digits: Dataset
 def test_a_folder_belongs_to_one_training_at_a_time(tmp_path: Path) -> None:
     """A second one is told so, and may have it once the first is done."""
     run = Run(tmp_path / "run")
-    with run.claimed(), pytest.raises(RunError, match="another training is using"), run.claimed():
+    with run.locked(), pytest.raises(RunError, match="another training is using"), run.locked():
         pass
-    with run.claimed():
+    with run.locked():
         assert run.folder.is_dir()
 
 
 def test_a_folder_of_other_things_is_not_filled(tmp_path: Path) -> None:
     """A store, say, is no place for a run."""
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="holds other files and no run"), Run(tmp_path).claimed():
+    with pytest.raises(RunError, match="holds other files and no run"), Run(tmp_path).locked():
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

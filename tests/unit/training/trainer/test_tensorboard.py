@@ -19,7 +19,7 @@ from training.trainer.initialization import initial_network
 from training.trainer.loop import Step, TrainState
 from training.trainer.recorder import Recorder
 from training.trainer.run_dir import Run
-from training.trainer.tensorboard import Events
+from training.trainer.tensorboard import EventWriter
 from training.trainer.train import approximation, train
 
 RECIPE = Recipe(epochs=4, estimator="reparam", limit=60, warmup_epochs=1.0)
@@ -102,7 +102,7 @@ def test_checksums_are_those_of_the_standard() -> None:
 
 
 def test_scalars_are_on_the_disk_when_the_call_returns(tmp_path: Path) -> None:
-    events = Events(tmp_path / "deep" / "events", None)
+    events = EventWriter(tmp_path / "deep" / "events", None)
     events.scalars(50, {"loss": 0.25, "accuracy": 0.1})
     events.scalars(100, {"loss": float("nan")})
     scalars = scalars_of(tmp_path / "deep" / "events")
@@ -113,7 +113,7 @@ def test_scalars_are_on_the_disk_when_the_call_returns(tmp_path: Path) -> None:
 
 def test_a_histogram_counts_as_numpy_does(tmp_path: Path) -> None:
     values = torch.randn(40, 25, generator=torch.Generator().manual_seed(0))
-    Events(tmp_path, None).histograms(7, {"mean/conv": values})
+    EventWriter(tmp_path, None).histograms(7, {"mean/conv": values})
     (event,) = shown(tmp_path)
     picture, flat = event.summary.value[0].histo, values.numpy().flatten().astype(np.float64)
     counts, edges = np.histogram(flat, 64)
@@ -126,7 +126,7 @@ def test_a_histogram_counts_as_numpy_does(tmp_path: Path) -> None:
 
 
 def test_a_histogram_of_one_value_has_all_in_one_bin(tmp_path: Path) -> None:
-    Events(tmp_path, None).histograms(0, {"log_scale/conv": torch.full((9,), -1.5)})
+    EventWriter(tmp_path, None).histograms(0, {"log_scale/conv": torch.full((9,), -1.5)})
     picture = shown(tmp_path)[0].summary.value[0].histo
     assert sum(picture.bucket) == max(picture.bucket) == 9
     assert list(picture.bucket_limit) == sorted(picture.bucket_limit)
@@ -134,13 +134,13 @@ def test_a_histogram_of_one_value_has_all_in_one_bin(tmp_path: Path) -> None:
 
 def test_what_came_after_the_checkpoint_is_shown_once(tmp_path: Path) -> None:
     """An epoch that ended at the checkpoint itself is not logged again, and stays."""
-    before = Events(tmp_path, None)
+    before = EventWriter(tmp_path, None)
     for step in (50, 100, 150):
         before.scalars(step, {"loss": step})
-    after = Events(tmp_path, 100)
+    after = EventWriter(tmp_path, 100)
     after.scalars(150, {"loss": 1.5})
     assert scalars_of(tmp_path)["loss"] == [(50, 50), (100, 100), (150, 1.5)]
-    Events(tmp_path, None).scalars(50, {"loss": 2.5})
+    EventWriter(tmp_path, None).scalars(50, {"loss": 2.5})
     assert scalars_of(tmp_path)["loss"] == [(50, 2.5)]
 
 
@@ -193,13 +193,13 @@ def test_only_the_leading_rank_writes(tmp_path: Path, digits: Dataset) -> None:
 
 
 def test_a_run_started_over_has_no_events_of_the_one_before(tmp_path: Path) -> None:
-    Events(tmp_path / "events", None)
+    EventWriter(tmp_path / "events", None)
     Run(tmp_path).clear()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_the_callers_to_hear_of(tmp_path: Path) -> None:
-    events = Events(tmp_path, None)
+    events = EventWriter(tmp_path, None)
     events.path = Path("/dev/full")
     with pytest.raises(RunError, match=r"cannot write the events of the run in .*: No space left on device"):
         events.scalars(1, {"loss": 0.5})
@@ -208,4 +208,4 @@ def test_a_full_disk_is_the_callers_to_hear_of(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "events").touch()
     with pytest.raises(RunError, match="cannot write the events of the run in"):
-        Events(tmp_path / "events", None)
+        EventWriter(tmp_path / "events", None)

@@ -33,9 +33,7 @@ RECIPE = Recipe(epochs=2, estimator="reparam", limit=60, warmup_epochs=1.0)
 EPOCHS = 12
 COMMAND = ["--limit", "200", "--epochs", str(EPOCHS), "--device", "cpu"]
 # The same command with a checkpoint after each step, so that most of the time one is being written.
-EAGER = (
-    "import training.trainer.recorder as r; r.CHECKPOINT_EVERY_SECONDS = -1; from training.cli.train import app; app()"
-)
+EAGER = "import training.trainer.recorder as r; r.CHECKPOINT_EVERY_S = -1; from training.cli.train import app; app()"
 
 
 def posterior_bytes(folder: Path) -> bytes:
@@ -89,7 +87,7 @@ def test_a_finished_run_is_not_overwritten(tmp_path: Path, alone: World) -> None
 
 def test_overwrite_replaces_a_finished_run(tmp_path: Path, alone: World) -> None:
     train(RECIPE, tmp_path / "run", alone)
-    train(replace(RECIPE, seed=1), tmp_path / "run", alone, fresh=True)
+    train(replace(RECIPE, seed=1), tmp_path / "run", alone, overwrite=True)
     train(replace(RECIPE, seed=1), tmp_path / "other", alone)
     assert posterior_bytes(tmp_path / "run") == posterior_bytes(tmp_path / "other")
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
@@ -99,7 +97,7 @@ def test_what_is_refused_overwrites_nothing(tmp_path: Path, alone: World) -> Non
     train(RECIPE, tmp_path, alone)
     before = posterior_bytes(tmp_path)
     with pytest.raises(RecipeError, match="unknown augmentation 'flip'"):
-        train(replace(RECIPE, augmentation="flip"), tmp_path, alone, fresh=True)
+        train(replace(RECIPE, augmentation="flip"), tmp_path, alone, overwrite=True)
     assert posterior_bytes(tmp_path) == before
 
 
@@ -108,7 +106,7 @@ def test_a_broken_network_does_not_replace_the_last_good_checkpoint(
     tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch, estimator: str
 ) -> None:
     """Where a step breaks it, the loss of the next would tell, but a checkpoint may be due before."""
-    monkeypatch.setattr("training.trainer.recorder.CHECKPOINT_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr("training.trainer.recorder.CHECKPOINT_EVERY_S", -1.0)
     with pytest.raises(DivergedError, match="lower the learning rate"):
         train(replace(RECIPE, estimator=estimator, epochs=20, warmup_epochs=0, learning_rate=1e30), tmp_path, alone)
     checkpoint = tmp_path / "checkpoint.pt"
@@ -139,7 +137,7 @@ def test_a_run_resumed_within_an_epoch_equals_one_that_was_not(interrupted: Path
 
 def test_an_interrupted_run_is_not_touched_unasked(interrupted: Path, alone: World) -> None:
     before = (interrupted / "checkpoint.pt").read_bytes()
-    with pytest.raises(RunError, match="holds an interrupted run: pass --resume to go on, or --overwrite"):
+    with pytest.raises(RunError, match="holds an interrupted run: pass --resume to continue, or --overwrite"):
         train(RECIPE, interrupted, alone)
     assert (interrupted / "checkpoint.pt").read_bytes() == before
 

@@ -92,8 +92,8 @@ def test_passwords_go_nowhere_without_tls(challenge: str, monkeypatch: pytest.Mo
     log_in(monkeypatch, "ann", "secret")
     asked = list[Request]()
     access = Access("registry.example.org/vision", plain=False)
-    with pytest.raises(ObjectError, match="not asked over TLS"):
-        access.meet(challenge, "repository:vision:pull", asked.append)
+    with pytest.raises(ObjectError, match="not reached over TLS"):
+        access.answer_challenge(challenge, "repository:vision:pull", asked.append)
     assert asked == []
 
 
@@ -102,5 +102,5 @@ def test_tokens_that_are_none(answer: dict[str, object] | None, monkeypatch: pyt
     log_in(monkeypatch, "ann", "secret")
     access = Access("registry.example.org/vision", plain=False)
     with pytest.raises(ObjectError, match="the credentials are wrong"):
-        access.meet('Bearer realm="https://tokens.example.org/"', "", lambda request: answer)
+        access.answer_challenge('Bearer realm="https://tokens.example.org/"', "", lambda request: answer)
     assert access.value("") is None

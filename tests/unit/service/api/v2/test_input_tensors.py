@@ -50,7 +50,7 @@ from tests.support.open_inference import INFER, PIXELS, binary, in_binary, refus
         ({"datatype": "BYTES"}, 400, "as BYTES: expected [N]"),
         ({"datatype": "BYTES", "shape": [2], "data": ["aGk="]}, 400, "have 1 values: expected 2"),
         ({"datatype": "BYTES", "shape": [1], "data": ["?"]}, 400, "not valid base64"),
-        ({"datatype": "BYTES", "shape": [1], "data": [1]}, 400, "image 0 is not text"),
+        ({"datatype": "BYTES", "shape": [1], "data": [1]}, 400, "image 0 is not a string"),
         ({"datatype": "BYTES", "shape": [1], "data": [""]}, 422, "is empty"),
         ({"datatype": "BYTES", "shape": [1], "data": ["aGk="]}, 415, "PNG, JPEG"),
         ({"datatype": "BYTES", "shape": [33], "data": ["aGk="] * 33}, 413, "33 images"),
@@ -84,7 +84,7 @@ def test_image_bomb(client: TestClient) -> None:
         ({"parameters": None}, "neither data nor binary_data_size"),
         ({"parameters": None, "data": [0] * 128}, "128 bytes follow the document, where 0 were expected"),
         ({"shape": [1, 8, 8, 1]}, "has 128 bytes: a shape of [1, 8, 8, 1] has 64"),
-        ({"shape": [2], "datatype": "BYTES"}, "not 2 picture files"),
+        ({"shape": [2], "datatype": "BYTES"}, "not 2 image files"),
     ],
 )
 def test_sizes_that_do_not_match(client: TestClient, changes: dict[str, Any], says: str) -> None:
@@ -96,4 +96,4 @@ def test_damaged_picture_files(client: TestClient, rest: bytes) -> None:
     """Nothing, half a length, too few bytes, too many, and a length that nobody has room for."""
     parameters = {"binary_data_size": len(rest)}
     picture = {"name": "images", "shape": [1], "datatype": "BYTES", "parameters": parameters}
-    assert "not 1 picture files" in refused(client.post(INFER, **binary({"inputs": [picture]}, rest)), 400)
+    assert "not 1 image files" in refused(client.post(INFER, **binary({"inputs": [picture]}, rest)), 400)

@@ -25,7 +25,7 @@ from tests.support.open_inference import INFER, in_binary, refused, tensor
         ({"inputs": [tensor(), tensor()]}, 400, "inputs"),
         ({"inputs": [tensor()], "id": 5}, 400, "id"),
         ({"inputs": [tensor()], "outputs": [{"name": "logits"}]}, 400, "there is probabilities, std, uncertainty"),
-        ({"inputs": [tensor()], "outputs": [{"name": "std"}] * 2}, 400, "asked for twice"),
+        ({"inputs": [tensor()], "outputs": [{"name": "std"}] * 2}, 400, "requested twice"),
         ({"inputs": [tensor()], "outputs": [{"name": "std"}] * 17}, 400, "outputs"),
         (
             {"inputs": [tensor()], "outputs": [{"name": "std", "parameters": {"classification": 3}}]},
@@ -64,7 +64,7 @@ def test_bad_documents(client: TestClient, document: Any, status: int, says: str
         ({"deadline_ms": "nan"}, 422, "deadline_ms"),
         ({"min_accuracy": "nan"}, 422, "min_accuracy"),
         ({"min_accuracy": 0.99999}, 422, "no level has an accuracy"),
-        ({"max_latency_ms": "inf", "level": "p50"}, 422, "leaves nothing to wish for"),
+        ({"max_latency_ms": "inf", "level": "p50"}, 422, "leaves no choice"),
         ({"max_latency_ms": "-inf"}, 422, "max_latency_ms"),
         ({"binary_data_output": "perhaps"}, 422, "binary_data_output"),
         ({"deadline_ms": 1e-3}, 504, "deadline passed"),

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from training.bayesian.estimators import begin
-from training.bayesian.estimators.ivon import HESSIAN_EVERY, IVON, NaturalGradient
+from training.bayesian.estimators import create_approximation
+from training.bayesian.estimators.ivon import HESSIAN_EVERY_STEPS, IVON, NaturalGradient
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.errors import ConversionError, RecipeError
 from training.recipe import Recipe
@@ -29,7 +29,7 @@ def network() -> nn.Module:
 
 
 def begun(module: nn.Module | None = None) -> NaturalGradient:
-    approximation = begin(module or network(), RECIPE, N)
+    approximation = create_approximation(module or network(), RECIPE, N)
     assert isinstance(approximation, NaturalGradient)
     return approximation
 
@@ -42,7 +42,7 @@ def step(approximation: NaturalGradient, number: int, draws: int = 1) -> None:
     approximation.optimizer.zero_grad()
     for draw in range(draws):
         torch.manual_seed(1_000 * number + draw)
-        with approximation.drawn():
+        with approximation.sampled_params():
             (approximation.module(batch(number)).square().mean() / draws).backward()
     approximation.optimizer.step()
 
@@ -74,9 +74,9 @@ class Written:
         debiased = self.gradient / (1 - 0.9**self.steps)
         rate = RECIPE.learning_rate * (self.start + self.decay)
         self.mean = self.mean - rate * (debiased + self.decay * self.mean) / (self.hessian + self.decay)
-        if self.steps % HESSIAN_EVERY == 0:
-            estimate = torch.stack(self.estimates[-HESSIAN_EVERY:]).mean(0)
-            pace = 1 - RECIPE.memory**HESSIAN_EVERY
+        if self.steps % HESSIAN_EVERY_STEPS == 0:
+            estimate = torch.stack(self.estimates[-HESSIAN_EVERY_STEPS:]).mean(0)
+            pace = 1 - RECIPE.memory**HESSIAN_EVERY_STEPS
             ahead = estimate - self.hessian
             self.hessian = self.hessian + pace * ahead + 0.5 * pace**2 * ahead**2 / (self.hessian + self.decay)
 
@@ -86,7 +86,7 @@ def test_steps_are_those_of_the_paper(draws: int) -> None:
     approximation = begun()
     weight = approximation.module[0].weight
     written = Written(weight.detach())
-    for number in range(2 * HESSIAN_EVERY + 3):
+    for number in range(2 * HESSIAN_EVERY_STEPS + 3):
         twin = copy.deepcopy(approximation.module)
         gradients, noises = [], []
         for draw in range(draws):
@@ -110,13 +110,13 @@ def test_the_hessian_estimate_is_unbiased() -> None:
     """On a quadratic loss ½ Σ a w² the curvature is a, whatever the mean."""
     curvature = torch.tensor([[0.5, 2.0, 4.0]])
     module = nn.Sequential(nn.Linear(3, 1, bias=False))
-    approximation = begin(module, RECIPE, N)
+    approximation = create_approximation(module, RECIPE, N)
     assert isinstance(approximation, NaturalGradient)
     optimizer, weight = approximation.optimizer, module[0].weight
     torch.manual_seed(0)
     draws = 20_000
     for _ in range(draws):
-        with approximation.drawn():
+        with approximation.sampled_params():
             (0.5 * (curvature * weight.square()).sum()).backward()
         weight.grad = None
     estimate = optimizer.state[weight]["products"] / optimizer.state[weight]["scale"] / draws
@@ -141,7 +141,7 @@ def test_parameters_are_put_back_when_the_forward_raises() -> None:
     assert not approximation.optimizer.noise
 
 
-@pytest.mark.parametrize("stop", [1, HESSIAN_EVERY, HESSIAN_EVERY + 4])
+@pytest.mark.parametrize("stop", [1, HESSIAN_EVERY_STEPS, HESSIAN_EVERY_STEPS + 4])
 def test_its_state_is_the_whole_of_it(stop: int) -> None:
     """What goes on from a saved state equals what never stopped, to the bit, in the midst of a Hessian's steps too."""
     whole, first = begun(), begun()
@@ -168,10 +168,13 @@ def test_its_state_is_the_whole_of_it(stop: int) -> None:
 def test_it_is_settled_when_the_hessian_has_moved() -> None:
     approximation = begun()
     settled = []
-    for number in range(2 * HESSIAN_EVERY):
+    for number in range(2 * HESSIAN_EVERY_STEPS):
         step(approximation, number)
-        settled.append(approximation.settled)
-    assert [number for number, holds in enumerate(settled, start=1) if holds] == [HESSIAN_EVERY, 2 * HESSIAN_EVERY]
+        settled.append(approximation.synchronised)
+    assert [number for number, holds in enumerate(settled, start=1) if holds] == [
+        HESSIAN_EVERY_STEPS,
+        2 * HESSIAN_EVERY_STEPS,
+    ]
 
 
 @settings(deadline=None, max_examples=50)
@@ -179,7 +182,7 @@ def test_it_is_settled_when_the_hessian_has_moved() -> None:
 def test_scales_stay_positive_whatever_the_curvature_seems_to_be(product: float, memory: float) -> None:
     weight = nn.Parameter(torch.ones(3))
     optimizer = IVON([weight], [], lr=0.0, precision=100.0, decay=1e-3, hessian=0.5, memory=memory)
-    for _ in range(3 * HESSIAN_EVERY):
+    for _ in range(3 * HESSIAN_EVERY_STEPS):
         weight.grad = torch.zeros(3)
         optimizer.state[weight]["products"].fill_(product)
         optimizer.step()
@@ -189,7 +192,7 @@ def test_scales_stay_positive_whatever_the_curvature_seems_to_be(product: float,
 
 def test_pruned_weights_stay_at_zero_and_the_others_keep_their_scales() -> None:
     approximation = begun()
-    for number in range(HESSIAN_EVERY):
+    for number in range(HESSIAN_EVERY_STEPS):
         step(approximation, number)
     found = approximation.posterior()
     kept = torch.arange(20).reshape(5, 4) % 3 != 0
@@ -199,7 +202,7 @@ def test_pruned_weights_stay_at_zero_and_the_others_keep_their_scales() -> None:
     again.restore(Posterior(masked, found.rest))
     start = again.posterior().weights["0.weight"]
     torch.testing.assert_close(start.scale, masked["0.weight"].scale)
-    for number in range(3 * HESSIAN_EVERY):
+    for number in range(3 * HESSIAN_EVERY_STEPS):
         step(again, number)
     weight = again.posterior().weights["0.weight"]
     assert (weight.mean[~kept] == 0).all()
@@ -211,9 +214,9 @@ def test_pruned_weights_stay_at_zero_and_the_others_keep_their_scales() -> None:
 
 def test_its_divergence_is_that_of_bayesian_layers() -> None:
     approximation = begun()
-    for number in range(HESSIAN_EVERY):
+    for number in range(HESSIAN_EVERY_STEPS):
         step(approximation, number)
-    twin = begin(network(), Recipe(estimator="reparam", prior_scale=RECIPE.prior_scale), N)
+    twin = create_approximation(network(), Recipe(estimator="reparam", prior_scale=RECIPE.prior_scale), N)
     twin.restore(approximation.posterior())
     assert approximation.divergence() == pytest.approx(twin.penalty().item(), rel=1e-5)
 
@@ -229,7 +232,7 @@ def test_a_weight_without_scale_but_with_a_mean_is_refused() -> None:
 @pytest.mark.parametrize("change", [{"beta": 0.0}, {"initial_scale": 0.5}, {"initial_scale": 0.7}])
 def test_a_recipe_that_leaves_no_hessian_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="ivon needs a beta above 0 and an initial scale below the prior's"):
-        begin(network(), RECIPE.changed(**change), N)
+        create_approximation(network(), RECIPE.changed(**change), N)
 
 
 @pytest.mark.parametrize("scale", [0.003, 0.03])
@@ -242,10 +245,10 @@ def test_a_step_after_restoring_is_as_long_as_gradient_descents(scale: float) ->
     }
     approximation.restore(Posterior(even, found.rest))
     optimizer = approximation.optimizer
-    before = {parameter: parameter.detach().clone() for _, parameter, _ in optimizer.random()}
+    before = {parameter: parameter.detach().clone() for _, parameter, _ in optimizer.random_weights()}
     for parameter in approximation.module.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    for group, parameter, _ in optimizer.random():
+    for group, parameter, _ in optimizer.random_weights():
         expected = before[parameter] - group["lr"] * (1 + group["decay"] * before[parameter])
         assert torch.allclose(parameter, expected, rtol=1e-4, atol=1e-6)

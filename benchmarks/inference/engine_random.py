@@ -1,11 +1,11 @@
-"""What answers cost on a network with random weights: times only, for architectures that nobody trained here.
+"""Time answers on networks with random weights, for architectures without a trained run.
 
-    python -m benchmarks.engine_random --arch resnet18 --levels x4,x10 --json docs/results/engine-resnet18.json
+    python -m benchmarks.inference.engine_random --arch resnet18 --json docs/results/engine-resnet18.json
 
-The posterior is drawn at random and pruned by channels, layer by layer; at each level once as it is, and with all but
-the last one or two weights deterministic, so that all before is computed once for all draws. Random networks never
-agree with themselves, so that adaptive draws say nothing here and are left out. `--eight-bits` computes the levels so,
-the dense network never. Beside them stand flipout passes of the dense network in torch, as the paper predicts.
+The posterior is drawn at random and pruned by channels, layer by layer. Each level is timed as it is, and with all but
+the last one or two weights deterministic, so that the layers before them are computed once for all draws. Adaptive
+draws are left out, since draws of random networks never agree. `--eight-bits` quantises the levels, never the dense
+network. Flipout passes of the dense network in torch, as in the paper, are timed beside them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.engine import torch_way
+from benchmarks.inference.engine import torch_way
 from model_store.manifest import Calibration
 from pruning.cost.budget import Budget
 from pruning.cost.latency import Timings
 from pruning.criteria import criterion
 from pruning.granularity import granularity
-from pruning.granularity.narrowing import fitted
-from pruning.graph.compaction import compacted
-from pruning.graph.network import Network, depends_on_noise
+from pruning.graph.compaction import fold_and_compact
+from pruning.graph.network import Network, random_tensors
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.partial_stochastic import without_scales
-from pruning.graph.quantization import quantise
-from pruning.graph.trace import trace
+from pruning.graph.quantization import quantize_network
+from pruning.graph.trace import GraphTemplate
 from pruning.level import DENSE, parse_levels
 from service.cli.bench import BenchLevel, Way, as_json, benchmark
 from service.resources import usable_cores
@@ -43,17 +42,20 @@ from training.data.dataset import Pixels
 CLASSES, SIDE = 10, 32
 RANDOM_LAYERS = (1, 2)
 PIXELS = Pixels(SIDE, SIDE, 3, (0.5,) * 3, (0.25,) * 3)
+CALIBRATION = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0)
 
 
 def main(
-    arch: Annotated[str, typer.Option(help="The architecture.")] = "resnet18",
+    arch: Annotated[str, typer.Option(help="Architecture.")] = "resnet18",
     levels: Annotated[str, typer.Option(help="Levels of channel granularity.")] = "x4,x10",
     draws: Annotated[int, typer.Option(help="Draws of an answer.")] = 32,
-    rounds: Annotated[int, typer.Option(help="Rounds, of five answers a way.")] = 10,
-    eight_bits: Annotated[bool, typer.Option("--eight-bits", help="Convolutions of levels in eight bits.")] = False,
+    rounds: Annotated[int, typer.Option(help="Rounds of five answers per variant.")] = 10,
+    eight_bits: Annotated[
+        bool, typer.Option("--eight-bits", help="Quantise the levels' convolutions to eight bits.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
-    """Time every way to answer and set it beside its arithmetic, the share of the dense network's multiply-adds."""
+    """Time every variant, beside its multiply-adds as a share of the dense network's."""
     networks = pruned(arch, levels)
     if eight_bits:
         networks = {name: each if name == "dense" else in_eight_bits(each) for name, each in networks.items()}
@@ -91,29 +93,26 @@ def main(
 
 
 def flipout_way(arch: str, draws: int, threads: int) -> Way:
-    """Passes of the dense network as a variational network would be asked, one after the other."""
+    """Return a variant of sequential flipout passes of the dense network."""
     torch.set_num_threads(threads)
     network = bayesianize(architecture(arch, 3, CLASSES), flipout.draw, prior_scale=1.0)
     return torch_way(network, PIXELS, draws)
 
 
 def shared(network: Network) -> int:
-    """Multiply-adds of what all draws have in common."""
-    random = depends_on_noise(network)
+    """Count the multiply-adds that all draws share."""
+    random = random_tensors(network)
     return sum(n.positions * n.weight.mean.numel() for name, n in network.weighted.items() if name not in random)
 
 
 def in_eight_bits(network: Network) -> Network:
-    """With ranges from noise."""
+    """Quantise the network with activation ranges measured on noise."""
     noise = np.random.default_rng(1).integers(0, 256, (8, SIDE, SIDE, 3), dtype=np.uint8)
-    return quantise(network, torch.from_numpy(noise), 2, torch.Generator().manual_seed(0))
-
-
-CALIBRATION = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0)
+    return quantize_network(network, torch.from_numpy(noise), 2, torch.Generator().manual_seed(0))
 
 
 def pruned(arch: str, levels: str) -> dict[str, Network]:
-    """The dense network and its levels, each of them also with few random layers."""
+    """Return the dense network and its levels, each level also with only the last layers random."""
     torch.manual_seed(0)
     plain = architecture(arch, 3, CLASSES).eval()
     weights, _ = plain_parts(plain)
@@ -121,15 +120,16 @@ def pruned(arch: str, levels: str) -> dict[str, Network]:
         {name: GaussianWeight(w.detach().clone(), torch.full_like(w.detach(), 0.01)) for name, w in weights.items()},
         {name: value.clone() for name, value in plain.state_dict().items() if name not in weights},
     )
-    dense = trace(plain, posterior, PIXELS)
+    template = GraphTemplate.trace(plain, PIXELS)
+    dense = template.bind(posterior)
     scores = criterion("snr").scores(posterior, 1.0, torch.Generator())
-    networks, timings = {"dense": compacted(dense)}, Timings()
+    networks, timings = {"dense": fold_and_compact(dense)}, Timings()
     for level in parse_levels(levels):
         if level == DENSE:
             continue
-        budget = Budget.of(level, sum(w.mean.numel() for w in posterior.weights.values()), dense.multiply_adds)
+        budget = Budget.for_level(level, sum(w.mean.numel() for w in posterior.weights.values()), dense.multiply_adds)
         left = granularity("channel")(dense, posterior, scores, budget, "layer", timings).apply(posterior)
-        network = compacted(trace(fitted(plain, left), left, PIXELS))
+        network = fold_and_compact(template.bind(left))
         networks[level.name] = network
         for count in RANDOM_LAYERS:
             fixed = list(network.weighted)[:-count]

@@ -1,12 +1,12 @@
-"""What a full answer costs, in deterministic passes of the dense network: the price of a point estimate.
+"""Measure the cost of a full answer in deterministic passes of the dense network.
 
-    python -m benchmarks.engine --store store --data-dir data --run RUN --json docs/results/engine.json
+    python -m benchmarks.inference.engine --store store --data-dir data --run RUN --json docs/results/engine.json
 
-Beside the ways of `slimbayes bench engine`: 32 flipout passes of the dense network in torch, one after the other, as
-the paper predicts, and the same under bayesian-torch; OpenVINO and DeepSparse for one pass of each level's mean
-network; those that are not installed are left out and named. Images are test images of the run's data set. All is
-timed in one process on the same threads, in turn, one image at a time. The plot sets the distance of an answer from
-that of 1,000 draws, of the same level, against its time, for the default level and for the cheapest.
+Adds to the variants of `slimbayes bench engine`: 32 flipout passes of the dense network in torch, one after the other,
+as in the paper, and the same under bayesian-torch; OpenVINO and DeepSparse for one pass of each level's mean network.
+Packages that are not installed are left out and named. Images are test images of the run's data set. All variants are
+timed in one process on the same threads, in turn, one image at a time. The plot shows, for the default and the cheapest
+level, the distance of an answer from that of 1,000 draws of the same level against its time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from service.inference.autotune import autotune
 from service.inference.decision import decide
 from service.inference.early_stopping import EarlyStopping
 from service.inference.graph import with_constants
-from service.inference.uncertainty import Predictive, predictive
+from service.inference.uncertainty import Draws, Predictive
 from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
@@ -47,31 +47,31 @@ from training.bayesian.estimators import flipout
 from training.data.dataset import Pixels
 from training.trainer.run_dir import Run
 
-MANY, AGREEMENT = 1000, 256
-# The share of images that have a reference of many draws is one in so many.
-FEW = 5
-SAMPLES = (1, 2, 4, 8, 16, 32, 64)
+REFERENCE_DRAWS, AGREEMENT_DRAWS = 1000, 256
+# One image in so many has a reference of 1,000 draws.
+REFERENCE_EVERY = 5
+NUM_DRAWS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def main(
-    run: Annotated[Path, typer.Option(help="Folder of the run that the store's model comes from.")],
+    run: Annotated[Path, typer.Option(help="Folder of the run behind the store's model.")],
     store: Annotated[Path | None, typer.Option(help="Folder of a store; by default the zoo.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model to time; may be left out where there is one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to time; optional if the store holds one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Most draws of an answer; by default as the level says.")] = None,
-    tolerance: Annotated[float, typer.Option(help="Standard error at which an answer settles.")] = 0.02,
-    rounds: Annotated[int, typer.Option(help="Rounds, of five answers a way.")] = 60,
+    draws: Annotated[int | None, typer.Option(help="Maximum draws of an answer; by default the level's.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Standard error at which sampling stops early.")] = 0.02,
+    rounds: Annotated[int, typer.Option(help="Rounds of five answers per variant.")] = 60,
     images: Annotated[int, typer.Option(help="Test images for the quality of answers.")] = 1000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds and images, more noise.")] = False,
 ) -> None:
-    """Time every way to answer, measure how far adaptive answers are from those of many draws, and print the table."""
+    """Time every variant, measure the distance of adaptive answers from those of many draws, and print the table."""
     if quick:
         rounds, images = 4, 40
     opened = Store.open(store or Path(default_location()))
     name = model or opened.models()[0]
     manifest = opened.manifest(name, opened.resolve(name))
-    subject = TrainedRun.of(Run(run), data_dir)
+    subject = TrainedRun.load(Run(run), data_dir)
     test_NHWC = np.ascontiguousarray(subject.dataset.test.spread(images).pixels.numpy())
     threads = usable_cores()
     torch.set_num_threads(threads)
@@ -97,7 +97,7 @@ def main(
 def _others(
     made: Benchmark, store: Store, manifest: Manifest, subject: TrainedRun, threads: int, draws: int
 ) -> list[str]:
-    """Add the ways of others; names those that are not installed."""
+    """Add the variants of other packages; return the names of those that are not installed."""
     made.ways[DENSE, "flipout in torch"] = _flipout(subject, draws)
     missing = []
     for package, ways in (("bayesian_torch", _bayesian_torch), ("openvino", _openvino), ("deepsparse", _deepsparse)):
@@ -111,7 +111,7 @@ def _others(
 
 
 def torch_way(network: torch.nn.Module, pixels: Pixels, draws: int) -> Way:
-    """So many passes of a network that draws its weights itself, one after the other."""
+    """Return a variant that passes an image `draws` times through a network that draws its own weights."""
     network.eval()
     normalise = pixels.normalise
 
@@ -210,33 +210,35 @@ def _quality(
     threads: int,
     draws: int | None,
 ) -> list[dict[str, Any]]:
-    """How far answers of one level are from those of many draws, and how often they decide as 256 draws do."""
+    """Measure one level's distance from 1,000 draws, and its agreement with the decisions of 256 draws."""
     level = manifest.level(name)
     assert level is not None
     calibration = level.calibration
     with ThreadPoolExecutor(threads) as builders:
         artifact = read_artifact(store.read_level(manifest, name), level.roundings)
         engine = autotune(artifact, draw_key(manifest.version, name), builders, threads)
-        engine.prepare(MANY)
+        engine.prepare(REFERENCE_DRAWS)
         parts = np.array_split(test_NHWC, 40)
 
         def drawn(parts: list[Images], samples: int) -> Predictive:
             logits = builders.map(lambda part: engine.draws(part, samples), parts)
-            return predictive(np.concatenate([*logits], 1), calibration.temperature)
+            draws = Draws.from_logits(np.concatenate([*logits], 1), calibration.temperature)
+            return Predictive.from_draws(draws)
 
-        many = _decisions(drawn(parts, AGREEMENT), calibration)
-        reference_MK = drawn(parts[: len(parts) // FEW], MANY).mean
-        rule = EarlyStopping.of(calibration, tolerance)
+        many = _decisions(drawn(parts, AGREEMENT_DRAWS), calibration)
+        reference_MK = drawn(parts[: len(parts) // REFERENCE_EVERY], REFERENCE_DRAWS).mean
+        rule = EarlyStopping.from_calibration(calibration, tolerance)
         scheduler = Scheduler(threads)
         found = []
-        for samples, settlement in [*((s, None) for s in SAMPLES), (draws or level.monte_carlo.draws, rule)]:
+        for samples, stopping in [*((s, None) for s in NUM_DRAWS), (draws or level.monte_carlo.draws, rule)]:
             used, seconds, summaries = [], [], []
             for image_HWC in test_NHWC:
-                job = Job(engine, image_HWC[None], samples, lambda logits, stop: [logits], settlement)
+                job = Job(engine, image_HWC[None], samples, lambda logits, *_: [logits], stopping)
                 begun = perf_counter()
                 scheduler.submit(job)
                 (logits_S1K,) = job.future.result()
-                summaries.append(predictive(logits_S1K, calibration.temperature))
+                draws_S1K = Draws.from_logits(logits_S1K, calibration.temperature)
+                summaries.append(Predictive.from_draws(draws_S1K))
                 seconds.append(perf_counter() - begun)
                 used.append(len(logits_S1K))
             mean_NK = np.concatenate([each.mean for each in summaries])
@@ -244,7 +246,7 @@ def _quality(
             found.append(
                 {
                     "level": name,
-                    "way": "adaptive" if settlement else "fixed",
+                    "way": "adaptive" if stopping else "fixed",
                     "samples": samples,
                     "mean_draws": float(np.mean(used)),
                     "ms": 1000 * median(seconds),
@@ -257,14 +259,13 @@ def _quality(
 
 
 def _decisions(summary: Predictive, calibration: Calibration) -> list[tuple[int, Decision, Reason | None]]:
-    """Of each image the class, whether to act on it, and if not, why."""
-    decided = decide(summary, calibration)
+    """Return each image's class, decision and reason for abstention."""
     classes = summary.mean.argmax(1).tolist()
-    return [(k, each.decision, each.reason) for k, each in zip(classes, decided, strict=True)]
+    return [(k, *each[:2]) for k, each in zip(classes, decide(summary, calibration), strict=True)]
 
 
 def as_markdown(rows: list[Row], quality: list[dict[str, Any]], missing: list[str]) -> str:
-    """Both tables."""
+    """Format both tables as Markdown."""
     lines = ["| level | way | draws | ms | dense passes |", "|---|---|--:|--:|--:|"]
     lines += [f"| {r.level} | {r.way} | {r.draws:.1f} | {r.ms:.3f} | {r.ratio_to_dense_pass:.2f} |" for r in rows]
     if missing:

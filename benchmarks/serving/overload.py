@@ -1,13 +1,12 @@
-"""Four times the load that a service can sustain: what is refused, how late answers are, and whether any is wrong.
+"""Offer four times the sustainable load: measure load shedding, latency and wrong answers.
 
-    python -m benchmarks.overload --store store --data-dir data --json docs/results/overload.json
+    python -m benchmarks.serving.overload --store store --data-dir data --json docs/results/overload.json
 
-A real service in a process of its own, on the first half of the processors; what asks has the other half. Its
-sustainable load is what clients get who each send a request, wait for the answer and send the next. Then requests come
-at fixed times, four times as many a second for a minute, once with `--overload shed` and once with `degrade`; after
-that, and until five seconds later, the wait of single requests. A request has several test images, so that asking costs
-less than answering. Every answer is compared with that of the unloaded service to the same images under the same number
-of draws and the same level.
+A real service runs in a process of its own on the first half of the processors, the load generator on the other half.
+The sustainable load is the rate of closed-loop clients. Then requests arrive at fixed times (open loop), at four times
+that rate for a minute, once with `--overload shed` and once with `degrade`; five seconds later the latency of single
+requests is measured. A request holds several test images, so that sending costs less than answering. Answers are
+compared with those of the unloaded service to the same images at the same level and number of draws.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from PIL import Image
 from model_store.storage.location import default_location
 from training.data import load_dataset
 
-# Enough to keep the service busy, which refuses none of them meanwhile.
-CLIENTS, PATIENT_MS = 8, 60_000
-TIMES = 4
-WAIT_MS = 500
-# Prints how many seconds each `/livez` took.
-WATCH = """
+# Enough closed-loop clients to saturate the service, and a limit under which it rejects none.
+NUM_CLIENTS, LONG_WAIT_MS = 8, 60_000
+LOAD_FACTOR = 4
+MAX_WAIT_MS = 500
+# Polls `/livez`, and prints the seconds of each response.
+WATCH_SCRIPT = """
 import http.client, json, sys, time
 from urllib.parse import urlsplit
 connection = http.client.HTTPConnection(urlsplit(sys.argv[1]).netloc, timeout=60)
@@ -57,24 +56,24 @@ Answer = dict[str, Any]
 
 
 @dataclass
-class Seen:
-    """What one run of requests met."""
+class Responses:
+    """The responses to one load."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     live: list[float] = field(default_factory=list)
     retry_after: list[int] = field(default_factory=list)
-    # The numbers of requests and what was answered, to be parsed once there is time.
+    # Request numbers and unparsed answers; parsing during the load would delay requests.
     bodies: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
     def answers(self) -> list[tuple[int, Answer]]:
-        """The same, parsed."""
+        """Return request numbers and parsed answers."""
         return [(number, json.loads(body)) for number, body in self.bodies]
 
 
 def bodies(data_dir: Path, dataset: str, images: int, count: int) -> list[dict[str, Any]]:
-    """Bodies of requests, `images` test images each."""
+    """Return `count` request bodies of `images` test images each."""
     pixels = load_dataset(dataset, data_dir, seed=0, limit=None, image_size=None).test.spread(images * count).pixels
     made = []
     for group in pixels.numpy().reshape(count, images, *pixels.shape[1:]):
@@ -89,7 +88,7 @@ def bodies(data_dir: Path, dataset: str, images: int, count: int) -> list[dict[s
 
 
 def halves() -> tuple[set[int], set[int]]:
-    """The processors of the service, and those of who asks; both have all where there is one."""
+    """Return the processors of the service and of the load generator; both are the same where there is only one."""
     every = sorted(os.sched_getaffinity(0))
     half = len(every) // 2
     return set(every[:half] or every), set(every[half:])
@@ -97,7 +96,7 @@ def halves() -> tuple[set[int], set[int]]:
 
 @contextmanager
 def keeping_to(processors: set[int]) -> Iterator[None]:
-    """This process, and what it starts meanwhile, on these processors."""
+    """Pin this process, and what it starts meanwhile, to `processors`."""
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, processors)
     try:
@@ -107,7 +106,7 @@ def keeping_to(processors: set[int]) -> Iterator[None]:
 
 
 class Service:
-    """`slimbayes serve` on a free port."""
+    """Run `slimbayes serve` on a free port."""
 
     def __init__(self, store: Path, *flags: str) -> None:
         command = [sys.executable, "-m", "service", "--store", str(store), "--port", "0", *flags]
@@ -130,7 +129,7 @@ class Service:
 
 @contextmanager
 def apart(store: Path, *flags: str) -> Iterator[Service]:
-    """A service on its half of the processors, with this process on the other."""
+    """Run a service on one half of the processors and this process on the other."""
     own, others = halves()
     with keeping_to(own):
         service = Service(store, *flags)
@@ -138,8 +137,8 @@ def apart(store: Path, *flags: str) -> Iterator[Service]:
         yield service
 
 
-async def ask(client: httpx.AsyncClient, number: int, body: dict[str, Any], seen: Seen, **query: Any) -> None:
-    """One request, and what came of it."""
+async def ask(client: httpx.AsyncClient, number: int, body: dict[str, Any], seen: Responses, **query: Any) -> None:
+    """Send one request, and record its response."""
     begun = time.perf_counter()
     response = await client.post("/predict", params=query, **body)
     seen.statuses[response.status_code] += 1
@@ -151,25 +150,25 @@ async def ask(client: httpx.AsyncClient, number: int, body: dict[str, Any], seen
 
 
 async def sustained(client: httpx.AsyncClient, requests: list[dict[str, Any]], seconds: float) -> float:
-    """Requests a second that a few clients get answered who ask one after the other."""
-    seen, end = Seen(), time.perf_counter() + seconds
+    """Return the requests per second of a few closed-loop clients."""
+    seen, end = Responses(), time.perf_counter() + seconds
 
     async def one(first: int) -> None:
         number = first
         while time.perf_counter() < end:
             await ask(client, number % len(requests), requests[number % len(requests)], seen)
-            number += CLIENTS
+            number += NUM_CLIENTS
 
-    await asyncio.gather(*(one(number) for number in range(CLIENTS)))
+    await asyncio.gather(*(one(number) for number in range(NUM_CLIENTS)))
     return seen.statuses[200] / seconds
 
 
-async def flood(client: httpx.AsyncClient, requests: list[dict[str, Any]], rate: float, seconds: float) -> Seen:
-    """Requests at fixed times, whether those before were answered or not; and how long `/livez` takes meanwhile."""
-    seen, begun = Seen(), time.perf_counter()
-    # A process of its own: what this one is late by must not count.
+async def flood(client: httpx.AsyncClient, requests: list[dict[str, Any]], rate: float, seconds: float) -> Responses:
+    """Send requests at fixed times (open loop), and measure the latency of `/livez` meanwhile."""
+    seen, begun = Responses(), time.perf_counter()
+    # A process of its own, so that delays of this one do not count.
     watch = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WATCH, str(client.base_url), str(seconds), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", WATCH_SCRIPT, str(client.base_url), str(seconds), stdout=asyncio.subprocess.PIPE
     )
     tasks = []
     for number in range(int(rate * seconds)):
@@ -181,8 +180,8 @@ async def flood(client: httpx.AsyncClient, requests: list[dict[str, Any]], rate:
     return seen
 
 
-async def compare(client: httpx.AsyncClient, requests: list[dict[str, Any]], seen: Seen) -> float:
-    """The largest difference of a probability from what the unloaded service says to the same, at most 200 answers."""
+async def compare(client: httpx.AsyncClient, requests: list[dict[str, Any]], seen: Responses) -> float:
+    """Return the largest difference of a probability from the unloaded service's, over at most 200 answers."""
     worst, calm, answers = 0.0, dict[tuple[int, str, int], Answer](), seen.answers
     for number, answer in answers[:: max(1, len(answers) // 200)]:
         for place, prediction in enumerate(answer["predictions"]):
@@ -196,28 +195,28 @@ async def compare(client: httpx.AsyncClient, requests: list[dict[str, Any]], see
 
 
 def milliseconds(seconds: list[float], share: float) -> float | None:
-    """A quantile of some times, None where there are none."""
+    """Return a quantile of times in milliseconds, None where there are none."""
     return 1000 * float(np.quantile(seconds, share)) if seconds else None
 
 
 async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
-    """One row for each way to meet overload."""
+    """Return one row per overload policy."""
     rows = []
     limits = httpx.Limits(max_connections=2000, max_keepalive_connections=2000)
-    typer.echo(f"what is sustained: {seconds / 4:.0f} s", err=True)
-    with apart(store, "--max-wait-ms", str(PATIENT_MS)) as service:
+    typer.echo(f"sustainable load: {seconds / 4:.0f} s", err=True)
+    with apart(store, "--max-wait-ms", str(LONG_WAIT_MS)) as service:
         async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
             rate = await sustained(client, requests, seconds / 4)
     for overload in ("shed", "degrade"):
-        typer.echo(f"{overload}: {seconds:.0f} s of {TIMES * rate:.0f} requests a second", err=True)
-        with apart(store, "--overload", overload, "--max-wait-ms", str(WAIT_MS)) as service:
+        typer.echo(f"{overload}: {seconds:.0f} s of {LOAD_FACTOR * rate:.0f} requests a second", err=True)
+        with apart(store, "--overload", overload, "--max-wait-ms", str(MAX_WAIT_MS)) as service:
             async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
-                before, after = Seen(), Seen()
+                before, after = Responses(), Responses()
                 for number in range(10):
                     await ask(client, number, requests[number], before)
-                seen = await flood(client, requests, TIMES * rate, seconds)
+                seen = await flood(client, requests, LOAD_FACTOR * rate, seconds)
             await asyncio.sleep(5)
-            # Anew: a client that has had hundreds of connections looks through all of them.
+            # A new client, since one with hundreds of connections searches all of them for each request.
             async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
                 for number in range(10):
                     await ask(client, number, requests[number], after)
@@ -235,7 +234,7 @@ async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -
                 "ms_median": milliseconds(seen.seconds, 0.5),
                 "ms_p99": milliseconds(seen.seconds, 0.99),
                 "ms_p99_in_service": milliseconds(spent, 0.99),
-                "in_time": float(np.mean(np.array(spent) <= WAIT_MS / 1000)) if spent else None,
+                "in_time": float(np.mean(np.array(spent) <= MAX_WAIT_MS / 1000)) if spent else None,
                 "livez_ms_p99": milliseconds(seen.live, 0.99),
                 "retry_after": sorted(set(seen.retry_after)),
                 "degraded": sum(answer["degraded"] is not None for _, answer in answers) / max(1, len(answers)),
@@ -250,13 +249,13 @@ async def contest(store: Path, requests: list[dict[str, Any]], seconds: float) -
 
 def main(
     store: Annotated[Path | None, typer.Option(help="Folder of a store; by default the zoo.")] = None,
-    data: Annotated[str, typer.Option(help="Data set whose test images are asked about.")] = "cifar10",
-    data_dir: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
-    images: Annotated[int, typer.Option(help="Images a request.")] = 8,
-    seconds: Annotated[float, typer.Option(help="How long the load lasts.")] = 60.0,
+    data: Annotated[str, typer.Option(help="Data set of the test images.")] = "cifar10",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    images: Annotated[int, typer.Option(help="Images per request.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Duration of the load, in seconds.")] = 60.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
-    """Measure both ways to meet overload, and print the table."""
+    """Measure both overload policies, and print the table."""
     requests = bodies(data_dir or Path("data"), data, images, 40)
     rows = asyncio.run(contest(store or Path(default_location()), requests, seconds))
     keys = list(rows[0])

@@ -13,7 +13,7 @@ from pruning.fine_tuning import FineTuning
 from pruning.level import DENSE, Level
 from pruning.postprocess import PrunedLevel
 from pruning.pruner import Pruner, PruningConfig
-from pruning.publish import publish
+from pruning.publishing import publish
 from pruning.trained_run import TrainedRun
 from service.inference.artifact import read_artifact
 from training.trainer.run_dir import Run
@@ -55,11 +55,11 @@ def test_levels_are_what_they_say(digits_store: Path) -> None:
 
 def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp_path: Path) -> None:
     """Publishing twice loses nothing."""
-    subject, how = TrainedRun.of(Run(digits_run)), PruningConfig()
-    levels = [PrunedLevel.of(subject, DENSE, subject.posterior, how, 2)]
+    run, config = TrainedRun.load(Run(digits_run)), PruningConfig()
+    levels = [PrunedLevel.build(run, DENSE, run.posterior, config, 2)]
     store = Store.create(tmp_path / "store")
-    first = publish(store, "digits", subject, levels)
-    second = publish(store, "digits", subject, levels)
+    first = publish(store, "digits", run, levels)
+    second = publish(store, "digits", run, levels)
     assert first.version != second.version
     assert store.versions("digits") == sorted([first.version, second.version])
     for version in store.versions("digits"):
@@ -68,17 +68,17 @@ def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp
 
 def test_pruned_weights_of_a_published_file_are_exactly_zero(digits_run: Path, tmp_path: Path) -> None:
     """Mean and scale, after fine-tuning, in as many places as the level says; noise there would be BPrune's defect."""
-    subject, how = TrainedRun.of(Run(digits_run)), PruningConfig(granularity="weight", tuning=FineTuning(epochs=1))
-    posterior = Pruner(subject, how).level(Level.parse("p80"), subject.posterior)
+    run, config = TrainedRun.load(Run(digits_run)), PruningConfig(granularity="weight", tuning=FineTuning(epochs=1))
+    posterior = Pruner(run, config).level(Level.parse("p80"), run.posterior)
     levels = [
-        PrunedLevel.of(subject, level, of_level, how, 2)
-        for level, of_level in ((DENSE, subject.posterior), (Level.parse("p80"), posterior))
+        PrunedLevel.build(run, level, of_level, config, 2)
+        for level, of_level in ((DENSE, run.posterior), (Level.parse("p80"), posterior))
     ]
     store = Store.create(tmp_path / "store")
-    manifest = publish(store, "digits", subject, levels)
+    manifest = publish(store, "digits", run, levels)
     weights = read_artifact(store.read_level(manifest, "p80")).weights
     left = sum(int(((weight.mean != 0) | (weight.scale != 0)).sum()) for weight in weights)
-    total = sum(weight.mean.numel() for weight in subject.posterior.weights.values())
+    total = sum(weight.mean.numel() for weight in run.posterior.weights.values())
     assert all(((weight.mean == 0) == (weight.scale == 0)).all() for weight in weights)
     assert left <= round(0.2 * total)
     assert left > 0.15 * total
@@ -94,4 +94,4 @@ def test_unfinished_runs_are_refused(digits_run: Path, tmp_path: Path) -> None:
     shutil.copytree(digits_run, unfinished)
     (unfinished / "posterior.safetensors").unlink()
     with pytest.raises(RunError, match="not finished"):
-        TrainedRun.of(Run(unfinished))
+        TrainedRun.load(Run(unfinished))

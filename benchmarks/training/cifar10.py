@@ -1,12 +1,12 @@
-"""Quality of each estimator on CIFAR-10, with the commands that a user would type.
+"""Measure the quality of each estimator on CIFAR-10, with the commands that a user would type.
 
-    python -m benchmarks.cifar10 --data-dir data --runs runs/cifar10 --json docs/results/cifar10.json
+    python -m benchmarks.training.cifar10 --data-dir data --runs runs/cifar10 --json docs/results/cifar10.json
 
-Trains what is not trained yet, each row by `slimbayes train --resume`, so that it can be interrupted; then judges each
-run's 32 draws on the official test set. The temperature is fitted to 32 draws on the 5,000 calibration images, which
-are held out of training. Out-of-distribution images are the first 2,000 of `cifar-100-ood.npz` in the data folder, told
-apart by predictive entropy and by mutual information. Writes the JSON and, beside it, a table and a plot. `--quick`
-takes 200 images and one epoch.
+Trains each missing row by `slimbayes train --resume`, so the benchmark can be interrupted, then evaluates each run's 32
+draws on the official test set. The temperature is fitted to 32 draws on the 5,000 calibration images, which are held
+out of training. Out-of-distribution images are the first 2,000 of `cifar-100-ood.npz` in the data folder, scored by
+predictive entropy and by mutual information. Writes the JSON and, beside it, a table and a plot. `--quick` takes 200
+images and one epoch.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from training.trainer.run_dir import Run
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-STRANGERS, STRANGERS_TAKEN = "cifar-100", 2_000
-# A cold posterior, of which IVON learns the scales within some epochs.
+OOD_NAME, OOD_COUNT = "cifar-100", 2_000
+# A cold posterior; IVON learns its scales within some epochs.
 COLD = ["--beta", "0.03", "--initial-scale", "0.01"]
-# What is asked beyond the defaults; `{runs}` is the folder of all. As many epochs as fit an hour of one core, more or
-# less, which the plain network and what starts at it share.
+# Flags beyond the defaults; `{runs}` is the folder of all runs. The epochs of a row take about an hour of one core; the
+# plain network and the row initialised from it share that hour.
 ROWS: dict[str, list[str]] = {
     "none": ["--estimator", "none", "--epochs", "30"],
     "ivon": ["--estimator", "ivon", "--epochs", "45"],
@@ -57,14 +57,14 @@ def main(
     rows: Annotated[str, typer.Option(help="Rows, separated by commas.")] = ",".join(ROWS),
 ) -> None:
     """Train, evaluate and print the table."""
-    if not (data_dir / f"{STRANGERS}-ood.npz").exists():
-        raise typer.BadParameter(f"{data_dir} has no {STRANGERS}-ood.npz", param_hint="--data-dir")
+    if not (data_dir / f"{OOD_NAME}-ood.npz").exists():
+        raise typer.BadParameter(f"{data_dir} has no {OOD_NAME}-ood.npz", param_hint="--data-dir")
     found = []
     for name in rows.split(","):
-        asked = [part.format(runs=runs) for part in ROWS[name]]
-        asked += ["--epochs", "1", "--limit", "200"] if quick else []
+        flags = [part.format(runs=runs) for part in ROWS[name]]
+        flags += ["--epochs", "1", "--limit", "200"] if quick else []
         out = runs / name.replace(" ", "-")
-        command = ["train", "--data", "cifar10", "--data-dir", str(data_dir), *asked, "--out", str(out), "--resume"]
+        command = ["train", "--data", "cifar10", "--data-dir", str(data_dir), *flags, "--out", str(out), "--resume"]
         subprocess.run([sys.executable, "-m", "training", *command[1:]], check=True, stdout=sys.stderr)
         found.append({"row": name, "command": f"slimbayes {' '.join(command)}", **evaluated(Run(out), data_dir)})
     table = as_table(found)
@@ -76,18 +76,16 @@ def main(
 
 
 def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
-    """What the table says of a finished run."""
+    """Return the figures of a finished run."""
     recipe, log = run.recipe(), run.lines("log.jsonl")
     dataset = load_dataset(recipe.data, data_dir, seed=recipe.seed, limit=recipe.limit)
     logits_SNK, labels_N = run.predictions()
-    num_draws, strangers = len(logits_SNK), dataset.out_of_distribution[STRANGERS][:STRANGERS_TAKEN]
-    held_SNK, strange_SNK = (
-        logits(run, dataset, images, num_draws) for images in (dataset.calibration.pixels, strangers)
-    )
+    num_draws, ood_NHWC = len(logits_SNK), dataset.out_of_distribution[OOD_NAME][:OOD_COUNT]
+    held_SNK, ood_SMK = (logits(run, dataset, images, num_draws) for images in (dataset.calibration.pixels, ood_NHWC))
     temperature = fit_temperature(held_SNK, dataset.calibration.labels)
     raw_NK, p_NK = metrics.predictive(logits_SNK), metrics.predictive(logits_SNK, temperature)
-    strange_MK = metrics.predictive(strange_SNK, temperature)
-    information = [metrics.mutual_information(each, temperature) for each in (logits_SNK, strange_SNK)]
+    ood_MK = metrics.predictive(ood_SMK, temperature)
+    information = [metrics.mutual_information(each, temperature) for each in (logits_SNK, ood_SMK)]
     return {
         "architecture": recipe.architecture,
         "estimator": recipe.estimator,
@@ -106,19 +104,19 @@ def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
         "nll_calibrated": metrics.nll(p_NK, labels_N),
         "ece_calibrated": metrics.ece(p_NK, labels_N),
         "brier_calibrated": metrics.brier(p_NK, labels_N),
-        "auroc_entropy": metrics.auroc(metrics.entropy(p_NK), metrics.entropy(strange_MK)),
+        "auroc_entropy": metrics.auroc(metrics.entropy(p_NK), metrics.entropy(ood_MK)),
         "auroc_mutual_information": metrics.auroc(*information) if num_draws > 1 else None,
         "log": [{key: line[key] for key in ("epoch", "seconds", "held_out_accuracy", "held_out_nll")} for line in log],
     }
 
 
 def minutes(run: Run) -> float:
-    """What the epochs of a run took, of one that was not interrupted."""
+    """Sum the epochs' minutes of a run that was not interrupted."""
     return float(sum(line["seconds"] for line in run.lines("log.jsonl")) / 60)
 
 
 def logits(run: Run, dataset: Dataset, images_NHWC: Tensor, num_draws: int) -> Tensor:
-    """Logits float32 [S, N, K] of draws from the run's posterior."""
+    """Return logits float32 [S, N, K] of draws from the run's posterior."""
     recipe = run.recipe()
     draw = drawing(
         fresh_network(recipe, dataset), run.posterior(), dataset.pixels, generator_for(recipe.seed, "benchmark")
@@ -128,7 +126,7 @@ def logits(run: Run, dataset: Dataset, images_NHWC: Tensor, num_draws: int) -> T
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format the rows as Markdown."""
     lines = [
         "| | β | epochs | s/epoch | minutes | accuracy | NLL | ECE | T | NLL at T | ECE at T | AUROC H | AUROC MI |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -146,7 +144,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy on held-out images over minutes of training."""
+    """Plot accuracy on held-out images over minutes of training."""
     figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
     for row, colour in zip(rows, ("#555555", "#0072b2", "#d55e00", "#cc79a7", "#009e73"), strict=False):
         seconds = torch.tensor([line["seconds"] for line in row["log"]])

@@ -1,4 +1,4 @@
-"""Load over HTTP: as fast as it is answered, from `wrk`, which costs next to nothing, or steady, from a few threads."""
+"""Generate HTTP load: saturating from `wrk`, which costs next to nothing, or at a steady pace from a few threads."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ import numpy.typing as npt
 from PIL import Image
 
 CONNECTIONS = 8
-# Before who was refused asks again.
-PAUSE = 0.1
+# Pause of a client after a 503.
+RETRY_PAUSE_S = 0.1
 BOUNDARY = "picture"
-# Sends prepared requests in turn, and writes what came of them as one line of JSON.
+# Sends prepared requests in turn, and writes the results as one line of JSON.
 SCRIPT = """
 local requests, sent = {}, 0
 init = function(arguments)
@@ -49,8 +49,8 @@ done = function(summary, latency)
 end
 """
 
-# Asks `/livez` until its input ends, and prints how many milliseconds each answer took.
-WATCH = """
+# Polls `/livez` until its input ends, and prints the milliseconds of each response.
+WATCH_SCRIPT = """
 import http.client, json, select, sys, time
 connection, found = http.client.HTTPConnection(sys.argv[1], timeout=60), []
 while not select.select([sys.stdin], [], [], 0.05)[0]:
@@ -64,14 +64,14 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Body:
-    """A request's body and its type."""
+    """A request's body and its media type."""
 
     media_type: str
     content: bytes
 
 
 def body(images_NHWC: npt.NDArray[np.uint8]) -> Body:
-    """One picture as it is, several as a form."""
+    """Encode one image as a PNG, several as a multipart form."""
     pictures = [_png(image) for image in images_NHWC]
     if len(pictures) == 1:
         return Body("image/png", pictures[0])
@@ -87,8 +87,8 @@ def _png(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What a generator of load saw, and the processor seconds that it took itself."""
+class LoadResult:
+    """Figures of one load, and the CPU seconds of the generator itself."""
 
     requests: int
     seconds: float
@@ -98,10 +98,10 @@ class Loaded:
     generator_seconds: float
 
 
-def flood(url: str, path: str, bodies: Sequence[Body], seconds: int) -> Loaded:
-    """Requests from `wrk` over so many connections, each sent when the one before is answered; bodies of one type.
+def flood(url: str, path: str, bodies: Sequence[Body], seconds: int) -> LoadResult:
+    """Saturate the service from `wrk` over `CONNECTIONS` connections; all bodies are of one media type.
 
-    What is on its way at the end does not count, which is little where requests are short.
+    Requests in flight at the end do not count, which matters little where requests are short.
     """
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.lua"
@@ -114,24 +114,24 @@ def flood(url: str, path: str, bodies: Sequence[Body], seconds: int) -> Loaded:
         done = subprocess.run([*command, "--", *arguments], capture_output=True, text=True, check=True)
         after = times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Loaded(**json.loads(done.stderr.splitlines()[-1]), generator_seconds=used)
+    return LoadResult(**json.loads(done.stderr.splitlines()[-1]), generator_seconds=used)
 
 
 @dataclass
 class Clients:
-    """Threads that ask on connections that are kept, at a steady pace or one request after the other.
+    """Client threads on persistent connections, at a steady pace or one request after the other.
 
-    `each` is between two requests of one client, in seconds; a late one still counts from when it was due. They end
-    with the context, or when `stop` is set.
+    `interval_s` is the time between two requests of one client; a late request still counts from its due time. The
+    threads end with the context, or when `stop` is set.
     """
 
     url: str
     path: str
     bodies: Sequence[Body]
     count: int
-    each: float
+    interval_s: float
     stop: threading.Event = field(default_factory=threading.Event)
-    # Of every answer its body's place, its status, its bytes and the seconds that it took.
+    # Index of the body, status, content and seconds of every response.
     answers: list[tuple[int, int, bytes, float]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -148,9 +148,9 @@ class Clients:
 
     def _ask(self, place: int) -> None:
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
-        due = time.perf_counter() + place * self.each / self.count
+        due = time.perf_counter() + place * self.interval_s / self.count
         while not self.stop.wait(max(0.0, due - time.perf_counter())):
-            begun = due if self.each else time.perf_counter()
+            begun = due if self.interval_s else time.perf_counter()
             number = place % len(self.bodies)
             sent = self.bodies[number]
             try:
@@ -159,32 +159,32 @@ class Clients:
                 content = response.read()
                 self.answers.append((number, response.status, content, time.perf_counter() - begun))
                 if response.status == 503:
-                    self.stop.wait(PAUSE)
+                    self.stop.wait(RETRY_PAUSE_S)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 self.errors.append(repr(error))
-            place, due = place + self.count, due + self.each
+            place, due = place + self.count, due + self.interval_s
         connection.close()
 
     def milliseconds(self, share: float) -> float:
-        """A quantile of the time of those that were answered; infinite where none was."""
+        """Return a quantile of the latency of status 200 responses; infinity where there are none."""
         answered = [seconds for _, status, _, seconds in self.answers if status == 200]
         return 1000 * float(np.quantile(answered or [math.inf], share))
 
-    def others(self) -> int:
-        """How many were not answered with 200."""
+    def num_failed(self) -> int:
+        """Count the requests without a status 200 response."""
         return len(self.errors) + sum(status != 200 for _, status, _, _ in self.answers)
 
 
-def ask(url: str, path: str, bodies: Sequence[Body], seconds: int) -> Loaded:
-    """The same from threads, for requests that take long: what is on its way at the end is waited for, and counts."""
+def ask(url: str, path: str, bodies: Sequence[Body], seconds: int) -> LoadResult:
+    """Saturate the service from threads; for long requests, since those in flight at the end are awaited and count."""
     begun, used = time.perf_counter(), time.process_time()
     with Clients(url, path, bodies, CONNECTIONS, 0.0) as clients:
         time.sleep(seconds)
-    return Loaded(
+    return LoadResult(
         requests=len(clients.answers),
         seconds=time.perf_counter() - begun,
-        failed=clients.others(),
+        failed=clients.num_failed(),
         ms_median=clients.milliseconds(0.5),
         ms_p99=clients.milliseconds(0.99),
         generator_seconds=time.process_time() - used,
@@ -193,11 +193,14 @@ def ask(url: str, path: str, bodies: Sequence[Body], seconds: int) -> Loaded:
 
 @contextmanager
 def watched(url: str) -> Iterator[list[float]]:
-    """Milliseconds that `/livez` takes meanwhile, asked twenty times a second by a process of its own."""
+    """Poll `/livez` twenty times a second from another process; yield a list that gets its latencies in ms."""
     found: list[float] = []
-    # What this process is late by must not count.
+    # A process of its own, so that delays of this one do not count.
     watch = subprocess.Popen(
-        [sys.executable, "-c", WATCH, urlsplit(url).netloc], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WATCH_SCRIPT, urlsplit(url).netloc],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         yield found

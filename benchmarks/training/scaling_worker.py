@@ -1,8 +1,8 @@
-"""What each of two ranks measures for `benchmarks.scaling`, under torchrun with one thread a rank.
+"""Run one rank of `benchmarks.training.scaling`, under torchrun with one thread per rank.
 
-In turns, so that whatever else the machine does meets all of them: steps of one rank alone while the other sleeps,
-steps of both ranks at once that share nothing, and steps that they take together. Then what a step's communication
-costs apart: how long the ranks wait for each other after unshared work, and how long the messages take.
+Three kinds of steps take turns, so that other load on the machine meets all of them: one rank alone while the other
+sleeps, both ranks at once without gradient synchronisation, and both with it. The cost of synchronisation is then
+measured on its own: the time that ranks wait for each other after independent work, and the time of the messages.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ import torch
 import torch.distributed as dist
 import typer
 
-from benchmarks.training_cost import random_images
+from benchmarks.training.cost import random_images
 from training.allocator import keep_freed_memory
-from training.bayesian.estimators.ivon import HESSIAN_EVERY, IVON
+from training.bayesian.estimators.ivon import HESSIAN_EVERY_STEPS, IVON
 from training.data.dataset import Dataset
 from training.defaults import default_recipe
 from training.distributed.world import World, join_world
-from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation
 
-LARGEST = 8 * 4**11  # bytes: 32 MiB
+LARGEST_BYTES = 8 * 4**11  # 32 MiB
 
 
 def main(
-    out: Annotated[Path, typer.Argument(help="Where rank 0 writes its JSON.")],
+    out: Annotated[Path, typer.Argument(help="JSON file that rank 0 writes.")],
     arch: Annotated[str, typer.Option()],
     estimators: Annotated[str, typer.Option(help="Separated by commas.")],
     batch_size: Annotated[int, typer.Option()],
     blocks: Annotated[int, typer.Option(help="Turns.")],
-    steps: Annotated[int, typer.Option(help="Steps of each turn.")],
-    largest: Annotated[int, typer.Option(help="Most bytes of a message of the sweep.")] = LARGEST,
+    steps: Annotated[int, typer.Option(help="Steps per turn.")],
+    largest: Annotated[int, typer.Option(help="Largest message of the sweep, in bytes.")] = LARGEST_BYTES,
 ) -> None:
-    """Measure, and write."""
+    """Measure the sweep and every estimator; rank 0 writes the figures."""
     keep_freed_memory()
     torch.set_num_threads(1)
     dataset = random_images()
@@ -52,19 +52,19 @@ def main(
             size: alone(world, stepper(dataset, arch, "none", size, World(0, 1, world.device)).step, 1 + steps)[1:]
             for size in (batch_size // 16, batch_size // 4, batch_size)
         }
-        if world.leads:
+        if world.is_leader:
             out.write_text(json.dumps(found))
 
 
 def sweep(world: World, repeats: int, largest: int) -> dict[int, float]:
-    """Median milliseconds of an all-reduce, by bytes, from 8 on, each size four times the one before."""
+    """Return median milliseconds of an all-reduce by message bytes: 8, 32, 128, …, up to `largest`."""
     medians = {}
     for size in itertools.takewhile(lambda size: size <= largest, (8 * 4**power for power in itertools.count())):
         message = torch.zeros(size // 4)
         repeated = repeats if size < 2**22 else max(5, repeats // 5)
         times = []
         for _ in range(repeated + 2):
-            world.wait()
+            world.barrier()
             started = time.perf_counter()
             dist.all_reduce(message)
             times.append(1e3 * (time.perf_counter() - started))
@@ -72,15 +72,15 @@ def sweep(world: World, repeats: int, largest: int) -> dict[int, float]:
     return medians
 
 
-def stepper(dataset: Dataset, arch: str, estimator: str, batch_size: int, world: World) -> Epochs:
-    """The training loop, ready for its next step."""
+def stepper(dataset: Dataset, arch: str, estimator: str, batch_size: int, world: World) -> TrainLoop:
+    """Return a training loop, ready for its next step."""
     changes = {"architecture": arch, "estimator": estimator, "batch_size": batch_size, "epochs": 10_000}
     recipe = default_recipe("cifar10", world.device, precision="float32", **changes)
-    return Epochs(TrainState(approximation(recipe, dataset, world)), dataset, recipe, world, LoopOptions())
+    return TrainLoop(TrainState(approximation(recipe, dataset, world)), dataset, recipe, world, LoopOptions())
 
 
 def timed(step: Callable[[], object], count: int) -> list[float]:
-    """Milliseconds of each of `count` steps."""
+    """Return the milliseconds of each of `count` steps."""
     times = []
     for _ in range(count):
         started = time.perf_counter()
@@ -90,17 +90,17 @@ def timed(step: Callable[[], object], count: int) -> list[float]:
 
 
 def alone(world: World, step: Callable[[], object], count: int) -> list[float]:
-    """Milliseconds of steps on rank 0 while the others sleep; empty on those."""
-    world.wait()
-    times = timed(step, count) if world.leads else []
-    world.wait()
+    """Return the milliseconds of steps on rank 0 while the other ranks sleep; empty on those."""
+    world.barrier()
+    times = timed(step, count) if world.is_leader else []
+    world.barrier()
     return times
 
 
 def measure(
     world: World, dataset: Dataset, arch: str, estimator: str, batch_size: int, blocks: int, steps: int
 ) -> dict[str, Any]:
-    """Times in milliseconds, and the bytes that one rank hands to all-reduces in a step."""
+    """Return times in milliseconds, and the bytes that one rank passes to all-reduces per step."""
     single = stepper(dataset, arch, estimator, batch_size, World(0, 1, world.device))
     shared = stepper(dataset, arch, estimator, batch_size, world)
     timed(single.step, 1)
@@ -109,17 +109,17 @@ def measure(
     gradient = torch.zeros(1)
     for _ in range(blocks):
         found["alone"] += alone(world, single.step, steps)
-        world.wait()
+        world.barrier()
         found["side_by_side"] += timed(single.step, steps)
-        world.wait()
-        before = shared.reduction.bytes
+        world.barrier()
+        before = shared.gradient_sync.bytes_sent
         found["together"] += timed(shared.step, steps)
-        per_step = (shared.reduction.bytes - before) // steps
+        per_step = (shared.gradient_sync.bytes_sent - before) // steps
         gradient = gradient if 4 * len(gradient) == per_step else torch.zeros(per_step // 4)
         for _ in range(steps):
             single.step()
             computed = time.perf_counter()
-            world.wait()
+            world.barrier()
             met = time.perf_counter()
             dist.all_reduce(gradient)
             done = time.perf_counter()
@@ -132,10 +132,10 @@ def measure(
 
 
 def hessian_bytes(optimizer: torch.optim.Optimizer) -> float:
-    """What IVON's second all-reduce adds to a step, on average; nothing under another optimiser."""
+    """Return the mean bytes per step of IVON's second all-reduce; 0 for another optimiser."""
     if not isinstance(optimizer, IVON):
         return 0.0
-    return sum(4 * mean.numel() for _, mean, _ in optimizer.random()) / HESSIAN_EVERY
+    return sum(4 * mean.numel() for _, mean, _ in optimizer.random_weights()) / HESSIAN_EVERY_STEPS
 
 
 if __name__ == "__main__":

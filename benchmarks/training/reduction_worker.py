@@ -1,4 +1,4 @@
-"""What each of two ranks does for `benchmarks.reduction`, under torchrun with one thread a rank."""
+"""Run one rank of `benchmarks.training.reduction`, under torchrun with one thread per rank."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.scaling_worker import hessian_bytes
+from benchmarks.training.scaling_worker import hessian_bytes
 from training.data import load_dataset
 from training.data.dataset import Dataset
 from training.defaults import default_recipe
 from training.distributed.world import World, join_world
 from training.evaluation import metrics
 from training.recipe import Recipe
-from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation, predictions
 
 
 def main(
-    out: Annotated[Path, typer.Argument(help="Where rank 0 writes its JSON.")],
+    out: Annotated[Path, typer.Argument(help="JSON file that rank 0 writes.")],
     combinations: Annotated[str, typer.Option(help="ESTIMATOR/REDUCTION, separated by commas.")],
     seeds: Annotated[str, typer.Option(help="Separated by commas.")],
     epochs: Annotated[int, typer.Option()],
 ) -> None:
-    """Train, and write."""
+    """Train every combination with every seed; rank 0 writes the figures."""
     torch.set_num_threads(1)
     found = []
     with join_world("cpu") as world:
@@ -35,21 +35,21 @@ def main(
             for estimator, reduction in (each.split("/") for each in combinations.split(",")):
                 recipe = default_recipe("digits", world.device, estimator=estimator, epochs=epochs, seed=seed)
                 found.append(trained(world, dataset, recipe, reduction))
-        if world.leads:
+        if world.is_leader:
             out.write_text(json.dumps(found))
 
 
 def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> dict[str, Any]:
-    """Bytes of a step, and the quality that training comes to."""
+    """Train one combination; return its bytes per step and its quality on the test split."""
     state = TrainState(approximation(recipe, dataset, world))
-    steps = Epochs(state, dataset, recipe, world, LoopOptions(reduction=reduction))
+    steps = TrainLoop(state, dataset, recipe, world, LoopOptions(reduction=reduction))
     count = 0
     while state.images < steps.total:
         steps.step()
         count += 1
     row = {"estimator": recipe.estimator, "reduction": reduction, "seed": recipe.seed}
-    row["bytes_per_step"] = steps.reduction.bytes / count + hessian_bytes(state.approximation.optimizer)
-    world.agree(state.approximation.module)
+    row["bytes_per_step"] = steps.gradient_sync.bytes_sent / count + hessian_bytes(state.approximation.optimizer)
+    world.broadcast_buffers(state.approximation.module)
     p_NK = metrics.predictive(predictions(recipe, dataset, state.approximation.posterior(), world))
     figures = {"accuracy": metrics.accuracy, "nll": metrics.nll, "ece": metrics.ece}
     return row | {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}

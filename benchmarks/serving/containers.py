@@ -1,10 +1,10 @@
-"""The image in containers of several sizes: when it is ready, what a processor second computes, what memory it holds.
+"""Measure the image in containers of several sizes: time to ready, images per CPU second, and memory.
 
-    python -m benchmarks.containers slimbayes:latest --json docs/results/containers.json
+    python -m benchmarks.serving.containers slimbayes:latest --json docs/results/containers.json
 
-Needs podman and `wrk`, and runs on one host with its load, whose share of the processors is in the table. The pictures
-are squares of photographs, the image's own zoo answers. A processor second is one that the container's control group
-counts, so that it does not matter who else had the processors meanwhile.
+Needs podman and `wrk`. Service and load generator share one host; the generator's share of the processors is in the
+table. Requests hold squares of photographs, and the image serves its own zoo. CPU seconds are those of the container's
+control group, so other load on the machine does not matter.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ import typer
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from benchmarks.http_load import body, flood
+from benchmarks.harness.http_load import body, flood
 from tests.support.containers import Container, serving
 from tests.support.image_engine import Engine
 
-SIZES = (0.5, 1.0, 2.0)
+CPUS = (0.5, 1.0, 2.0)
 LEVELS = ("dense", "p80", "p90", "p95", "x4")
-A_REQUEST, BODIES = 32, 8
-# Refusals would be counted as answers: at full load all may wait.
-PATIENT = ("--env", "SLIMBAYES_MAX_WAIT_MS=600000")
+IMAGES_PER_REQUEST, NUM_BODIES = 32, 8
+# Rejected requests would count as answers, so every request may wait at full load.
+LONG_WAIT = ("--env", "SLIMBAYES_MAX_WAIT_MS=600000")
 
 
 def main(
-    image: Annotated[str, typer.Argument(help="Image that serves.")],
-    storage: Annotated[Path, typer.Option(help="Folder of the storage that the image is in.")],
-    seconds: Annotated[int, typer.Option(help="How long each load lasts.")] = 10,
-    rounds: Annotated[int, typer.Option(help="Containers of each size, in turn; medians are shown.")] = 3,
+    image: Annotated[str, typer.Argument(help="Container image of the service.")],
+    storage: Annotated[Path, typer.Option(help="Folder of the storage that holds the image.")],
+    seconds: Annotated[int, typer.Option(help="Duration of each load, in seconds.")] = 10,
+    rounds: Annotated[int, typer.Option(help="Containers per size, in turn; medians are shown.")] = 3,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
-    """Measure, and print the tables."""
+    """Measure sizes and levels, and print both tables."""
     engine = Engine(storage)
     figures: dict[str, list[dict[str, Any]]] = {
         "sizes": _sizes(engine, image, seconds, rounds),
@@ -52,38 +52,38 @@ def main(
 
 
 def _sizes(engine: Engine, image: str, seconds: int, rounds: int) -> list[dict[str, float]]:
-    """Medians over rounds, in each of which every size has its turn."""
-    found = [[_sized(engine, image, cpus, seconds) for cpus in SIZES] for _ in range(rounds)]
+    """Return medians over rounds; each round measures every size once."""
+    found = [[_sized(engine, image, cpus, seconds) for cpus in CPUS] for _ in range(rounds)]
     return [_median(list(of_one_size)) for of_one_size in zip(*found, strict=True)]
 
 
 def _sized(engine: Engine, image: str, cpus: float, seconds: int) -> dict[str, float]:
-    """One container of so many processors at the default level, as busy as it can be."""
-    with serving(engine, image, "slimbayes-sized", *PATIENT, cpus=cpus) as container:
+    """Saturate one container of `cpus` processors at the default level."""
+    with serving(engine, image, "slimbayes-sized", *LONG_WAIT, cpus=cpus) as container:
         ready, found = container.seconds_to_ready, _busy(container, "", seconds)
         return {"cpus": cpus, "seconds_to_ready": ready, **found, "most_mib": container.most_bytes() / 2**20}
 
 
 def _levels(engine: Engine, image: str, seconds: int) -> Iterator[dict[str, Any]]:
-    """Each level on one processor, in a container of its own."""
+    """Measure each level on one processor, in a container of its own."""
     for level in LEVELS:
-        with serving(engine, image, "slimbayes-level", *PATIENT) as container:
+        with serving(engine, image, "slimbayes-level", *LONG_WAIT) as container:
             default = _networks(container)
             found = _busy(container, level, seconds)
             yield {"level": level, **found, "bank_mib": (_networks(container) - default or default) / 2**20}
 
 
 def _busy(container: Container, level: str, seconds: int) -> dict[str, float]:
-    """Eight connections, 32 pictures a request."""
+    """Saturate the container with eight connections and 32 images per request."""
     path = f"/predict?level={level}" if level else "/predict"
-    bodies = [body(_pictures(seed)) for seed in range(BODIES)]
+    bodies = [body(_pictures(seed)) for seed in range(NUM_BODIES)]
     flood(container.url, path, bodies, 2)
     begun = container.processor_seconds()
     loaded = flood(container.url, path, bodies, seconds)
     used = container.processor_seconds() - begun
     if loaded.failed:
-        raise RuntimeError(f"{loaded.failed} of {loaded.requests} requests were not answered")
-    images = loaded.requests * A_REQUEST
+        raise RuntimeError(f"{loaded.failed} of {loaded.requests} requests failed")
+    images = loaded.requests * IMAGES_PER_REQUEST
     return {
         "images_per_second": images / loaded.seconds,
         "images_per_processor_second": images / used,
@@ -93,15 +93,15 @@ def _busy(container: Container, level: str, seconds: int) -> dict[str, float]:
 
 
 def _networks(container: Container) -> float:
-    """Bytes that its networks take, by its own count."""
+    """Return the bytes that its networks take, from its own metrics."""
     lines = httpx.get(container.url + "/metrics", trust_env=False).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("slimbayes_bank_bytes{"))
 
 
 def _pictures(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Squares of photographs, 32 pixels wide."""
+    """Return squares of photographs, uint8 [32, 32, 32, 3]."""
     random, found = np.random.default_rng(seed), []
-    for photograph in (load_sample_images().images * A_REQUEST)[:A_REQUEST]:
+    for photograph in (load_sample_images().images * IMAGES_PER_REQUEST)[:IMAGES_PER_REQUEST]:
         top, left = (int(random.integers(0, side - 128)) for side in photograph.shape[:2])
         square = Image.fromarray(photograph[top : top + 128, left : left + 128])
         found.append(np.asarray(square.resize((32, 32))))

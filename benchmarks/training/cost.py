@@ -1,12 +1,11 @@
-"""What a training step costs under each estimator, against the plain network's.
+"""Measure the cost of a training step by estimator, relative to the plain network's.
 
-    python -m benchmarks.training_cost --json docs/results/training_cost.json
+    python -m benchmarks.training.cost --json docs/results/training_cost.json
 
 Steps are those of the training loop, on random images in CIFAR-10's shape. The estimators take turns within one
-process, so that whatever else the machine does meets all of them; a ratio is that of the medians, and beside it that
-of the means, in which what IVON does every tenth step counts too. Augmentations are timed on a step's images, against
-the plain network's step. Writes the JSON and, beside it, a table and a plot of what the steps are spent on (one
-profiled step of each).
+process, so that other load on the machine meets all of them. Ratios are of medians and, beside them, of means, which
+include IVON's work of every tenth step. Augmentations are timed on a step's images, relative to the plain network's
+step. Writes the JSON and, beside it, a table and a plot of one profiled step by kind of operation.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from training.data.dataset import Dataset, Images, Pixels
 from training.defaults import default_recipe
 from training.distributed.world import World
 from training.progress import Stage
-from training.trainer.loop import Epochs, LoopOptions, TrainState
+from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation
 
 mpl.use("Agg")
@@ -42,7 +41,7 @@ IMAGES = 1_024
 ROUNDS = {"resnet20": 40, "resnet18": 10}
 QUICK_ROUNDS = {"resnet20": 7, "resnet18": 1}
 AUGMENTATION_ROUNDS = 50
-# What the profiler calls the parts of a step, by the name that most of its operators have in common.
+# Operators of each part of a step, by substrings of the names that the profiler reports.
 PARTS = {
     "convolutions": ("convolution", "mkldnn", "linear", "addmm", "mm"),
     "normalisation": ("batch_norm",),
@@ -55,9 +54,9 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds: the same ratios with more noise.")] = False,
     archs: Annotated[str, typer.Option(help="Architectures, separated by commas.")] = "resnet20,resnet18",
-    batch_size: Annotated[int, typer.Option(help="Images of a step.")] = 128,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    threads: Annotated[int, typer.Option(help="Threads; 0 for torch's own choice.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default.")] = 0,
 ) -> None:
     """Time the steps, and print the table."""
     keep_freed_memory()
@@ -79,7 +78,7 @@ def main(
 
 
 def measure(arch: str, batch_size: int, precision: str, rounds: int, *, profiled: bool) -> list[dict[str, Any]]:
-    """One row an estimator, the plain network first."""
+    """Return one row per estimator, the plain network first."""
     dataset = random_images()
     names = ["none", *(name for name in ESTIMATORS if name != "none")]
     steps = {name: stepping(arch, name, batch_size, precision, dataset) for name in names}
@@ -106,7 +105,7 @@ def measure(arch: str, batch_size: int, precision: str, rounds: int, *, profiled
 
 
 def random_images() -> Dataset:
-    """Images of noise in CIFAR-10's shape: what they show makes no step faster."""
+    """Return noise in CIFAR-10's shape; the content of images does not change the time of a step."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (IMAGES, 32, 32, 3), dtype=torch.uint8, generator=generator)
     images = Images(pixels, torch.randint(0, 10, (IMAGES,), generator=generator))
@@ -122,7 +121,7 @@ def random_images() -> Dataset:
 
 
 def stepping(arch: str, estimator: str, batch_size: int, precision: str, dataset: Dataset) -> Callable[[], object]:
-    """The training loop's next step."""
+    """Return a function that takes the training loop's next step."""
     alone = World(0, 1, torch.device("cpu"))
     recipe = default_recipe(
         "cifar10",
@@ -133,11 +132,11 @@ def stepping(arch: str, estimator: str, batch_size: int, precision: str, dataset
         precision=precision,
         epochs=10_000,
     )
-    return Epochs(TrainState(approximation(recipe, dataset, alone)), dataset, recipe, alone, LoopOptions()).step
+    return TrainLoop(TrainState(approximation(recipe, dataset, alone)), dataset, recipe, alone, LoopOptions()).step
 
 
 def parts(step: Callable[[], object]) -> dict[str, float]:
-    """Milliseconds of one step by what they are spent on, forward and backward together."""
+    """Profile one step, forward and backward together; return milliseconds by part."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         step()
     spent: Counter[str] = Counter()
@@ -148,7 +147,7 @@ def parts(step: Callable[[], object]) -> dict[str, float]:
 
 
 def augmentations(batch_size: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Milliseconds of each augmentation of a batch, and its share of the plain network's step by architecture."""
+    """Time each augmentation of a batch, in ms and as a share of the plain network's step by architecture."""
     pixels_NHWC, generator = random_images().train.pixels[:batch_size], torch.Generator().manual_seed(0)
     plain = {row["arch"]: row["ms_per_step"] for row in rows if row["estimator"] == "none"}
     found = []
@@ -164,7 +163,7 @@ def augmentations(batch_size: int, rows: list[dict[str, Any]]) -> list[dict[str,
 
 
 def augmentation_table(rows: list[dict[str, Any]]) -> str:
-    """The augmentations in Markdown."""
+    """Format the augmentations as Markdown."""
     archs = list(rows[0]["share_of_plain_step"])
     lines = [f"| augmentation | ms a step | {' | '.join(f'of a {arch} step' for arch in archs)} |"]
     lines.append("|---|--:|" + "--:|" * len(archs))
@@ -175,7 +174,7 @@ def augmentation_table(rows: list[dict[str, Any]]) -> str:
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format the rows as Markdown."""
     lines = ["| architecture | estimator | ms a step | against plain | of means |", "|---|---|--:|--:|--:|"]
     for row in rows:
         lines.append(
@@ -186,7 +185,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Stacked bars of the profiled parts, one panel an architecture."""
+    """Plot the profiled parts as stacked bars, one panel per architecture."""
     archs = list(dict.fromkeys(row["arch"] for row in rows))
     figure, axes = plt.subplots(1, len(archs), figsize=(5 * len(archs), 3.2), layout="constrained", squeeze=False)
     for axis, arch in zip(axes[0], archs, strict=True):

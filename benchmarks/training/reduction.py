@@ -1,13 +1,12 @@
-"""What rounding the gradients that travel between ranks saves, and what it costs.
+"""Compare gradient reductions: the bytes that rounding saves, and the quality that it costs.
 
-    python -m benchmarks.reduction --json docs/results/reduction.json
+    python -m benchmarks.training.reduction --json docs/results/reduction.json
 
-Two ranks of one thread each train the digits under an estimator by each reduction
-(`training.distributed.gradient_sync`), with
-several seeds (`benchmarks.reduction_worker`). Bytes are those that one rank hands to all-reduces of gradients in a
-step, against the plain network's in float32; IVON's second all-reduce is added by its share of a step. Quality is that
-of 32 draws on the test split. Writes the JSON and, beside it, a table. `--quick` takes one seed and a third of the
-epochs.
+Two ranks of one thread each train the digits by each estimator and reduction (`training.distributed.gradient_sync`),
+with several seeds (`benchmarks.training.reduction_worker`). Bytes are those that one rank passes to all-reduces of
+gradients in a step, relative to the plain network's in float32; IVON's second all-reduce is added by its share of a
+step. Quality is measured with 32 draws on the test split. Writes the JSON and, beside it, a table. `--quick` takes one
+seed and a third of the epochs.
 """
 
 from __future__ import annotations
@@ -53,11 +52,11 @@ def main(
 
 
 def trained(seeds: list[int], epochs: int) -> list[dict[str, Any]]:
-    """What two ranks of this machine come to."""
+    """Train every combination on two ranks of this machine; return their figures."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        command += ["-m", "benchmarks.reduction_worker", str(out), "--epochs", str(epochs)]
+        command += ["-m", "benchmarks.training.reduction_worker", str(out), "--epochs", str(epochs)]
         command += ["--seeds", ",".join(map(str, seeds))]
         command += ["--combinations", ",".join("/".join(each) for each in COMBINATIONS)]
         subprocess.run(command, check=True, stdout=sys.stderr)
@@ -65,7 +64,7 @@ def trained(seeds: list[int], epochs: int) -> list[dict[str, Any]]:
 
 
 def row(estimator: str, reduction: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means and spreads over seeds of one combination."""
+    """Return means and standard deviations over seeds of one combination."""
     of_it = [each for each in found if (each["estimator"], each["reduction"]) == (estimator, reduction)]
     figures: dict[str, Any] = {"estimator": estimator, "reduction": reduction}
     figures["bytes_per_step"] = mean(each["bytes_per_step"] for each in of_it)
@@ -76,7 +75,7 @@ def row(estimator: str, reduction: str, found: list[dict[str, Any]]) -> dict[str
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format the rows as Markdown."""
     lines = [
         "| estimator | reduction | bytes a step | against plain | accuracy | NLL | ECE |",
         "|---|---|--:|--:|--:|--:|--:|",

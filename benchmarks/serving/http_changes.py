@@ -1,4 +1,4 @@
-"""A service under steady load whose versions change, or that ends: whether a request fails, or an answer is wrong."""
+"""Count failed requests and wrong answers while versions are promoted, and while the service stops."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from benchmarks.http_load import Clients, body
-from benchmarks.overload import Service
+from benchmarks.harness.http_load import Clients, body
+from benchmarks.serving.overload import Service
 from model_store.integrity import sha256
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
@@ -28,26 +28,26 @@ from pruning.graph.onnx_export import stamp
 from service.inference.artifact import read_artifact
 from service.inference.bank import Bank
 from service.inference.engine import Engine
-from service.inference.uncertainty import predictive
+from service.inference.uncertainty import Draws
 from service.repository.verification import draw_key
 
 Pixels = npt.NDArray[np.uint8]
-# Promotions after which memory is taken for settled.
-FIRST = 5
-CLIENTS, EACH = 4, 0.1
+# Promotions after which memory use is taken as stable.
+WARM_UP_PROMOTIONS = 5
+NUM_CLIENTS, INTERVAL_S = 4, 0.1
 # Fixed, so that an answer can be compared with its version's.
-SAMPLES = 8
-DRAIN_SECONDS = "0.5"
+NUM_DRAWS = 8
+DRAIN_S = "0.5"
 
 
 def publish(store: Path, images_NHWC: Pixels, count: int) -> dict[str, Any]:
-    """Publish and promote so many versions, and compare every answer with what its version says to its image."""
+    """Publish and promote `count` versions under load; compare every answer with that of its version's own draws."""
     bodies = [body(image[None]) for image in images_NHWC]
     with _copied(store) as opened, Service(Path(opened.url), "--reload-seconds", "0.2") as service:
         model = opened.models()[0]
         first = opened.manifest(model, opened.resolve(model))
         memory = []
-        with Clients(service.url, f"/predict?samples={SAMPLES}", bodies, CLIENTS, EACH) as clients:
+        with Clients(service.url, f"/predict?samples={NUM_DRAWS}", bodies, NUM_CLIENTS, INTERVAL_S) as clients:
             for number in range(count):
                 opened.set_alias(model, "production", _published(opened, first, number))
                 _wait_for(service.url, opened.resolve(model, "production"), bodies[0].content)
@@ -58,23 +58,23 @@ def publish(store: Path, images_NHWC: Pixels, count: int) -> dict[str, Any]:
     return {
         "promotions": count,
         "requests": len(clients.answers),
-        "failed": clients.others(),
+        "failed": clients.num_failed(),
         "versions_that_answered": len(versions),
         "largest_difference": max(_difference(answer, expected, number) for number, answer in answered),
         "ms_p99": clients.milliseconds(0.99),
-        "memory_mib_after_first": memory[min(FIRST, count) - 1],
+        "memory_mib_after_first": memory[min(WARM_UP_PROMOTIONS, count) - 1],
         "memory_mib_at_end": memory[-1],
-        "memory_growth": memory[-1] / memory[min(FIRST, count) - 1] - 1,
+        "memory_growth": memory[-1] / memory[min(WARM_UP_PROMOTIONS, count) - 1] - 1,
     }
 
 
 def sigterm(store: Path, images_NHWC: Pixels, times: int) -> dict[str, Any]:
-    """End a service under load so often; a client asks on until `/readyz` says no, as a load balancer would let it."""
+    """Stop a service under load `times` times; clients send until `/readyz` is 503, as behind a load balancer."""
     bodies, answered, failed, statuses = [body(image[None]) for image in images_NHWC], 0, list[str](), set[int]()
     for _ in range(times):
         with (
-            Service(store, "--drain-seconds", DRAIN_SECONDS) as service,
-            Clients(service.url, "/predict", bodies, CLIENTS, 0.0) as clients,
+            Service(store, "--drain-seconds", DRAIN_S) as service,
+            Clients(service.url, "/predict", bodies, NUM_CLIENTS, 0.0) as clients,
         ):
             time.sleep(0.5)
             service.process.send_signal(signal.SIGTERM)
@@ -95,7 +95,7 @@ def _copied(store: Path) -> Iterator[Store]:
 
 
 def _published(store: Store, first: Manifest, number: int) -> str:
-    """The same files under another digest, which makes other draws of the same posterior."""
+    """Publish the same files as another version, whose key makes other draws of the same posterior."""
     version = f"20300101-000000-{number:06x}"
     files, levels = dict[str, bytes](), list[Level]()
     for level in first.levels:
@@ -108,25 +108,25 @@ def _published(store: Store, first: Manifest, number: int) -> str:
 
 def _wait_for(url: str, version: str, picture: bytes) -> None:
     with httpx.Client(base_url=url, timeout=60) as client:
-        while _asked(client, picture) != version:
+        while _serving_version(client, picture) != version:
             time.sleep(0.1)
 
 
-def _asked(client: httpx.Client, picture: bytes) -> str:
+def _serving_version(client: httpx.Client, picture: bytes) -> str:
     answer = client.post("/predict", params={"samples": 1}, content=picture, headers={"Content-Type": "image/png"})
     version: str = answer.raise_for_status().json()["version"]
     return version
 
 
 def _expected(store: Store, model: str, version: str, images_NHWC: Pixels) -> list[dict[str, float]]:
-    """Of each image the probability of each class, from the version's own draws."""
+    """Compute each image's class probabilities from the version's own draws."""
     manifest = store.manifest(model, version)
     level = next(level for level in manifest.levels if level.name == manifest.default_level)
     artifact = read_artifact(store.read_level(manifest, level.name), level.roundings)
     with ThreadPoolExecutor(1) as builders:
         engine = Engine(Bank(artifact, draw_key(version, level.name)), builders)
-        logits_SNK = engine.draws(images_NHWC, SAMPLES)
-    mean_NK = predictive(logits_SNK, level.calibration.temperature).mean
+        logits_SNK = engine.draws(images_NHWC, NUM_DRAWS)
+    mean_NK = Draws.from_logits(logits_SNK, level.calibration.temperature).mean
     return [dict(zip(manifest.classes, mean_K, strict=True)) for mean_K in mean_NK.tolist()]
 
 
@@ -138,7 +138,7 @@ def _difference(answer: dict[str, Any], expected: dict[str, list[dict[str, float
 
 
 def _resident(pid: int) -> float:
-    """MiB of a process that are in memory."""
+    """Return the resident memory of a process in MiB."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024

@@ -1,4 +1,4 @@
-"""What HTTP takes of the engine's images a second: both at the same concurrency, in turn, on the same pictures."""
+"""Compare images per second over HTTP with the engine alone, at the same concurrency, in turn, on the same images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.http_load import CONNECTIONS, Loaded, ask, body, flood, watched
-from benchmarks.overload import Service
+from benchmarks.harness.http_load import CONNECTIONS, LoadResult, ask, body, flood, watched
+from benchmarks.serving.overload import Service
+from service.inference.decision import Postprocessor
 from service.pipeline.parameters import PredictQuery
-from service.pipeline.planning import Plan, plan
+from service.pipeline.planning import Plan, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
 from service.repository.repository import ModelRepository
 from service.resources import usable_cores
@@ -25,54 +26,54 @@ from service.scheduling.job import Job
 from service.settings import Settings
 
 ROUNDS = 3
-MANY = 32
-# Requests of many images wait longer than a service should let them by default.
-PATIENT = ("--max-wait-ms", "60000")
+LARGE_BATCH = 32
+# Requests of many images wait longer than the default limit.
+LONG_WAIT = ("--max-wait-ms", "60000")
 Pixels = npt.NDArray[np.uint8]
 
 
 def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[str, Any]]:
-    """One row for each level and number of images a request: the default level, and the one that computes least."""
-    catalog = ModelRepository(Settings(store=store))
-    levels = catalog.level(None, None, None).manifest.levels
+    """Yield a row per level and images per request, for the default level and the one with the fewest multiply-adds."""
+    repository = ModelRepository(Settings(store=store))
+    levels = repository.level(None, None, None).manifest.levels
     cheapest = min(levels, key=lambda level: level.multiply_adds).name
-    with Service(store, *PATIENT) as service:
-        used = partial(_processor_seconds, service.process.pid)
-        for level in dict.fromkeys((catalog.level(None, None, None).level.name, cheapest)):
-            planned = plan(catalog, PredictQuery(level=level))
-            planned.served.engine(planned.samples)
-            for count in (1, MANY):
-                yield _row(service.url, used, catalog, planned, images_NHWC, count, seconds)
-    catalog.close()
+    with Service(store, *LONG_WAIT) as service:
+        used_cpu_s = partial(_cpu_seconds, service.process.pid)
+        for level in dict.fromkeys((repository.level(None, None, None).level.name, cheapest)):
+            planned = make_plan(repository, PredictQuery(level=level))
+            planned.level.engine(planned.samples)
+            for count in (1, LARGE_BATCH):
+                yield _row(service.url, used_cpu_s, repository, planned, images_NHWC, count, seconds)
+    repository.close()
 
 
 def _row(
     url: str,
-    used: Callable[[], float],
-    catalog: ModelRepository,
+    used_cpu_s: Callable[[], float],
+    repository: ModelRepository,
     planned: Plan,
     images_NHWC: Pixels,
     count: int,
     seconds: int,
 ) -> dict[str, Any]:
-    level = planned.served.level.name
+    level = planned.level.level.name
     bodies = [body(images_NHWC[at : at + count]) for at in range(0, len(images_NHWC), count)]
     alone, served, live = list[Spent](), list[Spent](), list[float]()
-    loaded: list[Loaded] = []
+    loaded: list[LoadResult] = []
     load = flood if count == 1 else ask
-    load(url, f"/predict?level={level}", bodies, 1)  # builds what is not there yet
+    load(url, f"/predict?level={level}", bodies, 1)  # builds the engine
     for _ in range(ROUNDS):
-        inside = InProcess(catalog, planned, images_NHWC, count)
+        inside = InProcess(repository, planned, images_NHWC, count)
         before = time.process_time()
         rate = inside.run(seconds)
         alone.append(Spent(rate, (time.process_time() - before) / inside.answered))
-        before = used()
+        before = used_cpu_s()
         with watched(url) as found:
             loaded.append(load(url, f"/predict?level={level}", bodies, seconds))
         images = loaded[-1].requests * count
-        served.append(Spent(images / loaded[-1].seconds, (used() - before) / images))
+        served.append(Spent(images / loaded[-1].seconds, (used_cpu_s() - before) / images))
         live += found
-    inside_ms, http_ms = (1000 * median(each.processor_seconds for each in some) for some in (alone, served))
+    inside_ms, http_ms = (1000 * median(each.cpu_s for each in some) for some in (alone, served))
     inside_rate, http_rate = (median(each.per_second for each in some) for some in (alone, served))
     return {
         "level": level,
@@ -80,7 +81,7 @@ def _row(
         "in_process_per_second": inside_rate,
         "http_per_second": http_rate,
         "share": http_rate / inside_rate,
-        # Of one image, which does not depend on what else the machine does.
+        # CPU time per image does not depend on other load on the machine.
         "in_process_processor_ms": inside_ms,
         "http_processor_ms": http_ms,
         "processor_share": inside_ms / http_ms,
@@ -94,34 +95,36 @@ def _row(
 
 
 class Spent(NamedTuple):
-    """Images a second, and the processor's seconds that one took."""
+    """Images per second, and CPU seconds per image."""
 
     per_second: float
-    processor_seconds: float
+    cpu_s: float
 
 
-def _processor_seconds(pid: int) -> float:
-    """What all threads of a process took so far."""
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of all threads of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class InProcess:
-    """Jobs of pixels in memory, of which as many are kept on their way as there are connections over HTTP.
+    """Keep as many jobs of in-memory pixels in flight as there are HTTP connections.
 
-    Each is concluded as the service does it, up to the answer that would be written.
+    Each job is postprocessed as in the service, up to the answer before serialisation.
     """
 
-    def __init__(self, catalog: ModelRepository, planned: Plan, images_NHWC: Pixels, count: int) -> None:
-        self.scheduler, self.planned, self.images_NHWC, self.count = catalog.scheduler, planned, images_NHWC, count
-        manifest, level = planned.served.manifest, planned.served.level
-        self.answering = ResponseBuilder(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
+    def __init__(self, repository: ModelRepository, planned: Plan, images_NHWC: Pixels, count: int) -> None:
+        self.scheduler, self.planned = repository.runtime.scheduler, planned
+        self.images_NHWC, self.count = images_NHWC, count
+        manifest, level = planned.level.manifest, planned.level.level
+        builder = ResponseBuilder(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
+        self.postprocess = Postprocessor(level.calibration, builder.render)
         self.at = self.answered = 0
         self.end = 0.0
         self._ended = threading.Semaphore(0)
 
     def run(self, seconds: float) -> float:
-        """Images a second."""
+        """Run for `seconds`; return images per second."""
         begun = time.perf_counter()
         self.end = begun + seconds
         for _ in range(CONNECTIONS):
@@ -133,14 +136,13 @@ class InProcess:
     def _next(self) -> None:
         planned, images_NHWC = self.planned, self.images_NHWC[self.at : self.at + self.count]
         self.at = (self.at + self.count) % len(self.images_NHWC)
-        job = Job(
-            planned.served.engine(planned.samples), images_NHWC, planned.samples, self.answering, planned.settlement
-        )
+        engine = planned.level.engine(planned.samples)
+        job = Job(engine, images_NHWC, planned.samples, self.postprocess, planned.early_stopping)
         job.future.add_done_callback(lambda _: self._done())
         self.scheduler.submit(job)
 
     def _done(self) -> None:
-        """Called while the scheduler holds its lock, one after the other."""
+        """Count a job and submit the next; the scheduler calls this serially, holding its lock."""
         self.answered += self.count
         if time.perf_counter() < self.end:
             self._next()

@@ -1,10 +1,9 @@
-"""The service over HTTP: what it costs beside the engine alone, in what company, and while versions come or it ends.
+"""Measure the service over HTTP: overhead over the engine alone, mixed load, version changes and shutdown.
 
-    python -m benchmarks.http --data-dir data --json docs/results/http.json
+    python -m benchmarks.serving.throughput --data-dir data --json docs/results/http.json
 
-Real services in processes of their own, and test images. Needs `wrk`. The overhead is measured on processors that the
-service shares with its load; what that takes of them is in the table. `--parts` measures some of it anew and leaves the
-rest of the JSON as it was.
+Runs real services in processes of their own, on test images. Needs `wrk`. The service shares its processors with the
+load generator, whose share of them is in the table. `--parts` measures some parts again and keeps the rest of the JSON.
 """
 
 from __future__ import annotations
@@ -17,36 +16,38 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.http_changes import publish, sigterm
-from benchmarks.http_company import company
-from benchmarks.http_overhead import overhead
+from benchmarks.serving.http_changes import publish, sigterm
+from benchmarks.serving.http_mixed_load import mixed_load
+from benchmarks.serving.http_overhead import overhead
 from model_store.storage.location import default_location
 from training.data import load_dataset
 
 PARTS = "overhead,company,publish,sigterm"
-IMAGES, FEW = 512, 8
+NUM_IMAGES, NUM_CHECKED = 512, 8
 
 
 def main(
     store: Annotated[Path | None, typer.Option(help="Folder of a store; by default the zoo.")] = None,
-    data: Annotated[str, typer.Option(help="Data set whose test images are asked about.")] = "cifar10",
-    data_dir: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
-    seconds: Annotated[int, typer.Option(help="How long a load lasts; of the company, four times.")] = 5,
+    data: Annotated[str, typer.Option(help="Data set of the test images.")] = "cifar10",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    seconds: Annotated[
+        int, typer.Option(help="Duration of a load in seconds; mixed load lasts four times as long.")
+    ] = 5,
     versions: Annotated[int, typer.Option(help="Versions to publish and promote.")] = 50,
-    ends: Annotated[int, typer.Option(help="How often a service is ended.")] = 20,
+    ends: Annotated[int, typer.Option(help="Number of times a service is stopped.")] = 20,
     parts: Annotated[str, typer.Option(help="Parts to measure.")] = PARTS,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
-    """Measure, and print the tables."""
+    """Measure the parts, and print their tables."""
     root = store or Path(default_location())
     test = load_dataset(data, data_dir or Path("data"), seed=0, limit=None, image_size=None).test
-    images_NHWC = np.ascontiguousarray(test.spread(IMAGES).pixels.numpy())
+    images_NHWC = np.ascontiguousarray(test.spread(NUM_IMAGES).pixels.numpy())
     figures: dict[str, Any] = json.loads(json_file.read_text()) if json_file and json_file.exists() else {}
     measures: dict[str, Callable[[], Any]] = {
         "overhead": lambda: list(overhead(root, images_NHWC, seconds)),
-        "company": lambda: company(root, images_NHWC, 4 * seconds),
-        "publish": lambda: publish(root, images_NHWC[:FEW], versions),
-        "sigterm": lambda: sigterm(root, images_NHWC[:FEW], ends),
+        "company": lambda: mixed_load(root, images_NHWC, 4 * seconds),
+        "publish": lambda: publish(root, images_NHWC[:NUM_CHECKED], versions),
+        "sigterm": lambda: sigterm(root, images_NHWC[:NUM_CHECKED], ends),
     }
     wanted = parts.split(",")
     if unknown := set(wanted) - set(measures):
@@ -62,7 +63,7 @@ def main(
 
 
 def as_markdown(figures: Mapping[str, Any]) -> str:
-    """A table for each part that was measured."""
+    """Format one table per measured part."""
     tables = []
     if "overhead" in figures:
         tables.append(_table("engine alone and over HTTP", figures["overhead"]))

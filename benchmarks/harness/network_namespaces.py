@@ -1,4 +1,4 @@
-"""Two hosts on one machine: network namespaces that know each other by name and share one cable, of any bandwidth.
+"""Emulate two hosts on one machine: network namespaces with host names and one link of any bandwidth between them.
 
 Needs root, and `ip` and `tc` of iproute2.
 """
@@ -16,53 +16,53 @@ from pathlib import Path
 from uuid import uuid4
 
 ADDRESSES = {"node1": "10.79.0.1", "node2": "10.79.0.2"}
-CABLE = "eth0"
-# What enters a host beyond its network: its name, and the addresses of all names.
+INTERFACE = "eth0"
+# Sets the host name and the hosts file, which a network namespace alone does not.
 ENTER = 'hostname "$0" && mount --bind "$1" /etc/hosts && shift && exec "$@"'
 
 
 class NetworkError(Exception):
-    """Hosts cannot be made here."""
+    """Network namespaces cannot be created on this machine."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """A network namespace, with a name and a file of all hosts' names."""
+    """A network namespace with a host name and a hosts file."""
 
     name: str
     namespace: str
     names: Path
 
     def command(self, *command: str) -> list[str]:
-        """How `command` is started on this host."""
+        """Return the command line that runs `command` on this host."""
         enter = ("ip", "netns", "exec", self.namespace, "unshare", "--uts", "sh", "-c", ENTER, self.name)
         return [*enter, str(self.names), *command]
 
     def traffic(self) -> dict[str, int]:
-        """Bytes that this host has sent (`tx`) and received (`rx`) over the cable."""
-        (link,) = json.loads(_ip("-netns", self.namespace, "-json", "-statistics", "link", "show", CABLE))
+        """Return the bytes that this host has sent (`tx`) and received (`rx`) over the link."""
+        (link,) = json.loads(_ip("-netns", self.namespace, "-json", "-statistics", "link", "show", INTERFACE))
         return {way: link["stats64"][way]["bytes"] for way in ("tx", "rx")}
 
     def shape(self, megabits: float) -> None:
-        """Let the cable take no more than so many Mbit/s from this host: a token bucket of a few packets."""
+        """Limit this host's sending rate to `megabits` Mbit/s, by a token bucket of a few packets."""
         bucket = ("root", "tbf", "rate", f"{megabits}mbit", "burst", "64kb", "latency", "400ms")
-        _run("tc", "-netns", self.namespace, "qdisc", "replace", "dev", CABLE, *bucket)
+        _run("tc", "-netns", self.namespace, "qdisc", "replace", "dev", INTERFACE, *bucket)
 
     def processes(self) -> list[int]:
-        """The process ids of all that runs here."""
+        """Return the ids of all processes on this host."""
         return [int(pid) for pid in _ip("netns", "pids", self.namespace).split()]
 
     def worker(self) -> int:
-        """The process id of the one rank that trains here."""
+        """Return the process id of this host's one rank."""
         (pid,) = (pid for pid in self.processes() if b"\0LOCAL_RANK=" in Path(f"/proc/{pid}/environ").read_bytes())
         return pid
 
 
 @contextmanager
 def two_hosts(folder: Path) -> Iterator[list[Host]]:
-    """Two hosts, whose file of names goes into `folder`; whatever runs on them at the end is killed.
+    """Create two hosts with their hosts file in `folder`; kill all their processes at the end.
 
-    Raises NetworkError where they cannot be made.
+    Raises NetworkError where they cannot be created.
     """
     mark = uuid4().hex[:8]
     names = folder / "hosts"
@@ -78,7 +78,7 @@ def two_hosts(folder: Path) -> Iterator[list[Host]]:
         except FileNotFoundError as error:
             raise NetworkError("no `ip` on PATH (.ci/containers installs it on Debian)") from error
         except subprocess.CalledProcessError as error:
-            raise NetworkError(f"network namespaces cannot be made here: {error.stderr.strip()}") from error
+            raise NetworkError(f"network namespaces cannot be created: {error.stderr.strip()}") from error
         yield hosts
     finally:
         for host in made:
@@ -89,10 +89,10 @@ def two_hosts(folder: Path) -> Iterator[list[Host]]:
 
 def _connect(hosts: list[Host]) -> None:
     first, second = (host.namespace for host in hosts)
-    _ip("link", "add", CABLE, "netns", first, "type", "veth", "peer", "name", CABLE, "netns", second)
+    _ip("link", "add", INTERFACE, "netns", first, "type", "veth", "peer", "name", INTERFACE, "netns", second)
     for host in hosts:
-        _ip("-netns", host.namespace, "address", "add", f"{ADDRESSES[host.name]}/24", "dev", CABLE)
-        for interface in ("lo", CABLE):
+        _ip("-netns", host.namespace, "address", "add", f"{ADDRESSES[host.name]}/24", "dev", INTERFACE)
+        for interface in ("lo", INTERFACE):
             _ip("-netns", host.namespace, "link", "set", interface, "up")
         _run(*host.command("true"))
 

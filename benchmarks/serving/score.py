@@ -1,10 +1,10 @@
-"""What `slimbayes score` reaches of the engine's own rate: reading, decoding and writing are done meanwhile.
+"""Compare the throughput of `slimbayes score` with the engine alone.
 
-    python -m benchmarks.score --data-dir data --json docs/results/score.json
+    python -m benchmarks.serving.score --data-dir data --json docs/results/score.json
 
-The same images, the same engine and threads, in turn: from memory through the scheduler (with nothing but logits, and
-up to the answers that the service would write), and as files by `slimbayes score`: Parquet of pixels, Parquet of PNG,
-PNG files.
+All variants take turns on the same images, engine and threads: from memory through the scheduler (to logits, and up to
+the answers of the service), and from files by `slimbayes score` (Parquet of pixels, Parquet of PNG, PNG files), which
+reads, decodes and writes while the engine computes.
 """
 
 from __future__ import annotations
@@ -32,29 +32,31 @@ from rich.progress import track
 from model_store.storage.location import default_location
 from model_store.store import Store
 from service.cli.score import plan_for
+from service.inference.decision import Postprocessor
+from service.pipeline.planning import conformal_quantile
 from service.pipeline.postprocessing import ResponseBuilder
 from service.resources import usable_cores
 from service.scheduling.job import Conclude, Job
 from service.scoring.inventory import scan_input
-from service.scoring.pipeline import ON_THEIR_WAY, Task
+from service.scoring.pipeline import IN_FLIGHT, Task
 from service.scoring.scorer import Scorer
 from service.scoring.sink import Output
 from training.data import load_dataset
 
 ENGINE, ANSWERS = "engine: logits", "engine: answers"
-WARM_UP = 256
+WARM_UP_IMAGES = 256
 Pixels = npt.NDArray[np.uint8]
 
 
 class Spent(NamedTuple):
-    """Seconds, and those of all processors together."""
+    """Wall-clock seconds, and CPU seconds of all threads together."""
 
     seconds: float
     processors: float
 
     @classmethod
     def since(cls, begun: Spent | None = None) -> Spent:
-        """What was spent since then, or since anything."""
+        """Return the time spent since `begun`, or the clocks themselves."""
         now = cls(time.perf_counter(), time.process_time())
         return now if begun is None else cls(now.seconds - begun.seconds, now.processors - begun.processors)
 
@@ -64,23 +66,23 @@ Way = Callable[[Pixels, Path], Spent]
 
 @dataclass(frozen=True)
 class Subject:
-    """What all ways have in common."""
+    """The scorer, store and batch size that all variants share."""
 
     scorer: Scorer
     store: str
     batch: int
 
     def engine(self, conclude: Conclude) -> Way:
-        """Pixels in memory, as many jobs on their way as scoring has."""
+        """Return a variant on pixels in memory, with as many jobs in flight as scoring has."""
 
         def run(images_NHWC: Pixels, folder: Path) -> Spent:
             scorer, waiting = self.scorer, deque[Job]()
             begun = Spent.since()
             for at in range(0, len(images_NHWC), self.batch):
                 part = images_NHWC[at : at + self.batch]
-                waiting.append(Job(scorer.engine, part, scorer.plan.samples, conclude, scorer.settlement))
+                waiting.append(Job(scorer.engine, part, scorer.plan.samples, conclude, scorer.early_stopping))
                 scorer.scheduler.submit(waiting[-1])
-                if len(waiting) > scorer.threads + ON_THEIR_WAY:
+                if len(waiting) > scorer.threads + IN_FLIGHT:
                     waiting.popleft().future.result()
             for job in waiting:
                 job.future.result()
@@ -89,7 +91,7 @@ class Subject:
         return run
 
     def files(self, write: Callable[[Pixels, Path], None]) -> Way:
-        """`slimbayes score` of files, but for building the model, which is there already."""
+        """Return a variant of `slimbayes score` on files, without the time to load the model."""
 
         def run(images_NHWC: Pixels, folder: Path) -> Spent:
             write(images_NHWC, folder / "in")
@@ -100,7 +102,7 @@ class Subject:
             output = Output(str(folder / "out"))
             output.begin(plan)
             task = Task(plan, self.store, source, output.location, self.batch, self.scorer.threads)
-            task.line(self.scorer, lambda images, rows: None).run(inventory.shards(plan.shard_size))
+            task.pipeline(self.scorer, lambda images, rows: None).run(inventory.shards(plan.shard_size))
             assert output.finish(plan).total() == len(images_NHWC)
             return Spent.since(begun)
 
@@ -111,20 +113,20 @@ CHOSEN = {"source", "alpha", "tolerance", "precision", "max_pixels", "shard_size
 
 
 def as_pixels(images_NHWC: Pixels, folder: Path) -> None:
-    """Parquet of pixels as they are."""
+    """Write Parquet of raw pixels."""
     folder.mkdir()
     images = pa.array([image_HWC.tobytes() for image_HWC in images_NHWC], pa.binary(images_NHWC[0].size))
     parquet.write_table(pa.table({"image": images}), folder / "0.parquet", row_group_size=1000)
 
 
 def as_png(images_NHWC: Pixels, folder: Path) -> None:
-    """Parquet of pictures."""
+    """Write Parquet of PNG images."""
     folder.mkdir()
     parquet.write_table(pa.table({"image": list(_png(images_NHWC))}), folder / "0.parquet", row_group_size=1000)
 
 
 def as_files(images_NHWC: Pixels, folder: Path) -> None:
-    """One file a picture."""
+    """Write one PNG file per image."""
     folder.mkdir()
     for number, data in enumerate(_png(images_NHWC)):
         (folder / f"{number:06d}.png").write_bytes(data)
@@ -141,17 +143,18 @@ WRITERS = {"score: Parquet of pixels": as_pixels, "score: Parquet of PNG": as_pn
 
 
 def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, Any]]:
-    """A row for each way; each round has other images, and every way the same."""
+    """Yield a row per variant; rounds differ in their images, variants of a round share them."""
     scorer = subject.scorer
     classes, calibration = scorer.manifest.classes, scorer.level.calibration
-    answering = ResponseBuilder(classes, calibration, scorer.quantile, len(classes))
+    quantile = conformal_quantile(scorer.plan.alpha, scorer.level)
+    builder = ResponseBuilder(classes, calibration, quantile, len(classes))
     ways: dict[str, Way] = {
-        ENGINE: subject.engine(lambda logits_SNK, stop: list(logits_SNK.swapaxes(0, 1))),
-        ANSWERS: subject.engine(answering),
+        ENGINE: subject.engine(lambda logits_SNK, *_: list(logits_SNK.swapaxes(0, 1))),
+        ANSWERS: subject.engine(Postprocessor(calibration, builder.render)),
         **{name: subject.files(write) for name, write in WRITERS.items()},
     }
     spent: dict[str, list[Spent]] = {name: [] for name in ways}
-    ways[ENGINE](rounds[0][:WARM_UP], Path())
+    ways[ENGINE](rounds[0][:WARM_UP_IMAGES], Path())
     for images_NHWC in track(rounds, "rounds", console=Console(stderr=True)):
         for name, way in ways.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -173,21 +176,19 @@ def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, An
 def main(
     store: Annotated[str | None, typer.Option(help="Store; by default the zoo.")] = None,
     level: Annotated[str | None, typer.Option(help="Level; by default the version's.")] = None,
-    data: Annotated[str, typer.Option(help="Data set whose images to train on are scored.")] = "cifar10",
-    data_dir: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most images.")] = None,
-    rounds: Annotated[
-        int, typer.Option(help="Parts of the images, after each of which the next way has its turn.")
-    ] = 5,
-    batch: Annotated[int, typer.Option(help="Images together.")] = 64,
+    data: Annotated[str, typer.Option(help="Data set whose training images are scored.")] = "cifar10",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of images.")] = None,
+    rounds: Annotated[int, typer.Option(help="Parts of the images; variants take turns on each part.")] = 5,
+    batch: Annotated[int, typer.Option(help="Images per batch.")] = 64,
     threads: Annotated[int | None, typer.Option(help="Threads.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
-    """Measure, and print the table."""
+    """Measure all variants, and print the table."""
     found = load_dataset(data, data_dir or Path("data"), seed=0, quiet=True)
     images_NHWC = np.concatenate([each.pixels.numpy() for each in (found.train, found.calibration)])[:limit]
     opened = Store.open(store or default_location())
-    name = opened.named(None)
+    name = opened.sole_model(None)
     manifest = opened.manifest(name, opened.resolve(name))
     with tempfile.TemporaryDirectory() as folder:
         as_pixels(images_NHWC[:1], Path(folder) / "in")
@@ -207,7 +208,7 @@ def main(
 
 
 def as_markdown(figures: dict[str, Any]) -> str:
-    """The table, and what was measured."""
+    """Format the settings and the table as Markdown."""
     lines = [
         f"Level {figures['level']}, {figures['threads']} threads, {figures['batch']} images together."
         f" Building the model took {figures['ready_seconds']:.1f} s, once.",

@@ -1,10 +1,10 @@
-"""Which criterion prunes best: the study of the digits, mean and spread over seeds.
+"""Compare pruning criteria on the digits, as mean and standard deviation over seeds.
 
-    python -m benchmarks.criteria --json docs/results/criteria.json
+    python -m benchmarks.pruning.criteria --json docs/results/criteria.json
 
-Trains the digits with each seed and runs `slimbayes study` on each run; quality is that of 32 draws on the test split.
-Writes the JSON and, beside it, a table of accuracy with what it says of the criteria. `--quick` takes one seed, two
-levels, four draws and no fine-tuning.
+Trains the digits with each seed and runs `slimbayes study` on each run; quality is measured with 32 draws on the test
+split. Writes the JSON and, beside it, a table of accuracy and a comparison of the criteria. `--quick` takes one seed,
+two levels, four draws and no fine-tuning.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="One seed, two levels, no fine-tuning.")] = False,
     epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning at each level.")] = 2,
 ) -> None:
-    """Study each seed's run, and print the table."""
+    """Run the study of each seed, and print the table."""
     seeds, levels, epochs = ([0], ("p80", "p95"), 0) if quick else ([0, 1, 2], LEVELS, epochs)
     draws = 4 if quick else 32
     found = [study(seed, levels, epochs, draws, 8 if quick else 30) for seed in seeds]
@@ -45,7 +45,7 @@ def main(
 def study(
     seed: int, levels: tuple[str, ...], epochs: int, draws: int, training_epochs: int
 ) -> dict[Key, dict[str, float]]:
-    """The study of one seed: figures by granularity, criterion and level."""
+    """Run the study of one seed; return figures by granularity, criterion and level."""
     with tempfile.TemporaryDirectory() as folder:
         run, out = Path(folder) / "run", Path(folder) / "study"
         train = ["training", "--data", "digits", "--seed", str(seed), "--epochs", str(training_epochs)]
@@ -58,12 +58,12 @@ def study(
 
 
 def command(package: str, *arguments: str) -> None:
-    """Run a package's command; its progress goes to the standard error."""
+    """Run a package's command with its progress on standard error."""
     subprocess.run([sys.executable, "-m", package, *arguments], check=True, stdout=sys.stderr)
 
 
 def summary(key: Key, of_seeds: list[dict[str, float]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds."""
+    """Return mean and standard deviation over seeds."""
     values = {name: [figures[name] for figures in of_seeds] for name in FIGURES}
     own: dict[str, Any] = dict(zip(("granularity", "criterion", "level"), key, strict=True))
     own |= {name: mean(each) for name, each in values.items()}
@@ -71,7 +71,7 @@ def summary(key: Key, of_seeds: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def as_table(rows: list[dict[str, Any]], levels: tuple[str, ...]) -> str:
-    """Accuracy by criterion and level, in Markdown."""
+    """Format accuracy by criterion and level as Markdown."""
     by = {(row["granularity"], row["criterion"], row["level"]): row for row in rows}
     lines = [f"| granularity | criterion | {' | '.join(levels)} |", f"|---|---|{'--:|' * len(levels)}"]
     dense = by["none", "none", "dense"]
@@ -87,7 +87,7 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def verdicts(rows: list[dict[str, Any]], levels: tuple[str, ...]) -> list[str]:
-    """Whether each Bayesian criterion beats each control at each level, on the mean."""
+    """State at which levels each Bayesian criterion has a higher mean accuracy than each control."""
     by = {(row["granularity"], row["criterion"], row["level"]): row["accuracy"] for row in rows}
     lines = []
     for granularity in ("weight", "channel"):

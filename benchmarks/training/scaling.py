@@ -1,19 +1,19 @@
-"""How training scales over machines: measured on one and two ranks, modelled beyond.
+"""Measure how training scales on one and two ranks, and model it beyond.
 
-    python -m benchmarks.scaling --json docs/results/scaling.json
+    python -m benchmarks.training.scaling --json docs/results/scaling.json
 
-Two ranks of one thread each take turns (`benchmarks.scaling_worker`), so that every ratio is of times taken side by
-side. A step over n ranks is modelled as
+Two ranks of one thread each take turns (`benchmarks.training.scaling_worker`), so that the times of every ratio are
+taken side by side. A step over n ranks is modelled as
 
     max of n compute times + Σ over messages of 2 (n − 1) a + 2 (n − 1)/n · bytes · b
 
 with compute times drawn from the measured ones, and latency a and time per byte b of a ring all-reduce fitted to a
-sweep of message sizes. Nothing is taken from the steps that the ranks take together: these are what the model is
-checked against, with compute times of two ranks side by side on this host, and the error is stated. Every row says
-whether it was measured or modelled. The modelled rows are of hosts of their own, so compute is that of a rank alone;
-the network is the one that was swept, a loopback by default; `--latency-us` and `--gigabytes-per-second` ask for
-another one's. Beyond as many nodes as steps were measured the slowest rank is the slowest step that was seen, which
-is kind; the exchange of normalisation's statistics, some kilobytes a step, is left out.
+sweep of message sizes. The steps that the ranks take together are not fitted: the model is checked against them, with
+compute times of two ranks side by side on this host, and its error is stated. Every row is marked as measured or
+modelled. Modelled rows are of separate hosts, so compute is that of a rank alone; their network is the one swept, a
+loopback by default; `--latency-us` and `--gigabytes-per-second` choose another. Beyond as many nodes as measured steps,
+the slowest rank is the slowest measured step, which is optimistic; the exchange of normalisation statistics, some
+kilobytes per step, is left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import numpy as np
 import typer
 from scipy.optimize import nnls
 
-from training.bayesian.estimators.ivon import HESSIAN_EVERY
+from training.bayesian.estimators.ivon import HESSIAN_EVERY_STEPS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -44,22 +44,22 @@ BUCKET_BYTES = 25 * 2**20
 
 @dataclass(frozen=True)
 class Ring:
-    """A ring all-reduce: `latency` in ms of one message to the next rank, `per_byte` in ms."""
+    """Cost model of a ring all-reduce: latency of one message to the next rank, and time per byte."""
 
-    latency: float
-    per_byte: float
+    latency_ms: float
+    ms_per_byte: float
 
     @classmethod
     def fitted(cls, sweep: dict[int, float]) -> Ring:
-        """To medians in ms by bytes between two ranks; each size counts by its relative error."""
+        """Fit to medians in ms by bytes between two ranks, by least squares of relative errors."""
         sizes, times = np.array(list(sweep), float), np.array(list(sweep.values()))
         terms = np.stack([np.full_like(sizes, 2.0), sizes], 1) / times[:, None]
-        latency, per_byte = nnls(terms, np.ones_like(times))[0]
-        return cls(float(latency), float(per_byte))
+        latency_ms, ms_per_byte = nnls(terms, np.ones_like(times))[0]
+        return cls(float(latency_ms), float(ms_per_byte))
 
     def milliseconds(self, nodes: int, size: float) -> float:
-        """One all-reduce of `size` bytes."""
-        return 0.0 if nodes == 1 else 2 * (nodes - 1) * (self.latency + size / nodes * self.per_byte)
+        """Return the milliseconds of one all-reduce of `size` bytes."""
+        return 0.0 if nodes == 1 else 2 * (nodes - 1) * (self.latency_ms + size / nodes * self.ms_per_byte)
 
 
 def main(
@@ -67,18 +67,18 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer steps: the same ratios with more noise.")] = False,
     arch: Annotated[str, typer.Option(help="Architecture.")] = "resnet20",
     estimators: Annotated[str, typer.Option(help="Estimators, separated by commas.")] = "none,ivon,flipout",
-    batch_size: Annotated[int, typer.Option(help="Images of a step on each rank.")] = 128,
+    batch_size: Annotated[int, typer.Option(help="Images per step on each rank.")] = 128,
     latency_us: Annotated[float | None, typer.Option(help="Latency of the modelled network.")] = None,
     gigabytes_per_second: Annotated[float | None, typer.Option(help="Bandwidth of the modelled network.")] = None,
 ) -> None:
     """Measure, model, and print the table."""
     names = "none,ivon" if quick else estimators
-    blocks, steps = (3, 2) if quick else (5, HESSIAN_EVERY)
+    blocks, steps = (3, 2) if quick else (5, HESSIAN_EVERY_STEPS)
     found = measured(arch, names, batch_size, blocks, steps)
     swept = Ring.fitted({int(size): ms for size, ms in found["sweep"].items()})
     ring = Ring(
-        swept.latency if latency_us is None else latency_us / 1e3,
-        swept.per_byte if gigabytes_per_second is None else 1 / (1e6 * gigabytes_per_second),
+        swept.latency_ms if latency_us is None else latency_us / 1e3,
+        swept.ms_per_byte if gigabytes_per_second is None else 1 / (1e6 * gigabytes_per_second),
     )
     headline = "ivon" if "ivon" in found["estimators"] else next(iter(found["estimators"]))
     rows: list[dict[str, Any]] = []
@@ -95,7 +95,7 @@ def main(
         "weak_scaling_efficiency_by_estimator": {n: efficiency(t) for n, t in found["estimators"].items()},
         "model_error": errors[headline],
         "model_error_by_estimator": errors,
-        "ring": {"latency_us": 1e3 * ring.latency, "gigabytes_per_second": 1e-6 / max(ring.per_byte, 1e-12)},
+        "ring": {"latency_us": 1e3 * ring.latency_ms, "gigabytes_per_second": 1e-6 / max(ring.ms_per_byte, 1e-12)},
         "sweep_ms": found["sweep"],
         "rows": rows,
     }
@@ -108,30 +108,30 @@ def main(
 
 
 def measured(arch: str, estimators: str, batch_size: int, blocks: int, steps: int) -> dict[str, Any]:
-    """What two ranks of this machine measure."""
+    """Run the worker on two ranks of this machine; return its measurements."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        command += ["-m", "benchmarks.scaling_worker", str(out), "--arch", arch, "--estimators", estimators]
+        command += ["-m", "benchmarks.training.scaling_worker", str(out), "--arch", arch, "--estimators", estimators]
         command += ["--batch-size", str(batch_size), "--blocks", str(blocks), "--steps", str(steps)]
         subprocess.run(command, check=True, stdout=sys.stderr)
         return dict(json.loads(out.read_bytes()))
 
 
 def efficiency(times: dict[str, Any]) -> float:
-    """Of two ranks: a step alone over a step together, the same images a rank; 1 is ideal."""
+    """Return the time of a step alone over a step of two ranks, at equal images per rank; 1 is ideal."""
     return typical(times, "alone") / typical(times, "together")
 
 
 def typical(times: dict[str, Any], kind: str) -> float:
-    """Milliseconds of a step: the median over turns of their means, in which IVON's every tenth step counts too."""
+    """Return the milliseconds of a step: the median over turns of their means, which include IVON's tenth step."""
     return float(np.median(np.array(times[kind]).reshape(-1, times["steps_per_turn"]).mean(1)))
 
 
 def step_milliseconds(compute: list[float], times: dict[str, Any], ring: Ring, nodes: int) -> float:
-    """A modelled step: the slowest of `nodes` draws of the compute times, then all its messages."""
+    """Model a step as the slowest of `nodes` draws of the compute times, then all its messages."""
     ordered = np.sort(np.array(compute))
-    # The expected maximum of n draws with replacement, exactly.
+    # The exact expectation of the maximum of n draws with replacement.
     shares = np.arange(len(ordered) + 1) / len(ordered)
     slowest = float((ordered * np.diff(shares**nodes)).sum())
     buckets = max(1, -(-int(times["parameter_bytes"]) // BUCKET_BYTES))
@@ -143,7 +143,7 @@ def step_milliseconds(compute: list[float], times: dict[str, Any], ring: Ring, n
 
 
 def measured_rows(name: str, times: dict[str, Any]) -> list[dict[str, Any]]:
-    """One rank and two."""
+    """Return the rows of one rank and of two."""
     common = {"kind": "measured", "scaling": "weak", "estimator": name}
     one = {"nodes": 1, "step_ms": typical(times, "alone"), "compute_ms": typical(times, "alone"), "efficiency": 1.0}
     two = {
@@ -161,7 +161,7 @@ def measured_rows(name: str, times: dict[str, Any]) -> list[dict[str, Any]]:
 def modelled_rows(
     name: str, times: dict[str, Any], by_batch: dict[str, list[float]], ring: Ring, batch_size: int
 ) -> list[dict[str, Any]]:
-    """Weak scaling: as many images a rank on every number of nodes; strong scaling: as many in all as 8 ranks take."""
+    """Model weak scaling (constant images per rank) and strong scaling (as many images in total as on 8 ranks)."""
     rows = []
     single = typical(times, "alone")
     sizes = np.array([float(size) for size in by_batch])
@@ -169,7 +169,7 @@ def modelled_rows(
     whole = 8 * batch_size
 
     def relative(images: float) -> float:
-        """Compute time of a batch against that of the measured size."""
+        """Return the compute time of a batch relative to that of the measured size."""
         return float((fixed + slope * images) / (fixed + slope * batch_size))
 
     for nodes in NODES:
@@ -185,7 +185,7 @@ def modelled_rows(
 
 
 def as_table(report: dict[str, Any]) -> str:
-    """Measured and modelled rows in Markdown."""
+    """Format measured and modelled rows as Markdown."""
     lines = [
         f"{report['arch']}, {report['batch_size']} images a rank, one thread a rank. "
         f"Ring: {report['ring']['latency_us']:,.0f} µs, {report['ring']['gigabytes_per_second']:.2f} GB/s. "
@@ -206,7 +206,7 @@ def as_table(report: dict[str, Any]) -> str:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Efficiency over nodes, weak and strong; modelled as lines, measured as points."""
+    """Plot weak and strong scaling efficiency over nodes: lines are modelled, points measured."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
     colours = dict(zip(report["model_error_by_estimator"], ("#555555", "#0072b2", "#d55e00", "#009e73"), strict=False))
     for axis, scaling in zip(axes, ("weak", "strong"), strict=True):

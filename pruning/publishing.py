@@ -1,4 +1,4 @@
-"""Levels to a version in the store: one ONNX file each, one manifest, published whole or not at all."""
+"""Publish levels as one version in the store, atomically: an ONNX file per level and a manifest."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from pruning.graph.onnx_export import export_onnx, roundings, shared_parts, stam
 from pruning.postprocess import PrunedLevel
 from pruning.trained_run import TrainedRun
 
-# The default level is the cheapest one that loses at most this much accuracy against the dense one.
-TOLERATED_LOSS = 0.01
+# Largest loss of accuracy against the dense level that the default level may have.
+MAX_ACCURACY_LOSS = 0.01
 
 
 def publish(
-    store: Store, model: str, subject: TrainedRun, levels: Sequence[PrunedLevel], key: SigningKey | None = None
+    store: Store, model: str, run: TrainedRun, levels: Sequence[PrunedLevel], key: SigningKey | None = None
 ) -> Manifest:
-    """Publish all levels as one new version of `model`, signed where there is a key; returns its manifest."""
+    """Publish all levels as a new version of `model`, signed if a key is given, and return its manifest."""
     graphs = {pruned.level.name: export_onnx(pruned.network) for pruned in levels}
     digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
     created = datetime.now(UTC).replace(microsecond=0)
     while True:
-        manifest, files = _version(model, created, digest, subject, levels, graphs)
+        manifest, files = _version(model, created, digest, run, levels, graphs)
         try:
             store.publish(manifest, files, None if key is None else key.sign(manifest))
         except VersionExistsError:  # the same content in the same second
@@ -45,18 +45,18 @@ def _version(
     model: str,
     created: datetime,
     digest: str,
-    subject: TrainedRun,
+    run: TrainedRun,
     levels: Sequence[PrunedLevel],
     graphs: dict[str, onnx.ModelProto],
 ) -> tuple[Manifest, dict[str, bytes]]:
     version = version_name(created, digest)
     files = {name: stamp(graph, model, version, name) for name, graph in graphs.items()}
-    recipe, pixels = subject.recipe, subject.dataset.pixels
+    recipe, pixels = run.recipe, run.dataset.pixels
     manifest = Manifest(
         model=model,
         version=version,
         created=created,
-        classes=subject.dataset.classes,
+        classes=run.dataset.classes,
         input=InputShape(height=pixels.height, width=pixels.width, channels=pixels.channels),
         training=Training(
             architecture=recipe.architecture,
@@ -64,8 +64,8 @@ def _version(
             dataset=recipe.data,
             epochs=recipe.epochs,
             seed=recipe.seed,
-            world_size=subject.world_size,
-            hyperparameters=_hyperparameters(subject, levels),
+            world_size=run.world_size,
+            hyperparameters=_hyperparameters(run, levels),
             code_version=installed_version("slimbayes"),
         ),
         default_level=default_level(levels),
@@ -75,8 +75,8 @@ def _version(
 
 
 def default_level(levels: Sequence[PrunedLevel]) -> str:
-    """The cheapest level whose accuracy, on the calibration set, is within the tolerated loss of the dense one."""
-    least = levels[0].evaluation.calibration_accuracy - TOLERATED_LOSS
+    """Return the cheapest level whose accuracy on the calibration set is within MAX_ACCURACY_LOSS of the dense one."""
+    least = levels[0].evaluation.calibration_accuracy - MAX_ACCURACY_LOSS
     good = [pruned for pruned in levels if pruned.evaluation.calibration_accuracy >= least]
     return min(good, key=lambda pruned: (pruned.network.multiply_adds, pruned.network.parameters)).level.name
 
@@ -87,8 +87,8 @@ def _level(pruned: PrunedLevel, data: bytes) -> Level:
         file=f"{pruned.level.name}/model.onnx",
         bytes=len(data),
         sha256=sha256(data),
-        criterion=pruned.how.criterion if pruned.how else "none",
-        granularity=pruned.how.granularity if pruned.how else "none",
+        criterion=pruned.config.criterion if pruned.config else "none",
+        granularity=pruned.config.granularity if pruned.config else "none",
         sparsity=pruned.sparsity,
         parameters=pruned.network.parameters,
         multiply_adds=pruned.network.multiply_adds,
@@ -101,7 +101,7 @@ def _level(pruned: PrunedLevel, data: bytes) -> Level:
     )
 
 
-def _hyperparameters(subject: TrainedRun, levels: Sequence[PrunedLevel]) -> dict[str, object]:
+def _hyperparameters(run: TrainedRun, levels: Sequence[PrunedLevel]) -> dict[str, object]:
     own = {"data", "architecture", "estimator", "epochs", "seed"}
-    recipe = {key: value for key, value in subject.recipe.to_json().items() if key not in own}
-    return recipe | {"pruning": {each.level.name: asdict(each.how) for each in levels if each.how is not None}}
+    recipe = {key: value for key, value in run.recipe.to_json().items() if key not in own}
+    return recipe | {"pruning": {each.level.name: asdict(each.config) for each in levels if each.config is not None}}

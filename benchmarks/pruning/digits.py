@@ -1,8 +1,8 @@
-"""Quality of every level on the digits' test split, mean and spread over seeds, with the commands a user would type.
+"""Measure the quality of every level on the digits' test split, as mean and standard deviation over seeds.
 
-    python -m benchmarks.digits --json docs/results/digits.json
+    python -m benchmarks.pruning.digits --json docs/results/digits.json
 
-Writes the JSON and, beside it, the same as a Markdown table. `--quick` takes one seed.
+Runs the commands that a user would type. Writes the JSON and, beside it, a Markdown table. `--quick` takes one seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS = ("sparsity", "bytes", "multiply_adds", "accuracy", "nll", "ece", "ood_
 def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One seed instead of three.")] = False,
-    granularity: Annotated[str, typer.Option(help="What is removed at once: channel or weight.")] = "channel",
+    granularity: Annotated[str, typer.Option(help="Pruning granularity: channel or weight.")] = "channel",
 ) -> None:
     """Train, prune and evaluate digits for each seed, and print the table."""
     seeds = [0] if quick else [0, 1, 2]
@@ -49,7 +49,7 @@ def main(
 
 
 def run(seed: int, granularity: str) -> dict[str, dict[str, float]]:
-    """One seed through the whole line; figures by level."""
+    """Train, prune and publish with one seed; return figures by level."""
     with tempfile.TemporaryDirectory() as folder:
         out, store = Path(folder) / "run", Path(folder) / "store"
         command("training", "--data", "digits", "--seed", str(seed), "--out", str(out))
@@ -60,26 +60,26 @@ def run(seed: int, granularity: str) -> dict[str, dict[str, float]]:
 
 
 def command(package: str, *arguments: str) -> None:
-    """Run a package's command; its progress goes to the standard error."""
+    """Run a package's command with its progress on standard error."""
     subprocess.run([sys.executable, "-m", package, *arguments], check=True, stdout=sys.stderr)
 
 
 def figures_of(level: Level) -> dict[str, float]:
-    """What the table shows of a level."""
+    """Return the columns of one level's row."""
     flat: dict[str, Any] = level.model_dump() | level.metrics.model_dump()
     flat |= {f"ood_auroc_{name}": value for name, value in level.metrics.ood_auroc.items()}
     return {column: flat[column] for column in COLUMNS}
 
 
 def summary(name: str, of_seeds: list[dict[str, float]]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds."""
+    """Return mean and standard deviation over seeds."""
     values = {column: [figures[column] for figures in of_seeds] for column in COLUMNS}
     means = {column: mean(each) for column, each in values.items()}
     return {"level": name, **means, "std": {c: stdev(v) if len(v) > 1 else 0.0 for c, v in values.items()}}
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+    """Format the rows as Markdown."""
     lines = [
         "| level | sparsity | bytes | multiply-adds | accuracy | NLL | ECE | AUROC noise | AUROC crops |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",

@@ -1,0 +1,1 @@
+"""Generate load and build test networks for the benchmarks."""

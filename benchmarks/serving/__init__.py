@@ -1,0 +1,1 @@
+"""Measure the service over HTTP and bulk scoring."""

@@ -1,0 +1,1 @@
+"""Measure the cost and the quality of training."""

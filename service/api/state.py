@@ -1,0 +1,92 @@
+"""Hold the state of one application, and hand it to routes and middleware."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from starlette.requests import ClientDisconnect, Request
+
+from service.http.api_keys import Key, Keyring
+from service.http.auth import authenticate
+from service.http.body import read_body
+from service.http.rate_limit import RateLimiter, client_of
+from service.inference.decision import Render
+from service.observability.request_stats import RequestStats
+from service.pipeline.context import RequestContext
+from service.pipeline.execution import EncodedBatch, execute, precheck
+from service.pipeline.planning import Plan
+from service.repository.repository import ModelRepository
+from service.scheduling.job import Job
+from service.settings import Settings
+from service.types import StoreState
+
+
+@dataclass
+class ServiceState:
+    """What routes and middleware share; `ready` when a model can answer, `draining` set from SIGTERM on."""
+
+    settings: Settings
+    repository: ModelRepository
+    keyring: Keyring | None
+    rate_limiter: RateLimiter
+    stats: RequestStats
+    metrics: CollectorRegistry
+    ready: bool = False
+    draining: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def answering(self) -> bool:
+        """Return whether requests can be answered, and will be a moment from now."""
+        return self.ready and not self.draining.is_set()
+
+    @property
+    def store(self) -> StoreState:
+        """Return whether the store could be read at the last attempt."""
+        return "here" if self.repository.unavailable_reason is None else "away"
+
+    def authenticate(self, request: Request) -> Key | None:
+        """Return the key that a request carries; raise UnauthorizedError."""
+        return authenticate(request, self.keyring)
+
+    async def read_body(self, request: Request) -> bytes:
+        """Read a request's body within the limits of the settings; raise RequestError."""
+        settings, workers = self.settings, self.repository.runtime.workers
+        return await read_body(request, settings.max_body_bytes, settings.receive_seconds, workers)
+
+    def precheck(self, request: Request, plan: Plan) -> None:
+        """Refuse a request before its body is read; raise RequestError."""
+        client = client_of(request)
+        precheck(self.repository, plan, lambda: self.rate_limiter.check(client, 1))
+
+    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render) -> Job:
+        """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""
+        client = client_of(request)
+
+        async def disconnected() -> Exception:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            return ClientDisconnect()
+
+        return await execute(
+            plan,
+            batch,
+            render,
+            context_of(request),
+            self.repository.runtime,
+            on_admitted=lambda: self.rate_limiter.spend(client, batch.count),
+            disconnected=disconnected,
+        )
+
+
+def state_of(request: Request) -> ServiceState:
+    """Return the state of the application that a request was sent to."""
+    state: ServiceState = request.app.state.service
+    return state
+
+
+def context_of(request: Request) -> RequestContext:
+    """Return the context that `ObservabilityMiddleware` opened for a request."""
+    context: RequestContext = request.state.context
+    return context

@@ -1,0 +1,73 @@
+"""Hold what every loaded level shares: threads, memory, limits, and access to the store's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+import anyio
+
+from model_store.manifest import Level, Manifest
+from model_store.store import Store
+from service.concurrency import lower_thread_priority
+from service.inference.artifact import Artifact
+from service.repository.memory_budget import MemoryBudget
+from service.repository.verification import verified_artifact
+from service.resources import container_memory_limit, usable_cores
+from service.scheduling.admission import Admission
+from service.scheduling.scheduler import Scheduler
+from service.settings import Settings
+
+MIB = 2**20
+# Threads that read level files for waiting requests. Store I/O uses its own pool so it cannot block compute threads.
+NUM_FETCHERS = 4
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Threads, queues and limits of one service.
+
+    `workers` bounds threads that decode and build for requests, `builders` build networks, `fetchers` read files from
+    the store; `load_artifact` reads and verifies a level's file and raises StoreError or ArtifactError.
+    """
+
+    scheduler: Scheduler
+    admission: Admission
+    workers: anyio.CapacityLimiter
+    builders: ThreadPoolExecutor
+    fetchers: ThreadPoolExecutor
+    memory: MemoryBudget
+    num_workers: int
+    max_samples: int
+    tolerance: float
+    load_artifact: Callable[[Manifest, Level], Artifact]
+
+    @classmethod
+    def start(cls, settings: Settings, store: Store) -> Self:
+        """Start the threads of a service; `close` ends them."""
+        num_workers = settings.threads or usable_cores()
+        return cls(
+            scheduler=Scheduler(num_workers),
+            admission=Admission(
+                settings.max_queue, settings.max_wait_ms / 1000, degrade=settings.overload == "degrade"
+            ),
+            workers=anyio.CapacityLimiter(num_workers),
+            builders=ThreadPoolExecutor(num_workers, "builder", lower_thread_priority),
+            fetchers=ThreadPoolExecutor(NUM_FETCHERS, "fetcher"),
+            memory=MemoryBudget(settings.memory_mb * MIB if settings.memory_mb else container_memory_limit()),
+            num_workers=num_workers,
+            max_samples=settings.max_samples,
+            tolerance=settings.tolerance,
+            load_artifact=partial(
+                verified_artifact, store, precision=settings.precision, max_bytes=settings.max_level_mb * MIB
+            ),
+        )
+
+    def close(self) -> None:
+        """Finish submitted work and end the threads."""
+        self.scheduler.close()
+        self.fetchers.shutdown(cancel_futures=True)
+        self.builders.shutdown()
