@@ -58,7 +58,7 @@ class ServiceState:
     def precheck(self, request: Request, plan: Plan) -> None:
         """Refuse a request before its body is read; raise RequestError."""
         client = client_of(request)
-        precheck(self.repository, plan, lambda: self.rate_limiter.check(client, 1))
+        precheck(plan, self.repository.runtime.admission, lambda: self.rate_limiter.check(client, 1))
 
     async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render) -> Job:
         """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""

@@ -91,7 +91,7 @@ async def respond(request: Request, model: str, version: str | None) -> Response
     document, batch = await _read(request, found.manifest.input)
     outputs = requested_outputs(document)
     query = PredictQuery(**named, **document.options.model_dump(exclude={"binary_data_output"}))
-    plan = degrade_to_fit(repository, make_plan(repository, query), batch.count)
+    plan = degrade_to_fit(make_plan(repository, query), batch.count, repository.runtime.admission)
     context.set_plan(plan)
     if "draws" in outputs and (plan.early_stopping is not None or plan.deadline_s is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
