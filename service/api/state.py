@@ -25,7 +25,7 @@ from service.types import StoreState
 
 @dataclass
 class ServiceState:
-    """What routes and middleware share; `ready` when a model can answer, `draining` set from SIGTERM on."""
+    """Share settings, models and statistics between routes; `ready` when a model can answer, `draining` from SIGTERM on."""
 
     settings: Settings
     repository: ModelRepository
