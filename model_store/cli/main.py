@@ -36,9 +36,7 @@ from model_store.storage.location import default_location
 from model_store.store import Store
 
 app = typer.Typer(
-    help="List, compare, promote, move and remove the models of a store.",
-    no_args_is_help=True,
-    add_completion=False,
+    help="List, compare, promote, move and remove the models of a store.", no_args_is_help=True, add_completion=False
 )
 
 
@@ -120,8 +118,7 @@ def diff(
     model: ModelArgument,
     before: Annotated[str, typer.Argument(metavar="FROM", help="Version or alias.")],
     after: Annotated[
-        str | None,
-        typer.Argument(metavar="[TO]", help="Version or alias; by default the newest.", show_default=False),
+        str | None, typer.Argument(metavar="[TO]", help="Version or alias; by default the newest.", show_default=False)
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also plot the comparison to this SVG file.")] = None,
     store: ReadOption = None,

@@ -42,8 +42,7 @@ def prune_command(
     criterion: Annotated[str, typer.Option(help="Pruning criterion: snr, free_energy, magnitude or random.")] = "snr",
     ranking: RankingOption = "global",
     target_latency_ms: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Add a level: maximum ms per draw of one image, one thread."),
+        float | None, typer.Option(min=0.001, help="Add a level: maximum ms per draw of one image, one thread.")
     ] = None,
     schedule: ScheduleOption = "gradual",
     epochs: EpochsOption = 8,
@@ -53,8 +52,7 @@ def prune_command(
         int, typer.Option(min=2, max=1024, help="Draws per image in evaluation, and default in serving.")
     ] = 32,
     from_study: Annotated[
-        list[Path] | None,
-        typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable."),
+        list[Path] | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable.")
     ] = None,
     scale_budget: Annotated[
         str,

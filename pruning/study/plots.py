@@ -18,13 +18,7 @@ COSTS: Mapping[str, tuple[str, float]] = {
     "bytes": ("kB of the file", 1e3),
     "milliseconds": ("ms a draw, measured", 1),
 }
-COLOURS = {
-    "snr": "#0072b2",
-    "free_energy": "#d55e00",
-    "magnitude": "#009e73",
-    "random": FAINT,
-    "bprune": "#cc79a7",
-}
+COLOURS = {"snr": "#0072b2", "free_energy": "#d55e00", "magnitude": "#009e73", "random": FAINT, "bprune": "#cc79a7"}
 DASHES = {"weight": "-", "channel": "--"}
 
 

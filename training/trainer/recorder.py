@@ -98,8 +98,7 @@ class Recorder:
             self.run.log_layers(epochs_done, step.images, {name: histograms(of) for name, of in values.items()})
             kinds = ("mean", "log_scale")
             events.histograms(
-                step.images,
-                {f"{kind}/{name}": of[kind] for kind in kinds for name, of in values.items() if kind in of},
+                step.images, {f"{kind}/{name}": of[kind] for kind in kinds for name, of in values.items() if kind in of}
             )
         self.sums, self.epoch_started = {}, time.monotonic()
 
