@@ -120,13 +120,9 @@ def _check_kind(model: Mapping[str, Any]) -> None:
         body = tuple((each.get("op_type"), each["inputs"], each["outputs"]) for each in function["nodes"])
         plain = not any(each.get("domain") or each["attributes"] for each in function["nodes"])
         signature = function.get("domain"), function.get("name"), function["inputs"], function["outputs"]
-        expected = (
-            file_format.DOMAIN,
-            file_format.GAUSSIAN_WEIGHT,
-            file_format.GAUSSIAN_WEIGHT_INPUTS,
-            file_format.GAUSSIAN_WEIGHT_OUTPUTS,
-        )
-        if signature != expected or not plain or body != file_format.GAUSSIAN_WEIGHT_BODY:
+        names = file_format.DOMAIN, file_format.GAUSSIAN_WEIGHT
+        ports = file_format.GAUSSIAN_WEIGHT_INPUTS, file_format.GAUSSIAN_WEIGHT_OUTPUTS
+        if signature != (*names, *ports) or not plain or body != file_format.GAUSSIAN_WEIGHT_BODY:
             raise VerificationError("the file has a function that does not draw a weight")
     if len(model["functions"]) != 1:
         raise VerificationError(f"the file must have one function, {file_format.DOMAIN}.{file_format.GAUSSIAN_WEIGHT}")
