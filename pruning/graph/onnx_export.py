@@ -25,11 +25,12 @@ SPARSE_BELOW_DENSITY = 1 / 3
 
 def export_onnx(network: ir.Network) -> onnx.ModelProto:
     """Export a network as a checked ONNX model, deterministically: equal networks give equal bytes."""
-    writer = _Writer(network)
+    writer, pixels = _Writer(network), network.pixels
+    image_shape = pixels.height, pixels.width, pixels.channels
     graph = helper.make_graph(
         writer.nodes,
         file_format.DOMAIN,
-        [helper.make_tensor_value_info(file_format.IMAGES, TensorProto.UINT8, ["N", *_image_shape(network)])],
+        [helper.make_tensor_value_info(file_format.IMAGES, TensorProto.UINT8, ["N", *image_shape])],
         [helper.make_tensor_value_info(file_format.LOGITS, TensorProto.FLOAT, ["N", network.widths[network.output]])],
         writer.dense,
         sparse_initializer=writer.sparse,
@@ -85,10 +86,6 @@ def stamp(graph: onnx.ModelProto, model: str, version: str, level: str) -> bytes
 def to_bytes(model: onnx.ModelProto) -> bytes:
     """Serialise deterministically: equal models give equal bytes."""
     return bytes(model.SerializeToString(deterministic=True))
-
-
-def _image_shape(network: ir.Network) -> tuple[int, int, int]:
-    return network.pixels.height, network.pixels.width, network.pixels.channels
 
 
 def _window(node: ir.Convolution | ir.MaxPool) -> dict[str, Any]:

@@ -176,17 +176,8 @@ class _Reader:
         if not plain or module.padding_mode != "zeros":
             raise TraceError(f"{node.target}: cannot prune a convolution with groups, dilation or padding but zeros")
         assert isinstance(module.padding, tuple)
-        path = str(node.target)
-        shape = node.meta["tensor_meta"].shape
-        return ir.Convolution(
-            path,
-            self.source(node),
-            UNBOUND_WEIGHT,
-            UNBOUND,
-            (module.stride[0], module.stride[1]),
-            (module.padding[0], module.padding[1]),
-            (shape[2], shape[3]),
-        )
+        stride, padding, size = map(_pair, (module.stride, module.padding, node.meta["tensor_meta"].shape[2:]))
+        return ir.Convolution(str(node.target), self.source(node), UNBOUND_WEIGHT, UNBOUND, stride, padding, size)
 
     def linear(self, node: fx.Node, module: nn.Linear) -> ir.Node:
         path = str(node.target)
