@@ -18,16 +18,7 @@ if TYPE_CHECKING:
     from model_store.signing import SigningKey, TrustedKeys
     from model_store.store import Store
 
-__all__ = [
-    "Level",
-    "Manifest",
-    "SigningKey",
-    "Store",
-    "StoreError",
-    "TrustedKeys",
-    "model_card",
-    "read_manifest",
-]
+__all__ = ["Level", "Manifest", "SigningKey", "Store", "StoreError", "TrustedKeys", "model_card", "read_manifest"]
 
 _MODULES = {
     "Level": "manifest",

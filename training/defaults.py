@@ -10,31 +10,18 @@ import torch
 from training.precision import fastest_precision
 from training.recipe import Recipe
 
-DATASET_RECIPES = {
-    "digits": Recipe(),
-    "cifar10": Recipe(
-        data="cifar10",
-        architecture="resnet20",
-        estimator="ivon",
-        epochs=45,
-        batch_size=128,
-        learning_rate=0.003,
-        rise=0.1,
-        initial_scale=0.01,
-        augmentation="crop-flip",
-    ),
-    "folder": Recipe(
-        data="folder",
-        architecture="resnet20",
-        estimator="ivon",
-        epochs=45,
-        batch_size=64,
-        learning_rate=0.003,
-        rise=0.1,
-        initial_scale=0.01,
-        augmentation="crop-flip",
-    ),
-}
+CIFAR10 = Recipe(
+    data="cifar10",
+    architecture="resnet20",
+    estimator="ivon",
+    epochs=45,
+    batch_size=128,
+    learning_rate=0.003,
+    rise=0.1,
+    initial_scale=0.01,
+    augmentation="crop-flip",
+)
+DATASET_RECIPES = {"digits": Recipe(), "cifar10": CIFAR10, "folder": replace(CIFAR10, data="folder", batch_size=64)}
 # Settings of an estimator that differ from its data set's recipe.
 IVON_CHANGES = {"learning_rate": 2.0, "prior_scale": 0.21, "initial_scale": 0.0047, "beta": 1.0, "warmup_epochs": 0.0}
 NONE_CHANGES = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}

@@ -63,6 +63,5 @@ class Stage:
 
     def _line(self, text: str) -> None:
         if not (self.quiet or self.console.is_terminal):
-            self.console.print(
-                f"{self.name}: {text}" + (f", {self.note}" if self.note else ""), highlight=False, soft_wrap=True
-            )
+            note = f", {self.note}" if self.note else ""
+            self.console.print(f"{self.name}: {text}{note}", highlight=False, soft_wrap=True)

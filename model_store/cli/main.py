@@ -12,18 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from model_store.cli import manage, transfer
-from model_store.cli.options import (
-    JsonOption,
-    ModelArgument,
-    ReadOption,
-    TrustedOption,
-    VersionArgument,
-    names_table,
-    print_json,
-    reporting,
-    trusted_keys,
-)
+from model_store.cli import manage, options, transfer
 from model_store.errors import StoreError
 from model_store.onnx_file.summary import read_graph
 from model_store.reports.card import model_card
@@ -36,29 +25,21 @@ from model_store.storage.location import default_location
 from model_store.store import Store
 
 app = typer.Typer(
-    help="List, compare, promote, move and remove the models of a store.",
-    no_args_is_help=True,
-    add_completion=False,
+    help="List, compare, promote, move and remove the models of a store.", no_args_is_help=True, add_completion=False
 )
 
 
 @app.command("list")
-def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
+def list_models(store: options.ReadOption = None, as_json: options.JsonOption = False) -> None:
     """List every model, version and alias."""
-    with reporting():
+    with options.reporting():
         opened = Store.open(store or default_location())
         found = {name: opened.listing(name) for name in opened.names()}
     models = {name: listing for name, listing in found.items() if listing.versions}
     if as_json:
-        return print_json(
-            {
-                "models": [
-                    {"name": name, "versions": listing.versions, "aliases": listing.aliases}
-                    for name, listing in models.items()
-                ]
-            }
-        )
-    table = names_table("aliases")
+        listed = [{"name": n, "versions": each.versions, "aliases": each.aliases} for n, each in models.items()]
+        return options.print_json({"models": listed})
+    table = options.names_table("aliases")
     for name, listing in models.items():
         for version in reversed(listing.versions):
             aliases = sorted(alias for alias, target in listing.aliases.items() if target == version)
@@ -68,26 +49,24 @@ def list_models(store: ReadOption = None, as_json: JsonOption = False) -> None:
 
 @app.command("show")
 def show(
-    model: ModelArgument,
-    version: VersionArgument = None,
+    model: options.ModelArgument,
+    version: options.VersionArgument = None,
     graph: Annotated[bool, typer.Option("--graph", help="Show the operations of one level instead.")] = False,
     level: Annotated[
         str | None, typer.Option(help="Level for --graph; by default the version's default level.")
     ] = None,
-    store: ReadOption = None,
-    as_json: JsonOption = False,
+    store: options.ReadOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Show one version: its origin, and its levels side by side."""
-    with reporting():
+    with options.reporting():
         opened = Store.open(store or default_location())
         manifest = opened.manifest(model, opened.resolve(model, version))
         if graph:
             nodes = read_graph(opened.read_level(manifest, level or manifest.default_level))
-            return (
-                print_json({"nodes": [asdict(node) for node in nodes]})
-                if as_json
-                else Console().print(graph_table(nodes))
-            )
+            if as_json:
+                return options.print_json({"nodes": [asdict(node) for node in nodes]})
+            return Console().print(graph_table(nodes))
     if as_json:
         return typer.echo(manifest.to_json(), nl=False)
     training = manifest.training
@@ -104,38 +83,40 @@ def show(
 
 @app.command("card")
 def card(
-    model: ModelArgument, version: VersionArgument = None, store: ReadOption = None, as_json: JsonOption = False
+    model: options.ModelArgument,
+    version: options.VersionArgument = None,
+    store: options.ReadOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Print a version's model card, in Markdown."""
-    with reporting():
+    with options.reporting():
         opened = Store.open(store or default_location())
         manifest = opened.manifest(model, opened.resolve(model, version))
     if as_json:
-        return print_json({"model": model, "version": manifest.version, "card": model_card(manifest)})
+        return options.print_json({"model": model, "version": manifest.version, "card": model_card(manifest)})
     return typer.echo(model_card(manifest), nl=False)
 
 
 @app.command("diff")
 def diff(
-    model: ModelArgument,
+    model: options.ModelArgument,
     before: Annotated[str, typer.Argument(metavar="FROM", help="Version or alias.")],
     after: Annotated[
-        str | None,
-        typer.Argument(metavar="[TO]", help="Version or alias; by default the newest.", show_default=False),
+        str | None, typer.Argument(metavar="[TO]", help="Version or alias; by default the newest.", show_default=False)
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Also plot the comparison to this SVG file.")] = None,
-    store: ReadOption = None,
-    as_json: JsonOption = False,
+    store: options.ReadOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Compare two versions: their levels side by side, and how they were made."""
-    with reporting():
+    with options.reporting():
         opened = Store.open(store or default_location())
         later = opened.resolve(model, after) if after else opened.versions(model)[-1]
         old, new = (opened.manifest(model, version) for version in (opened.resolve(model, before), later))
         if plot is not None:
             _write(plot, as_svg(old, new))
     if as_json:
-        return print_json(diff_as_json(old, new))
+        return options.print_json(diff_as_json(old, new))
     console = Console()
     console.print(diff_levels_table(old, new))
     changes = provenance_table(old, new)
@@ -143,12 +124,14 @@ def diff(
 
 
 @app.command("history")
-def history(model: ModelArgument, store: ReadOption = None, as_json: JsonOption = False) -> None:
+def history(
+    model: options.ModelArgument, store: options.ReadOption = None, as_json: options.JsonOption = False
+) -> None:
     """Show every change of an alias: when, which, from and to which version, by whom."""
-    with reporting():
+    with options.reporting():
         changes = Store.open(store or default_location()).history(model)
     if as_json:
-        return print_json({"model": model, "changes": [change.to_document() for change in changes]})
+        return options.print_json({"model": model, "changes": [change.to_document() for change in changes]})
     table = Table("when", "alias", "from", "to", Column("by", overflow="fold"))
     for change in reversed(changes):
         before, after = (version or "—" for version in (change.before, change.version))
@@ -160,22 +143,22 @@ def history(model: ModelArgument, store: ReadOption = None, as_json: JsonOption 
 def verify(
     model: Annotated[str | None, typer.Argument(help="Model; all by default.", show_default=False)] = None,
     version: Annotated[str | None, typer.Argument(help="Version or alias; all by default.", show_default=False)] = None,
-    store: ReadOption = None,
-    trusted: TrustedOption = None,
-    as_json: JsonOption = False,
+    store: options.ReadOption = None,
+    trusted: options.TrustedOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Check every file against its checksum, with keys also signatures; exit status 1 if a check fails."""
-    with reporting():
-        opened = Store.open(store or default_location(), trusted_keys(trusted))
+    with options.reporting():
+        opened = Store.open(store or default_location(), options.trusted_keys(trusted))
         results = [
             {"model": name, "version": one, "problem": _problem(opened, name, one)}
             for name in ([model] if model else opened.models())
             for one in ([opened.resolve(name, version)] if version else opened.versions(name))
         ]
     if as_json:
-        print_json({"versions": results})
+        options.print_json({"versions": results})
     else:
-        table = names_table("result")
+        table = options.names_table("result")
         for row in results:
             table.add_row(
                 row["model"], row["version"], f"[red]{escape(row['problem'])}" if row["problem"] else "[green]intact"

@@ -8,21 +8,7 @@ from typing import Annotated
 import typer
 
 from model_store.aliases import predecessor
-from model_store.cli.options import (
-    DEFAULT_STORE,
-    AliasOption,
-    DryRunOption,
-    JsonOption,
-    ModelArgument,
-    StoreOption,
-    TrustedOption,
-    VersionArgument,
-    YesOption,
-    confirm,
-    print_json,
-    reporting,
-    trusted_keys,
-)
+from model_store.cli import options
 from model_store.errors import NotInStoreError
 from model_store.maintenance import collect_garbage, superseded
 from model_store.signing import SigningKey
@@ -30,30 +16,29 @@ from model_store.store import Store
 
 
 def promote(
-    model: ModelArgument,
+    model: options.ModelArgument,
     version: Annotated[str, typer.Argument(help="Version or alias to promote.")],
-    alias: AliasOption = "production",
-    store: StoreOption = DEFAULT_STORE,
-    trusted: TrustedOption = None,
-    as_json: JsonOption = False,
+    alias: options.AliasOption = "production",
+    store: options.StoreOption = options.DEFAULT_STORE,
+    trusted: options.TrustedOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Point an alias at a version, after verifying it."""
-    with reporting():
-        opened = Store.open(store, trusted_keys(trusted))
-        target = opened.resolve(model, version)
-        _promote(opened, model, alias, target, as_json)
+    with options.reporting():
+        opened = Store.open(store, options.trusted_keys(trusted))
+        _promote(opened, model, alias, opened.resolve(model, version), as_json)
 
 
 def rollback(
-    model: ModelArgument,
-    alias: AliasOption = "production",
-    store: StoreOption = DEFAULT_STORE,
-    trusted: TrustedOption = None,
-    as_json: JsonOption = False,
+    model: options.ModelArgument,
+    alias: options.AliasOption = "production",
+    store: options.StoreOption = options.DEFAULT_STORE,
+    trusted: options.TrustedOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Point an alias back at its previous version; repeat to go back further."""
-    with reporting():
-        opened = Store.open(store, trusted_keys(trusted))
+    with options.reporting():
+        opened = Store.open(store, options.trusted_keys(trusted))
         listing = opened.listing(model)
         target = predecessor(alias, listing.changes, listing.versions)
         if target is None:
@@ -62,39 +47,38 @@ def rollback(
 
 
 def unalias(
-    model: ModelArgument,
+    model: options.ModelArgument,
     alias: Annotated[str, typer.Argument(help="The alias.")],
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
+    store: options.StoreOption = options.DEFAULT_STORE,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Remove an alias; its version stays."""
-    with reporting():
+    with options.reporting():
         Store.open(store).remove_alias(model, alias)
-    if as_json:
-        return print_json({"model": model, "alias": alias, "version": None})
-    return typer.echo(f"{model}: {alias} no longer points to a version")
+    document = {"model": model, "alias": alias, "version": None}
+    options.print_result(as_json, document, f"{model}: {alias} no longer points to a version")
 
 
 def delete(
-    model: ModelArgument,
+    model: options.ModelArgument,
     version: Annotated[str, typer.Argument(help="The version.")],
-    store: StoreOption = DEFAULT_STORE,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
+    store: options.StoreOption = options.DEFAULT_STORE,
+    dry_run: options.DryRunOption = False,
+    yes: options.YesOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Remove one version that no alias points to."""
-    with reporting():
+    with options.reporting():
         opened = Store.open(store)
         target = opened.deletable(model, version)
         if not dry_run:
-            confirm(f"Remove {model} {target} for good?", yes)
+            options.confirm(f"Remove {model} {target} for good?", yes)
             opened.delete(model, target)
     _say_removed([f"{model}/{target}"], dry_run, as_json)
 
 
 def gc(
-    store: StoreOption = DEFAULT_STORE,
+    store: options.StoreOption = options.DEFAULT_STORE,
     keep: Annotated[
         int | None,
         typer.Option(
@@ -104,16 +88,16 @@ def gc(
     keep_aliased: Annotated[
         bool, typer.Option("--keep-aliased", help="Keep versions that an alias ever pointed to, for rollbacks.")
     ] = False,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
+    dry_run: options.DryRunOption = False,
+    yes: options.YesOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Remove leftovers of interrupted publications, and with --keep old versions."""
-    with reporting():
+    with options.reporting():
         opened = Store.open(store)
         old = [] if keep is None else _superseded(opened, keep, keep_aliased)
         if old and not dry_run:
-            confirm(f"Remove {len(old)} versions for good, from {old[0][0]} {old[0][1]} on?", yes)
+            options.confirm(f"Remove {len(old)} versions for good, from {old[0][0]} {old[0][1]} on?", yes)
             for model, version in old:
                 opened.delete(model, version)
         removed = collect_garbage(opened, dry_run=dry_run)
@@ -123,9 +107,8 @@ def gc(
 def _promote(store: Store, model: str, alias: str, target: str, as_json: bool) -> None:
     store.verify(model, target)
     store.set_alias(model, alias, target)
-    if as_json:
-        return print_json({"model": model, "alias": alias, "version": target})
-    return typer.echo(f"{model}: {alias} is now {target}")
+    document = {"model": model, "alias": alias, "version": target}
+    options.print_result(as_json, document, f"{model}: {alias} is now {target}")
 
 
 def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, str]]:
@@ -137,25 +120,24 @@ def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, 
 
 
 def _say_removed(names: list[str], dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        return print_json({"removed": names, "dry_run": dry_run})
     verb = "Would remove" if dry_run else "Removed"
-    return typer.echo("\n".join(f"{verb} {name}" for name in names) or "Nothing to remove.")
+    text = "\n".join(f"{verb} {name}" for name in names) or "Nothing to remove."
+    options.print_result(as_json, {"removed": names, "dry_run": dry_run}, text)
 
 
 def sign(
-    model: ModelArgument,
-    version: VersionArgument = None,
+    model: options.ModelArgument,
+    version: options.VersionArgument = None,
     *,
     key: Annotated[Path, typer.Option("--sign-key", help="Private key: ECDSA, in PEM.")],
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
+    store: options.StoreOption = options.DEFAULT_STORE,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Sign a version after verifying its files, replacing an earlier signature."""
-    with reporting():
+    with options.reporting():
         signing, opened = SigningKey.read(key), Store.open(store)
         manifest = opened.verify(model, opened.resolve(model, version))
         opened.attach(manifest, signing.sign(manifest))
-    if as_json:
-        return print_json({"model": model, "version": manifest.version, "key": signing.fingerprint})
-    return typer.echo(f"{model} {manifest.version} is signed with the key {signing.fingerprint[:12]}")
+    document = {"model": model, "version": manifest.version, "key": signing.fingerprint}
+    text = f"{model} {manifest.version} is signed with the key {signing.fingerprint[:12]}"
+    options.print_result(as_json, document, text)

@@ -65,6 +65,11 @@ def print_json(document: dict[str, Any]) -> None:
     typer.echo(json.dumps(document, indent=2))
 
 
+def print_result(as_json: bool, document: dict[str, Any], text: str) -> None:
+    """Print what a command has done, as a JSON document or as text."""
+    typer.echo(json.dumps(document, indent=2) if as_json else text)
+
+
 def names_table(last: str) -> Table:
     """Build a table of versions that wraps long names instead of cutting them."""
     return Table(Column("model", overflow="fold"), Column("version", no_wrap=True), Column(last, overflow="fold"))

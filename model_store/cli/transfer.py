@@ -7,19 +7,7 @@ from typing import Annotated
 
 import typer
 
-from model_store.cli.options import (
-    DEFAULT_STORE,
-    JsonOption,
-    ModelArgument,
-    ReadOption,
-    StoreOption,
-    TrustedOption,
-    VersionArgument,
-    print_json,
-    reporting,
-    trusted_keys,
-    working,
-)
+from model_store.cli import options
 from model_store.errors import VersionExistsError
 from model_store.manifest import Manifest
 from model_store.names import check_alias
@@ -32,70 +20,70 @@ AsOption = Annotated[str | None, typer.Option("--alias", help="Also point this a
 
 
 def push(
-    model: ModelArgument,
-    version: VersionArgument = None,
+    model: options.ModelArgument,
+    version: options.VersionArgument = None,
     *,
     to: Annotated[str, typer.Option("--to", help="Folder or URL of the store to copy it to.")],
     alias: AsOption = None,
-    store: ReadOption = None,
-    as_json: JsonOption = False,
+    store: options.ReadOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Copy a version from this store to another."""
-    with reporting():
+    with options.reporting():
         source = Store.open(store or default_location())
         _transfer(source, Store.create(to), model, version, alias, as_json)
 
 
 def pull(
-    model: ModelArgument,
-    version: VersionArgument = None,
+    model: options.ModelArgument,
+    version: options.VersionArgument = None,
     *,
     origin: Annotated[str, typer.Option("--from", help="Folder or URL of the store to copy it from.")],
     alias: AsOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    trusted: TrustedOption = None,
-    as_json: JsonOption = False,
+    store: options.StoreOption = options.DEFAULT_STORE,
+    trusted: options.TrustedOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Copy a version from another store to this one."""
-    with reporting():
-        source = Store.open(origin, trusted_keys(trusted))
+    with options.reporting():
+        source = Store.open(origin, options.trusted_keys(trusted))
         _transfer(source, Store.create(store), model, version, alias, as_json)
 
 
 def export(
-    model: ModelArgument,
-    version: VersionArgument = None,
+    model: options.ModelArgument,
+    version: options.VersionArgument = None,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; by default MODEL-VERSION.tar.")] = None,
-    store: ReadOption = None,
-    as_json: JsonOption = False,
+    store: options.ReadOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Write a version as one archive for `import`."""
-    with reporting():
+    with options.reporting():
         opened = Store.open(store or default_location())
         target = opened.resolve(model, version)
         path = to or Path(f"{model}-{target}.tar")
-        with working(f"Writing {path}"):
+        with options.working(f"Writing {path}"):
             write_archive(opened, model, target, path)
-    if as_json:
-        return print_json({"model": model, "version": target, "file": str(path), "bytes": path.stat().st_size})
-    return typer.echo(f"Wrote {model} {target} to {path} ({path.stat().st_size:,} bytes)")
+    size = path.stat().st_size
+    document = {"model": model, "version": target, "file": str(path), "bytes": size}
+    options.print_result(as_json, document, f"Wrote {model} {target} to {path} ({size:,} bytes)")
 
 
 def import_(
     archive: Annotated[Path, typer.Argument(help="Archive written by `export`.")],
     alias: AsOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    trusted: TrustedOption = None,
-    as_json: JsonOption = False,
+    store: options.StoreOption = options.DEFAULT_STORE,
+    trusted: options.TrustedOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Verify an archive and publish its version."""
-    with reporting():
+    with options.reporting():
         if alias is not None:
             check_alias(alias)
         opened = Store.create(store)
-        with working(f"Reading {archive}"):
+        with options.working(f"Reading {archive}"):
             manifest, files, signature = read_archive(archive)
-            if (keys := trusted_keys(trusted)) is not None:
+            if (keys := options.trusted_keys(trusted)) is not None:
                 digests = digests_of(manifest, manifest.to_json())
                 keys.check(digests, signature, f"{manifest.model} {manifest.version}")
             try:
@@ -111,7 +99,7 @@ def _transfer(source: Store, target: Store, model: str, name: str | None, alias:
     if alias is not None:
         check_alias(alias)
     version = source.resolve(model, name)
-    with working(f"Copying {model} {version}"):
+    with options.working(f"Copying {model} {version}"):
         manifest, sent = transfer(source, target, model, version)
     _finish(target, manifest, sent, alias, as_json)
 
@@ -121,7 +109,6 @@ def _finish(store: Store, manifest: Manifest, sent: bool, alias: str | None, as_
     model, version = manifest.model, manifest.version
     if alias is not None:
         store.set_alias(model, alias, version)
-    if as_json:
-        return print_json({"model": model, "version": version, "store": store.url, "sent": sent, "alias": alias})
+    document = {"model": model, "version": version, "store": store.url, "sent": sent, "alias": alias}
     done = f"{model} {version} is in {store.url} now" if sent else f"{model} {version} was in {store.url} already"
-    return typer.echo(f"{done}, as {alias}" if alias else done)
+    options.print_result(as_json, document, f"{done}, as {alias}" if alias else done)

@@ -18,18 +18,7 @@ from typing import Any
 
 from model_store.errors import VerificationError
 from model_store.manifest import Level, Manifest
-from model_store.onnx_file.format import (
-    DOMAIN,
-    GAUSSIAN_WEIGHT,
-    GAUSSIAN_WEIGHT_BODY,
-    GAUSSIAN_WEIGHT_INPUTS,
-    GAUSSIAN_WEIGHT_OUTPUTS,
-    IMAGES,
-    IR_VERSION,
-    LOGITS,
-    METADATA_PREFIX,
-    OPSETS,
-)
+from model_store.onnx_file import format as file_format
 from model_store.onnx_file.operators import Operand, multiply_adds, operate
 from model_store.onnx_file.protobuf import malformed
 from model_store.onnx_file.schema import MODEL
@@ -96,8 +85,8 @@ def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> 
     _check_kind(model)
     nodes = tuple(map(_node, graph["nodes"]))
     tensors = _tensors(graph, max_bytes)
-    image_shape = _port(graph["inputs"], IMAGES, UINT8, 4)
-    (num_classes,) = _port(graph["outputs"], LOGITS, FLOAT, 2)
+    image_shape = _port(graph["inputs"], file_format.IMAGES, UINT8, 4)
+    (num_classes,) = _port(graph["outputs"], file_format.LOGITS, FLOAT, 2)
     checked = _GraphCheck.of(nodes, tensors, image_shape, max_bytes // batch)
     if checked.logits != Operand("activation", (num_classes,)):
         raise VerificationError(f"the file does not make float32 logits [N, {num_classes}] as it says")
@@ -116,26 +105,27 @@ def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
         )
     says = {"model": manifest.model, "version": manifest.version, "level": level.name}
     for key, value in (says | {"manifest_schema": str(manifest.schema_version)}).items():
-        found = file.metadata.get(f"{METADATA_PREFIX}{key}")
+        found = file.metadata.get(f"{file_format.METADATA_PREFIX}{key}")
         if found != value:
             raise VerificationError(f"the file of level {level.name} says that its {key} is {found}, not {value}")
 
 
 def _check_kind(model: Mapping[str, Any]) -> None:
     """Check IR version, opsets and the one allowed function."""
-    if model.get("ir_version") != IR_VERSION:
-        raise VerificationError(f"the file must have IR version {IR_VERSION}")
-    _check_opsets(model["opsets"], OPSETS)
+    if model.get("ir_version") != file_format.IR_VERSION:
+        raise VerificationError(f"the file must have IR version {file_format.IR_VERSION}")
+    _check_opsets(model["opsets"], file_format.OPSETS)
     for function in model["functions"]:
-        _check_opsets(function["opsets"], {"": OPSETS[""]})
+        _check_opsets(function["opsets"], {"": file_format.OPSETS[""]})
         body = tuple((each.get("op_type"), each["inputs"], each["outputs"]) for each in function["nodes"])
         plain = not any(each.get("domain") or each["attributes"] for each in function["nodes"])
         signature = function.get("domain"), function.get("name"), function["inputs"], function["outputs"]
-        expected = DOMAIN, GAUSSIAN_WEIGHT, GAUSSIAN_WEIGHT_INPUTS, GAUSSIAN_WEIGHT_OUTPUTS
-        if signature != expected or not plain or body != GAUSSIAN_WEIGHT_BODY:
+        names = file_format.DOMAIN, file_format.GAUSSIAN_WEIGHT
+        ports = file_format.GAUSSIAN_WEIGHT_INPUTS, file_format.GAUSSIAN_WEIGHT_OUTPUTS
+        if signature != (*names, *ports) or not plain or body != file_format.GAUSSIAN_WEIGHT_BODY:
             raise VerificationError("the file has a function that does not draw a weight")
     if len(model["functions"]) != 1:
-        raise VerificationError(f"the file must have one function, {DOMAIN}.{GAUSSIAN_WEIGHT}")
+        raise VerificationError(f"the file must have one function, {file_format.DOMAIN}.{file_format.GAUSSIAN_WEIGHT}")
 
 
 def _check_opsets(opsets: Iterable[Mapping[str, Any]], expected: Mapping[str, int]) -> None:
@@ -216,7 +206,7 @@ def _port(ports: tuple[Mapping[str, Any], ...], name: str, kind: int, rank: int)
     if (port.get("name"), found.get("elem_type"), len(shape), sizes[:1]) != (name, kind, rank - 1, [None]):
         raise VerificationError(
             "the file must take images as uint8 [N, H, W, C]"
-            if name == IMAGES
+            if name == file_format.IMAGES
             else "the file must give logits as float32 [N, K]"
         )
     return shape
@@ -254,10 +244,10 @@ class _GraphCheck:
         cls, nodes: tuple[Node, ...], tensors: Mapping[str, Tensor], image_shape: tuple[int, ...], max_bytes: int
     ) -> _GraphCheck:
         """Follow the nodes in order; each must find its inputs made, and memory is limited to `max_bytes` per image."""
-        if IMAGES in tensors:
-            raise VerificationError(f"the file has two tensors {IMAGES!r}")
+        if file_format.IMAGES in tensors:
+            raise VerificationError(f"the file has two tensors {file_format.IMAGES!r}")
         constants = {name: Operand("constant", tensor.shape) for name, tensor in tensors.items()}
-        checked = cls(constants | {IMAGES: Operand("images", image_shape)})
+        checked = cls(constants | {file_format.IMAGES: Operand("images", image_shape)})
         last = {name: number for number, node in enumerate(nodes) for name in node.inputs}
         alive = 0
         for number, node in enumerate(nodes):
@@ -265,14 +255,14 @@ class _GraphCheck:
             if alive > max_bytes:
                 raise VerificationError(f"the file needs {alive:,} bytes for one image, more than {max_bytes:,}")
             alive -= sum(_bytes(checked.known[name]) for name in set(node.inputs) if last[name] == number)
-        if unread := sorted(checked.known.keys() - last.keys() - {LOGITS}):
+        if unread := sorted(checked.known.keys() - last.keys() - {file_format.LOGITS}):
             raise VerificationError(f"the file has a tensor {unread[0]!r} that nothing reads")
         return checked
 
     @property
     def logits(self) -> Operand | None:
         """Return the output, if the graph makes it."""
-        return self.known.get(LOGITS)
+        return self.known.get(file_format.LOGITS)
 
     def _make(self, node: Node) -> Operand:
         for name in node.inputs:

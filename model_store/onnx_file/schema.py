@@ -29,12 +29,7 @@ _SPARSE = Message(
 _SUBGRAPH, _SUBTENSOR, _OTHER = "a graph inside it", "a tensor inside it", "a value of another kind"
 _ATTRIBUTE = Message(
     "an attribute",
-    {
-        1: Field("name", "text"),
-        3: Field("i", "number"),
-        8: Field("ints", "number", 4),
-        20: Field("type", "number"),
-    },
+    {1: Field("name", "text"), 3: Field("i", "number"), 8: Field("ints", "number", 4), 20: Field("type", "number")},
     {6: _SUBGRAPH, 11: _SUBGRAPH, 5: _SUBTENSOR, 10: _SUBTENSOR, 13: "a doc_string"}
     | {21: "a reference to an attribute of a function"}
     | dict.fromkeys((2, 4, 7, 9, 14, 15, 22, 23), _OTHER),
@@ -62,9 +57,7 @@ _TYPE = Message(
     {6: "a denotation"} | dict.fromkeys((4, 5, 7, 8, 9), "another type than a tensor"),
 )
 _VALUE_INFO = Message(
-    "an input or output",
-    {1: Field("name", "text"), 2: Field("type", _TYPE)},
-    {3: "a doc_string", 4: "metadata_props"},
+    "an input or output", {1: Field("name", "text"), 2: Field("type", _TYPE)}, {3: "a doc_string", 4: "metadata_props"}
 )
 _GRAPH = Message(
     "the graph",

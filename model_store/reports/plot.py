@@ -24,11 +24,11 @@ def as_svg(before: Manifest, after: Manifest) -> str:
     for pair in pairs(before, after):
         if pair.before is not None and pair.after is not None:
             parts.append(_arrow(frame.place(pair.before), frame.place(pair.after)))
-        if pair.before is not None:
-            parts.append(_dot(frame.place(pair.before), "none", OLD))
-        if pair.after is not None:
-            parts.append(_dot(frame.place(pair.after), NEW, NEW))
-        parts.append(_label(frame.place(pair.after or _level(pair.before)), pair.name))
+        for level, fill, stroke in ((pair.before, "none", OLD), (pair.after, NEW, NEW)):
+            if level is not None:
+                parts.append(_dot(frame.place(level), fill, stroke))
+                x, y = frame.place(level)
+        parts.append(_text(x + 10, y - 8, pair.name))
     legend = _dot((LEFT + 8, 28), "none", OLD) + _text(LEFT + 20, 32, before.version)
     legend += _dot((LEFT + 228, 28), NEW, NEW) + _text(LEFT + 240, 32, after.version)
     return (
@@ -79,11 +79,6 @@ class _Frame:
         return HEIGHT - BOTTOM - (accuracy - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
 
-def _level(level: Level | None) -> Level:
-    assert level is not None, "a pair has a level in one version at least"
-    return level
-
-
 def _short(work: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if work >= size:
@@ -98,10 +93,6 @@ def _dot(place: tuple[float, float], fill: str, stroke: str) -> str:
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
     ends = f'x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}"'
     return f'<line {ends} stroke="{OLD}" marker-end="url(#tip)"/>'
-
-
-def _label(place: tuple[float, float], name: str) -> str:
-    return _text(place[0] + 10, place[1] - 8, name)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -51,14 +51,14 @@ class LocalStorage:
                 return
 
     def read(self, name: str, limit: int) -> bytes:
-        path = self._path(name)
+        path = self.root / name
         with _as_object_errors():
             self._check_inside(name, path)
             with path.open("rb") as file:
                 return file.read(min(limit, os.fstat(file.fileno()).st_size))
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
-        path = self._path(name)
+        path = self.root / name
         staged = path.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}")
         with _as_object_errors():
             try:
@@ -75,16 +75,13 @@ class LocalStorage:
         return False
 
     def delete(self, name: str) -> None:
-        path = self._path(name)
+        path = self.root / name
         with _as_object_errors():
             try:
                 path.rmdir() if name.endswith("/") and not path.is_symlink() else path.unlink()
             except (FileNotFoundError, NotADirectoryError):
                 return
             self._remove_empty(path.parent)
-
-    def _path(self, name: str) -> Path:
-        return self.root / name
 
     def _make_root(self) -> None:
         try:

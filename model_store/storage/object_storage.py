@@ -34,35 +34,27 @@ class ObjectStorage(Protocol):
     @property
     def url(self) -> str:
         """Return the location as an operator wrote it."""
-        ...
 
     def check(self, *, writable: bool = False) -> None:
         """Raise StoreNotFoundError, naming the location, unless it exists and can be read, or written."""
-        ...
 
     def folders(self) -> list[str]:
         """Return the first parts of all names, sorted."""
-        ...
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object below `prefix`, a whole number of parts ending in `/`, sorted by name.
 
         An empty folder may be listed as well, under a name that ends in `/`.
         """
-        ...
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the first `limit` bytes of an object; raise ObjectNotFoundError where it does not exist."""
-        ...
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
         """Write an object durably; with `new` raise ObjectExistsError where it exists, as far as can be known."""
-        ...
 
     def copy(self, source: str, target: str) -> bool:
         """Copy an object inside the storage; return False where that is not possible."""
-        ...
 
     def delete(self, name: str) -> None:
         """Delete an object, if it exists."""
-        ...

@@ -14,16 +14,7 @@ from model_store.names import check_alias, check_model_name
 from model_store.reports.tables import levels_table
 from model_store.signing import SigningKey
 from model_store.store import Store
-from pruning.cli.options import (
-    DataDirOption,
-    DistillationOption,
-    EpochsOption,
-    LevelsOption,
-    RankingOption,
-    RateOption,
-    RunArgument,
-    ScheduleOption,
-)
+from pruning.cli import options
 
 if TYPE_CHECKING:
     from pruning.postprocess import PostprocessConfig, PrunedLevel
@@ -35,26 +26,24 @@ app = typer.Typer(add_completion=False)
 
 @app.command("prune")
 def prune_command(
-    run: RunArgument,
-    levels: LevelsOption = "p50,p80,p90,p95",
+    run: options.RunArgument,
+    levels: options.LevelsOption = "p50,p80,p90,p95",
     granularity: Annotated[str, typer.Option(help="Granularity of pruning: weight or channel.")] = "channel",
-    data_dir: DataDirOption = None,
+    data_dir: options.DataDirOption = None,
     criterion: Annotated[str, typer.Option(help="Pruning criterion: snr, free_energy, magnitude or random.")] = "snr",
-    ranking: RankingOption = "global",
+    ranking: options.RankingOption = "global",
     target_latency_ms: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Add a level: maximum ms per draw of one image, one thread."),
+        float | None, typer.Option(min=0.001, help="Add a level: maximum ms per draw of one image, one thread.")
     ] = None,
-    schedule: ScheduleOption = "gradual",
-    epochs: EpochsOption = 8,
-    rate: RateOption = 1.0,
-    distillation: DistillationOption = 0.0,
+    schedule: options.ScheduleOption = "gradual",
+    epochs: options.EpochsOption = 8,
+    rate: options.RateOption = 1.0,
+    distillation: options.DistillationOption = 0.0,
     draws: Annotated[
         int, typer.Option(min=2, max=1024, help="Draws per image in evaluation, and default in serving.")
     ] = 32,
     from_study: Annotated[
-        list[Path] | None,
-        typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable."),
+        list[Path] | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable.")
     ] = None,
     scale_budget: Annotated[
         str,

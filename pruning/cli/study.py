@@ -7,33 +7,24 @@ from typing import Annotated
 
 import typer
 
-from pruning.cli.options import (
-    DataDirOption,
-    DistillationOption,
-    EpochsOption,
-    LevelsOption,
-    RankingOption,
-    RateOption,
-    RunArgument,
-    ScheduleOption,
-)
+from pruning.cli import options
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command("study")
 def study_command(
-    run: RunArgument,
+    run: options.RunArgument,
     out: Annotated[Path, typer.Option(help="Folder of the study; an interrupted study resumes.")],
-    data_dir: DataDirOption = None,
-    levels: LevelsOption = "p50,p80,p90,p95,x4",
+    data_dir: options.DataDirOption = None,
+    levels: options.LevelsOption = "p50,p80,p90,p95,x4",
     criteria: Annotated[str, typer.Option(help="Criteria, separated by commas.")] = "snr,free_energy,magnitude,random",
     granularities: Annotated[str, typer.Option(help="Granularities, separated by commas.")] = "weight,channel",
-    ranking: RankingOption = "global",
-    schedule: ScheduleOption = "gradual",
-    epochs: EpochsOption = 8,
-    rate: RateOption = 1.0,
-    distillation: DistillationOption = 0.0,
+    ranking: options.RankingOption = "global",
+    schedule: options.ScheduleOption = "gradual",
+    epochs: options.EpochsOption = 8,
+    rate: options.RateOption = 1.0,
+    distillation: options.DistillationOption = 0.0,
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws per image in evaluation.")] = 32,
 ) -> None:
     """Prune a run by every combination, evaluate each, and write tables and plots."""

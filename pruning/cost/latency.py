@@ -9,21 +9,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.onnx_file.format import IR_VERSION, OPSETS
 from pruning.errors import StudyError
-from pruning.graph.network import Convolution, Linear, Network, Weighted
+from pruning.graph.network import Convolution, Network, Weighted
 from pruning.graph.onnx_export import export_onnx, to_bytes
+from pruning.graph.partial_stochastic import without_scales
 from training.atomic import write_atomically
-from training.bayesian.posterior import GaussianWeight
 
 # ONNX Runtime reads this when it is imported, which in this package happens here only.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -64,15 +63,9 @@ class Timings:
 
 def measure_ms(network: Network) -> float:
     """Measure one draw of the whole network for one image, in milliseconds on one thread."""
-    drawn = tuple(
-        replace(node, weight=GaussianWeight(node.weight.mean, torch.zeros_like(node.weight.mean)))
-        if isinstance(node, Convolution | Linear)
-        else node
-        for node in network.nodes
-    )
-    pixels = network.pixels
+    drawn, pixels = without_scales(network, network.weighted), network.pixels
     image = np.zeros((1, pixels.height, pixels.width, pixels.channels), np.uint8)
-    return _measure_ms(to_bytes(export_onnx(Network(pixels, drawn))), image)
+    return _measure_ms(to_bytes(export_onnx(drawn)), image)
 
 
 def _layer_model(layer: Weighted, outputs: int, inputs: int) -> tuple[bytes, np.ndarray]:

@@ -26,7 +26,12 @@ from training.randomness import generator_for
 HISTOGRAM_BINS = 20
 # Images of each OOD set, evenly spread: enough for a standard error of the AUROC below 0.01.
 MAX_OOD_IMAGES = 2_000
-PARTS = ("metrics", "calibration", "monte_carlo", "reference")
+PARTS: dict[str, Any] = {
+    "metrics": Metrics,
+    "calibration": Calibration,
+    "monte_carlo": MonteCarlo,
+    "reference": Reference,
+}
 
 
 @dataclass(frozen=True)
@@ -46,21 +51,15 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values."""
-        parts = (self.metrics, self.calibration, self.monte_carlo, self.reference)
-        models = {name: part.model_dump(mode="json") for name, part in zip(PARTS, parts, strict=True)}
+        models = {name: getattr(self, name).model_dump(mode="json") for name in PARTS}
         return models | {"calibration_accuracy": self.calibration_accuracy, "coverage": self.coverage}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
         """Restore from `to_json`'s values; raise ValueError, KeyError or TypeError for other values."""
-        return cls(
-            Metrics.model_validate(values["metrics"]),
-            Calibration.model_validate(values["calibration"]),
-            MonteCarlo.model_validate(values["monte_carlo"]),
-            Reference.model_validate(values["reference"]),
-            float(values["calibration_accuracy"]),
-            dict(values["coverage"]),
-        )
+        models = {name: part.model_validate(values[name]) for name, part in PARTS.items()}
+        accuracy, coverage = float(values["calibration_accuracy"]), dict(values["coverage"])
+        return cls(**models, calibration_accuracy=accuracy, coverage=coverage)
 
 
 def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:

@@ -41,12 +41,7 @@ class _Layer:
 
 
 def choose_removal(
-    network: Network,
-    posterior: Posterior,
-    scores: Mapping[str, Tensor],
-    budget: Budget,
-    ranking: str,
-    timings: Timings,
+    network: Network, posterior: Posterior, scores: Mapping[str, Tensor], budget: Budget, ranking: str, timings: Timings
 ) -> Narrowing:
     """Keep the channels with the highest score for their cost."""
     chooser = _Chooser(network, scores, timings)

@@ -19,12 +19,7 @@ MIN_SHARE_PER_LAYER = 0.01
 
 
 def choose_removal(
-    network: Network,
-    posterior: Posterior,
-    scores: Mapping[str, Tensor],
-    budget: Budget,
-    ranking: str,
-    timings: Timings,
+    network: Network, posterior: Posterior, scores: Mapping[str, Tensor], budget: Budget, ranking: str, timings: Timings
 ) -> Mask:
     """Keep as many of the highest-scoring weights as the budget allows, and each layer's minimum share."""
     names = sorted(posterior.weights)

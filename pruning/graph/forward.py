@@ -6,27 +6,13 @@ A network's roundings apply to its tensors, and to the weights of convolutions t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import singledispatch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model_store.onnx_file.format import IMAGES
-from pruning.graph.network import (
-    Add,
-    Convolution,
-    Flatten,
-    GlobalAveragePool,
-    Linear,
-    MaxPool,
-    Network,
-    Node,
-    Normalisation,
-    Relu,
-    random_tensors,
-    sources,
-)
+from pruning.graph import network as ir
 from pruning.graph.rounding import rounded_layer
 from training.evaluation.prediction import BATCH_SIZE
 from training.progress import Stage
@@ -36,34 +22,34 @@ Layer = tuple[Tensor, Tensor]
 
 
 @torch.no_grad()
-def forward(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+def forward(network: ir.Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     """Return logits float32 [N, K] of uint8 images under one draw of the weights, by node."""
     return tensors(network, images_NHWC, weights)[network.output]
 
 
 @torch.no_grad()
-def tensors(network: Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def tensors(network: ir.Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return all tensors of the forward pass, by name."""
     return _compute(network, network.nodes, _pixels(network, images_NHWC), _layers(network, weights))
 
 
-def draw_weights(network: Network, generator: torch.Generator) -> dict[str, Tensor]:
+def draw_weights(network: ir.Network, generator: torch.Generator) -> dict[str, Tensor]:
     """Draw every weight once, by node."""
     return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
 
 
 @torch.no_grad()
 def draw_logits(
-    network: Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
+    network: ir.Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
 ) -> Tensor:
     """Return logits float32 [S, N, K] under `num_draws` draws, the same for every image.
 
     Tensors that do not depend on the draw are computed once. The stage advances by one per image and draw.
     """
     draws = [_layers(network, draw_weights(network, generator)) for _ in range(num_draws)]
-    random = random_tensors(network)
+    random = ir.random_tensors(network)
     shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
-    read = {name for node in drawn for name in sources(node)} | {network.output}
+    read = {name for node in drawn for name in ir.sources(node)} | {network.output}
     parts = []
     for x_NHWC in images_NHWC.split(BATCH_SIZE):
         known = _compute(network, shared, _pixels(network, x_NHWC), draws[0])
@@ -73,16 +59,16 @@ def draw_logits(
     return torch.cat(parts, 1)
 
 
-def _pixels(network: Network, images_NHWC: Tensor) -> dict[str, Tensor]:
+def _pixels(network: ir.Network, images_NHWC: Tensor) -> dict[str, Tensor]:
     return {IMAGES: _rounded(network, IMAGES, network.pixels.normalise(images_NHWC))}
 
 
-def _layers(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Layer]:
+def _layers(network: ir.Network, weights: Mapping[str, Tensor]) -> dict[str, Layer]:
     """Return each layer's weight and bias under one draw, rounded where its input is."""
     layers: dict[str, Layer] = {}
     for name, node in network.weighted.items():
         rounding = network.roundings.get(node.source)
-        if isinstance(node, Convolution) and rounding is not None:
+        if isinstance(node, ir.Convolution) and rounding is not None:
             layers[name] = rounded_layer(weights[name], node.bias, rounding)
         else:
             layers[name] = (weights[name], node.bias)
@@ -90,60 +76,35 @@ def _layers(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Layer]
 
 
 def _compute(
-    network: Network, nodes: Iterable[Node], values: dict[str, Tensor], layers: Mapping[str, Layer]
+    network: ir.Network, nodes: Iterable[ir.Node], values: dict[str, Tensor], layers: Mapping[str, Layer]
 ) -> dict[str, Tensor]:
     """Compute some nodes, and add their values to the known ones."""
     for node in nodes:
-        value = _apply(node, *(values[name] for name in sources(node)), layer=layers.get(node.name))
-        values[node.name] = _rounded(network, node.name, value)
+        values[node.name] = _rounded(network, node.name, _apply(node, values, layers))
     return values
 
 
-def _rounded(network: Network, name: str, value: Tensor) -> Tensor:
+def _rounded(network: ir.Network, name: str, value: Tensor) -> Tensor:
     rounding = network.roundings.get(name)
     return value if rounding is None else rounding.apply(value)
 
 
-@singledispatch
-def _apply(node: Node, x: Tensor, *, layer: Layer | None) -> Tensor:
-    raise TypeError(f"no forward pass for {type(node).__name__}")
-
-
-@_apply.register
-def _(node: Convolution, x: Tensor, *, layer: Layer) -> Tensor:
-    return F.conv2d(x, *layer, node.stride, node.padding)
-
-
-@_apply.register
-def _(node: Linear, x: Tensor, *, layer: Layer) -> Tensor:
-    return F.linear(x, *layer)
-
-
-@_apply.register
-def _(node: Normalisation, x: Tensor, *, layer: None) -> Tensor:
-    return x * node.factor[:, None, None] + node.shift[:, None, None]
-
-
-@_apply.register
-def _(node: Relu, x: Tensor, *, layer: None) -> Tensor:
-    return x.relu()
-
-
-@_apply.register
-def _(node: Add, x: Tensor, y: Tensor, *, layer: None) -> Tensor:
-    return x + y
-
-
-@_apply.register
-def _(node: MaxPool, x: Tensor, *, layer: None) -> Tensor:
-    return F.max_pool2d(x, node.kernel, node.stride, node.padding)
-
-
-@_apply.register
-def _(node: GlobalAveragePool, x: Tensor, *, layer: None) -> Tensor:
-    return x.mean((2, 3), keepdim=True)
-
-
-@_apply.register
-def _(node: Flatten, x: Tensor, *, layer: None) -> Tensor:
-    return x.flatten(1)
+def _apply(node: ir.Node, values: Mapping[str, Tensor], layers: Mapping[str, Layer]) -> Tensor:
+    x = values[node.source]
+    match node:
+        case ir.Convolution():
+            return F.conv2d(x, *layers[node.name], node.stride, node.padding)
+        case ir.Linear():
+            return F.linear(x, *layers[node.name])
+        case ir.Normalisation():
+            return x * node.factor[:, None, None] + node.shift[:, None, None]
+        case ir.Relu():
+            return x.relu()
+        case ir.Add():
+            return x + values[node.other]
+        case ir.MaxPool():
+            return F.max_pool2d(x, node.kernel, node.stride, node.padding)
+        case ir.GlobalAveragePool():
+            return x.mean((2, 3), keepdim=True)
+        case ir.Flatten():
+            return x.flatten(1)

@@ -8,7 +8,6 @@ Runtime's CPU provider has no RandomNormalLike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import singledispatchmethod
 from typing import Any
 
 import numpy as np
@@ -17,54 +16,29 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from model_store.manifest import SCHEMA_VERSION, Rounding
-from model_store.onnx_file.format import (
-    DOMAIN,
-    GAUSSIAN_WEIGHT,
-    GAUSSIAN_WEIGHT_BODY,
-    GAUSSIAN_WEIGHT_INPUTS,
-    GAUSSIAN_WEIGHT_OUTPUTS,
-    IMAGES,
-    IR_VERSION,
-    LOGITS,
-    METADATA_PREFIX,
-    OPSETS,
-    PIXELS,
-)
-from pruning.graph.network import (
-    Add,
-    Convolution,
-    Flatten,
-    GlobalAveragePool,
-    Linear,
-    MaxPool,
-    Network,
-    Node,
-    Normalisation,
-    Relu,
-    random_tensors,
-    shared_tensors,
-)
-from training.bayesian.posterior import GaussianWeight
+from model_store.onnx_file import format as file_format
+from pruning.graph import network as ir
 
 # A sparse value takes eight bytes of index in addition to its own four.
 SPARSE_BELOW_DENSITY = 1 / 3
 
 
-def export_onnx(network: Network) -> onnx.ModelProto:
+def export_onnx(network: ir.Network) -> onnx.ModelProto:
     """Export a network as a checked ONNX model, deterministically: equal networks give equal bytes."""
-    writer = _Writer(network)
+    writer, pixels = _Writer(network), network.pixels
+    image_shape = pixels.height, pixels.width, pixels.channels
     graph = helper.make_graph(
         writer.nodes,
-        DOMAIN,
-        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *_image_shape(network)])],
-        [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", network.widths[network.output]])],
+        file_format.DOMAIN,
+        [helper.make_tensor_value_info(file_format.IMAGES, TensorProto.UINT8, ["N", *image_shape])],
+        [helper.make_tensor_value_info(file_format.LOGITS, TensorProto.FLOAT, ["N", network.widths[network.output]])],
         writer.dense,
         sparse_initializer=writer.sparse,
     )
     model = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid(domain, version) for domain, version in OPSETS.items()],
-        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in file_format.OPSETS.items()],
+        ir_version=file_format.IR_VERSION,
         functions=[gaussian_weight()],
         producer_name="slimbayes",
     )
@@ -73,12 +47,12 @@ def export_onnx(network: Network) -> onnx.ModelProto:
     return model
 
 
-def shared_parts(network: Network) -> tuple[str, ...]:
+def shared_parts(network: ir.Network) -> tuple[str, ...]:
     """Return the exported names of the outputs of the part that all draws share."""
-    return tuple(_exported(network, name) for name in shared_tensors(network))
+    return tuple(_exported(network, name) for name in ir.shared_tensors(network))
 
 
-def roundings(network: Network) -> dict[str, Rounding]:
+def roundings(network: ir.Network) -> dict[str, Rounding]:
     """Return the roundings of exported tensors by name; empty if all is computed in float32."""
     return {
         _exported(network, name): Rounding(scale=each.scale, zero_point=each.zero_point)
@@ -86,26 +60,26 @@ def roundings(network: Network) -> dict[str, Rounding]:
     }
 
 
-def _exported(network: Network, name: str) -> str:
-    return {network.output: LOGITS, IMAGES: PIXELS}.get(name, name)
+def _exported(network: ir.Network, name: str) -> str:
+    return {network.output: file_format.LOGITS, file_format.IMAGES: file_format.PIXELS}.get(name, name)
 
 
 def gaussian_weight() -> onnx.FunctionProto:
     """Build the function mean + scale · ε with ε ~ N(0, I), drawn anew in each run."""
     return helper.make_function(
-        DOMAIN,
-        GAUSSIAN_WEIGHT,
-        GAUSSIAN_WEIGHT_INPUTS,
-        GAUSSIAN_WEIGHT_OUTPUTS,
-        [helper.make_node(*node) for node in GAUSSIAN_WEIGHT_BODY],
-        [helper.make_opsetid("", OPSETS[""])],
+        file_format.DOMAIN,
+        file_format.GAUSSIAN_WEIGHT,
+        file_format.GAUSSIAN_WEIGHT_INPUTS,
+        file_format.GAUSSIAN_WEIGHT_OUTPUTS,
+        [helper.make_node(*node) for node in file_format.GAUSSIAN_WEIGHT_BODY],
+        [helper.make_opsetid("", file_format.OPSETS[""])],
     )
 
 
 def stamp(graph: onnx.ModelProto, model: str, version: str, level: str) -> bytes:
     """Serialise a level's graph with metadata that identifies it, as in its manifest."""
     metadata = {"model": model, "version": version, "level": level, "manifest_schema": str(SCHEMA_VERSION)}
-    helper.set_model_props(graph, {f"{METADATA_PREFIX}{key}": value for key, value in metadata.items()})
+    helper.set_model_props(graph, {f"{file_format.METADATA_PREFIX}{key}": value for key, value in metadata.items()})
     return to_bytes(graph)
 
 
@@ -114,98 +88,64 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _image_shape(network: Network) -> tuple[int, int, int]:
-    return network.pixels.height, network.pixels.width, network.pixels.channels
+def _window(node: ir.Convolution | ir.MaxPool) -> dict[str, Any]:
+    return {"strides": list(node.stride), "pads": list(node.padding) * 2}
 
 
 class _Writer:
     """Collect the ONNX nodes and initializers for each node of a network."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: ir.Network) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.dense: list[onnx.TensorProto] = []
         self.sparse: list[onnx.SparseTensorProto] = []
         self.output = network.output
         self._pixels(network)
-        random = random_tensors(network)
+        random = ir.random_tensors(network)
         # The part that all draws share comes first.
         for node in sorted(network.nodes, key=lambda node: node.name in random):
-            self.write(node)
+            self._write(node)
 
-    def _pixels(self, network: Network) -> None:
+    def _pixels(self, network: ir.Network) -> None:
         pixels = network.pixels
         std = np.array(pixels.std, np.float32)
         self._constant("pixels.factor", np.float32(1 / 255) / std)
         self._constant("pixels.shift", -np.array(pixels.mean, np.float32) / std)
-        self._node("Cast", [IMAGES], "pixels.float", to=TensorProto.FLOAT)
+        self._node("Cast", [file_format.IMAGES], "pixels.float", to=TensorProto.FLOAT)
         self._node("Mul", ["pixels.float", "pixels.factor"], "pixels.scaled")
         self._node("Add", ["pixels.scaled", "pixels.shift"], "pixels.normalised")
-        self._node("Transpose", ["pixels.normalised"], PIXELS, perm=[0, 3, 1, 2])
+        self._node("Transpose", ["pixels.normalised"], file_format.PIXELS, perm=[0, 3, 1, 2])
 
-    @singledispatchmethod
-    def write(self, node: Node) -> None:
-        raise TypeError(f"no ONNX form of {type(node).__name__}")
-
-    @write.register
-    def _(self, node: Convolution) -> None:
-        inputs = [self._tensor(node.source), self._weight(node.name, node.weight), self._bias(node)]
-        self._node("Conv", inputs, node.name, strides=list(node.stride), pads=list(node.padding) * 2)
-
-    @write.register
-    def _(self, node: Linear) -> None:
-        inputs = [self._tensor(node.source), self._weight(node.name, node.weight), self._bias(node)]
-        self._node("Gemm", inputs, node.name, transB=1)
-
-    @write.register
-    def _(self, node: Normalisation) -> None:
-        for part, values in (("factor", node.factor), ("shift", node.shift)):
-            self._constant(f"{node.name}.{part}", values[:, None, None].numpy())
-        self._node("Mul", [self._tensor(node.source), f"{node.name}.factor"], f"{node.name}.scaled")
-        self._node("Add", [f"{node.name}.scaled", f"{node.name}.shift"], node.name)
-
-    @write.register
-    def _(self, node: Relu) -> None:
-        self._node("Relu", [self._tensor(node.source)], node.name)
-
-    @write.register
-    def _(self, node: Add) -> None:
-        self._node("Add", [self._tensor(node.source), self._tensor(node.other)], node.name)
-
-    @write.register
-    def _(self, node: MaxPool) -> None:
-        self._node(
-            "MaxPool",
-            [self._tensor(node.source)],
-            node.name,
-            kernel_shape=list(node.kernel),
-            strides=list(node.stride),
-            pads=list(node.padding) * 2,
-        )
-
-    @write.register
-    def _(self, node: GlobalAveragePool) -> None:
-        self._node("GlobalAveragePool", [self._tensor(node.source)], node.name)
-
-    @write.register
-    def _(self, node: Flatten) -> None:
-        self._node("Flatten", [self._tensor(node.source)], node.name)
-
-    def _tensor(self, name: str) -> str:
-        return PIXELS if name == IMAGES else name
+    def _write(self, node: ir.Node) -> None:
+        inputs = [file_format.PIXELS if name == file_format.IMAGES else name for name in ir.sources(node)]
+        match node:
+            case ir.Convolution():
+                self._node("Conv", [*inputs, *self._parameters(node)], node.name, **_window(node))
+            case ir.Linear():
+                self._node("Gemm", [*inputs, *self._parameters(node)], node.name, transB=1)
+            case ir.Normalisation():
+                for part, values in (("factor", node.factor), ("shift", node.shift)):
+                    self._constant(f"{node.name}.{part}", values[:, None, None].numpy())
+                self._node("Mul", [*inputs, f"{node.name}.factor"], f"{node.name}.scaled")
+                self._node("Add", [f"{node.name}.scaled", f"{node.name}.shift"], node.name)
+            case ir.MaxPool():
+                self._node("MaxPool", inputs, node.name, kernel_shape=list(node.kernel), **_window(node))
+            case ir.Relu() | ir.Add() | ir.GlobalAveragePool() | ir.Flatten():  # called as in ONNX
+                self._node(type(node).__name__, inputs, node.name)
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> None:
-        final = LOGITS if output == self.output else output
+        final = file_format.LOGITS if output == self.output else output
         self.nodes.append(helper.make_node(kind, inputs, [final], name=output, domain=domain, **attributes))
 
-    def _bias(self, node: Convolution | Linear) -> str:
-        return self._constant(f"{node.name}.bias", node.bias.numpy())
-
-    def _weight(self, name: str, weight: GaussianWeight) -> str:
-        if not (weight.scale > 0).any():
-            return self._values(f"{name}.weight", weight.mean)
-        parts = [self._values(f"{name}.mean", weight.mean), self._values(f"{name}.scale", weight.scale)]
-        self._node(GAUSSIAN_WEIGHT, parts, f"{name}.weight", domain=DOMAIN)
-        return f"{name}.weight"
+    def _parameters(self, node: ir.Weighted) -> tuple[str, str]:
+        """Write weight and bias, and return their names."""
+        name, weight = f"{node.name}.weight", node.weight
+        if (weight.scale > 0).any():
+            parts = [self._values(f"{node.name}.mean", weight.mean), self._values(f"{node.name}.scale", weight.scale)]
+            self._node(file_format.GAUSSIAN_WEIGHT, parts, name, domain=file_format.DOMAIN)
+        else:
+            self._values(name, weight.mean)
+        return name, self._constant(f"{node.name}.bias", node.bias.numpy())
 
     def _constant(self, name: str, values: np.ndarray) -> str:
         self.dense.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))

@@ -14,21 +14,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from model_store.onnx_file.format import IMAGES
 from pruning.errors import PosteriorError, TraceError
-from pruning.graph.network import (
-    NORM_PARTS,
-    Add,
-    Convolution,
-    Flatten,
-    GlobalAveragePool,
-    Linear,
-    MaxPool,
-    Network,
-    Node,
-    Normalisation,
-    Relu,
-    drop_unreachable,
-    sources,
-)
+from pruning.graph import network as ir
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.data.dataset import Pixels
 
@@ -48,7 +34,7 @@ class GraphTemplate:
     """
 
     pixels: Pixels
-    nodes: tuple[Node, ...]
+    nodes: tuple[ir.Node, ...]
     epsilons: Mapping[str, float]
     shapes: Mapping[str, torch.Size]
 
@@ -65,11 +51,11 @@ class GraphTemplate:
         except RuntimeError as error:
             raise TraceError(f"the network does not take {pixels.width} x {pixels.height} images") from error
         reader = _Reader(traced)
-        network = drop_unreachable(Network(pixels, tuple(reader.read())))
+        network = ir.drop_unreachable(ir.Network(pixels, tuple(reader.read())))
         _check_flattening(network)
         return cls(pixels, network.nodes, reader.epsilons, _shapes(plain.state_dict()))
 
-    def bind(self, posterior: Posterior) -> Network:
+    def bind(self, posterior: Posterior) -> ir.Network:
         """Build the network of a posterior of this architecture, which may have been narrowed.
 
         Heights and widths of tensors do not depend on numbers of channels, so that those of the dense network hold.
@@ -78,7 +64,7 @@ class GraphTemplate:
         """
         state = posterior.mean()
         self._check_names(state)
-        network = Network(self.pixels, tuple(self._bind(node, posterior, state) for node in self.nodes))
+        network = ir.Network(self.pixels, tuple(self._bind(node, posterior, state) for node in self.nodes))
         self._check_shapes(network)
         return network
 
@@ -93,31 +79,31 @@ class GraphTemplate:
         if state.keys() != self.shapes.keys():
             raise PosteriorError("the posterior is of another architecture: its parameters have other names")
 
-    def _bind(self, node: Node, posterior: Posterior, state: Mapping[str, Tensor]) -> Node:
+    def _bind(self, node: ir.Node, posterior: Posterior, state: Mapping[str, Tensor]) -> ir.Node:
         name = node.name
-        if isinstance(node, Convolution | Linear):
+        if isinstance(node, ir.Convolution | ir.Linear):
             mean, bias = state[f"{name}.weight"], state.get(f"{name}.bias")
             known = posterior.weights.get(f"{name}.weight")
             weight = known or GaussianWeight(mean.clone(), torch.zeros_like(mean))
             return replace(node, weight=weight, bias=torch.zeros(len(mean)) if bias is None else bias.clone())
-        if isinstance(node, Normalisation):
-            gain, shift, mean, var = parts = [state[f"{name}.{part}"] for part in NORM_PARTS]
+        if isinstance(node, ir.Normalisation):
+            gain, shift, mean, var = parts = [state[f"{name}.{part}"] for part in ir.NORM_PARTS]
             _require(len(set(map(len, parts))) == 1, name)
             factor = gain / torch.sqrt(var + self.epsilons[name])
             return replace(node, factor=factor, shift=shift - mean * factor)
         return node
 
-    def _check_shapes(self, network: Network) -> None:
+    def _check_shapes(self, network: ir.Network) -> None:
         """Raise PosteriorError unless the channels of every layer are those that the next one reads."""
         widths = network.widths
         for node in network.nodes:
-            if isinstance(node, Convolution | Linear):
+            if isinstance(node, ir.Convolution | ir.Linear):
                 kernel = self.shapes[f"{node.name}.weight"][2:]
                 fits = node.weight.mean.shape == (widths[node.name], widths[node.source], *kernel)
-            elif isinstance(node, Normalisation):
+            elif isinstance(node, ir.Normalisation):
                 fits = node.factor.shape == (widths[node.source],)
             else:
-                fits = len({widths[name] for name in sources(node)}) == 1
+                fits = len({widths[name] for name in ir.sources(node)}) == 1
             _require(fits, node.name)
 
 
@@ -130,11 +116,11 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
 
 
-def _check_flattening(network: Network) -> None:
+def _check_flattening(network: ir.Network) -> None:
     """Raise TraceError if `Flatten` is read by anything but linear layers, through which channels can be followed."""
-    flattened = {node.name for node in network.nodes if isinstance(node, Flatten)}
+    flattened = {node.name for node in network.nodes if isinstance(node, ir.Flatten)}
     for node in network.nodes:
-        if not isinstance(node, Linear) and flattened & set(sources(node)):
+        if not isinstance(node, ir.Linear) and flattened & set(ir.sources(node)):
             raise TraceError(f"{node.name}: only a linear layer may read what was flattened")
 
 
@@ -145,9 +131,9 @@ class _Reader:
         self.traced = traced
         self.epsilons: dict[str, float] = {}
         self.names: dict[fx.Node, str] = {}
-        self.nodes: list[Node] = []
+        self.nodes: list[ir.Node] = []
 
-    def read(self) -> list[Node]:
+    def read(self) -> list[ir.Node]:
         for node in self.traced.graph.nodes:
             if node.op == "placeholder":
                 self.names[node] = IMAGES
@@ -185,69 +171,60 @@ class _Reader:
             raise TraceError(f"{node.name}: expected a tensor, found {argument!r}")
         return self.names[argument]
 
-    def convolution(self, node: fx.Node, module: nn.Conv2d) -> Node:
+    def convolution(self, node: fx.Node, module: nn.Conv2d) -> ir.Node:
         plain = module.groups == 1 and module.dilation == (1, 1) and isinstance(module.padding, tuple)
         if not plain or module.padding_mode != "zeros":
             raise TraceError(f"{node.target}: cannot prune a convolution with groups, dilation or padding but zeros")
         assert isinstance(module.padding, tuple)
-        path = str(node.target)
-        shape = node.meta["tensor_meta"].shape
-        return Convolution(
-            path,
-            self.source(node),
-            UNBOUND_WEIGHT,
-            UNBOUND,
-            (module.stride[0], module.stride[1]),
-            (module.padding[0], module.padding[1]),
-            (shape[2], shape[3]),
-        )
+        stride, padding, size = map(_pair, (module.stride, module.padding, node.meta["tensor_meta"].shape[2:]))
+        return ir.Convolution(str(node.target), self.source(node), UNBOUND_WEIGHT, UNBOUND, stride, padding, size)
 
-    def linear(self, node: fx.Node, module: nn.Linear) -> Node:
+    def linear(self, node: fx.Node, module: nn.Linear) -> ir.Node:
         path = str(node.target)
         if len(node.meta["tensor_meta"].shape) != 2:
             raise TraceError(f"{path}: a linear layer must read one vector an image")
-        return Linear(path, self.source(node), UNBOUND_WEIGHT, UNBOUND)
+        return ir.Linear(path, self.source(node), UNBOUND_WEIGHT, UNBOUND)
 
-    def normalisation(self, node: fx.Node, module: nn.BatchNorm2d) -> Node:
+    def normalisation(self, node: fx.Node, module: nn.BatchNorm2d) -> ir.Node:
         if module.running_mean is None or module.running_var is None or not module.affine:
             raise TraceError(f"{node.target}: normalisation must have running statistics, a weight and a bias")
         path = str(node.target)
         self.epsilons[path] = module.eps
-        return Normalisation(path, self.source(node), UNBOUND, UNBOUND)
+        return ir.Normalisation(path, self.source(node), UNBOUND, UNBOUND)
 
-    def relu(self, node: fx.Node, module: nn.ReLU | None) -> Node:
-        return Relu(node.name, self.source(node))
+    def relu(self, node: fx.Node, module: nn.ReLU | None) -> ir.Node:
+        return ir.Relu(node.name, self.source(node))
 
-    def add(self, node: fx.Node, module: None) -> Node:
+    def add(self, node: fx.Node, module: None) -> ir.Node:
         left, right = self.source(node), self.source(node, 1)
         if len({tuple(argument.meta["tensor_meta"].shape) for argument in node.all_input_nodes}) > 1:
             raise TraceError(f"{node.name}: only tensors of one shape can be added")
-        return Add(node.name, left, right)
+        return ir.Add(node.name, left, right)
 
-    def max_pool(self, node: fx.Node, module: nn.MaxPool2d) -> Node:
+    def max_pool(self, node: fx.Node, module: nn.MaxPool2d) -> ir.Node:
         if _pair(module.dilation) != (1, 1) or module.ceil_mode:
             raise TraceError(f"{node.target}: cannot prune max pooling with dilation or ceil mode")
         kernel, stride, padding = map(_pair, (module.kernel_size, module.stride, module.padding))
-        return MaxPool(node.name, self.source(node), kernel, stride, padding)
+        return ir.MaxPool(node.name, self.source(node), kernel, stride, padding)
 
-    def average_pool(self, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> Node:
+    def average_pool(self, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> ir.Node:
         if module.output_size not in (1, (1, 1)):
             raise TraceError(f"{node.target}: average pooling must be over all pixels")
-        return GlobalAveragePool(node.name, self.source(node))
+        return ir.GlobalAveragePool(node.name, self.source(node))
 
-    def flatten(self, node: fx.Node, module: nn.Flatten | None) -> Node:
+    def flatten(self, node: fx.Node, module: nn.Flatten | None) -> ir.Node:
         argument = node.args[0]
         assert isinstance(argument, fx.Node)
         shape = argument.meta["tensor_meta"].shape
         if node.meta["tensor_meta"].shape != (shape[0], shape[1:].numel()):
             raise TraceError(f"{node.name}: flattening must keep the images and nothing else")
-        return Flatten(node.name, self.source(node), shape[2:].numel())
+        return ir.Flatten(node.name, self.source(node), shape[2:].numel())
 
     def nothing(self, node: fx.Node, module: nn.Module) -> None:
         return None
 
 
-Converter: TypeAlias = "Callable[[_Reader, fx.Node, Any], Node | None]"
+Converter: TypeAlias = "Callable[[_Reader, fx.Node, Any], ir.Node | None]"
 MODULES: dict[type[nn.Module], Converter] = {
     nn.Conv2d: _Reader.convolution,
     nn.Linear: _Reader.linear,

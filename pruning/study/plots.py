@@ -18,13 +18,7 @@ COSTS: Mapping[str, tuple[str, float]] = {
     "bytes": ("kB of the file", 1e3),
     "milliseconds": ("ms a draw, measured", 1),
 }
-COLOURS = {
-    "snr": "#0072b2",
-    "free_energy": "#d55e00",
-    "magnitude": "#009e73",
-    "random": FAINT,
-    "bprune": "#cc79a7",
-}
+COLOURS = {"snr": "#0072b2", "free_energy": "#d55e00", "magnitude": "#009e73", "random": FAINT, "bprune": "#cc79a7"}
 DASHES = {"weight": "-", "channel": "--"}
 
 
@@ -41,15 +35,9 @@ def figure(table: Sequence[Row], quality: str, title: str) -> Figure:
     for axes, (cost, (label, unit)) in zip(panels, COSTS.items(), strict=True):
         for (criterion, granularity), line in lines.items():
             ordered = sorted([dense, *line], key=lambda row: float(row[cost]))
-            axes.plot(
-                [row[cost] / unit for row in ordered],
-                [row[quality] for row in ordered],
-                DASHES[granularity],
-                color=COLOURS.get(criterion, INK),
-                marker="o",
-                markersize=3,
-                label=f"{criterion}, {granularity}",
-            )
+            costs, values = [row[cost] / unit for row in ordered], [row[quality] for row in ordered]
+            colour, name = COLOURS.get(criterion, INK), f"{criterion}, {granularity}"
+            axes.plot(costs, values, DASHES[granularity], color=colour, marker="o", markersize=3, label=name)
         axes.axhline(dense[quality], color=FAINT, linewidth=0.8)
         axes.set_xlabel(label)
         axes.grid(axis="y")

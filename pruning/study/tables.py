@@ -41,10 +41,7 @@ def rows(results: Mapping[Trial, TrialResult]) -> list[Row]:
         }
         calibration = evaluation["calibration"]
         own: Row = {"criterion": trial.criterion, "granularity": trial.granularity, "level": trial.level.name}
-        chosen = {
-            "temperature": calibration["temperature"],
-            "ood_score": calibration["out_of_distribution"]["score"],
-        }
+        chosen = {"temperature": calibration["temperature"], "ood_score": calibration["out_of_distribution"]["score"]}
         table.append(own | values | quality | ood | covered | chosen)
     return table
 

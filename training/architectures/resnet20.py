@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 
@@ -27,13 +30,19 @@ class Block(nn.Module):
 
 def build(channels: int, classes: int) -> nn.Module:
     """Build the network for images of `channels` channels and `classes` classes."""
-    stem = [nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
+    return residual_network(channels, classes, widths=(16, 32, 64), blocks=3)
+
+
+def residual_network(channels: int, classes: int, widths: Sequence[int], blocks: int) -> nn.Module:
+    """Build a stem, a stage of `blocks` blocks for each width, halving the resolution between stages, and a head."""
+    first, last = widths[0], widths[-1]
+    stem = [nn.Conv2d(channels, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
     stages = [
-        Block(inputs if first else outputs, outputs, stride if first else 1)
-        for inputs, outputs, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2))
-        for first in (True, False, False)
+        Block(inputs if number == 0 else outputs, outputs, 2 if number == 0 and inputs != outputs else 1)
+        for inputs, outputs in pairwise((first, *widths))
+        for number in range(blocks)
     ]
-    network = nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+    network = nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, classes))
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -6,18 +6,15 @@ from itertools import pairwise
 
 from torch import nn
 
+from training.architectures.convnet import block
+
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 def build(channels: int, classes: int) -> nn.Module:
     """Build the network for images of `channels` channels and `classes` classes, of at least 32x32 pixels."""
     widths = [channels, *(width for stage in STAGES for width in stage)]
-    convolutions = iter(
-        nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-        )
-        for inputs, outputs in pairwise(widths)
-    )
+    convolutions = iter(block(inputs, outputs) for inputs, outputs in pairwise(widths))
     stages = [nn.Sequential(*(next(convolutions) for _ in stage), nn.MaxPool2d(2)) for stage in STAGES]
     network = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes))
     for module in network.modules():

@@ -115,12 +115,8 @@ class BayesianConv2d(BayesianLayer):
         super().__init__(plain, draw, prior_scale, initial_scale)
         if plain.padding_mode != "zeros":
             raise ConversionError("a convolution must pad with zeros")
-        self.stride, self.padding, self.dilation, self.groups = (
-            plain.stride,
-            plain.padding,
-            plain.dilation,
-            plain.groups,
-        )
+        self.stride, self.padding = plain.stride, plain.padding
+        self.dilation, self.groups = plain.dilation, plain.groups
 
     def apply_weight(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(x_NCHW, weight, bias, self.stride, self.padding, self.dilation, self.groups)

@@ -42,19 +42,14 @@ def load_dataset(
     if name not in SOURCES:
         raise DataError(f"unknown data set {name!r}: there is {', '.join(SOURCES)}")
     if download:
-        folder = _downloaded(name, folder)
+        if name not in DOWNLOADS:
+            raise DataError(f"{name} cannot be downloaded: only {', '.join(DOWNLOADS)} can")
+        folder = DOWNLOAD_FOLDER if folder is None else folder
+        DOWNLOADS[name](folder)
     try:
         return split(name, _source(name, folder, image_size, quiet), seed=seed, limit=limit, folder=folder)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or folder}: {error.strerror}") from error
-
-
-def _downloaded(name: str, folder: Path | None) -> Path:
-    if name not in DOWNLOADS:
-        raise DataError(f"{name} cannot be downloaded: only {', '.join(DOWNLOADS)} can")
-    place = DOWNLOAD_FOLDER if folder is None else folder
-    DOWNLOADS[name](place)
-    return place
 
 
 def _source(name: str, folder: Path | None, image_size: int | None, quiet: bool) -> Source:

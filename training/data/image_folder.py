@@ -97,11 +97,7 @@ def _labels(part: Classes) -> Tensor:
 
 def _read_all(files: list[Path], side: int, quiet: bool) -> Tensor:
     """Decode all files to uint8 [N, side, side, C] in several threads, since decoding releases the GIL."""
-    with (
-        warnings.catch_warnings(),
-        without_pillow_limit(),
-        Stage("reading pictures", len(files), quiet=quiet) as stage,
-    ):
+    with warnings.catch_warnings(), without_pillow_limit(), Stage("reading pictures", len(files), quiet=quiet) as stage:
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about metadata that is not read
         channels = decode_image(files[0], side).shape[-1]
         pixels = np.empty((len(files), side, side, channels), np.uint8)

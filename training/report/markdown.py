@@ -21,14 +21,8 @@ PLOT_CAPTIONS = {
         "Layers",
         "Each column is the distribution of a layer's weights at one epoch, relative to its highest density.",
     ),
-    "snr.png": (
-        "Signal-to-noise ratios",
-        "Pruning by `snr` removes the weights with the lowest ratio first.",
-    ),
-    "calibration.png": (
-        "Calibration",
-        "Points above the diagonal are underconfident, points below it overconfident.",
-    ),
+    "snr.png": ("Signal-to-noise ratios", "Pruning by `snr` removes the weights with the lowest ratio first."),
+    "calibration.png": ("Calibration", "Points above the diagonal are underconfident, points below it overconfident."),
 }
 QUALITY_ROWS = {
     "accuracy": ("Accuracy", "{:.2%}"),

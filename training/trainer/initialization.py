@@ -46,10 +46,8 @@ def fresh_network(recipe: Recipe, dataset: Dataset) -> nn.Module:
             "or a smaller --accumulation"
         ) from error
     except RuntimeError as error:
-        size = f"{pixels.width}x{pixels.height}"
-        raise RecipeError(
-            f"{recipe.architecture} cannot take images of {size} pixels: choose another --arch"
-        ) from error
+        problem = f"cannot take images of {pixels.width}x{pixels.height} pixels: choose another --arch"
+        raise RecipeError(f"{recipe.architecture} {problem}") from error
     return plain.train()
 
 

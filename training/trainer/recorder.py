@@ -50,9 +50,8 @@ class Recorder:
         if self.events is None:
             self.events = EventWriter(self.run.folder / "events", step.images - step.size or None)
         for figure in SUMMED:
-            self.sums[figure] = self.sums.get(figure, 0.0) + step.size * (
-                1 if figure == "images" else getattr(step, figure)
-            )
+            of_image = 1 if figure == "images" else getattr(step, figure)
+            self.sums[figure] = self.sums.get(figure, 0.0) + step.size * of_image
         if step.epoch_ended:
             self._end_epoch(step, self.events)
         self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_S
@@ -98,8 +97,7 @@ class Recorder:
             self.run.log_layers(epochs_done, step.images, {name: histograms(of) for name, of in values.items()})
             kinds = ("mean", "log_scale")
             events.histograms(
-                step.images,
-                {f"{kind}/{name}": of[kind] for kind in kinds for name, of in values.items() if kind in of},
+                step.images, {f"{kind}/{name}": of[kind] for kind in kinds for name, of in values.items() if kind in of}
             )
         self.sums, self.epoch_started = {}, time.monotonic()
 

@@ -138,9 +138,8 @@ def predictions(recipe: Recipe, dataset: Dataset, posterior: Posterior, world: W
     logits_SNK = torch.zeros(num_draws, len(dataset.test), len(dataset.classes), device=world.device)
     with Stage("testing", len(own) * len(dataset.test), quiet=not world.is_leader) as stage:
         for number in own:
-            draw = drawing(
-                plain, posterior, dataset.pixels, generator_for(recipe.seed, "quality", number), world.device
-            )
+            generator = generator_for(recipe.seed, "quality", number)
+            draw = drawing(plain, posterior, dataset.pixels, generator, world.device)
             logits_SNK[number] = draw_logits(draw, dataset.test.pixels, 1, stage, world.device)[0]
     return world.sum(logits_SNK).cpu()
 

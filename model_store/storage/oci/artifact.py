@@ -31,11 +31,7 @@ from model_store.storage.object_storage import ObjectInfo
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 MEDIA_TYPE_PREFIX = "application/vnd.slimbayes."
-VERSION_TYPE, OBJECT_TYPE, STORE_TYPE = (
-    f"{MEDIA_TYPE_PREFIX}version.v1",
-    f"{MEDIA_TYPE_PREFIX}object.v1",
-    f"{MEDIA_TYPE_PREFIX}store.v1",
-)
+VERSION_TYPE, OBJECT_TYPE, STORE_TYPE = (f"{MEDIA_TYPE_PREFIX}{kind}.v1" for kind in ("version", "object", "store"))
 MANIFEST_TYPE = f"{MEDIA_TYPE_PREFIX}manifest.v1+json"
 MEDIA_TYPES = {"onnx": "application/onnx", "json": "application/json"}
 TITLE, CREATED = "org.opencontainers.image.title", "org.opencontainers.image.created"
@@ -121,19 +117,18 @@ def layer_of(title: str, digest: str, size: int) -> Descriptor:
 def version_artifact(version: str, objects: Mapping[str, Descriptor]) -> Artifact:
     """Build the artifact of a version from its objects by title; its manifest is also the configuration."""
     layers = tuple(layer for _, layer in sorted(objects.items()))
-    return _artifact(VERSION_TYPE, _config(MANIFEST_TYPE, objects[MANIFEST]), layers, version)
+    return _artifact(VERSION_TYPE, objects[MANIFEST], MANIFEST_TYPE, layers, version)
 
 
 def object_artifact(layer: Descriptor) -> Artifact:
     """Build the artifact of a single object."""
-    return _artifact(OBJECT_TYPE, _config(OBJECT_TYPE, layer), (layer,), layer.title or "")
+    return _artifact(OBJECT_TYPE, layer, OBJECT_TYPE, (layer,), layer.title or "")
 
 
 def store_artifact(title: str) -> Artifact:
     """Build the marker of a store or model, which is always the same; its blob is EMPTY_JSON."""
     empty = Descriptor(media_type=EMPTY_TYPE, digest=digest_of(EMPTY_JSON), size=len(EMPTY_JSON))
-    annotations = {TITLE: title}
-    return Artifact(artifact_type=STORE_TYPE, config=empty, layers=(empty,), annotations=annotations)
+    return Artifact(artifact_type=STORE_TYPE, config=empty, layers=(empty,), annotations={TITLE: title})
 
 
 def read_artifact(data: bytes) -> Artifact | None:
@@ -169,10 +164,9 @@ def editions_of(tags: Iterable[str]) -> dict[str, frozenset[str]]:
     return {tag: frozenset(editions) for tag, editions in found.items()}
 
 
-def _config(media_type: str, layer: Descriptor) -> Descriptor:
-    return Descriptor(media_type=media_type, digest=layer.digest, size=layer.size)
-
-
-def _artifact(kind: str, config: Descriptor, layers: tuple[Descriptor, ...], title: str) -> Artifact:
+def _artifact(
+    kind: str, content: Descriptor, content_type: str, layers: tuple[Descriptor, ...], title: str
+) -> Artifact:
+    config = Descriptor(media_type=content_type, digest=content.digest, size=content.size)
     annotations = {TITLE: title, CREATED: datetime.now(UTC).isoformat()}
     return Artifact(artifact_type=kind, config=config, layers=layers, annotations=annotations)

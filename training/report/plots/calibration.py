@@ -68,15 +68,8 @@ def figure(p_NK: Tensor, labels_N: Tensor) -> Figure:
 def _diagram(axes: Axes, reliability: Reliability) -> None:
     low, high = reliability.interval()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.0)
-    axes.annotate(
-        "perfect calibration",
-        (0.015, 0.015),
-        (0, 6),
-        textcoords="offset points",
-        rotation=45,
-        rotation_mode="anchor",
-        fontsize=8,
-    )
+    text, place = "perfect calibration", (0.015, 0.015)
+    axes.annotate(text, place, (0, 6), textcoords="offset points", rotation=45, rotation_mode="anchor", fontsize=8)
     axes.vlines(reliability.confidence, low, high, color=STRONG, linewidth=1.2, alpha=0.5)
     axes.plot(reliability.confidence, reliability.accuracy, "o", color=STRONG, markersize=5, clip_on=False)
     axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy, with its 95% interval")
@@ -89,14 +82,8 @@ def _counts(axes: Axes, reliability: Reliability) -> None:
     edges = np.linspace(0, 1, ECE_BINS + 1)
     axes.bar(edges[:-1], reliability.counts, 0.92 / ECE_BINS, align="edge", color=PALE)
     for left, count in zip(edges, reliability.counts, strict=False):
-        axes.annotate(
-            f"{count:,.0f}" if count < 10_000 else f"{count / 1000:.1f}k",
-            (left + 0.46 / ECE_BINS, count),
-            (0, 2),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7.5,
-        )
+        text, place = f"{count:,.0f}" if count < 10_000 else f"{count / 1000:.1f}k", (left + 0.46 / ECE_BINS, count)
+        axes.annotate(text, place, (0, 2), textcoords="offset points", ha="center", fontsize=7.5)
     axes.set(xlabel="probability of the predicted class", ylabel="images", yticks=[])
     axes.set_ylim(0, 1.25 * reliability.counts.max())
     axes.xaxis.set_major_formatter(PercentFormatter(1))

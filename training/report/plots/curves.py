@@ -65,17 +65,10 @@ def _curves(axes: Axes, lines: Sequence[dict[str, Any]], curves: dict[str, tuple
 
 def _strip(axes: Axes, lines: Sequence[dict[str, Any]], name: str, called: str) -> None:
     """Draw a faint curve in a low strip, with its maximum on the axis."""
-    values = column(lines, name)
+    epochs, values = column(lines, "epoch"), column(lines, name)
     largest = max((value for value in values if value > 0), default=1.0)
     axes.plot(
-        column(lines, "epoch"),
-        values,
-        color=FAINT,
-        linewidth=1.2,
-        marker=_marker(lines),
-        markersize=3,
-        label=called,
-        clip_on=False,
+        epochs, values, color=FAINT, linewidth=1.2, marker=_marker(lines), markersize=3, label=called, clip_on=False
     )
     axes.set_ylim(0, 1.05 * largest)
     axes.set_yticks([0, largest], ["0", f"{largest:.3g}"], fontsize=8)

@@ -62,6 +62,7 @@ def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
     drawn = Figure(figsize=(2 * half, height))
     drawn.set_layout_engine("none")
     for side, (kind, title) in enumerate(KINDS.items()):
+        left = (side * half + LEFT_IN) / (2 * half)
         grid = drawn.subplots(
             rows,
             columns,
@@ -69,7 +70,7 @@ def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
             sharey=True,
             squeeze=False,
             gridspec_kw={
-                "left": (side * half + LEFT_IN) / (2 * half),
+                "left": left,
                 "right": ((side + 1) * half - RIGHT_IN) / (2 * half),
                 "bottom": BOTTOM_IN / height,
                 "top": 1 - TOP_IN / height,
@@ -77,9 +78,7 @@ def figure(lines: Sequence[dict[str, Any]], epochs: int) -> Figure:
                 "hspace": CELL_GAP_IN[1] / down,
             },
         )
-        drawn.text(
-            (side * half + LEFT_IN) / (2 * half), 1 - 0.12 / height, f"{title}, with its median", va="top", fontsize=10
-        )
+        drawn.text(left, 1 - 0.12 / height, f"{title}, with its median", va="top", fontsize=10)
         _small_multiples(grid, lines, names, kind, epochs)
     return drawn
 
