@@ -90,7 +90,7 @@ test-system: environments
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy service model_store training pruning benchmarks tools docker/requirements
+	$(BIN)/mypy service model_store training pruning slimbayes benchmarks tools docker/requirements
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.check_prose
 

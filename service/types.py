@@ -10,9 +10,9 @@ import numpy.typing as npt
 Decision = Literal["accept", "abstain"]
 Reason = Literal["uncertain", "out_of_distribution"]
 # Why sampling stopped.
-StopReason = Literal["samples", "settled", "deadline"]
+StopReason = Literal["samples", "converged", "deadline"]
 # Whether the store could be read at the last attempt.
-StoreState = Literal["here", "away"]
+StoreState = Literal["reachable", "unreachable"]
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]

@@ -32,8 +32,7 @@ from rich.progress import track
 from model_store.storage.location import default_location
 from model_store.store import Store
 from service.cli.score import plan_for
-from service.inference.decision import Postprocessor
-from service.pipeline.planning import conformal_quantile
+from service.inference.decision import Postprocessor, conformal_quantile
 from service.pipeline.postprocessing import ResponseBuilder
 from service.resources import usable_cores
 from service.scheduling.job import Conclude, Job

@@ -34,18 +34,18 @@ class Uncertainty(BaseModel):
     epistemic: float = Field(description="Mutual information: how much the draws disagree.")
 
 
-class StrangenessScore(BaseModel):
+class OODScore(BaseModel):
     """Out-of-distribution score of an image, by the score that separates OOD images best at this level."""
 
     score: Score
     value: float = Field(description="Higher means less like the training data; an energy is usually negative.")
-    above: float = Field(description="The level's threshold, above which an image counts as out of distribution.")
+    threshold: float = Field(description="The level's threshold, above which an image counts as out of distribution.")
 
 
 class Sampling(BaseModel):
     """Draws used, standard error of the top probability (null for a single draw), and why sampling stopped.
 
-    `samples`: as many as requested; `settled`: class and decision are stable; `deadline`: out of time.
+    `samples`: as many as requested; `converged`: class and decision are stable; `deadline`: out of time.
     """
 
     draws: int
@@ -69,7 +69,7 @@ class Prediction(BaseModel):
         description="Why it abstains: uncertain if the entropy is above the level's threshold, out_of_distribution if"
         " the OOD score is above its own. If both are, an energy takes precedence, and any other score does not.",
     )
-    strangeness: StrangenessScore | None = Field(None, description="Null if the level has no such score.")
+    ood: OODScore | None = Field(None, description="Null if the level has no such score.")
     monte_carlo: Sampling
 
 

@@ -25,7 +25,7 @@ from service.types import StoreState
 
 @dataclass
 class ServiceState:
-    """What routes and middleware share; `ready` when a model can answer, `draining` set from SIGTERM on."""
+    """Share settings, models and statistics between routes; `ready` when a model can answer, `draining` from SIGTERM on."""
 
     settings: Settings
     repository: ModelRepository
@@ -44,7 +44,7 @@ class ServiceState:
     @property
     def store(self) -> StoreState:
         """Return whether the store could be read at the last attempt."""
-        return "here" if self.repository.unavailable_reason is None else "away"
+        return "reachable" if self.repository.unavailable_reason is None else "unreachable"
 
     def authenticate(self, request: Request) -> Key | None:
         """Return the key that a request carries; raise UnauthorizedError."""
@@ -58,7 +58,7 @@ class ServiceState:
     def precheck(self, request: Request, plan: Plan) -> None:
         """Refuse a request before its body is read; raise RequestError."""
         client = client_of(request)
-        precheck(self.repository, plan, lambda: self.rate_limiter.check(client, 1))
+        precheck(plan, self.repository.runtime.admission, lambda: self.rate_limiter.check(client, 1))
 
     async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render) -> Job:
         """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""

@@ -21,7 +21,8 @@ from model_store.storage.location import default_location
 from model_store.store import Store
 from service.cli.main import reporting
 from service.errors import NotFoundError
-from service.pipeline.planning import conformal_quantile, fixed_samples
+from service.inference.decision import conformal_quantile
+from service.pipeline.parameters import parse_samples
 from service.resources import usable_cores
 from service.settings import MAX_PIXELS, MAX_SAMPLES, PRECISION, TOLERANCE, Precision
 
@@ -139,7 +140,7 @@ def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, sample
         model=manifest.model,
         version=manifest.version,
         level=name,
-        samples=min(found.monte_carlo.draws, MAX_SAMPLES) if adaptive else fixed_samples(samples, MAX_SAMPLES),
+        samples=min(found.monte_carlo.draws, MAX_SAMPLES) if adaptive else parse_samples(samples, MAX_SAMPLES),
         adaptive=adaptive,
         **others,
     )

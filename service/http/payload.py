@@ -5,13 +5,10 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 
-import anyio
 import orjson
 from python_multipart.multipart import parse_options_header
-from starlette.requests import Request
 
 from service.errors import MalformedError, MediaTypeError, TooLargeError
-from service.http.body import read_body
 from service.http.multipart import read_form
 from service.settings import Settings
 from service.types import FIELD
@@ -20,28 +17,27 @@ from service.types import FIELD
 MAX_EXTRA_ENTRIES = 64
 
 
-async def read_pictures(request: Request, settings: Settings, workers: anyio.CapacityLimiter) -> list[bytes]:
-    """Return the bytes of every picture in a request, at least one.
+def parse_images(body: bytes, content_type: str, settings: Settings) -> list[bytes]:
+    """Return the bytes of every image in a request's body, at least one.
 
-    Raises what `read_body` does, MalformedError for an empty or invalid body, MediaTypeError for another Content-Type,
-    and TooLargeError for more than `max_images`.
+    Raises MalformedError for an empty or invalid body, MediaTypeError for another Content-Type, and TooLargeError for
+    more than `max_images`.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type", ""))
-    body = await read_body(request, settings.max_body_bytes, settings.receive_seconds, workers)
+    media_type, options = parse_options_header(content_type)
     if not body:
         raise MalformedError(f"the body is empty: expected {_expected(settings)}")
-    if media_type == b"multipart/form-data":
-        pictures = _from_multipart(body, options.get(b"boundary", b""), settings.max_images)
-    elif media_type == b"application/json":
-        pictures = _from_json(body, settings.max_images)
+    if media_type == b"application/json":
+        images = _from_json(body, settings.max_images)
+    elif media_type == b"multipart/form-data":
+        images = _from_multipart(body, options.get(b"boundary", b""), settings.max_images)
     elif media_type.startswith(b"image/"):
-        pictures = [body]
+        images = [body]
     else:
         name = media_type.decode("latin-1")[:80]
         problem = f"Content-Type {name} is not supported" if name else "the Content-Type is missing"
         raise MediaTypeError(f"{problem}: expected {_expected(settings)}")
-    check_count(len(pictures), settings.max_images)
-    return pictures
+    check_count(len(images), settings.max_images)
+    return images
 
 
 def _from_multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:

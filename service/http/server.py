@@ -56,7 +56,7 @@ def check_certificate(settings: Settings) -> None:
 
 
 class Server:
-    """Serve an application on a bound socket; `draining` is set when the process is told to end."""
+    """Serve an application on a bound socket; `draining` is set when the process receives a signal."""
 
     def __init__(self, app: ASGIApp, draining: threading.Event, settings: Settings, bound: socket.socket) -> None:
         self.socket = bound

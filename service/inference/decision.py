@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from model_store.manifest import Calibration
+from model_store.manifest import Calibration, Level
+from service.errors import ParameterError
 from service.inference.ood import ood_score
 from service.inference.uncertainty import Draws, Predictive
 from service.types import Decision, FloatArray, Reason, StopReason
@@ -79,6 +80,15 @@ def conformal_sets(
     sizes = np.add.reduce(1 - summary.mean <= quantile, 1).tolist()
     for order, size in zip(order_NK.tolist(), sizes, strict=True):
         yield [classes[k] for k in order[: max(1, size)]]
+
+
+def conformal_quantile(alpha: float, level: Level) -> float:
+    """Return a level's conformal quantile at an error rate; raise ParameterError, listing those that it has."""
+    quantiles = {float(known): each for known, each in level.calibration.conformal_quantiles.items()}
+    if alpha not in quantiles:
+        known = ", ".join(level.calibration.conformal_quantiles)
+        raise ParameterError(f"alpha must be one that level {level.name} is calibrated for: {known}, got {alpha:g}")
+    return quantiles[alpha]
 
 
 def decide(summary: Predictive, calibration: Calibration) -> list[tuple[Decision, Reason | None, float | None]]:

@@ -16,8 +16,8 @@ from service.inference.decision import ImageResult, Postprocessor, Render
 from service.inference.engine import Engine
 from service.pipeline.context import RequestContext
 from service.pipeline.planning import Plan, degrade_to_fit
-from service.repository.repository import ModelRepository
 from service.repository.runtime import Runtime
+from service.scheduling.admission import Admission
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
 
@@ -37,10 +37,10 @@ class EncodedBatch:
     inline: bool = False
 
 
-def precheck(repository: ModelRepository, plan: Plan, check_rate: Callable[[], object]) -> None:
+def precheck(plan: Plan, admission: Admission, check_rate: Callable[[], object]) -> None:
     """Refuse a request before its body is read, as one image of it would be; raise RequestError."""
     check_rate()
-    repository.runtime.admission.check(*degrade_to_fit(repository, plan, 1).cost(1), plan.deadline_s)
+    admission.check(*degrade_to_fit(plan, 1, admission).cost(1), plan.deadline_s)
 
 
 async def execute(

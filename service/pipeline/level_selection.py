@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.errors import ParameterError
+from service.pipeline.parameters import PredictOptions
+from service.repository.level import LoadedLevel
+from service.repository.snapshot import LoadedVersion
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,24 @@ def _latency_ms(candidate: LevelCandidate) -> float:
 def _describe(candidate: LevelCandidate) -> str:
     time = "not timed yet" if candidate.latency_ms is None else f"{candidate.latency_ms:.2f} ms"
     return f"accuracy {candidate.accuracy:.4f}, {time}"
+
+
+def select_level(version: LoadedVersion, options: PredictOptions) -> tuple[LoadedLevel, str | None]:
+    """Return the level of a version that a request names or leaves open, and the reason if it is left open.
+
+    Raises NotFoundError for an unknown level, ParameterError if no level meets the constraints or one is named too.
+    """
+    constraints = LevelConstraints(options.min_accuracy, options.max_latency_ms)
+    if options.level == "auto" and constraints.max_latency_ms is None:
+        constraints = replace(constraints, max_latency_ms=options.deadline_ms)
+    if constraints == LevelConstraints():
+        return version.level(options.level), None
+    if options.level not in (None, "auto"):
+        raise ParameterError(
+            f"level {options.level!r} leaves no choice to min_accuracy and max_latency_ms: ask for level=auto"
+        )
+    levels = version.levels
+    name, reason = constraints.choose(
+        {name: LevelCandidate(level.level.metrics.accuracy, level.expected_ms) for name, level in levels.items()}
+    )
+    return levels[name], reason

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from service.errors import ParameterError
 
 
 class PredictOptions(BaseModel):
@@ -31,6 +35,10 @@ class PredictOptions(BaseModel):
         """Return the deadline in seconds from now, None without one."""
         return None if self.deadline_ms is None else self.deadline_ms / 1000
 
+    def fixed_samples(self, most: int) -> int | None:
+        """Return the requested number of draws, None for auto; raise ParameterError unless it is from 1 to `most`."""
+        return None if self.samples == "auto" else parse_samples(self.samples, most)
+
 
 class PredictQuery(PredictOptions):
     """Query parameters of `POST /predict`."""
@@ -40,3 +48,10 @@ class PredictQuery(PredictOptions):
     alpha: float = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
     top_k: int = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
     draws: bool = Field(False, description="List the probability of each class under each draw.")
+
+
+def parse_samples(text: str, most: int) -> int:
+    """Parse a number of draws; raise ParameterError unless it is from 1 to `most`."""
+    if re.fullmatch(r"[0-9]{1,9}", text) is None or not 1 <= int(text) <= most:
+        raise ParameterError(f"samples must be a whole number from 1 to {most}, or auto, got {text[:20]!r}")
+    return int(text)

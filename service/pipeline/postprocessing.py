@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration
-from service.inference.decision import ImageResult, conformal_sets, ranking
+from service.inference.decision import ImageResult, conformal_quantile, conformal_sets, ranking
 from service.inference.uncertainty import Predictive
+from service.pipeline.parameters import PredictQuery
+from service.repository.level import LoadedLevel
 
 # Decimals of a single draw's probability, which is there to be looked at.
 DECIMALS = 4
@@ -29,6 +31,12 @@ class ResponseBuilder:
     quantile: float
     top_k: int
     draws: bool = False
+
+    @classmethod
+    def for_level(cls, level: LoadedLevel, query: PredictQuery) -> Self:
+        """Build the predictions of a level as a query asks for them; raise ParameterError for an unknown alpha."""
+        quantile = conformal_quantile(query.alpha, level.level)
+        return cls(level.manifest.classes, level.level.calibration, quantile, query.top_k, query.draws)
 
     def render(self, summary: Predictive) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
         """List the classes and build the prediction set of each image."""
@@ -51,7 +59,7 @@ class ResponseBuilder:
             "prediction_set": prediction_set,
             "decision": result.decision,
             "reason": result.reason,
-            "strangeness": self._ood(result),
+            "ood": self._ood(result),
             "monte_carlo": {
                 "draws": result.draws,
                 "standard_error": result.standard_error,
@@ -75,4 +83,4 @@ class ResponseBuilder:
 
     def _ood(self, result: ImageResult) -> dict[str, Any] | None:
         rule = self.calibration.out_of_distribution
-        return None if rule is None else {"score": rule.score, "value": result.ood_score, "above": rule.above}
+        return None if rule is None else {"score": rule.score, "value": result.ood_score, "threshold": rule.above}

@@ -201,18 +201,7 @@ class ModelRepository:
 
         Raises NotFoundError, listing what there is, and ParameterError if a model must be named.
         """
-        found = self.model(model).version(version)
-        assert found.manifest is not None
-        name = found.manifest.default_level if level in (None, "auto") else level
-        if name not in found.levels:
-            raise NotFoundError(f"no level {name!r}: there is {', '.join(found.levels)}, and auto")
-        return found.levels[name]
-
-    def cheaper(self, level: LoadedLevel) -> LoadedLevel | None:
-        """Return the next cheaper level of the same version; None without one, or if the version is gone."""
-        model = self.models.get(level.manifest.model)
-        version = model.versions.get(level.manifest.version) if model else None
-        return version.cheaper(level) if version else None
+        return self.model(model).version(version).level(level)
 
     def model(self, name: str | None) -> ModelSnapshot:
         """Find a model; by default the configured one, or the only one that can answer.

@@ -31,6 +31,14 @@ class LoadedVersion:
         """Return the level of a request that names none."""
         return self.levels[self.manifest.default_level] if self.manifest else None
 
+    def level(self, name: str | None) -> LoadedLevel:
+        """Find a level by name, the default for None and auto; raise NotFoundError, listing what there is."""
+        assert self.manifest is not None
+        wanted = self.manifest.default_level if name in (None, "auto") else name
+        if wanted not in self.levels:
+            raise NotFoundError(f"no level {wanted!r}: there is {', '.join(self.levels)}, and auto")
+        return self.levels[wanted]
+
     def cheaper(self, than: LoadedLevel) -> LoadedLevel | None:
         """Return the most accurate level with clearly fewer multiply-adds, None if there is none."""
         most = CHEAPER_FRACTION * than.level.multiply_adds

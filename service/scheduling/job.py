@@ -148,7 +148,7 @@ def stop_reasons(images: Sequence[Image], seconds_per_draw: float) -> dict[Image
         for index, (image, converged) in enumerate(zip(some, rule.converged(draws).tolist(), strict=True)):
             image.summary = draws, index
             if converged:
-                reasons[image] = "settled"
+                reasons[image] = "converged"
     return reasons
 
 

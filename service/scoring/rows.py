@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
         ("total", pa.float64()),
         ("aleatoric", pa.float64()),
         ("epistemic", pa.float64()),
-        ("strangeness", pa.float64()),
+        ("ood", pa.float64()),
         ("prediction_set", pa.list_(pa.string())),
         ("decision", pa.string()),
         ("reason", pa.string()),
@@ -85,7 +85,7 @@ def render_columns(classes: Sequence[str], quantile: float, summary: Predictive)
 
 
 # Columns that results name otherwise.
-FIGURES = {"probability": "confidence", "strangeness": "ood_score"} | {
+FIGURES = {"probability": "confidence", "ood": "ood_score"} | {
     name: name for name in ("total", "aleatoric", "epistemic", "decision", "reason", "draws", "standard_error", "stop")
 }
 

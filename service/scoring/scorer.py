@@ -16,10 +16,9 @@ from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.errors import MediaTypeError, TooLargeError, UndecodableError, UnreadableError
 from service.inference.autotune import autotune
-from service.inference.decision import ImageResult, Postprocessor
+from service.inference.decision import ImageResult, Postprocessor, conformal_quantile
 from service.inference.early_stopping import EarlyStopping
 from service.inference.uncertainty import Draws
-from service.pipeline.planning import conformal_quantile
 from service.pipeline.preprocessing import decode_quickly
 from service.repository.verification import draw_key, verified_artifact
 from service.scheduling.job import Job

@@ -26,7 +26,7 @@ def test_it_says_so_and_answers_on(digits_store: Path, example: bytes) -> None:
         while refused.status_code == 200:
             assert time.monotonic() < end
             refused = client.get(f"{url}/readyz")
-        assert (refused.status_code, refused.json()) == (503, {"status": "draining", "store": "here"})
+        assert (refused.status_code, refused.json()) == (503, {"status": "draining", "store": "reachable"})
         answer = client.post(f"{url}/predict", content=example, headers=PNG)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert client.get(f"{url}/livez").status_code == 200

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Query, Request, Response
 from service.api.query import parse_query
 from service.api.schemas import Answer
 from service.api.state import context_of, state_of
-from service.http.payload import read_pictures
+from service.http.payload import parse_images
 from service.http.problems import describe
 from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
-from service.pipeline.planning import conformal_quantile, degrade_to_fit, make_plan
+from service.pipeline.planning import degrade_to_fit, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
 from service.pipeline.preprocessing import decode_all, is_fast_to_decode
 from service.settings import FORMATS
@@ -69,8 +69,8 @@ EXAMPLE: dict[str, Any] = {
             "prediction_set": ["4", "9"],
             "decision": "abstain",
             "reason": "uncertain",
-            "strangeness": {"score": "energy", "value": -6.1, "above": -5.3},
-            "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "settled"},
+            "ood": {"score": "energy", "value": -6.1, "threshold": -5.3},
+            "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "converged"},
         }
     ],
     "timing_ms": {"decode": 0.2, "queue": 0.0, "inference": 3.1},
@@ -96,20 +96,20 @@ async def predict(request: Request, query: Annotated[PredictQuery, Query()]) -> 
 async def respond(request: Request, query: PredictQuery) -> Response:
     """Answer a request whose query is parsed; raise RequestError."""
     state, context = state_of(request), context_of(request)
-    repository = state.repository
+    repository, settings = state.repository, state.settings
     plan = make_plan(repository, query)
     context.set_plan(plan)
-    quantile = conformal_quantile(query.alpha, plan.level.level)
+    builder = ResponseBuilder.for_level(plan.level, query)
     state.precheck(request, plan)
     with context.stage("read"):
-        images = await read_pictures(request, state.settings, repository.runtime.workers)
-    plan = degrade_to_fit(repository, plan, len(images))
-    context.set_plan(plan)
-    manifest, level = plan.level.manifest, plan.level.level
+        body = await state.read_body(request)
+        images = parse_images(body, request.headers.get("content-type", ""), settings)
+    plan = degrade_to_fit(plan, len(images), repository.runtime.admission)
     if plan.degradation is not None:
-        quantile = conformal_quantile(query.alpha, level)
-    builder = ResponseBuilder(manifest.classes, level.calibration, quantile, query.top_k, query.draws)
-    decode = partial(decode_all, images, manifest.input, state.settings)
+        context.set_plan(plan)
+        builder = ResponseBuilder.for_level(plan.level, query)
+    manifest, level = plan.level.manifest, plan.level.level
+    decode = partial(decode_all, images, manifest.input, settings)
     batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images))
     job = await state.execute(request, plan, batch, builder.render)
     answer = {

@@ -91,7 +91,7 @@ async def respond(request: Request, model: str, version: str | None) -> Response
     document, batch = await _read(request, found.manifest.input)
     outputs = requested_outputs(document)
     query = PredictQuery(**named, **document.options.model_dump(exclude={"binary_data_output"}))
-    plan = degrade_to_fit(repository, make_plan(repository, query), batch.count)
+    plan = degrade_to_fit(make_plan(repository, query), batch.count, repository.runtime.admission)
     context.set_plan(plan)
     if "draws" in outputs and (plan.early_stopping is not None or plan.deadline_s is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
@@ -148,7 +148,7 @@ def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageRes
             stops=[result.stop for result in results],
             decisions=[result.decision for result in results],
             reasons=[result.reason for result in results],
-            strangeness=[result.ood_score for result in results if result.ood_score is not None] or None,
+            ood=[result.ood_score for result in results if result.ood_score is not None] or None,
         ),
         outputs=[],
     )

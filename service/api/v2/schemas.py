@@ -99,7 +99,7 @@ class ResponseParameters(BaseModel):
     stops: list[StopReason] = Field(description="Why sampling stopped.")
     decisions: list[Decision]
     reasons: list[Reason | None] = Field(description="Why it abstains.")
-    strangeness: list[float] | None = Field(
+    ood: list[float] | None = Field(
         None, description="OOD scores, by the score that the manifest names; absent if the level has none."
     )
 

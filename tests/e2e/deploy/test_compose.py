@@ -71,7 +71,7 @@ def test_it_comes_up_and_answers(running: Composition) -> None:
     assert answer.status_code == 200, answer.text
     (prediction,) = answer.json()["predictions"]
     assert prediction["monte_carlo"]["draws"] >= 1
-    assert httpx.get(f"{url}/status", trust_env=False).json()["store"] == "here", "the bucket"
+    assert httpx.get(f"{url}/status", trust_env=False).json()["store"] == "reachable", "the bucket"
 
 
 @pytest.mark.system

@@ -35,8 +35,8 @@ def test_the_first_visit_shows_an_answer(open_page: Open, zoo: str) -> None:
     expect(verdict.locator(".class")).to_contain_text(said["label"])
     expect(verdict).to_contain_text("Very sure")
     expect(verdict).to_contain_text(f"nats, is below the {threshold(zoo, 'p80'):.2f} at which")
-    strange = said["strangeness"]
-    scores = f"OOD score: energy {shown(strange['value'])}, threshold {shown(strange['above'])}"
+    strange = said["ood"]
+    scores = f"OOD score: energy {shown(strange['value'])}, threshold {shown(strange['threshold'])}"
     expect(verdict).to_contain_text(f"The picture is like the training data ({scores}).")
     expect(page.locator("#about")).to_contain_text("trained on cifar10")
 
@@ -69,7 +69,7 @@ def test_what_is_strange_to_it(open_page: Open, zoo: str, picture: str) -> None:
     choose(page, picture)
     (said,) = truth(zoo, (ROOT / "examples" / picture).read_bytes())["predictions"]
     assert said["reason"] == "out_of_distribution"
-    energy, above = said["strangeness"]["value"], said["strangeness"]["above"]
+    energy, above = said["ood"]["value"], said["ood"]["threshold"]
     words = (
         "Ask a person: the picture is unlike the training data "
         f"(OOD score: energy {shown(energy)}, threshold {shown(above)})."

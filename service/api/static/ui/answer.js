@@ -5,7 +5,7 @@ import { Segmented } from "./segmented.js";
 import { counted, milliseconds, named, nats, percent, points, scored } from "./words.js";
 
 const STOPS = {
-  settled: "stopped early: more would change neither class nor decision",
+  converged: "stopped early: more would change neither class nor decision",
   samples: "the most that it may take",
   deadline: "stopped by the deadline",
 };
@@ -51,14 +51,14 @@ function sureness({ probability, reason }) {
   return probability >= 0.95 ? "Very sure" : probability >= 0.8 ? "Fairly sure" : "Sure enough";
 }
 
-function why({ reason, strangeness, uncertainty: { total } }, threshold) {
-  if (reason === "out_of_distribution") return `Ask a person: the picture is unlike the training data (${compared(strangeness)}).`;
+function why({ reason, ood, uncertainty: { total } }, threshold) {
+  if (reason === "out_of_distribution") return `Ask a person: the picture is unlike the training data (${compared(ood)}).`;
   const unsure = `its uncertainty, an entropy of ${nats(total)} nats, is`;
   if (reason === "uncertain") return `Ask a person: ${unsure} above the ${nats(threshold)} at which this level begins to abstain.`;
-  return `It is sure enough: ${unsure} below the ${nats(threshold)} at which this level begins to abstain.${strangeness ? ` The picture is like the training data (${compared(strangeness)}).` : ""}`;
+  return `It is sure enough: ${unsure} below the ${nats(threshold)} at which this level begins to abstain.${ood ? ` The picture is like the training data (${compared(ood)}).` : ""}`;
 }
 
-const compared = ({ score, value, above }) => `OOD score: ${named(score)} ${scored(value)}, threshold ${scored(above)}`;
+const compared = ({ score, value, threshold }) => `OOD score: ${named(score)} ${scored(value)}, threshold ${scored(threshold)}`;
 
 function spread({ monte_carlo: { draws }, probabilities: [first] }) {
   if (draws === 1) return "A single draw shows no spread: request more.";

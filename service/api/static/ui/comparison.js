@@ -24,7 +24,7 @@ const DECISIONS = { accept: "accepts", uncertain: "abstains: uncertain", out_of_
 
 function row({ name, calibration }, { predictions: [prediction], timing_ms: timing }) {
   const decided = DECISIONS[prediction.reason ?? "accept"];
-  const { strangeness } = prediction;
+  const { ood } = prediction;
   return html(
     "tr",
     {},
@@ -34,8 +34,8 @@ function row({ name, calibration }, { predictions: [prediction], timing_ms: timi
     html("td", { class: "number" }, prediction.monte_carlo.draws),
     html("td", { class: "number" }, nats(prediction.uncertainty.total)),
     html("td", { class: "number" }, nats(calibration.abstain_above)),
-    html("td", { class: "number" }, strangeness ? `${named(strangeness.score)} ${scored(strangeness.value)}` : "not measured"),
-    html("td", { class: "number" }, strangeness ? scored(strangeness.above) : ""),
+    html("td", { class: "number" }, ood ? `${named(ood.score)} ${scored(ood.value)}` : "not measured"),
+    html("td", { class: "number" }, ood ? scored(ood.threshold) : ""),
     html("td", { class: "number" }, `${milliseconds(timing.inference)} ms`),
   );
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,25 +36,24 @@ def test_by_default_an_answer_may_stop_by_itself(catalog: ModelRepository) -> No
     assert make_plan(catalog, PredictQuery()).expected_draws > made.samples / 4
 
 
-def test_what_a_request_names_it_gets(catalog: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_request_names_it_gets(catalog: ModelRepository) -> None:
     """Whatever the load; of what an answer may take by itself each step takes more away."""
     admission = Admission(10**6, 1.0, degrade=True)
-    monkeypatch.setattr(catalog, "runtime", replace(catalog.runtime, admission=admission))
     exact, free = PredictQuery(samples="50"), PredictQuery(level="p50")
     full = make_plan(catalog, free)
     full.level.engine(full.samples)
     with admission.admit(1, 60.0):
-        made = degrade_to_fit(catalog, make_plan(catalog, exact), 1)
+        made = degrade_to_fit(make_plan(catalog, exact), 1, admission)
         assert (made.samples, made.early_stopping, made.degradation, made.expected_draws) == (50, None, None, 50)
         samples = []
         for slowness in np.geomspace(1.0, 1e6, 60):
             admission.latency.slope = float(slowness)
-            made = degrade_to_fit(catalog, full, 1)
+            made = degrade_to_fit(full, 1, admission)
             assert made.level is full.level
             samples.append(made.samples)
     assert samples == sorted(samples, reverse=True)
     assert (samples[0], samples[-1]) == (32, 2)
-    assert degrade_to_fit(catalog, full, 1) is full
+    assert degrade_to_fit(full, 1, admission) is full
 
 
 def test_more_draws_than_are_allowed(catalog: ModelRepository) -> None:

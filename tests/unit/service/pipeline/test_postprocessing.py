@@ -23,7 +23,7 @@ def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | No
     calibration = Calibration(temperature=1.0, conformal_quantiles={}, abstain_above=1.0, out_of_distribution=strange)
     logits = np.random.default_rng(0).normal(size=(draws, 5, 3)).astype(np.float32)
     builder = ResponseBuilder(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
-    for result in Postprocessor(calibration, builder.render)(logits, "settled"):
+    for result in Postprocessor(calibration, builder.render)(logits, "converged"):
         document = builder.document(result)
         described = Prediction.model_validate(document).model_dump(mode="json")
         assert json.dumps(described) == json.dumps(document)

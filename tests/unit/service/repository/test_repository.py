@@ -64,7 +64,7 @@ def test_abstains_exactly_above_the_threshold(store: Path) -> None:
         assert (prediction["decision"], prediction["reason"]) == (
             ("accept", None) if sure else ("abstain", "uncertain")
         )
-        assert prediction["strangeness"] is None
+        assert prediction["ood"] is None
     assert entropies[4] < entropies[5]
 
 

@@ -49,7 +49,7 @@ def test_each_image_stops_by_itself(engine: Engine, scheduler: Scheduler, images
     scheduler.submit(together)
     found: list[Found] = together.future.result(HANG_S)
     used = [len(logits) for logits, _ in found]
-    assert {stop for _, stop in found} == {"settled", "samples"}
+    assert {stop for _, stop in found} == {"converged", "samples"}
     assert len(set(used)) > 2
     for number in range(0, 40, 8):
         alone = job(engine, images[number : number + 1], 64, early_stopping=rule)

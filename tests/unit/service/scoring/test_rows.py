@@ -46,7 +46,7 @@ def check_row(row: dict[str, Any], answer: dict[str, Any]) -> None:
         **one["monte_carlo"],
         "probabilities": [probabilities[label] for label in "0123456789"],
         "std": one["probabilities"][0]["std"],
-        "strangeness": one["strangeness"] and one["strangeness"]["value"],
+        "ood": one["ood"] and one["ood"]["value"],
         "error": None,
     }
     assert {name: row[name] for name in expected} == expected

@@ -40,10 +40,10 @@ def test_answer_is_consistent(client: TestClient, example: bytes, level: str) ->
         assert uncertainty["aleatoric"] >= 0
         assert uncertainty["total"] == pytest.approx(-sum(p * log(p) for p in values if p > 0), abs=1e-9)
         assert prediction["label"] in prediction["prediction_set"]
-        strange = prediction["strangeness"]
+        strange = prediction["ood"]
         reasons = {None} if prediction["decision"] == "accept" else {"uncertain", "out_of_distribution"}
         assert prediction["reason"] in reasons
-        assert (prediction["reason"] == "out_of_distribution") <= (strange["value"] > strange["above"])
+        assert (prediction["reason"] == "out_of_distribution") <= (strange["value"] > strange["threshold"])
 
 
 def test_parameters_change_the_answer(client: TestClient, example: bytes) -> None:

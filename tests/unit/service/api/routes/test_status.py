@@ -13,7 +13,7 @@ def test_status(fresh: TestClient, example: bytes) -> None:
     """Load, and each level that answered, with its abstentions."""
     assert fresh.get("/status").json() == {
         "load": {"queued": 0, "capacity": 65_536, "step": 0, "answered_per_second": 0.0},
-        "store": "here",
+        "store": "reachable",
         "levels": [],
     }
     fresh.post("/predict", params={"level": "p50"}, content=example, headers=PNG)

@@ -35,7 +35,7 @@ def test_answer_is_that_of_predict(client: TestClient) -> None:
         assert said["draws"][n] == prediction["monte_carlo"]["draws"]
         assert said["stops"][n] == prediction["monte_carlo"]["stop"]
         assert (said["decisions"][n], said["reasons"][n]) == (prediction["decision"], prediction["reason"])
-        assert said["strangeness"][n] == prediction["strangeness"]["value"]
+        assert said["ood"][n] == prediction["ood"]["value"]
 
 
 def test_without_an_id_there_is_none(client: TestClient) -> None:
