@@ -27,14 +27,14 @@ def test_demo(tmp_path: Path) -> None:
         "noise-0.png",
         "▓▓",
         "nats",
-        "as GET /models",
+        "from GET /models",
     ):
         assert shown in result.stdout
     store = Store.open(tmp_path / "store")
     manifest = store.verify("digits", store.aliases("digits")["production"])
     levels = {level.name: level for level in manifest.levels}
     assert list(levels) == ["dense", "p50", "p80", "p90", "p95"]
-    table = result.stdout[result.stdout.index("as GET") :]
+    table = result.stdout[result.stdout.index("from GET") :]
     for level in levels.values():
         row = next(line for line in table.splitlines() if re.match(rf"│ {level.name}\b", line))
         assert f"{level.metrics.accuracy:.2%}" in row

@@ -94,8 +94,8 @@ def test_a_body_that_says_nothing(
     client: TestClient, keys: dict[str, Any], body: bytes, status: int, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is read of a stranger's, and no more than the limit of anybody's."""
-    catalog = client.app.state.service.repository  # type: ignore[attr-defined]
-    monkeypatch.setattr(catalog, "settings", catalog.settings.model_copy(update={"max_body_bytes": 1000}))
+    state = client.app.state.service  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "settings", state.settings.model_copy(update={"max_body_bytes": 1000}))
     path = "/models/digits/aliases/production"
     assert says in refusal(client.post(path, content=body, headers=keys["admin"]), status)
     assert client.post(path, content=body, headers=keys["user"]).status_code == 403
@@ -120,7 +120,7 @@ def test_a_store_that_cannot_be_written(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("model_store.storage.local.Folder._write_durably", refuse)
+    monkeypatch.setattr("model_store.storage.local.LocalStorage._write_durably", refuse)
     body = {"version": max(store.versions("digits"))}
     response = client.post("/models/digits/aliases/production", json=body, headers=keys["admin"])
     assert "cannot be changed from here" in refusal(response, 409)

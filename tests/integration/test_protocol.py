@@ -17,8 +17,9 @@ import httpx
 import orjson
 import pytest
 
+from service.cli.serve import build_server
 from service.http.api_keys import Key
-from service.http.server import Server, bind
+from service.http.server import bind
 from service.settings import Settings
 from tests.support.services import wait_until
 from tests.support.waiting import HANG_S
@@ -31,8 +32,8 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent
 def served(store: Path, receive_seconds: float = SECONDS, **settings: object) -> Iterator[str]:
     """A service on a socket of this process, whose clients have little time."""
     chosen = Settings(store=store, port=0, receive_seconds=receive_seconds, **settings)
-    server = Server(chosen, bind(chosen))
-    thread = threading.Thread(target=server.run_in_background)
+    server = build_server(chosen, bind(chosen))
+    thread = threading.Thread(target=server.run)
     thread.start()
     try:
         wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)

@@ -47,7 +47,7 @@ def test_a_new_version_answers_without_a_restart(store: Store, example: bytes) -
         old, new = (model.versions[name].default for name in (first, second))
         assert old is not None
         assert new is not None
-        assert new.ready(new.default_samples(256))
+        assert new.ready(new.default_samples)
         wait_until(lambda: old.bank is None)
         assert ask(client, example, version=first)["version"] == first
 

@@ -18,9 +18,10 @@ import pytest
 import trustme
 
 from model_store.store import Store
+from service.cli.serve import build_server
 from service.client import Client
 from service.errors import ClientError, StartupError
-from service.http.server import Server, bind
+from service.http.server import bind
 from service.inference.artifact import read_artifact
 from service.settings import Settings
 from tests.support.http import PNG
@@ -78,7 +79,7 @@ def test_sigterm_ends_well(digits_store: Path) -> None:
 
 TELLS_WHEN_IT_LISTENS_TO_SIGNALS = """
 import signal
-from service.cli import serve_app
+from service.cli.serve import serve_app
 listen = signal.signal
 def tell(*arguments):
     listen(*arguments)
@@ -168,8 +169,8 @@ def test_tls(digits_store: Path, tmp_path: Path) -> None:
     certificate.private_key_pem.write_to_path(key)
     other.issue_cert("127.0.0.1").private_key_pem.write_to_path(other_key)
     settings = Settings(store=digits_store, port=0, tls_cert=chain, tls_key=key)
-    server = Server(settings, bind(settings))
-    thread = threading.Thread(target=server.run_in_background)
+    server = build_server(settings, bind(settings))
+    thread = threading.Thread(target=server.run)
     thread.start()
     try:
         assert server.url.startswith("https://")
