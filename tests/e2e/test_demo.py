@@ -13,6 +13,7 @@ from model_store.store import Store
 from tests.support.waiting import HANG_S
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
     """It ends well, shows every stage, and leaves a version as good as we promise."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from service.inference.engine import Engine
 from service.scheduling.admission import Admission
 from service.scheduling.job import Job
 from service.types import FloatArray, StopReason
+from tests.support.waiting import HANG_S
 
 Found = tuple[FloatArray, StopReason]
 
@@ -47,6 +50,28 @@ class Slow:
         return self.engine.run(pack, features)
 
 
+class Gate:
+    """Hold an engine before a pack while a test submits, however slow the test's thread is."""
+
+    def __init__(self) -> None:
+        self._lock, self._reached = threading.Lock(), threading.Event()
+
+    def __call__(self) -> None:
+        self._reached.set()
+        with self._lock:
+            pass
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Let no further pack begin."""
+        with self._lock:
+            yield
+
+    def wait(self) -> None:
+        """Return once a first pack is about to begin."""
+        assert self._reached.wait(HANG_S)
+
+
 class Clock:
     """A time that only moves when it is told to."""
 
@@ -63,6 +88,3 @@ class Sure(Admission):
     def __init__(self, limit: int, longest: float, *, degrade: bool) -> None:
         super().__init__(limit, longest, degrade=degrade)
         self.latency.deviation = 0.0
-
-
-SECONDS = 30

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from concurrent.futures import CancelledError
 
 import numpy as np
@@ -14,21 +12,24 @@ from service.inference.uncertainty import Draws
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
 from service.types import FloatArray, StopReason
-from tests.support.scheduling import SECONDS, Slow, job
+from tests.support.scheduling import Gate, Slow, job
+from tests.support.waiting import HANG_S
 
 
 def test_who_left_is_not_computed(engine: Engine, images: np.ndarray) -> None:
     """Cancelled while it waits, a job takes no time from others."""
-    slow = Slow(engine, 0.05)
+    gate = Gate()
+    slow = Slow(engine, 0.05, gate)
     scheduler = Scheduler(1)
     first, gone = (job(slow, images[:1], 4) for _ in range(2))  # type: ignore[arg-type]
-    scheduler.submit(first)
-    time.sleep(0.02)
-    scheduler.submit(gone)
-    assert gone.future.cancel()
-    first.future.result(SECONDS)
+    with gate.closed():
+        scheduler.submit(first)
+        gate.wait()
+        scheduler.submit(gone)
+        assert gone.future.cancel()
+    first.future.result(HANG_S)
     with pytest.raises(CancelledError):
-        gone.future.result(SECONDS)
+        gone.future.result(HANG_S)
     scheduler.close()
     assert slow.runs == 2
 
@@ -45,8 +46,8 @@ def test_errors_reach_those_who_wait(engine: Engine, images: np.ndarray) -> None
     scheduler.submit(bad)
     scheduler.submit(good)
     with pytest.raises(ZeroDivisionError):
-        bad.future.result(SECONDS)
-    assert len(good.future.result(SECONDS)) == 2
+        bad.future.result(HANG_S)
+    assert len(good.future.result(HANG_S)) == 2
     scheduler.close()
 
 
@@ -56,17 +57,18 @@ def test_a_request_that_cannot_be_concluded_fails_alone(engine: Engine, images: 
     def fail(logits: FloatArray, stop: StopReason, draws: Draws | None) -> list[object]:
         raise ZeroDivisionError
 
-    started = threading.Event()
-    slow = Slow(engine, 0.02, started.set)
+    gate = Gate()
+    slow = Slow(engine, 0.02, gate)
     scheduler = Scheduler(1)
     first, good = (job(slow, images[:2], 2) for _ in range(2))  # type: ignore[arg-type]
     bad = Job(slow, images[:2], 2, fail)  # type: ignore[arg-type]
-    scheduler.submit(first)
-    started.wait(SECONDS)
-    for each in (bad, good):
-        scheduler.submit(each)
-    assert len(good.future.result(SECONDS)) == 2
+    with gate.closed():
+        scheduler.submit(first)
+        gate.wait()
+        for each in (bad, good):
+            scheduler.submit(each)
+    assert len(good.future.result(HANG_S)) == 2
     with pytest.raises(ZeroDivisionError):
-        bad.future.result(SECONDS)
+        bad.future.result(HANG_S)
     scheduler.close()
     assert not scheduler._queues

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 
@@ -14,7 +13,8 @@ from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
 from service.scheduling.level_queue import MAX_BATCH_IMAGES
 from service.scheduling.scheduler import Scheduler
-from tests.support.scheduling import SECONDS, Found, Slow, job
+from tests.support.scheduling import Found, Gate, Slow, job
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -37,7 +37,7 @@ def test_samples_are_exact_in_any_company(engine: Engine, scheduler: Scheduler, 
     for each in jobs:
         scheduler.submit(each)
     for each in jobs:
-        for number, (logits, stop) in enumerate(each.future.result(SECONDS)):
+        for number, (logits, stop) in enumerate(each.future.result(HANG_S)):
             assert stop == "samples"
             np.testing.assert_allclose(logits, expected[: each.samples, number], rtol=1e-5, atol=1e-5)
 
@@ -47,67 +47,72 @@ def test_each_image_stops_by_itself(engine: Engine, scheduler: Scheduler, images
     rule = EarlyStopping(0.5, 0.9, 0.05)
     together = job(engine, images, 64, early_stopping=rule)
     scheduler.submit(together)
-    found: list[Found] = together.future.result(SECONDS)
+    found: list[Found] = together.future.result(HANG_S)
     used = [len(logits) for logits, _ in found]
     assert {stop for _, stop in found} == {"converged", "samples"}
     assert len(set(used)) > 2
     for number in range(0, 40, 8):
         alone = job(engine, images[number : number + 1], 64, early_stopping=rule)
         scheduler.submit(alone)
-        ((logits, _),) = alone.future.result(SECONDS)
+        ((logits, _),) = alone.future.result(HANG_S)
         assert len(logits) == used[number]
 
 
 def test_who_is_alone_may_have_all_threads(engine: Engine, images: np.ndarray) -> None:
     """A request that finds the scheduler idle, and none that comes while another is computed."""
-    scheduler, first = Scheduler(2), threading.Event()
-    slow, other = Slow(engine, 0.1, first.set), Slow(engine, 0.0)
+    scheduler, gate = Scheduler(2), Gate()
+    slow, other = Slow(engine, 0.1, gate), Slow(engine, 0.0)
     jobs = [job(slow, images[:1], 2), job(other, images[:1], 2)]  # type: ignore[arg-type]
-    scheduler.submit(jobs[0])
-    assert first.wait(SECONDS)
-    scheduler.submit(jobs[1])
-    for each in jobs:
-        each.future.result(SECONDS)
+    with gate.closed():
+        scheduler.submit(jobs[0])
+        gate.wait()
+        scheduler.submit(jobs[1])
+        jobs[1].future.result(HANG_S)
+    jobs[0].future.result(HANG_S)
     last = job(other, images[:1], 2)  # type: ignore[arg-type]
     scheduler.close()
     scheduler = Scheduler(2)
     scheduler.submit(last)
-    last.future.result(SECONDS)
+    last.future.result(HANG_S)
     scheduler.close()
     assert (slow.alone, other.alone) == ([True], [False, True])
 
 
 def test_deadlines(engine: Engine, images: np.ndarray) -> None:
     """With some draws there is an answer from them; with none there is none."""
-    slow = Slow(engine, 0.02)
-    scheduler = Scheduler(1)
+    scheduler, deadline = Scheduler(1), time.monotonic() + 2
+
+    def late_after_two_packs() -> None:
+        if slow.runs == 2:
+            time.sleep(max(0.0, deadline - time.monotonic()) + 0.01)
+
+    slow = Slow(engine, 0.02, late_after_two_packs)
     rule = EarlyStopping(1.0, 0.9, 1e-9)
-    in_time = job(slow, images[:1], 64, early_stopping=rule, deadline=time.monotonic() + 0.3)  # type: ignore[arg-type]
-    begun = time.monotonic()
+    in_time = job(slow, images[:1], 64, early_stopping=rule, deadline=deadline)  # type: ignore[arg-type]
     scheduler.submit(in_time)
-    ((logits, stop),) = in_time.future.result(SECONDS)
-    assert time.monotonic() - begun < 0.4
+    ((logits, stop),) = in_time.future.result(HANG_S)
     assert stop == "deadline"
     assert 4 <= len(logits) < 64
     too_late = job(slow, images[:1], 64, early_stopping=rule, deadline=time.monotonic() - 1)  # type: ignore[arg-type]
     scheduler.submit(too_late)
     with pytest.raises(DeadlineError):
-        too_late.future.result(SECONDS)
+        too_late.future.result(HANG_S)
     scheduler.close()
 
 
 def test_requests_are_batched_while_the_engine_is_busy(engine: Engine, images: np.ndarray) -> None:
     """Ten that came while one was computed take no more passes than two do."""
-    started = threading.Event()
-    slow = Slow(engine, 0.05, started.set)
+    gate = Gate()
+    slow = Slow(engine, 0.05, gate)
     scheduler = Scheduler(1)
     jobs = [job(slow, images[n : n + 1], 2) for n in range(11)]  # type: ignore[arg-type]
-    scheduler.submit(jobs[0])
-    started.wait(SECONDS)
-    for each in jobs[1:]:
-        scheduler.submit(each)
+    with gate.closed():
+        scheduler.submit(jobs[0])
+        gate.wait()
+        for each in jobs[1:]:
+            scheduler.submit(each)
     for each in jobs:
-        each.future.result(SECONDS)
+        each.future.result(HANG_S)
     scheduler.close()
     assert slow.runs == 2
 
