@@ -25,7 +25,7 @@ from service.types import StoreState
 
 @dataclass
 class ServiceState:
-    """Share settings, models and statistics between routes; `ready` when a model can answer, `draining` from SIGTERM on."""
+    """Share settings, models and statistics between routes; `ready` to answer, `draining` from SIGTERM on."""
 
     settings: Settings
     repository: ModelRepository

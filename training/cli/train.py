@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from training.defaults import default_recipe
 from training.errors import RecipeError, TrainingError
-from training.recipe import Recipe
 
 app = typer.Typer(add_completion=False)
 INTERRUPTED_STATUS = 130
@@ -73,15 +71,35 @@ def train_command(
 
     Defaults depend on the data set, the estimator and the device.
     """
-    given = locals()  # by name, which is the setting's but for a few
     from training.allocator import keep_freed_memory
     from training.distributed.world import join_world
     from training.trainer.loop import LoopOptions
     from training.trainer.run_dir import Run
     from training.trainer.train import train
 
-    changes = {field.name: given.get(field.name) for field in fields(Recipe) if field.name != "data"}
-    changes |= {"architecture": arch, "init_from": None if init_from is None else str(init_from.resolve())}
+    changes: dict[str, Any] = {
+        "architecture": arch,
+        "estimator": estimator,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "accumulation": accumulation,
+        "draws": draws,
+        "learning_rate": learning_rate,
+        "scaling": scaling,
+        "rise": rise,
+        "prior_scale": prior_scale,
+        "initial_scale": initial_scale,
+        "beta": beta,
+        "warmup_epochs": warmup_epochs,
+        "memory": memory,
+        "augmentation": augmentation,
+        "precision": precision,
+        "seed": seed,
+        "limit": limit,
+        "image_size": image_size,
+        "init_from": None if init_from is None else str(init_from.resolve()),
+        "initial_share": initial_share,
+    }
     keep_freed_memory()
     folder = out
     try:
