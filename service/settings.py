@@ -109,8 +109,7 @@ class Settings(BaseSettings):
         (), description="Public keys in PEM; with any, only versions signed by one of them are served."
     )
     cache: Path | None = Field(
-        None,
-        description="Folder that caches files of the store; by default in the user's cache, for a store at a URL.",
+        None, description="Folder that caches files of the store; by default in the user's cache, for a store at a URL."
     )
     cache_bytes: Positive = Field(2 * 2**30, description="Maximum size of that folder (bytes).")
     host: str = Field("127.0.0.1", description="Address to listen on.")

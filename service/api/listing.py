@@ -28,10 +28,7 @@ def list_models(repository: ModelRepository, model: str | None = None) -> Listin
 def list_model(repository: ModelRepository, model: str) -> ModelListing:
     """List the versions of one model; raise NotFoundError."""
     found = repository.model(model)
-    return ModelListing(
-        name=found.name,
-        versions=[list_version(version, found.aliases) for version in found.listed()],
-    )
+    return ModelListing(name=found.name, versions=[list_version(version, found.aliases) for version in found.listed()])
 
 
 def list_version(version: LoadedVersion, aliases: Mapping[str, str]) -> VersionListing:

@@ -110,11 +110,7 @@ class Demo:
         answered = client.predict(digits, model=MODEL).predictions
         ranked = sorted(zip(digits, answered, strict=True), key=lambda pair: pair[1].uncertainty.total)
         on_noise = list(zip(noise, client.predict(noise, model=MODEL).predictions, strict=True))
-        for title, shown in (
-            ("Most certain", ranked[:SHOWN]),
-            ("Least certain", ranked[-SHOWN:]),
-            ("Noise", on_noise),
-        ):
+        for title, shown in (("Most certain", ranked[:SHOWN]), ("Least certain", ranked[-SHOWN:]), ("Noise", on_noise)):
             self.console.print(f"[bold]{title}")
             self.console.print(Columns([_panel(name, data, prediction) for (name, data), prediction in shown]))
 

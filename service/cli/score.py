@@ -58,8 +58,7 @@ def score(
     ] = TOLERANCE,
     precision: Annotated[Precision, typer.Option(help="Compute the level as published, or in float32.")] = PRECISION,
     column: Annotated[
-        str | None,
-        typer.Option(help="Parquet column of images; by default `image`, or the only one that fits."),
+        str | None, typer.Option(help="Parquet column of images; by default `image`, or the only one that fits.")
     ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", help="Column with the names of images; by default they are FILE#ROW.")

@@ -137,10 +137,7 @@ def _banks(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
         [(names, level.nbytes) for names, level in levels],
     )
     yield _counter(
-        "slimbayes_bank_builds",
-        "Builds of networks.",
-        LEVEL,
-        [(names, level.builds) for names, level in levels],
+        "slimbayes_bank_builds", "Builds of networks.", LEVEL, [(names, level.builds) for names, level in levels]
     )
     yield _counter(
         "slimbayes_bank_build_seconds",

@@ -19,8 +19,7 @@ class PredictOptions(BaseModel):
         description="A pruning level; by default the version's own. auto selects by min_accuracy and max_latency_ms.",
     )
     samples: str = Field(
-        "auto",
-        description="Draws: a whole number from 1, or auto: early stopping, at most the level's default number.",
+        "auto", description="Draws: a whole number from 1, or auto: early stopping, at most the level's default number."
     )
     deadline_ms: float | None = Field(
         None, gt=0, le=600_000, description="Answer with the draws computed by then, in milliseconds."

@@ -51,20 +51,12 @@ class ResponseBuilder:
             "label": shown[0]["label"],
             "probability": result.confidence,
             "probabilities": shown,
-            "uncertainty": {
-                "total": result.total,
-                "aleatoric": result.aleatoric,
-                "epistemic": result.epistemic,
-            },
+            "uncertainty": {"total": result.total, "aleatoric": result.aleatoric, "epistemic": result.epistemic},
             "prediction_set": prediction_set,
             "decision": result.decision,
             "reason": result.reason,
             "ood": self._ood(result),
-            "monte_carlo": {
-                "draws": result.draws,
-                "standard_error": result.standard_error,
-                "stop": result.stop,
-            },
+            "monte_carlo": {"draws": result.draws, "standard_error": result.standard_error, "stop": result.stop},
         }
 
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:

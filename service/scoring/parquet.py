@@ -161,11 +161,7 @@ def _missing(*_: object) -> bytes:
 
 
 def _is_list(kind: Any) -> bool:
-    tests: tuple[Callable[[Any], bool], ...] = (
-        pa.types.is_list,
-        pa.types.is_large_list,
-        pa.types.is_fixed_size_list,
-    )
+    tests: tuple[Callable[[Any], bool], ...] = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(test(kind) for test in tests)
 
 

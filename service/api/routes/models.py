@@ -13,14 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from model_store.reports.card import model_card
 from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, VersionPath
 from service.api.listing import list_model, list_models, list_version, sort_levels
-from service.api.schemas import (
-    Listing,
-    ModelDetail,
-    Promoted,
-    Promotion,
-    SortKey,
-    VersionDetail,
-)
+from service.api.schemas import Listing, ModelDetail, Promoted, Promotion, SortKey, VersionDetail
 from service.errors import MalformedError, ParameterError
 from service.http.problems import describe, describe_validation
 
@@ -69,11 +62,7 @@ async def model(model: ModelPath, repository: RepositoryDep) -> ModelDetail:
     summary="One version with its manifest",
     responses=describe(404, 422),
 )
-async def version(
-    model: ModelPath,
-    version: VersionPath,
-    repository: RepositoryDep,
-) -> VersionDetail:
+async def version(model: ModelPath, version: VersionPath, repository: RepositoryDep) -> VersionDetail:
     """Return one version with the manifest that was published with it."""
     snapshot = repository.model(model)
     found = snapshot.version(version)
