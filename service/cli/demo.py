@@ -55,22 +55,11 @@ class Demo:
         settings = Settings.read(store=self.store, port=self.port, default_model=MODEL, max_images=32)
         bound = bind(settings)  # a port in use is reported now, not after the training
         self._stage("Train a Bayesian convolutional network on scikit-learn's digits")
-        self._command(
-            "training", "--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite"
-        )
+        options = ("--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite")
+        self._command("training", *options)
         self._stage("Prune, fine-tune, compact, evaluate, export and publish")
-        self._command(
-            "pruning",
-            str(self.folder),
-            "--levels",
-            LEVELS,
-            "--store",
-            str(self.store),
-            "--model",
-            MODEL,
-            "--alias",
-            "production",
-        )
+        publication = ("--levels", LEVELS, "--store", str(self.store), "--model", MODEL, "--alias", "production")
+        self._command("pruning", str(self.folder), *publication)
         self._stage("Serve, and POST held-out digits")
         server = build_server(settings, bound)
         prepare_process()

@@ -61,7 +61,7 @@ async def _received(request: Request, max_bytes: int) -> bytes:
 
 
 def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
-    """What was compressed, x; never more than a byte over the limit is made of it."""
+    """Decompress a body, to at most one byte over the limit; raise TooLargeError or MalformedError."""
     inflater = zlib.decompressobj(WINDOW_BITS[encoding])
     try:
         inflated = inflater.decompress(data, max_bytes + 1)

@@ -31,19 +31,9 @@ from service.types import DoubleArray
 
 # Numbers of draws at which convergence is tested.
 CHECKPOINTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
-# Two-sided 99 % quantiles of Student's t, by the number of values behind a standard error.
-STUDENT = {
-    2: 63.657,
-    4: 5.841,
-    8: 3.499,
-    16: 2.947,
-    32: 2.744,
-    64: 2.656,
-    128: 2.615,
-    256: 2.595,
-    512: 2.586,
-    1024: 2.581,
-}
+# Two-sided 99 % quantiles of Student's t, by the number of values behind a standard error: 2 and the checkpoints.
+QUANTILES = (63.657, 5.841, 3.499, 2.947, 2.744, 2.656, 2.615, 2.595, 2.586, 2.581)
+STUDENT = dict(zip((2, *CHECKPOINTS), QUANTILES, strict=True))
 EPSILON = 1e-12
 
 

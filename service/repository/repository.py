@@ -185,16 +185,9 @@ class ModelRepository:
         return None
 
     def _answering(self) -> bool:
-        for model in self.models.values():
-            version = model.versions.get(model.default or "")
-            if (
-                model.loaded
-                and version is not None
-                and version.default is not None
-                and version.default.bank is not None
-            ):
-                return True
-        return False
+        versions = [model.versions.get(model.default or "") for model in self.models.values() if model.loaded]
+        levels = [version.default for version in versions if version is not None]
+        return any(level is not None and level.bank is not None for level in levels)
 
     def level(self, model: str | None, version: str | None, level: str | None) -> LoadedLevel:
         """Find a level; by default of the only model, its version `production` or the newest, its default level.

@@ -28,9 +28,7 @@ log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 # Orchestrators probe these without a key.
 health = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
-INDEX_BODY: dict[str, Any] = {
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}
-}
+BODY: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}}
 
 
 class ServerHealth(BaseModel):
@@ -111,9 +109,7 @@ async def model_ready(state: StateDep, model: ModelPath) -> ModelHealth:
     summary="Whether a version can answer",
     responses=describe_refusals(404, 422, 503),
 )
-async def version_ready(
-    state: StateDep, model: ModelPath, version: VersionPath, repository: RepositoryDep
-) -> ModelHealth:
+async def version_ready(state: StateDep, model: ModelPath, version: VersionPath) -> ModelHealth:
     """Answer 200 when the service is ready and the version passed verification; its first request may take longer."""
     return _ready(state, model, version)
 
@@ -123,7 +119,7 @@ async def version_ready(
     operation_id="repository_index_v2_repository_index_post",
     summary="All versions of all models",
     responses=describe_refusals(400, 408, 413, 415),
-    openapi_extra={"requestBody": INDEX_BODY},
+    openapi_extra={"requestBody": BODY},
 )
 async def repository_index(request: Request, state: StateDep) -> list[IndexEntry]:
     """List every version with its state and the reason of a refusal; an empty body lists all."""
