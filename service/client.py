@@ -1,7 +1,4 @@
-"""Typed clients of the service on httpx: `Client` blocks, `AsyncClient` is for asyncio.
-
-Requests, parsing and retries are shared; the two clients only send and sleep.
-"""
+"""Typed clients of the service on httpx: `Client` blocks, `AsyncClient` is for asyncio."""
 
 from __future__ import annotations
 

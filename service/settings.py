@@ -53,7 +53,6 @@ class Rate:
 
 
 def _split(given: object) -> object:
-    """Split a text at its commas; leave any other value as it is."""
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 

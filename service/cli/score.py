@@ -98,20 +98,9 @@ def score(
         name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = scan_input(_absolute(source), manifest.input, column, id_column)
-        plan = plan_for(
-            manifest,
-            inventory,
-            level,
-            samples,
-            source=source,
-            column=column,
-            id_column=id_column,
-            shard_size=shard_size,
-            alpha=alpha,
-            tolerance=tolerance,
-            precision=precision,
-            max_pixels=max_pixels,
-        )
+        given = {"source": source, "column": column, "id_column": id_column, "max_pixels": max_pixels}
+        rules = {"shard_size": shard_size, "alpha": alpha, "tolerance": tolerance, "precision": precision}
+        plan = plan_for(manifest, inventory, level, samples, **given, **rules)
         target = Output(_absolute(output))
         continued, shards = target.begin(plan), inventory.shards(plan.shard_size)
         missing = [shards[number] for number in write_order(target.missing(plan), continued)]

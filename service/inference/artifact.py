@@ -66,7 +66,6 @@ def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) 
 
 
 def _graph(file: LevelFile) -> onnx.ModelProto:
-    """Build the file's graph anew, without its random weights."""
     nodes = [_node(node) for node in file.nodes if node.operation != GAUSSIAN_WEIGHT]
     read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from service.errors import ParameterError
 
 
-class PredictOptions(BaseModel):
+class PredictOptions(BaseModel, extra="forbid", frozen=True):
     """Options of a request that both protocols have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     level: str | None = Field(
         None,

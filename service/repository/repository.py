@@ -123,7 +123,6 @@ class ModelRepository:
             self._release(before, found)
 
     def _refresh(self, name: str) -> bool:
-        """Replace the snapshot of a model; return whether the store has it."""
         before = self.models.get(name)
         try:
             found = self._loader.load(name, before)
@@ -188,13 +187,6 @@ class ModelRepository:
         versions = [model.versions.get(model.default or "") for model in self.models.values() if model.loaded]
         levels = [version.default for version in versions if version is not None]
         return any(level is not None and level.bank is not None for level in levels)
-
-    def level(self, model: str | None, version: str | None, level: str | None) -> LoadedLevel:
-        """Find a level; by default of the only model, its version `production` or the newest, its default level.
-
-        Raises NotFoundError, listing what there is, and ParameterError if a model must be named.
-        """
-        return self.model(model).version(version).level(level)
 
     def model(self, name: str | None) -> ModelSnapshot:
         """Find a model; by default the configured one, or the only one that can answer.

@@ -65,7 +65,6 @@ class Parquet:
                     yield Item(row + number + index - span.start, item_id, load)
 
     def _loads(self, images: Any) -> Iterator[Callable[[], bytes | Pixels]]:
-        """Yield a loader for the image of each row of a column."""
         if isinstance(images, pa.ExtensionArray):
             images = images.storage
         if pa.types.is_struct(images.type):
@@ -164,7 +163,6 @@ def _is_list(kind: Any) -> bool:
 
 
 def _bounds(lists: Any) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the start and end of each list's values."""
     if pa.types.is_fixed_size_list(lists.type):
         size = lists.type.list_size
         starts = range(lists.offset * size, (lists.offset + len(lists)) * size, size)

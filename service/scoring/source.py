@@ -56,11 +56,9 @@ class Source(Protocol):
 
     def count(self, files: Sequence[File]) -> list[int]:
         """Return the number of rows of each file; raise ScoringError for an invalid one."""
-        ...
 
     def read(self, shard: Shard) -> Iterator[Item]:
         """Yield a shard's images in order; raise ScoringError if they cannot be read now."""
-        ...
 
 
 class Pictures:

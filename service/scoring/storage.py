@@ -34,15 +34,12 @@ class Storage(Protocol):
 
     def files(self) -> Iterator[File]:
         """Yield every file, recursively and unordered; if the location is a file, only that one."""
-        ...
 
     def read(self, name: str) -> bytes:
         """Return the file's bytes."""
-        ...
 
     def open(self, name: str) -> IO[bytes]:
         """Open the file for random access."""
-        ...
 
 
 def storage_at(location: str) -> Storage:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from model_store.reports.card import model_card
 from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, VersionPath
@@ -31,10 +31,8 @@ class MarkdownResponse(Response):
     media_type = "text/markdown"
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid"):
     """Query parameters of `GET /models`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="List only this model.")
     sort: SortKey | None = Field(None, description="Sort levels by this; as published by default.")

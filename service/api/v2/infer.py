@@ -133,7 +133,6 @@ def _write(
 
 
 def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageResult]) -> InferenceResponse:
-    """Build the response document without its outputs."""
     manifest = plan.level.manifest
     return InferenceResponse(
         model_name=manifest.model,
