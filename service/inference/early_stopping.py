@@ -27,7 +27,6 @@ import numpy.typing as npt
 from model_store.manifest import Calibration, Strangeness
 from service.inference.ood import SCORES
 from service.inference.uncertainty import Draws
-from service.types import DoubleArray
 
 # Numbers of draws at which convergence is tested.
 CHECKPOINTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -75,20 +74,15 @@ class EarlyStopping:
         decided_N = np.abs(mean_MN[1] - self.abstain_above) > reach_MN[1]
         if ood is not None:
             margin_N, reach_N = mean_MN[3] - ood.above, reach_MN[3]
-            if ood.score == "mutual_information":
-                margin_N, reach_N = _log_margin(mean_MN[3], ood.above, paired_reach_MN[3])
+            if ood.score == "mutual_information":  # compare logarithms, whose reach is to first order
+                positive_N = mean_MN[3] + EPSILON
+                margin_N = np.log(positive_N / (max(ood.above, 0.0) + EPSILON))
+                reach_N = paired_reach_MN[3] / positive_N
             decided_N = (margin_N > reach_N) | (decided_N & (margin_N < -reach_N))
         converged_N: npt.NDArray[np.bool_] = (
             (mean_MN[0] > reach_MN[0]) & decided_N & (np.minimum(single_MN, paired_MN)[2] <= self.tolerance)
         )
         return converged_N
-
-
-def _log_margin(
-    mean_N: DoubleArray, threshold: float, reach_N: npt.NDArray[np.floating]
-) -> tuple[DoubleArray, npt.NDArray[np.floating]]:
-    """Compare logarithms of mean and threshold; the reach to first order."""
-    return np.log((mean_N + EPSILON) / (max(threshold, 0.0) + EPSILON)), reach_N / (mean_N + EPSILON)
 
 
 def _standard_error(deviation: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -144,8 +144,7 @@ class ModelRepository:
             refusal = self._warm(found.versions[name])
             if refusal is not None:
                 versions = {**found.versions, name: LoadedVersion(name, refusal=refusal, read=time.monotonic())}
-                aliases = self._loader.aliases(found.name, found.aliases, versions, before)
-                return self._warmed(ModelSnapshot(found.name, versions, aliases, found.loaded), before)
+                return self._warmed(self._loader.keep_aliases(replace(found, versions=versions), before), before)
         return found
 
     def _release(self, before: ModelSnapshot, now: ModelSnapshot | None) -> None:
