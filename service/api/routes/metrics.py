@@ -14,7 +14,6 @@ router = APIRouter(tags=["health"])
 
 @router.get(
     "/metrics",
-    operation_id="metrics_metrics_get",
     summary="Metrics for Prometheus",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},

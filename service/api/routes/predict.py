@@ -79,7 +79,6 @@ EXAMPLE: dict[str, Any] = {
 
 @router.post(
     "/predict",
-    operation_id="predict_predict_post",
     summary="Classify images and say how sure it is",
     response_model=Answer,
     responses={

@@ -11,7 +11,7 @@ from service.repository.level import LoadedLevel
 router = APIRouter(tags=["health"])
 
 
-@router.get("/status", operation_id="status_status_get", summary="How busy the service is, and how its predictions do")
+@router.get("/status", summary="How busy the service is, and how its predictions do")
 async def status(state: StateDep) -> Status:
     """Return waiting work, images answered per second, and abstentions and drift of each level that answered."""
     admission = state.repository.runtime.admission

@@ -56,20 +56,13 @@ DOCUMENTED: dict[str, Any] = {
 }
 
 
-@router.post(
-    "/models/{model}/infer", operation_id="infer_v2_models__model__infer_post", summary="Classify tensors", **DOCUMENTED
-)
+@router.post("/models/{model}/infer", summary="Classify tensors", **DOCUMENTED)
 async def infer(request: Request, model: ModelPath) -> Response:
     """Answer by the default version: probabilities, standard deviations, and the parts of the uncertainty."""
     return await respond(request, model, None)
 
 
-@router.post(
-    "/models/{model}/versions/{version}/infer",
-    operation_id="version_infer_v2_models__model__versions__version__infer_post",
-    summary="Classify tensors by one version",
-    **DOCUMENTED,
-)
+@router.post("/models/{model}/versions/{version}/infer", summary="Classify tensors by one version", **DOCUMENTED)
 async def version_infer(request: Request, model: ModelPath, version: VersionPath) -> Response:
     """Answer by one version: probabilities, standard deviations, and the parts of the uncertainty."""
     return await respond(request, model, version)
