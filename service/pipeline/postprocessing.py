@@ -46,7 +46,7 @@ class ResponseBuilder:
 
     def document(self, result: ImageResult) -> dict[str, Any]:
         """Build the prediction of one image, as `service.api.schemas.Prediction` describes it."""
-        shown, prediction_set = result.content
+        (shown, prediction_set), rule = result.content, self.calibration.out_of_distribution
         return {
             "label": shown[0]["label"],
             "probability": result.confidence,
@@ -55,7 +55,7 @@ class ResponseBuilder:
             "prediction_set": prediction_set,
             "decision": result.decision,
             "reason": result.reason,
-            "ood": self._ood(result),
+            "ood": rule and {"score": rule.score, "value": result.ood_score, "threshold": rule.above},
             "monte_carlo": {"draws": result.draws, "standard_error": result.standard_error, "stop": result.stop},
         }
 
@@ -72,7 +72,3 @@ class ResponseBuilder:
                 for one, each_S in zip(shown, summary.draws.p[:, number, ks].T.round(DECIMALS).tolist(), strict=True):
                     one["draws"] = each_S
             yield shown
-
-    def _ood(self, result: ImageResult) -> dict[str, Any] | None:
-        rule = self.calibration.out_of_distribution
-        return None if rule is None else {"score": rule.score, "value": result.ood_score, "threshold": rule.above}
