@@ -99,10 +99,7 @@ async def _follow_store(state: ServiceState) -> None:
 def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) -> None:
     """Add middleware from the inside out: what is added last runs first."""
     app.add_middleware(
-        FastPathMiddleware,
-        state.authenticate,
-        (predict.router, predict.fast_path),
-        (infer.router, infer.fast_path),
+        FastPathMiddleware, state.authenticate, (predict.router, predict.fast_path), (infer.router, infer.fast_path)
     )
     add_cors_and_hosts(app, state.settings)
     app.add_middleware(RequestIdMiddleware)

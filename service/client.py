@@ -1,7 +1,4 @@
-"""Typed clients of the service on httpx: `Client` blocks, `AsyncClient` is for asyncio.
-
-Requests, parsing and retries are shared; the two clients only send and sleep.
-"""
+"""Typed clients of the service on httpx: `Client` blocks, `AsyncClient` is for asyncio."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
@@ -54,12 +50,8 @@ MODELS = Call(Listing.model_validate_json, "GET", "/models")
 def predict_call(pictures: Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
     """Build the call that posts images; the service chooses the parameters that are None."""
     query = {name: value for name, value in parameters.items() if value is not None}
-    return Call(
-        Answer.model_validate_json,
-        "POST",
-        "/predict",
-        {"params": query, "files": [(FIELD, picture) for picture in pictures]},
-    )
+    files = [(FIELD, picture) for picture in pictures]
+    return Call(Answer.model_validate_json, "POST", "/predict", {"params": query, "files": files})
 
 
 def card_call(model: str, version: str) -> Call[str]:
@@ -107,7 +99,7 @@ class Client(Connection):
         self._http = httpx.Client(**self._options)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
@@ -151,9 +143,7 @@ class AsyncClient(Connection):
         self._http = httpx.AsyncClient(**self._options)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
     async def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:

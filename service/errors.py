@@ -80,14 +80,13 @@ class RequestError(ServiceError):
 class MalformedError(RequestError):
     """Request that is not in the format it declares."""
 
-    kind: ClassVar[str] = "malformed"
+    kind = "malformed"
 
 
 class UnauthorizedError(RequestError):
     """Missing or wrong API key; `code` is that of RFC 6750, if a key was sent."""
 
-    status = 401
-    kind: ClassVar[str] = "unauthorized"
+    status, kind = 401, "unauthorized"
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -100,22 +99,19 @@ class UnauthorizedError(RequestError):
 class ForbiddenError(RequestError):
     """API key without permission for this request."""
 
-    status = 403
-    kind: ClassVar[str] = "forbidden"
+    status, kind = 403, "forbidden"
 
 
 class NotFoundError(RequestError):
     """No such model, version or level."""
 
-    status = 404
-    kind: ClassVar[str] = "unknown_name"
+    status, kind = 404, "unknown_name"
 
 
 class SlowClientError(RequestError):
     """Request body that took too long to arrive."""
 
-    status = 408
-    kind: ClassVar[str] = "slow_client"
+    status, kind = 408, "slow_client"
 
     def headers(self) -> dict[str, str]:
         return {"Connection": "close"}
@@ -124,49 +120,43 @@ class SlowClientError(RequestError):
 class UnwritableError(RequestError):
     """Store that the service cannot write."""
 
-    status = 409
-    kind: ClassVar[str] = "unwritable"
+    status, kind = 409, "unwritable"
 
 
 class TooLargeError(RequestError):
     """Too many bytes, pixels or images."""
 
-    status = 413
-    kind: ClassVar[str] = "too_large"
+    status, kind = 413, "too_large"
 
 
 class MediaTypeError(RequestError):
     """Unsupported media type."""
 
-    status = 415
-    kind: ClassVar[str] = "media_type"
+    status, kind = 415, "media_type"
 
 
 class MisdirectedError(RequestError):
     """Request addressed to another host."""
 
-    status = 421
-    kind: ClassVar[str] = "misdirected"
+    status, kind = 421, "misdirected"
 
 
 class UndecodableError(RequestError):
     """Image that cannot be decoded."""
 
-    status = 422
-    kind: ClassVar[str] = "undecodable"
+    status, kind = 422, "undecodable"
 
 
 class ParameterError(RequestError):
     """Parameter out of range."""
 
-    status = 422
-    kind: ClassVar[str] = "parameter"
+    status, kind = 422, "parameter"
 
 
 class RetryError(RequestError):
     """Refused for now: retry after `retry_after` seconds."""
 
-    kind: ClassVar[str] = "retry"
+    kind = "retry"
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
@@ -179,33 +169,28 @@ class RetryError(RequestError):
 class RateLimitError(RetryError):
     """Client above its rate limit."""
 
-    status = 429
-    kind: ClassVar[str] = "rate_limit"
+    status, kind = 429, "rate_limit"
 
 
 class OverloadedError(RetryError):
     """Too much queued work."""
 
-    status = 503
-    kind: ClassVar[str] = "overloaded"
+    status, kind = 503, "overloaded"
 
 
 class FetchingError(RetryError):
     """Level file that is still being fetched from the store."""
 
-    status = 503
-    kind: ClassVar[str] = "fetching"
+    status, kind = 503, "fetching"
 
 
 class NotReadyError(RequestError):
     """Service not ready."""
 
-    status = 503
-    kind: ClassVar[str] = "not_ready"
+    status, kind = 503, "not_ready"
 
 
 class DeadlineError(RequestError):
     """Deadline passed before there was an answer."""
 
-    status = 504
-    kind: ClassVar[str] = "deadline"
+    status, kind = 504, "deadline"

@@ -13,7 +13,8 @@ OWN = Path("/proc/self/cgroup")
 PROCESS_OVERHEAD_BYTES = 288 * 2**20
 # Networks are allowed this much however small the container is.
 MIN_NETWORK_BYTES = 64 * 2**20
-# Files with the limit, in v2 and v1.
+# Files with quota and period, and with the memory limit, in v2 and v1.
+CPU_FILES = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
 MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
 # In v1, a number from here on stands for no limit.
 UNLIMITED_BYTES = 2**60
@@ -46,42 +47,30 @@ def cgroup_directories(controller: str, cgroup: Path = CGROUP, own: Path = OWN) 
 def usable_cores(cgroup: Path = CGROUP, own: Path = OWN) -> int:
     """Return the number of usable cores: by affinity, or by the tightest CPU quota if that is less; at least one."""
     cores = len(os.sched_getaffinity(0))
-    quotas = [
-        quota for folder in cgroup_directories("cpu", cgroup, own) if (quota := _quota_v2(folder) or _quota_v1(folder))
-    ]
+    quotas = [quota for folder in cgroup_directories("cpu", cgroup, own) if (quota := _cpu_quota(folder))]
     return max(1, min(cores, math.floor(min(quotas)))) if quotas else cores
 
 
-def _quota_v2(folder: Path) -> float | None:
-    try:
-        limit, period = (folder / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else int(limit) / int(period)
+def _cpu_quota(folder: Path) -> float | None:
+    for files in CPU_FILES:
+        numbers = [number for name in files for number in _numbers(folder / name)]
+        if len(numbers) == 2 and numbers[0] > 0:
+            return numbers[0] / numbers[1]
+    return None
 
 
-def _quota_v1(folder: Path) -> float | None:
+def _numbers(file: Path) -> list[int]:
     try:
-        limit = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit / period if limit > 0 else None
+        return [int(word) for word in file.read_text().split()]
+    except (OSError, ValueError):  # no such file, or no limit: its text has `max`
+        return []
 
 
 def container_memory_limit(cgroup: Path = CGROUP, own: Path = OWN) -> int | None:
     """Return the bytes that the tightest memory limit leaves for networks; None without a limit."""
     files = (folder / name for folder in cgroup_directories("memory", cgroup, own) for name in MEMORY_FILES)
-    limits = [limit for file in files if (limit := _memory_limit(file)) is not None]
+    limits = [limit for file in files for limit in _numbers(file) if limit < UNLIMITED_BYTES]
     return max(MIN_NETWORK_BYTES, min(limits) - PROCESS_OVERHEAD_BYTES) if limits else None
-
-
-def _memory_limit(file: Path) -> int | None:
-    try:
-        limit = int(file.read_text())
-    except (OSError, ValueError):  # no such file, or its text is `max`
-        return None
-    return limit if limit < UNLIMITED_BYTES else None
 
 
 def trim_heap() -> None:

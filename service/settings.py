@@ -53,7 +53,6 @@ class Rate:
 
 
 def _split(given: object) -> object:
-    """Split a text at its commas; leave any other value as it is."""
     return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
 
 
@@ -109,8 +108,7 @@ class Settings(BaseSettings):
         (), description="Public keys in PEM; with any, only versions signed by one of them are served."
     )
     cache: Path | None = Field(
-        None,
-        description="Folder that caches files of the store; by default in the user's cache, for a store at a URL.",
+        None, description="Folder that caches files of the store; by default in the user's cache, for a store at a URL."
     )
     cache_bytes: Positive = Field(2 * 2**30, description="Maximum size of that folder (bytes).")
     host: str = Field("127.0.0.1", description="Address to listen on.")

@@ -35,11 +35,11 @@ Pixels = npt.NDArray[np.uint8]
 def overhead(store: Path, images_NHWC: Pixels, seconds: int) -> Iterator[dict[str, Any]]:
     """Yield a row per level and images per request, for the default level and the one with the fewest multiply-adds."""
     repository = ModelRepository(Settings(store=store))
-    levels = repository.level(None, None, None).manifest.levels
+    levels = repository.model(None).version(None).level(None).manifest.levels
     cheapest = min(levels, key=lambda level: level.multiply_adds).name
     with Service(store, *LONG_WAIT) as service:
         used_cpu_s = partial(_cpu_seconds, service.process.pid)
-        for level in dict.fromkeys((repository.level(None, None, None).level.name, cheapest)):
+        for level in dict.fromkeys((repository.model(None).version(None).level(None).level.name, cheapest)):
             planned = make_plan(repository, PredictQuery(level=level))
             planned.level.engine(planned.samples)
             for count in (1, LARGE_BATCH):

@@ -19,6 +19,9 @@ from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
 from service.repository.snapshot import LoadedVersion
 
+# Figures of a level that its manifest has.
+PUBLISHED = ("name", "sparsity", "bytes", "parameters", "multiply_adds", "metrics")
+
 
 def list_models(repository: ModelRepository, model: str | None = None) -> Listing:
     """List all models, or one; raise NotFoundError."""
@@ -28,10 +31,7 @@ def list_models(repository: ModelRepository, model: str | None = None) -> Listin
 def list_model(repository: ModelRepository, model: str) -> ModelListing:
     """List the versions of one model; raise NotFoundError."""
     found = repository.model(model)
-    return ModelListing(
-        name=found.name,
-        versions=[list_version(version, found.aliases) for version in found.listed()],
-    )
+    return ModelListing(name=found.name, versions=[list_version(version, found.aliases) for version in found.listed()])
 
 
 def list_version(version: LoadedVersion, aliases: Mapping[str, str]) -> VersionListing:
@@ -55,13 +55,10 @@ def sort_levels(listing: Listing, key: SortKey, descending: bool) -> Listing:
         found = level.latency_ms.p50 if key == "latency" else getattr(level, key, getattr(level.metrics, key, None))
         return found is None, (-1 if descending else 1) * float(found or 0)
 
-    models = [
-        model.model_copy(
-            update={"versions": [v.model_copy(update={"levels": sorted(v.levels, key=value)}) for v in model.versions]}
-        )
-        for model in listing.models
-    ]
-    return Listing(models=models)
+    for model in listing.models:
+        for version in model.versions:
+            version.levels.sort(key=value)
+    return listing
 
 
 def pareto(levels: list[Level]) -> set[str]:
@@ -78,12 +75,7 @@ def pareto(levels: list[Level]) -> set[str]:
 def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
     level, latency = loaded.level, loaded.latency
     return LevelListing(
-        name=level.name,
-        sparsity=level.sparsity,
-        bytes=level.bytes,
-        parameters=level.parameters,
-        multiply_adds=level.multiply_adds,
-        metrics=level.metrics,
+        **{name: getattr(level, name) for name in PUBLISHED},
         latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
         arrangement=_list_arrangement(loaded.bank),
         pareto=on_front,

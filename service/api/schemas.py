@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from model_store.manifest import Manifest, Metrics, Score
 from service.types import Decision, Reason, StopReason, StoreState
@@ -213,10 +213,8 @@ class VersionDetail(BaseModel):
     manifest: Manifest
 
 
-class Promotion(BaseModel):
+class Promotion(BaseModel, extra="forbid"):
     """Target of an alias."""
-
-    model_config = ConfigDict(extra="forbid")
 
     version: str = Field(description="A version, or another alias.", examples=["20261123-075100-3f9ca1"])
 

@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from model_store.cli.options import ReadOption
 from model_store.errors import StoreError
 from model_store.manifest import Calibration, Manifest, Rounding
 from model_store.storage.location import default_location
@@ -223,13 +224,7 @@ def engine(
     pictures: Annotated[
         list[Path] | None, typer.Argument(help="Pictures to predict; by default noise, which is harder than most.")
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SLIMBAYES_STORE",
-            help="Folder or URL of the store, or `zoo`, which is shipped; by default `store` if there, else `zoo`.",
-        ),
-    ] = None,
+    store: ReadOption = None,
     model: Annotated[str | None, typer.Option(help="Model; optional if there is only one.")] = None,
     version: Annotated[str | None, typer.Option(help="Version or alias.")] = None,
     threads: Annotated[

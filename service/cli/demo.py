@@ -55,22 +55,11 @@ class Demo:
         settings = Settings.read(store=self.store, port=self.port, default_model=MODEL, max_images=32)
         bound = bind(settings)  # a port in use is reported now, not after the training
         self._stage("Train a Bayesian convolutional network on scikit-learn's digits")
-        self._command(
-            "training", "--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite"
-        )
+        options = ("--data", "digits", "--seed", str(self.seed), "--out", str(self.folder), "--overwrite")
+        self._command("training", *options)
         self._stage("Prune, fine-tune, compact, evaluate, export and publish")
-        self._command(
-            "pruning",
-            str(self.folder),
-            "--levels",
-            LEVELS,
-            "--store",
-            str(self.store),
-            "--model",
-            MODEL,
-            "--alias",
-            "production",
-        )
+        publication = ("--levels", LEVELS, "--store", str(self.store), "--model", MODEL, "--alias", "production")
+        self._command("pruning", str(self.folder), *publication)
         self._stage("Serve, and POST held-out digits")
         server = build_server(settings, bound)
         prepare_process()
@@ -110,11 +99,7 @@ class Demo:
         answered = client.predict(digits, model=MODEL).predictions
         ranked = sorted(zip(digits, answered, strict=True), key=lambda pair: pair[1].uncertainty.total)
         on_noise = list(zip(noise, client.predict(noise, model=MODEL).predictions, strict=True))
-        for title, shown in (
-            ("Most certain", ranked[:SHOWN]),
-            ("Least certain", ranked[-SHOWN:]),
-            ("Noise", on_noise),
-        ):
+        for title, shown in (("Most certain", ranked[:SHOWN]), ("Least certain", ranked[-SHOWN:]), ("Noise", on_noise)):
             self.console.print(f"[bold]{title}")
             self.console.print(Columns([_panel(name, data, prediction) for (name, data), prediction in shown]))
 

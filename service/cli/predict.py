@@ -72,7 +72,10 @@ def predict(
     errors += [ClientError(f"{each.path}: {each.error}") for each in outcomes if each.error]
     for error in errors + ([end] if end else []):
         typer.echo(f"Error: {error}", err=True)
-    raise typer.Exit(_status(outcomes, bool(errors or end), strict))
+    if errors or end:
+        raise typer.Exit(FAILED)
+    abstained = any(each.prediction and each.prediction.decision == "abstain" for each in outcomes)
+    raise typer.Exit(ABSTAINED if strict and abstained else 0)
 
 
 async def _predict(
@@ -85,10 +88,3 @@ async def _predict(
         async with client:
             predictor = BulkPredictor(client, parameters, concurrency, lambda more: progress.advance(bar, more))
             return await predictor.run(batches(paths, batch))
-
-
-def _status(outcomes: Sequence[Outcome], failed: bool, strict: bool) -> int:
-    if failed:
-        return FAILED
-    abstained = any(each.prediction and each.prediction.decision == "abstain" for each in outcomes)
-    return ABSTAINED if strict and abstained else 0

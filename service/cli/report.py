@@ -25,10 +25,18 @@ COLUMNS = (
 
 def report(outcomes: Sequence[Outcome], kind: Format, to: IO[str]) -> None:
     """Write outcomes in order, in one of the formats."""
-    {"table": _as_table, "json": _as_json, "csv": _as_csv}[kind](outcomes, to)
+    if kind == "json":
+        json.dump(list(map(_document, outcomes)), to, indent=2)
+        to.write("\n")
+    elif kind == "csv":
+        writer = csv.DictWriter(to, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(map(_row, outcomes))
+    else:
+        _print_table(outcomes, to)
 
 
-def _as_table(outcomes: Sequence[Outcome], to: IO[str]) -> None:
+def _print_table(outcomes: Sequence[Outcome], to: IO[str]) -> None:
     table = Table("image", "label", "probability", "draws", "set", "total", "aleatoric", "epistemic", "decision")
     answered = [outcome for outcome in outcomes if outcome.prediction is not None]
     folder = os.path.commonpath([outcome.path.parent.absolute() for outcome in answered]) if answered else ""
@@ -61,22 +69,11 @@ def _source(outcome: Outcome) -> str:
     return f"{answer.model} {answer.version} {answer.level}{f' ({answer.level_reason})' if answer.level_reason else ''}"
 
 
-def _as_json(outcomes: Sequence[Outcome], to: IO[str]) -> None:
-    json.dump([_document(outcome) for outcome in outcomes], to, indent=2)
-    to.write("\n")
-
-
 def _document(outcome: Outcome) -> dict[str, Any]:
     if outcome.answer is None or outcome.prediction is None:
         return {"image": str(outcome.path), "error": str(outcome.error)}
     source = outcome.answer.model_dump(mode="json", exclude={"predictions"})
     return {"image": str(outcome.path), **source, **outcome.prediction.model_dump(mode="json")}
-
-
-def _as_csv(outcomes: Sequence[Outcome], to: IO[str]) -> None:
-    writer = csv.DictWriter(to, COLUMNS, restval="")
-    writer.writeheader()
-    writer.writerows(map(_row, outcomes))
 
 
 def _row(outcome: Outcome) -> dict[str, object]:
@@ -85,16 +82,10 @@ def _row(outcome: Outcome) -> dict[str, object]:
         return {"image": outcome.path, "error": outcome.error}
     return {
         "image": outcome.path,
-        "model": answer.model,
-        "version": answer.version,
-        "level": answer.level,
-        "label": one.label,
-        "probability": one.probability,
+        **answer.model_dump(include={"model", "version", "level"}),
+        **one.model_dump(include={"label", "probability", "decision", "reason"}),
         "std": one.probabilities[0].std,
         **one.uncertainty.model_dump(),
         "prediction_set": "|".join(one.prediction_set),
-        "decision": one.decision,
-        "reason": one.reason,
-        "draws": one.monte_carlo.draws,
-        "stop": one.monte_carlo.stop,
+        **one.monte_carlo.model_dump(include={"draws", "stop"}),
     }

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from service.scoring.config import ScoringPlan
     from service.scoring.inventory import Inventory
     from service.scoring.pipeline import ReportProgress, Task
-    from service.scoring.sink import Output
     from service.scoring.source import Shard
 
 app = typer.Typer(add_completion=False)
@@ -58,8 +57,7 @@ def score(
     ] = TOLERANCE,
     precision: Annotated[Precision, typer.Option(help="Compute the level as published, or in float32.")] = PRECISION,
     column: Annotated[
-        str | None,
-        typer.Option(help="Parquet column of images; by default `image`, or the only one that fits."),
+        str | None, typer.Option(help="Parquet column of images; by default `image`, or the only one that fits.")
     ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", help="Column with the names of images; by default they are FILE#ROW.")
@@ -86,32 +84,26 @@ def score(
     from service.pipeline.preprocessing import ignore_metadata_warnings
     from service.scoring.inventory import scan_input
     from service.scoring.pipeline import Task
-    from service.scoring.sink import Output
+    from service.scoring.sink import Output, write_order
 
     ignore_metadata_warnings()
-    run = _on_ray(workers) if engine == "ray" else Task.run
+    run: Callable[[Task, Sequence[Shard], ReportProgress], None] = Task.run
+    if engine == "ray":  # a missing extra is reported before any work
+        from service.scoring import ray as cluster
+
+        run = partial(cluster.run, workers)
     with reporting(StoreError):
         keys = tuple(path.absolute() for path in key_files(trusted))
         opened = Store.open(store or default_location(), trusted_keys(trusted))
         name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = scan_input(_absolute(source), manifest.input, column, id_column)
-        plan = plan_for(
-            manifest,
-            inventory,
-            level,
-            samples,
-            source=source,
-            column=column,
-            id_column=id_column,
-            shard_size=shard_size,
-            alpha=alpha,
-            tolerance=tolerance,
-            precision=precision,
-            max_pixels=max_pixels,
-        )
+        given = {"source": source, "column": column, "id_column": id_column, "max_pixels": max_pixels}
+        rules = {"shard_size": shard_size, "alpha": alpha, "tolerance": tolerance, "precision": precision}
+        plan = plan_for(manifest, inventory, level, samples, **given, **rules)
         target = Output(_absolute(output))
-        missing = _missing(target, plan, inventory)
+        continued, shards = target.begin(plan), inventory.shards(plan.shard_size)
+        missing = [shards[number] for number in write_order(target.missing(plan), continued)]
         threads = threads or (1 if engine == "ray" else usable_cores())
         task = Task(plan, _absolute(opened.url), found, target.location, batch, threads, keys)
         if missing:
@@ -144,21 +136,6 @@ def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, sample
         adaptive=adaptive,
         **others,
     )
-
-
-def _missing(output: Output, plan: ScoringPlan, inventory: Inventory) -> list[Shard]:
-    """Write the plan to the output, and return the shards that are missing there, in the order to write them."""
-    from service.scoring.sink import write_order
-
-    continued, shards = output.begin(plan), inventory.shards(plan.shard_size)
-    return [shards[number] for number in write_order(output.missing(plan), continued)]
-
-
-def _on_ray(workers: int | None) -> Callable[[Task, Sequence[Shard], ReportProgress], None]:
-    """Return the function that scores shards on Ray workers; a missing extra is reported before any work."""
-    from service.scoring import ray as cluster
-
-    return partial(cluster.run, workers)
 
 
 def _absolute(location: str) -> str:

@@ -61,7 +61,7 @@ async def _received(request: Request, max_bytes: int) -> bytes:
 
 
 def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Inflate a body in one of `WINDOW_BITS`; produce at most one byte more than `max_bytes`."""
+    """Decompress a body, to at most one byte over the limit; raise TooLargeError or MalformedError."""
     inflater = zlib.decompressobj(WINDOW_BITS[encoding])
     try:
         inflated = inflater.decompress(data, max_bytes + 1)

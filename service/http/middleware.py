@@ -53,13 +53,12 @@ class TrustedHostMiddleware:
         self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in PROBES and not self._known(_host(scope)):
-            error = MisdirectedError("this service does not answer to the name in Host: use one of its own")
-            return await refuse(Request(scope), error)(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] not in PROBES:
+            host = _host(scope)
+            if not any(host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in self.hosts):
+                error = MisdirectedError("this service does not answer to the name in Host: use one of its own")
+                return await refuse(Request(scope), error)(scope, receive, send)
         return await self.app(scope, receive, send)
-
-    def _known(self, host: str) -> bool:
-        return any(host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in self.hosts)
 
 
 def _host(scope: Scope) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -43,9 +44,8 @@ def describe(*statuses: int, media_type: str = MEDIA_TYPE, schema: str = "Proble
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-def describe_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the error statuses of a route of the Open Inference Protocol."""
-    return describe(*statuses, media_type="application/json", schema="Refusal")
+# The same for a route of the Open Inference Protocol.
+describe_refusals = partial(describe, media_type="application/json", schema="Refusal")
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -92,11 +92,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._lingering = True
         return self.transport.write_eof() if self.transport.can_write_eof() else None
 
-    @property
-    def _client_waits(self) -> bool:
-        """Return whether a pipelined request waits for the response to the previous one."""
-        return self.flow.read_paused or (self._in_head and self.cycle is not None and not self.cycle.response_complete)
-
     def _extend_deadline(self, seconds: float) -> None:
         self._request_deadline = self.loop.time() + seconds
 
@@ -106,7 +101,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _check_deadlines(self) -> None:
         """Close the connection of a late client, else check again: one timer serves all requests of a connection."""
-        if self._client_waits:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if self.flow.read_paused or (self._in_head and answering):  # a pipelined request waits for the previous one
             self._extend_deadline(self._timeout_s)
         left_s = min(self._request_deadline, self._write_deadline) - self.loop.time()
         if left_s > 0:

@@ -47,11 +47,8 @@ def check_certificate(settings: Settings) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")  # fail rather than prompt
     except OSError as error:  # includes ssl.SSLError
-        reason = (
-            "they are not a pair of certificate and unencrypted key in PEM"
-            if isinstance(error, ssl.SSLError)
-            else error.strerror
-        )
+        problem = "they are not a pair of certificate and unencrypted key in PEM"
+        reason = problem if isinstance(error, ssl.SSLError) else error.strerror
         raise StartupError(f"cannot use {settings.tls_cert} with {settings.tls_key}: {reason}") from error
 
 

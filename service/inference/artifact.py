@@ -7,7 +7,7 @@ so that neither onnx nor ONNX Runtime ever sees the file; values are checked her
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,7 +66,6 @@ def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) 
 
 
 def _graph(file: LevelFile) -> onnx.ModelProto:
-    """Build the file's graph anew, without its random weights."""
     nodes = [_node(node) for node in file.nodes if node.operation != GAUSSIAN_WEIGHT]
     read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
@@ -74,7 +73,7 @@ def _graph(file: LevelFile) -> onnx.ModelProto:
         DOMAIN,
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
         [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
-        list(_constants(file, read)),
+        [numpy_helper.from_array(_values(file, name), name) for name in file.tensors if name in read],
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
@@ -84,10 +83,6 @@ def _node(node: Node) -> onnx.NodeProto:
     proto = helper.make_node(node.operation, node.inputs, [node.output], name=node.output)
     proto.attribute.extend(helper.make_attribute(name, value) for name, value in node.attributes.items())
     return proto
-
-
-def _constants(file: LevelFile, read: set[str]) -> Iterable[onnx.TensorProto]:
-    return (numpy_helper.from_array(_values(file, name), name) for name in file.tensors if name in read)
 
 
 def _values(file: LevelFile, name: str) -> FloatArray:

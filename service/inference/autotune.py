@@ -39,22 +39,15 @@ def autotune(
 
     Raises ArtifactError when ONNX Runtime cannot load the file, or its logits are not finite.
     """
+    engines = {size: Engine(Bank(artifact, key, size), builders, batch_sizes) for size in SIZES}
     image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
-    engine = _fastest_size(artifact, key, builders, num_workers, batch_sizes, image_1HWC)
+    engine = _fastest(engines, num_workers, image_1HWC)
     if num_workers > 1:
         engine.bank.parallel_prefix = _parallel_prefix(engine.bank, num_workers, image_1HWC)
     return engine
 
 
-def _fastest_size(
-    artifact: Artifact,
-    key: str,
-    builders: Executor,
-    num_workers: int,
-    batch_sizes: Histogram | None,
-    image_1HWC: npt.NDArray[np.uint8],
-) -> Engine:
-    engines = {size: Engine(Bank(artifact, key, size), builders, batch_sizes) for size in SIZES}
+def _fastest(engines: Mapping[int, Engine], num_workers: int, image_1HWC: npt.NDArray[np.uint8]) -> Engine:
     for size, engine in engines.items():
         engine.prepare(size)
     features = engines[SIZES[0]].shared(image_1HWC)
@@ -82,7 +75,6 @@ def _parallel_prefix(bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.ui
 
 
 def _seconds(ways: Mapping[Key, Callable[[], object]]) -> dict[Key, float]:
-    """Time each way, all in turn, and keep the shortest."""
     seconds = dict.fromkeys(ways, np.inf)
     for _ in range(ROUNDS):
         for key, way in ways.items():

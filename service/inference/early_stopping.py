@@ -27,23 +27,12 @@ import numpy.typing as npt
 from model_store.manifest import Calibration, Strangeness
 from service.inference.ood import SCORES
 from service.inference.uncertainty import Draws
-from service.types import DoubleArray
 
 # Numbers of draws at which convergence is tested.
 CHECKPOINTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
-# Two-sided 99 % quantiles of Student's t, by the number of values behind a standard error.
-STUDENT = {
-    2: 63.657,
-    4: 5.841,
-    8: 3.499,
-    16: 2.947,
-    32: 2.744,
-    64: 2.656,
-    128: 2.615,
-    256: 2.595,
-    512: 2.586,
-    1024: 2.581,
-}
+# Two-sided 99 % quantiles of Student's t, by the number of values behind a standard error: 2 and the checkpoints.
+QUANTILES = (63.657, 5.841, 3.499, 2.947, 2.744, 2.656, 2.615, 2.595, 2.586, 2.581)
+STUDENT = dict(zip((2, *CHECKPOINTS), QUANTILES, strict=True))
 EPSILON = 1e-12
 
 
@@ -85,20 +74,15 @@ class EarlyStopping:
         decided_N = np.abs(mean_MN[1] - self.abstain_above) > reach_MN[1]
         if ood is not None:
             margin_N, reach_N = mean_MN[3] - ood.above, reach_MN[3]
-            if ood.score == "mutual_information":
-                margin_N, reach_N = _log_margin(mean_MN[3], ood.above, paired_reach_MN[3])
+            if ood.score == "mutual_information":  # compare logarithms, whose reach is to first order
+                positive_N = mean_MN[3] + EPSILON
+                margin_N = np.log(positive_N / (max(ood.above, 0.0) + EPSILON))
+                reach_N = paired_reach_MN[3] / positive_N
             decided_N = (margin_N > reach_N) | (decided_N & (margin_N < -reach_N))
         converged_N: npt.NDArray[np.bool_] = (
             (mean_MN[0] > reach_MN[0]) & decided_N & (np.minimum(single_MN, paired_MN)[2] <= self.tolerance)
         )
         return converged_N
-
-
-def _log_margin(
-    mean_N: DoubleArray, threshold: float, reach_N: npt.NDArray[np.floating]
-) -> tuple[DoubleArray, npt.NDArray[np.floating]]:
-    """Compare logarithms of mean and threshold; the reach to first order."""
-    return np.log((mean_N + EPSILON) / (max(threshold, 0.0) + EPSILON)), reach_N / (mean_N + EPSILON)
 
 
 def _standard_error(deviation: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

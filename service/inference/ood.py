@@ -22,29 +22,12 @@ from model_store.manifest import Score
 from service.inference.uncertainty import Draws, mean_of_draws
 from service.types import DoubleArray
 
-
-def _mutual_information(draws: Draws) -> DoubleArray:
-    return np.asarray(np.maximum(draws.cross_entropies - draws.entropies, 0.0))
-
-
-def _entropy(draws: Draws) -> DoubleArray:
-    return draws.cross_entropies
-
-
-def _one_minus_confidence(draws: Draws) -> DoubleArray:
-    return np.asarray(1 - draws.p[:, np.arange(len(draws.mean)), draws.mean.argmax(1)])
-
-
-def _energy(draws: Draws) -> DoubleArray:
-    return -draws.log_sums
-
-
 # Per-draw values [S, N] of each score.
 SCORES: Mapping[Score, Callable[[Draws], DoubleArray]] = {
-    "mutual_information": _mutual_information,
-    "entropy": _entropy,
-    "one_minus_confidence": _one_minus_confidence,
-    "energy": _energy,
+    "mutual_information": lambda draws: np.asarray(np.maximum(draws.cross_entropies - draws.entropies, 0.0)),
+    "entropy": lambda draws: draws.cross_entropies,
+    "one_minus_confidence": lambda draws: np.asarray(1 - draws.p[:, np.arange(len(draws.mean)), draws.mean.argmax(1)]),
+    "energy": lambda draws: -draws.log_sums,
 }
 
 

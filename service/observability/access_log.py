@@ -93,5 +93,4 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Escape what cannot be encoded."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -53,14 +53,10 @@ class ObservabilityMiddleware:
         try:
             await self.app(scope, receive, send_and_observe)
         finally:
-            self._record(context, scope, status)
-
-    def _record(self, context: RequestContext, scope: Scope, status: int | None) -> None:
-        ended = monotonic()
-        outcome = outcome_of(scope, status)
-        self.stats.record(context, outcome, ended - context.begun)
-        trace = None if self.tracer is None else self.tracer.record(context, outcome, scope, ended)
-        log_request(context, outcome, scope["state"], 1000 * (ended - context.begun), trace)
+            ended, outcome = monotonic(), outcome_of(scope, status)
+            self.stats.record(context, outcome, ended - context.begun)
+            trace = None if self.tracer is None else self.tracer.record(context, outcome, scope, ended)
+            log_request(context, outcome, scope["state"], 1000 * (ended - context.begun), trace)
 
 
 def outcome_of(scope: Scope, status: int | None) -> RequestOutcome:

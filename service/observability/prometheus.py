@@ -27,6 +27,7 @@ from service.repository.repository import ModelRepository
 from service.stats import Histogram, RequestOutcome
 
 Labels = tuple[str, ...]
+Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
 LEVEL: Labels = ("model", "version", "level")
 
 
@@ -48,34 +49,24 @@ class ServiceCollector(Collector):
         yield from _banks([(names, level) for names, level in levels if level.builds])
 
     def _service(self) -> Iterator[Metric]:
-        admission = self.repository.runtime.admission
+        admission, memory = self.repository.runtime.admission, self.repository.runtime.memory
+        reachable, step = self.repository.unavailable_reason is None, admission.degradation_step
         yield InfoMetricFamily("slimbayes_build", "Version of the service.", value={"version": version("slimbayes")})
         for name, help_text, value in (
             ("slimbayes_ready", "1 if a model can answer.", self.ready()),
-            (
-                "slimbayes_store_reachable",
-                "1 if the store could be read at the last attempt.",
-                self.repository.unavailable_reason is None,
-            ),
+            ("slimbayes_store_reachable", "1 if the store could be read at the last attempt.", reachable),
             ("slimbayes_queue_draws", "Waiting work, in images x draws.", admission.waiting),
             ("slimbayes_queue_capacity_draws", "Most work that may wait, in images x draws.", admission.limit),
             ("slimbayes_queue_wait_seconds", "Predicted wait of a request that arrives now.", admission.wait_s),
-            (
-                "slimbayes_degradation_step",
-                "Degradation step of the latest waiting request; 0 is none.",
-                admission.degradation_step,
-            ),
-            (
-                "slimbayes_bank_limit_bytes",
-                "Memory for networks; 0 is no limit.",
-                self.repository.runtime.memory.limit or 0,
-            ),
+            ("slimbayes_degradation_step", "Degradation step of the latest waiting request; 0 is none.", step),
+            ("slimbayes_bank_limit_bytes", "Memory for networks; 0 is no limit.", memory.limit or 0),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
 
     def _requests(self, levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
         ended = [(("", "", ""), self.stats.requests), *((names, level.stats.requests) for names, level in levels)]
-        yield _counter(
+        yield _samples(
+            CounterMetricFamily,
             "slimbayes_requests",
             "Requests by outcome; those that never reached a level have none.",
             (*RequestOutcome._fields, *LEVEL),
@@ -96,13 +87,11 @@ class ServiceCollector(Collector):
 
 
 def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
-    yield _counter(
-        "slimbayes_degraded_requests",
-        "Answers degraded under overload.",
-        LEVEL,
-        [(names, level.stats.degraded) for names, level in levels],
-    )
-    yield _counter(
+    degraded = [(names, level.stats.degraded) for names, level in levels]
+    help_text = "Answers degraded under overload."
+    yield _samples(CounterMetricFamily, "slimbayes_degraded_requests", help_text, LEVEL, degraded)
+    yield _samples(
+        CounterMetricFamily,
         "slimbayes_images",
         "Images answered, by decision and reason to abstain.",
         ("decision", "reason", *LEVEL),
@@ -121,7 +110,8 @@ def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
         for names, level in levels
         for statistic, window in level.stats.drift.windows().items()
     ]
-    yield _gauge(
+    yield _samples(
+        GaugeMetricFamily,
         "slimbayes_drift",
         "Population stability index of the latest predictions against the test set.",
         ("statistic", *LEVEL),
@@ -130,39 +120,21 @@ def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
 
 
 def _banks(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
-    yield _gauge(
-        "slimbayes_bank_bytes",
-        "Approximate memory of networks.",
-        LEVEL,
-        [(names, level.nbytes) for names, level in levels],
+    families: tuple[tuple[Family, str, str, str], ...] = (
+        (GaugeMetricFamily, "slimbayes_bank_bytes", "Approximate memory of networks.", "nbytes"),
+        (CounterMetricFamily, "slimbayes_bank_builds", "Builds of networks.", "builds"),
+        (CounterMetricFamily, "slimbayes_bank_build_seconds", "Time spent building networks.", "build_seconds"),
     )
-    yield _counter(
-        "slimbayes_bank_builds",
-        "Builds of networks.",
-        LEVEL,
-        [(names, level.builds) for names, level in levels],
-    )
-    yield _counter(
-        "slimbayes_bank_build_seconds",
-        "Time spent building networks.",
-        LEVEL,
-        [(names, level.build_seconds) for names, level in levels],
-    )
+    for family, name, help_text, attribute in families:
+        yield _samples(family, name, help_text, LEVEL, [(names, getattr(level, attribute)) for names, level in levels])
 
 
 def _labels(level: LoadedLevel) -> Labels:
     return level.manifest.model, level.manifest.version, level.level.name
 
 
-def _counter(name: str, help_text: str, labels: Labels, rows: Iterable[tuple[Labels, float]]) -> Metric:
-    family = CounterMetricFamily(name, help_text, labels=labels)
-    for values, count in rows:
-        family.add_metric(values, count)
-    return family
-
-
-def _gauge(name: str, help_text: str, labels: Labels, rows: Iterable[tuple[Labels, float]]) -> Metric:
-    family = GaugeMetricFamily(name, help_text, labels=labels)
+def _samples(kind: Family, name: str, help_text: str, labels: Labels, rows: Iterable[tuple[Labels, float]]) -> Metric:
+    family = kind(name, help_text, labels=labels)
     for values, value in rows:
         family.add_metric(values, value)
     return family

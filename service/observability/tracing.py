@@ -65,7 +65,7 @@ class Tracing:
         return format_trace_id(span.get_span_context().trace_id)
 
     def close(self) -> None:
-        """Flush poutcome spans."""
+        """Flush pending spans."""
         self._provider.shutdown()
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from service.errors import ParameterError
 
 
-class PredictOptions(BaseModel):
+class PredictOptions(BaseModel, extra="forbid", frozen=True):
     """Options of a request that both protocols have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     level: str | None = Field(
         None,
         description="A pruning level; by default the version's own. auto selects by min_accuracy and max_latency_ms.",
     )
     samples: str = Field(
-        "auto",
-        description="Draws: a whole number from 1, or auto: early stopping, at most the level's default number.",
+        "auto", description="Draws: a whole number from 1, or auto: early stopping, at most the level's default number."
     )
     deadline_ms: float | None = Field(
         None, gt=0, le=600_000, description="Answer with the draws computed by then, in milliseconds."

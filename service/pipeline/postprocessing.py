@@ -46,25 +46,17 @@ class ResponseBuilder:
 
     def document(self, result: ImageResult) -> dict[str, Any]:
         """Build the prediction of one image, as `service.api.schemas.Prediction` describes it."""
-        shown, prediction_set = result.content
+        (shown, prediction_set), rule = result.content, self.calibration.out_of_distribution
         return {
             "label": shown[0]["label"],
             "probability": result.confidence,
             "probabilities": shown,
-            "uncertainty": {
-                "total": result.total,
-                "aleatoric": result.aleatoric,
-                "epistemic": result.epistemic,
-            },
+            "uncertainty": {"total": result.total, "aleatoric": result.aleatoric, "epistemic": result.epistemic},
             "prediction_set": prediction_set,
             "decision": result.decision,
             "reason": result.reason,
-            "ood": self._ood(result),
-            "monte_carlo": {
-                "draws": result.draws,
-                "standard_error": result.standard_error,
-                "stop": result.stop,
-            },
+            "ood": rule and {"score": rule.score, "value": result.ood_score, "threshold": rule.above},
+            "monte_carlo": {"draws": result.draws, "standard_error": result.standard_error, "stop": result.stop},
         }
 
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
@@ -80,7 +72,3 @@ class ResponseBuilder:
                 for one, each_S in zip(shown, summary.draws.p[:, number, ks].T.round(DECIMALS).tolist(), strict=True):
                     one["draws"] = each_S
             yield shown
-
-    def _ood(self, result: ImageResult) -> dict[str, Any] | None:
-        rule = self.calibration.out_of_distribution
-        return None if rule is None else {"score": rule.score, "value": result.ood_score, "threshold": rule.above}

@@ -18,6 +18,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Sequence
+from contextlib import ContextDecorator
 from io import BytesIO
 
 import numpy as np
@@ -86,7 +87,7 @@ class TimeLimitedBytes(BytesIO):
             )
 
 
-class _WithoutPillowsLimit:
+class _WithoutPillowsLimit(ContextDecorator):
     """Lift Pillow's global limit on pixels while any thread decodes here.
 
     Our own limit is checked before decoding, and can be higher.
@@ -107,9 +108,6 @@ class _WithoutPillowsLimit:
             self._threads -= 1
             if not self._threads:
                 Image.MAX_IMAGE_PIXELS = self._limit
-
-
-_without_pillows_limit = _WithoutPillowsLimit()
 
 
 def ignore_metadata_warnings() -> None:
@@ -139,13 +137,7 @@ def decode_all(pictures: Sequence[bytes], shape: InputShape, settings: Settings)
 
 
 def decode_quickly(
-    data: bytes,
-    shape: InputShape,
-    max_pixels: int,
-    number: int = 0,
-    *,
-    formats: Sequence[str] = FORMATS,
-    until: float = math.inf,
+    data: bytes, shape: InputShape, max_pixels: int, number: int, *, formats: Sequence[str] = FORMATS, until: float
 ) -> npt.NDArray[np.uint8]:
     """Decode as `decode` does, in half the time for a plain PNG of the model's own size."""
     may_be_plain = "png" in formats and shape.height * shape.width <= max_pixels
@@ -153,6 +145,7 @@ def decode_quickly(
     return decode(data, shape, max_pixels, number, formats=formats, until=until) if pixels is None else pixels
 
 
+@_WithoutPillowsLimit()
 def decode(
     data: bytes,
     shape: InputShape,
@@ -168,13 +161,6 @@ def decode(
     """
     if not data:
         raise UndecodableError(f"image {number} is empty: expected the bytes of a picture", number)
-    with _without_pillows_limit:
-        return _decode(data, shape, max_pixels, number, formats, until)
-
-
-def _decode(
-    data: bytes, shape: InputShape, max_pixels: int, number: int, formats: Sequence[str], until: float
-) -> npt.NDArray[np.uint8]:
     limited, known = TimeLimitedBytes(data, until, number), [name.upper() for name in formats]
     try:
         picture = Image.open(limited, formats=known)
@@ -209,7 +195,6 @@ def _decode(
 
 
 def _has_signature(data: bytes, formats: Sequence[str]) -> bool:
-    """Return whether the first bytes are the signature of one of the formats."""
     accepting = (Image.OPEN[name][1] for name in formats)
     return any(accept is not None and accept(data[:16]) is True for accept in accepting)
 

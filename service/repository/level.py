@@ -87,7 +87,10 @@ class LoadedLevel:
                 return False
             return monotonic() + max(COMPUTE_FRACTION * (latest - called), self.seconds(images, built, built)) > latest
 
-        self._count_build(seconds + engine.prepare(draws, enough))
+        seconds += engine.prepare(draws, enough)
+        if seconds:
+            with self._lock:
+                self.builds, self.build_seconds = self.builds + 1, self.build_seconds + seconds
         self._runtime.memory.touch(self, engine.bank.nbytes, self._drop)
         return engine
 
@@ -213,11 +216,6 @@ class LoadedLevel:
         if not self._releasing:
             self._runtime.memory.release(self)
             self._drop()
-
-    def _count_build(self, seconds: float) -> None:
-        if seconds:
-            with self._lock:
-                self.builds, self.build_seconds = self.builds + 1, self.build_seconds + seconds
 
     def _drop(self) -> None:
         self._engine = self._artifact = None

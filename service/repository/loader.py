@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 
 from model_store.errors import StoreError, StoreUnavailableError
 from model_store.listing import ModelListing
@@ -62,27 +62,21 @@ class Loader:
                     raise
                 self._warnings.warn(f"version {version} of {name}", f"is not read yet: {error}")
         loaded = before.loaded if before else True
-        return ModelSnapshot(name, versions, self.aliases(name, listing.aliases, versions, before), loaded)
+        return self.keep_aliases(ModelSnapshot(name, versions, listing.aliases, loaded), before)
 
-    def aliases(
-        self,
-        model: str,
-        aliases: Mapping[str, str],
-        versions: Mapping[str, LoadedVersion],
-        before: ModelSnapshot | None,
-    ) -> Mapping[str, str]:
-        """Resolve aliases; one that now points to a version that cannot be served keeps its old target."""
+    def keep_aliases(self, model: ModelSnapshot, before: ModelSnapshot | None) -> ModelSnapshot:
+        """Give an alias that now points to a version that cannot be served its old target."""
         if before is None:
-            return aliases
-        old, kept = before.aliases, dict[str, str]()
-        for alias, target in aliases.items():
-            version = versions.get(target)
-            found = target if version is not None and version.manifest else old.get(alias)
-            if found is not None and found in versions:
+            return model
+        kept: dict[str, str] = {}
+        for alias, target in model.aliases.items():
+            version = model.versions.get(target)
+            found = target if version is not None and version.manifest else before.aliases.get(alias)
+            if found is not None and found in model.versions:
                 kept[alias] = found
             if found != target:
-                self._warnings.warn(f"alias {alias} of {model}", f"stays as it was: {target} cannot be served")
-        return kept
+                self._warnings.warn(f"alias {alias} of {model.name}", f"stays as it was: {target} cannot be served")
+        return replace(model, aliases=kept)
 
     def _version(self, model: str, name: str) -> LoadedVersion:
         try:

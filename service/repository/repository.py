@@ -123,7 +123,6 @@ class ModelRepository:
             self._release(before, found)
 
     def _refresh(self, name: str) -> bool:
-        """Replace the snapshot of a model; return whether the store has it."""
         before = self.models.get(name)
         try:
             found = self._loader.load(name, before)
@@ -145,8 +144,7 @@ class ModelRepository:
             refusal = self._warm(found.versions[name])
             if refusal is not None:
                 versions = {**found.versions, name: LoadedVersion(name, refusal=refusal, read=time.monotonic())}
-                aliases = self._loader.aliases(found.name, found.aliases, versions, before)
-                return self._warmed(ModelSnapshot(found.name, versions, aliases, found.loaded), before)
+                return self._warmed(self._loader.keep_aliases(replace(found, versions=versions), before), before)
         return found
 
     def _release(self, before: ModelSnapshot, now: ModelSnapshot | None) -> None:
@@ -185,23 +183,9 @@ class ModelRepository:
         return None
 
     def _answering(self) -> bool:
-        for model in self.models.values():
-            version = model.versions.get(model.default or "")
-            if (
-                model.loaded
-                and version is not None
-                and version.default is not None
-                and version.default.bank is not None
-            ):
-                return True
-        return False
-
-    def level(self, model: str | None, version: str | None, level: str | None) -> LoadedLevel:
-        """Find a level; by default of the only model, its version `production` or the newest, its default level.
-
-        Raises NotFoundError, listing what there is, and ParameterError if a model must be named.
-        """
-        return self.model(model).version(version).level(level)
+        versions = [model.versions.get(model.default or "") for model in self.models.values() if model.loaded]
+        levels = [version.default for version in versions if version is not None]
+        return any(level is not None and level.bank is not None for level in levels)
 
     def model(self, name: str | None) -> ModelSnapshot:
         """Find a model; by default the configured one, or the only one that can answer.

@@ -67,7 +67,6 @@ class LevelQueue:
                 del self.waiting[job]
 
     def _images_a_turn(self, queue: deque[Image]) -> int:
-        """Return how many of a job's images fit into one turn."""
         seconds = self._seconds(queue[0], queue[0].next_checkpoint)
         few = max(1, int(TURN_S / seconds)) if seconds else MAX_BATCH_IMAGES
         return min(few, len(queue))

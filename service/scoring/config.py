@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from service.errors import ScoringError
 from service.scoring.source import Kind
@@ -14,10 +14,8 @@ from service.settings import Precision
 MAY_DIFFER = {"source"}
 
 
-class ScoringPlan(BaseModel):
+class ScoringPlan(BaseModel, frozen=True, extra="forbid"):
     """Everything that the rows of an output depend on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     engine: str = Field(description="Version of Slimbayes.")

@@ -65,14 +65,15 @@ class Parquet:
                     yield Item(row + number + index - span.start, item_id, load)
 
     def _loads(self, images: Any) -> Iterator[Callable[[], bytes | Pixels]]:
-        """Yield a loader for the image of each row of a column."""
         if isinstance(images, pa.ExtensionArray):
             images = images.storage
         if pa.types.is_struct(images.type):
             images = pyarrow.compute.struct_field(images, "bytes")  # null where the struct is
         if _is_list(images.type):
             return self._lists(images)
-        load = self._packed if pa.types.is_fixed_size_binary(images.type) else _picture
+        load: Callable[[bytes], bytes | Pixels] = bytes
+        if pa.types.is_fixed_size_binary(images.type):
+            load = self._packed
         return (partial(_missing if data is None else load, data) for data in images.to_pylist())
 
     def _lists(self, images: Any) -> Iterator[Callable[[], bytes | Pixels]]:
@@ -130,7 +131,8 @@ class Parquet:
             with self.storage.open(name) as file, parquet.ParquetFile(file) as opened:
                 yield opened
         except pa.ArrowException as error:
-            raise ScoringError(f"{name} cannot be read as Parquet: {_first_line(error)}") from error
+            reason = str(error).partition("\n")[0]
+            raise ScoringError(f"{name} cannot be read as Parquet: {reason}") from error
 
 
 def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, Any]]:
@@ -152,25 +154,15 @@ def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, A
         number += len(batch)
 
 
-def _picture(data: bytes) -> bytes:
-    return data
-
-
 def _missing(*_: object) -> bytes:
     raise UnreadableError("there is no image in this row")
 
 
 def _is_list(kind: Any) -> bool:
-    tests: tuple[Callable[[Any], bool], ...] = (
-        pa.types.is_list,
-        pa.types.is_large_list,
-        pa.types.is_fixed_size_list,
-    )
-    return any(test(kind) for test in tests)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _bounds(lists: Any) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the start and end of each list's values."""
     if pa.types.is_fixed_size_list(lists.type):
         size = lists.type.list_size
         starts = range(lists.offset * size, (lists.offset + len(lists)) * size, size)
@@ -181,7 +173,3 @@ def _bounds(lists: Any) -> tuple[Sequence[int], Sequence[int]]:
 
 def _listing(schema: Any) -> str:
     return ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

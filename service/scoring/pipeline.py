@@ -19,7 +19,7 @@ from model_store.store import Store
 from service.errors import ScoringError
 from service.scoring.config import ScoringPlan
 from service.scoring.rows import Row, as_parquet
-from service.scoring.scorer import Batch, Scorer
+from service.scoring.scorer import Scorer
 from service.scoring.sink import Output
 from service.scoring.source import Item, Shard, Source
 
@@ -64,7 +64,9 @@ class ScoringPipeline:
             for chunk in prefetch(self._chunks(shards), reader, READ_AHEAD)
         )
         for chunk, batch in delayed(begun, self.scorer.threads + IN_FLIGHT):
-            rows += self._finished(batch)
+            done = self.scorer.finish(batch.result())
+            self.progress(len(done), len(done))
+            rows += done
             if chunk.last and rows:
                 if written is not None:
                     written.result()
@@ -85,11 +87,6 @@ class ScoringPipeline:
                     raise ScoringError(f"the input has fewer images than it had: {left:,} of a part are missing")
                 left -= len(chunk)
                 yield Chunk(shard, chunk, last=not left)
-
-    def _finished(self, batch: Future[Batch]) -> list[Row]:
-        rows = self.scorer.finish(batch.result())
-        self.progress(len(rows), len(rows))
-        return rows
 
     def _write(self, shard: Shard, rows: Sequence[Row]) -> None:
         self.output.put(shard.number, as_parquet(rows, self.scorer.plan, self.scorer.manifest.classes))

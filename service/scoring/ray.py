@@ -69,7 +69,7 @@ def _results(task: Task, shards: Sequence[Shard], workers: int) -> Iterable[dict
 
 
 def _cause(error: BaseException | None) -> ServiceError | StoreError | None:
-    """The error of ours that a worker ended with."""
+    """Return the error of this package that ended a worker."""
     while error is not None and not isinstance(error, (ServiceError, StoreError)):
         error = getattr(error, "cause", None) or error.__cause__
     return error

@@ -38,19 +38,17 @@ class Output:
 
     def begin(self, plan: ScoringPlan) -> bool:
         """Write the plan and return whether it existed; raise ScoringError if the output has another plan."""
-        found = self._plan()
-        if found is None:
+        before = self._plan()
+        if before is None:
             if self.done():
                 raise ScoringError(f"{self.location} has parts of an output, but no plan: name another output")
             # Another process may begin at the same time.
             with self._reporting("cannot be written to"), suppress(ObjectExistsError):
                 self.objects.write(PLAN, plan.to_json(), new=True)
-            written = self._plan()
-            if written is not None:
-                plan.check_continues(written)
-            return False
-        plan.check_continues(found)
-        return True
+        written = before or self._plan()
+        if written is not None:
+            plan.check_continues(written)
+        return before is not None
 
     def done(self) -> set[int]:
         """Return the numbers of existing parts."""
@@ -114,10 +112,9 @@ class Output:
     def _reporting(self, problem: str) -> Iterator[None]:
         try:
             yield
-        except ObjectError as error:
-            raise ScoringError(f"{self.location} {problem}: {error}") from error
         except StoreError as error:
-            raise ScoringError(f"{self.location} {problem}: expected a folder, or the URL of a bucket") from error
+            reason = error if isinstance(error, ObjectError) else "expected a folder, or the URL of a bucket"
+            raise ScoringError(f"{self.location} {problem}: {reason}") from error
 
 
 def part_name(number: int) -> str:

@@ -56,11 +56,9 @@ class Source(Protocol):
 
     def count(self, files: Sequence[File]) -> list[int]:
         """Return the number of rows of each file; raise ScoringError for an invalid one."""
-        ...
 
     def read(self, shard: Shard) -> Iterator[Item]:
         """Yield a shard's images in order; raise ScoringError if they cannot be read now."""
-        ...
 
 
 class Pictures:
@@ -74,9 +72,5 @@ class Pictures:
 
     def read(self, shard: Shard) -> Iterator[Item]:
         for row, span in enumerate(shard.spans, shard.first):
-            yield Item(row, _as_unicode(span.name), partial(self.storage.read, span.name))
-
-
-def _as_unicode(name: str) -> str:
-    """Replace bytes of a file name that are not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            name = span.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            yield Item(row, name, partial(self.storage.read, span.name))

@@ -34,15 +34,12 @@ class Storage(Protocol):
 
     def files(self) -> Iterator[File]:
         """Yield every file, recursively and unordered; if the location is a file, only that one."""
-        ...
 
     def read(self, name: str) -> bytes:
         """Return the file's bytes."""
-        ...
 
     def open(self, name: str) -> IO[bytes]:
         """Open the file for random access."""
-        ...
 
 
 def storage_at(location: str) -> Storage:
@@ -117,7 +114,8 @@ class Bucket:
     def files(self) -> Iterator[File]:
         with _as_bucket_errors(self.url):
             pages = [[self.client.head(self.single_name)]] if self.single_name else self.client.list()
-            yield from (_file_of(each) for page in pages for each in page)
+            for each in (each for page in pages for each in page):
+                yield File(each["path"], each["size"], each["e_tag"] or each["last_modified"].isoformat())
 
     def read(self, name: str) -> bytes:
         with _as_bucket_errors(name):
@@ -154,10 +152,6 @@ class RangeReader(io.RawIOBase):
                 buffer[:length] = bytes(self.client.get_range(self.name, start=self.position, length=length))
         self.position += length
         return length
-
-
-def _file_of(found: Any) -> File:
-    return File(found["path"], found["size"], found["e_tag"] or found["last_modified"].isoformat())
 
 
 @contextmanager

@@ -80,4 +80,4 @@ def answering(client: TestClient, example: bytes) -> str:
 
 def default_level(client: TestClient) -> str:
     """The level that answers who names none."""
-    return catalog_of(client).level(None, None, None).level.name
+    return catalog_of(client).model(None).version(None).level(None).level.name

@@ -10,18 +10,13 @@ from service.api.schemas import Health, Readiness
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", operation_id="live_livez_get", summary="Whether the process is alive")
+@router.get("/livez", summary="Whether the process is alive")
 async def live() -> Health:
     """Answer 200 as long as the process can answer at all."""
     return Health(status="alive")
 
 
-@router.get(
-    "/readyz",
-    operation_id="ready_readyz_get",
-    summary="Whether a model can answer",
-    responses={503: {"model": Readiness}},
-)
+@router.get("/readyz", summary="Whether a model can answer", responses={503: {"model": Readiness}})
 async def ready(state: StateDep, response: Response) -> Readiness:
     """Answer 200 once the networks of default levels are built, 503 before, and from SIGTERM on.
 

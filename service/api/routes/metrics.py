@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio.to_thread
 from fastapi import APIRouter, Response
 from prometheus_client import generate_latest
@@ -12,15 +10,13 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from service.api.dependencies import StateDep
 
 router = APIRouter(tags=["health"])
-TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 @router.get(
     "/metrics",
-    operation_id="metrics_metrics_get",
     summary="Metrics for Prometheus",
     response_class=Response,
-    responses={200: TEXT},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(state: StateDep) -> Response:
     """Return counts and times by model, version and level, and the state of queue and memory, as Prometheus text."""

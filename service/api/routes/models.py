@@ -8,19 +8,12 @@ from typing import Annotated, Any
 import anyio.to_thread
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from model_store.reports.card import model_card
 from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, VersionPath
 from service.api.listing import list_model, list_models, list_version, sort_levels
-from service.api.schemas import (
-    Listing,
-    ModelDetail,
-    Promoted,
-    Promotion,
-    SortKey,
-    VersionDetail,
-)
+from service.api.schemas import Listing, ModelDetail, Promoted, Promotion, SortKey, VersionDetail
 from service.errors import MalformedError, ParameterError
 from service.http.problems import describe, describe_validation
 
@@ -38,24 +31,22 @@ class MarkdownResponse(Response):
     media_type = "text/markdown"
 
 
-class Parameters(BaseModel):
+class Parameters(BaseModel, extra="forbid"):
     """Query parameters of `GET /models`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="List only this model.")
     sort: SortKey | None = Field(None, description="Sort levels by this; as published by default.")
     descending: bool = Field(False, description="Sort from high to low.")
 
 
-@router.get("", operation_id="models_models_get", summary="All models with their levels", responses=describe(404, 422))
+@router.get("", summary="All models with their levels", responses=describe(404, 422))
 async def models(repository: RepositoryDep, parameters: Annotated[Parameters, Query()]) -> Listing:
     """List every model, version and level with sparsity, size, cost, quality and measured latency."""
     listing = list_models(repository, parameters.model)
     return listing if parameters.sort is None else sort_levels(listing, parameters.sort, parameters.descending)
 
 
-@router.get("/{model}", operation_id="model_models__model__get", summary="One model", responses=describe(404, 422))
+@router.get("/{model}", summary="One model", responses=describe(404, 422))
 async def model(model: ModelPath, repository: RepositoryDep) -> ModelDetail:
     """Return one model with all versions, newest first, and the manifest of its default version."""
     manifest = repository.model(model).version(None).manifest
@@ -63,17 +54,8 @@ async def model(model: ModelPath, repository: RepositoryDep) -> ModelDetail:
     return ModelDetail(**list_model(repository, model).model_dump(), manifest=manifest)
 
 
-@router.get(
-    "/{model}/versions/{version}",
-    operation_id="version_models__model__versions__version__get",
-    summary="One version with its manifest",
-    responses=describe(404, 422),
-)
-async def version(
-    model: ModelPath,
-    version: VersionPath,
-    repository: RepositoryDep,
-) -> VersionDetail:
+@router.get("/{model}/versions/{version}", summary="One version with its manifest", responses=describe(404, 422))
+async def version(model: ModelPath, version: VersionPath, repository: RepositoryDep) -> VersionDetail:
     """Return one version with the manifest that was published with it."""
     snapshot = repository.model(model)
     found = snapshot.version(version)
@@ -83,7 +65,6 @@ async def version(
 
 @router.get(
     "/{model}/versions/{version}/card",
-    operation_id="card_models__model__versions__version__card_get",
     summary="The model card of a version",
     response_class=MarkdownResponse,
     responses=describe(404, 422),
@@ -97,7 +78,6 @@ async def card(model: ModelPath, version: VersionPath, repository: RepositoryDep
 
 @router.post(
     "/{model}/aliases/{alias}",
-    operation_id="promote_models__model__aliases__alias__post",
     summary="Promote a version (role admin)",
     responses=describe(400, 403, 404, 408, 409, 413, 415, 422),
     openapi_extra={"requestBody": PROMOTION_BODY},

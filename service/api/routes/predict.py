@@ -79,7 +79,6 @@ EXAMPLE: dict[str, Any] = {
 
 @router.post(
     "/predict",
-    operation_id="predict_predict_post",
     summary="Classify images and say how sure it is",
     response_model=Answer,
     responses={
@@ -120,11 +119,7 @@ async def respond(request: Request, query: PredictQuery) -> Response:
         "level_reason": plan.reason,
         "degraded": plan.degradation and asdict(plan.degradation),
         "predictions": list(map(builder.document, context.results)),
-        "timing_ms": {
-            "decode": context.milliseconds("decode"),
-            "queue": job.queue_ms,
-            "inference": job.inference_ms,
-        },
+        "timing_ms": {"decode": context.milliseconds("decode"), "queue": job.queue_ms, "inference": job.inference_ms},
     }
     return Response(orjson.dumps(answer), media_type="application/json")
 

@@ -6,42 +6,33 @@ from fastapi import APIRouter
 
 from service.api.dependencies import StateDep
 from service.api.schemas import DriftStatus, LevelStatus, Load, Status
-from service.api.state import ServiceState
 from service.repository.level import LoadedLevel
-from service.stats import DriftMonitor
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/status", operation_id="status_status_get", summary="How busy the service is, and how its predictions do")
+@router.get("/status", summary="How busy the service is, and how its predictions do")
 async def status(state: StateDep) -> Status:
     """Return waiting work, images answered per second, and abstentions and drift of each level that answered."""
-    answered = [level for level in state.repository.levels() if level.stats.answered]
-    return Status(load=_load(state), store=state.store, levels=list(map(_level, answered)))
-
-
-def _load(state: ServiceState) -> Load:
     admission = state.repository.runtime.admission
-    return Load(
+    load = Load(
         queued=admission.waiting,
         capacity=admission.limit,
         step=admission.degradation_step,
         answered_per_second=state.stats.rate.per_second,
     )
+    answered = [level for level in state.repository.levels() if level.stats.answered]
+    return Status(load=load, store=state.store, levels=list(map(_level, answered)))
 
 
 def _level(loaded: LoadedLevel) -> LevelStatus:
     manifest, stats = loaded.manifest, loaded.stats
+    indices = {name: window.index() for name, window in stats.drift.windows().items()}
     return LevelStatus(
         model=manifest.model,
         version=manifest.version,
         level=loaded.level.name,
         answered=stats.answered,
         abstained=stats.abstained,
-        drift=_drift(stats.drift),
+        drift=DriftStatus(count=len(stats.drift.confidence.latest), **indices),
     )
-
-
-def _drift(drift: DriftMonitor) -> DriftStatus:
-    indices = {name: window.index() for name, window in drift.windows().items()}
-    return DriftStatus(count=len(drift.confidence.latest), **indices)

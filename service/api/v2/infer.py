@@ -56,20 +56,13 @@ DOCUMENTED: dict[str, Any] = {
 }
 
 
-@router.post(
-    "/models/{model}/infer", operation_id="infer_v2_models__model__infer_post", summary="Classify tensors", **DOCUMENTED
-)
+@router.post("/models/{model}/infer", summary="Classify tensors", **DOCUMENTED)
 async def infer(request: Request, model: ModelPath) -> Response:
     """Answer by the default version: probabilities, standard deviations, and the parts of the uncertainty."""
     return await respond(request, model, None)
 
 
-@router.post(
-    "/models/{model}/versions/{version}/infer",
-    operation_id="version_infer_v2_models__model__versions__version__infer_post",
-    summary="Classify tensors by one version",
-    **DOCUMENTED,
-)
+@router.post("/models/{model}/versions/{version}/infer", summary="Classify tensors by one version", **DOCUMENTED)
 async def version_infer(request: Request, model: ModelPath, version: VersionPath) -> Response:
     """Answer by one version: probabilities, standard deviations, and the parts of the uncertainty."""
     return await respond(request, model, version)
@@ -96,7 +89,7 @@ async def respond(request: Request, model: str, version: str | None) -> Response
     if "draws" in outputs and (plan.early_stopping is not None or plan.deadline_s is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
     await state.execute(request, plan, batch, partial(render, outputs))
-    write = partial(_write, request, document, plan, context.results, outputs)
+    write = partial(_write, request, document, plan, outputs)
     values = len(outputs) * batch.count * len(found.manifest.classes)
     return await run_in_worker(write, workers, inline="draws" not in outputs and values <= INLINE_VALUES)
 
@@ -114,14 +107,9 @@ async def _read(request: Request, shape: InputShape) -> tuple[InferenceRequest, 
     return document, read_images(document.inputs[0], rest, shape, settings)
 
 
-def _write(
-    request: Request,
-    document: InferenceRequest,
-    plan: Plan,
-    results: Sequence[ImageResult],
-    outputs: Mapping[str, bool],
-) -> Response:
+def _write(request: Request, document: InferenceRequest, plan: Plan, outputs: Mapping[str, bool]) -> Response:
     """Build the response: compressed if the client accepts it, in binary if the request asks for it."""
+    results = context_of(request).results
     body, length = write_response(_response(document, plan, results), results, outputs)
     headers = {"Vary": "Accept-Encoding"} | ({} if length is None else {HEADER: str(length)})
     encoding = accepted_encoding(request.headers.get("accept-encoding", ""), len(body))
@@ -133,7 +121,6 @@ def _write(
 
 
 def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageResult]) -> InferenceResponse:
-    """Build the response document without its outputs."""
     manifest = plan.level.manifest
     return InferenceResponse(
         model_name=manifest.model,

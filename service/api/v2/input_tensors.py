@@ -71,17 +71,14 @@ def _from_list(data: list[object], shape: list[int]) -> Pixels:
             f"expected {shape}, or one list of {math.prod(shape)} values"
         )
     flat = values.ravel().tolist()
+    problem = "the data of input 'images' are not all whole numbers from 0 to 255"
     if not {*map(type, flat)} <= {int, float}:
-        raise _not_pixels()
+        raise MalformedError(problem)
     numbers = np.array(flat, np.float64)
     pixels = numbers.clip(0, 255).astype(np.uint8)
     if (pixels != numbers).any():
-        raise _not_pixels()
+        raise MalformedError(problem)
     return pixels.reshape(shape)
-
-
-def _not_pixels() -> MalformedError:
-    return MalformedError("the data of input 'images' are not all whole numbers from 0 to 255")
 
 
 def _decoded(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> Pixels:

@@ -33,9 +33,7 @@ OUTPUTS = {
     "probabilities": Output("FP64", lambda K: [-1, K], lambda summary: summary.mean),
     "std": Output("FP64", lambda K: [-1, K], lambda summary: summary.spread[0]),
     "uncertainty": Output(
-        "FP64",
-        lambda K: [-1, 3],
-        lambda summary: np.stack((summary.total, summary.aleatoric, summary.epistemic), 1),
+        "FP64", lambda K: [-1, 3], lambda summary: np.stack((summary.total, summary.aleatoric, summary.epistemic), 1)
     ),
     "draws": Output("FP32", lambda K: [-1, -1, K], lambda summary: summary.draws.p.swapaxes(0, 1)),
 }

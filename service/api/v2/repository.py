@@ -28,9 +28,7 @@ log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 # Orchestrators probe these without a key.
 health = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
-INDEX_BODY: dict[str, Any] = {
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}
-}
+BODY: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}}
 
 
 class ServerHealth(BaseModel):
@@ -48,58 +46,40 @@ class ModelHealth(BaseModel):
     ready: bool = True
 
 
-@router.get("", operation_id="server_v2_get", summary="The server and its extensions")
+@router.get("", summary="The server and its extensions")
 async def server() -> ServerMetadata:
     """Return name, version and extensions of the server."""
     return describe_server()
 
 
-@health.get("/health/live", operation_id="server_live_v2_health_live_get", summary="Whether the process is alive")
+@health.get("/health/live", summary="Whether the process is alive")
 async def server_live(state: StateDep) -> ServerHealth:
     """Answer 200 as long as the process can answer at all."""
     return ServerHealth(live=True, ready=state.answering)
 
 
-@health.get(
-    "/health/ready",
-    operation_id="server_ready_v2_health_ready_get",
-    summary="Whether the service can answer",
-    responses=describe_refusals(503),
-)
+@health.get("/health/ready", summary="Whether the service can answer", responses=describe_refusals(503))
 async def server_ready(state: StateDep) -> ServerHealth:
     """Answer 200 when `/readyz` does, else 503."""
     _check_ready(state)
     return ServerHealth(live=True, ready=True)
 
 
-@router.get(
-    "/models/{model}",
-    operation_id="model_metadata_v2_models__model__get",
-    summary="One model's tensors",
-    responses=describe_refusals(404, 422),
-)
+@router.get("/models/{model}", summary="One model's tensors", responses=describe_refusals(404, 422))
 async def model_metadata(model: ModelPath, repository: RepositoryDep) -> ModelMetadata:
     """Return inputs and outputs of the default version."""
     return _metadata(repository, model, None)
 
 
 @router.get(
-    "/models/{model}/versions/{version}",
-    operation_id="version_metadata_v2_models__model__versions__version__get",
-    summary="One version's tensors",
-    responses=describe_refusals(404, 422),
+    "/models/{model}/versions/{version}", summary="One version's tensors", responses=describe_refusals(404, 422)
 )
 async def version_metadata(model: ModelPath, version: VersionPath, repository: RepositoryDep) -> ModelMetadata:
     """Return inputs and outputs of one version."""
     return _metadata(repository, model, version)
 
 
-@router.get(
-    "/models/{model}/ready",
-    operation_id="model_ready_v2_models__model__ready_get",
-    summary="Whether a model can answer",
-    responses=describe_refusals(404, 422, 503),
-)
+@router.get("/models/{model}/ready", summary="Whether a model can answer", responses=describe_refusals(404, 422, 503))
 async def model_ready(state: StateDep, model: ModelPath) -> ModelHealth:
     """Answer 200 when the service is ready and the default version passed verification."""
     return _ready(state, model, None)
@@ -107,23 +87,19 @@ async def model_ready(state: StateDep, model: ModelPath) -> ModelHealth:
 
 @router.get(
     "/models/{model}/versions/{version}/ready",
-    operation_id="version_ready_v2_models__model__versions__version__ready_get",
     summary="Whether a version can answer",
     responses=describe_refusals(404, 422, 503),
 )
-async def version_ready(
-    state: StateDep, model: ModelPath, version: VersionPath, repository: RepositoryDep
-) -> ModelHealth:
+async def version_ready(state: StateDep, model: ModelPath, version: VersionPath) -> ModelHealth:
     """Answer 200 when the service is ready and the version passed verification; its first request may take longer."""
     return _ready(state, model, version)
 
 
 @router.post(
     "/repository/index",
-    operation_id="repository_index_v2_repository_index_post",
     summary="All versions of all models",
     responses=describe_refusals(400, 408, 413, 415),
-    openapi_extra={"requestBody": INDEX_BODY},
+    openapi_extra={"requestBody": BODY},
 )
 async def repository_index(request: Request, state: StateDep) -> list[IndexEntry]:
     """List every version with its state and the reason of a refusal; an empty body lists all."""
@@ -133,7 +109,6 @@ async def repository_index(request: Request, state: StateDep) -> list[IndexEntry
 
 @router.post(
     "/repository/models/{model}/load",
-    operation_id="load_v2_repository_models__model__load_post",
     summary="Have a model answer (role admin)",
     responses=describe_refusals(403, 404, 422),
 )
@@ -147,7 +122,6 @@ async def load(model: ModelPath, repository: RepositoryDep, who: Admin) -> dict[
 
 @router.post(
     "/repository/models/{model}/unload",
-    operation_id="unload_v2_repository_models__model__unload_post",
     summary="Have a model answer no more (role admin)",
     responses=describe_refusals(403, 404, 422),
 )

@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, WithJsonSchema
+from pydantic import BaseModel, Field, StrictBool, ValidationError, WithJsonSchema
 
 from service.api.schemas import Degraded
 from service.errors import MalformedError, ParameterError, RequestError, TooLargeError
@@ -24,10 +24,8 @@ EXTRA_COMMAS = 256
 Samples = Annotated[str, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]})]
 
 
-class InputParameters(BaseModel):
+class InputParameters(BaseModel, extra="forbid"):
     """Announce that the values of a tensor follow the document."""
-
-    model_config = ConfigDict(extra="forbid")
 
     binary_data_size: int | None = Field(None, ge=0, description="Bytes of the tensor after the document.")
 
@@ -46,10 +44,8 @@ class RequestInput(BaseModel):
     )
 
 
-class OutputParameters(BaseModel):
+class OutputParameters(BaseModel, extra="forbid"):
     """Choose how one output is sent."""
-
-    model_config = ConfigDict(extra="forbid")
 
     binary_data: StrictBool | None = Field(
         None, description="As bytes after the document; by default as the request says."
@@ -63,10 +59,8 @@ class RequestOutput(BaseModel):
     parameters: OutputParameters | None = None
 
 
-class RequestParameters(PredictOptions):
+class RequestParameters(PredictOptions, coerce_numbers_to_str=True):
     """Options of a request, and whether its outputs are sent as bytes after the document."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     samples: Samples = Field("auto", description=PredictOptions.model_fields["samples"].description)
     binary_data_output: StrictBool = Field(False, description="Send outputs as bytes unless they say otherwise.")

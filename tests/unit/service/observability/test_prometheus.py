@@ -48,7 +48,7 @@ def test_counts_add_up(fresh: TestClient, example: bytes) -> None:
         assert metric(text, "slimbayes_image_draws_sum", **names) == drawn
         confidence = sum(each["probability"] for each in predictions)
         assert metric(text, "slimbayes_confidence_sum", **names) == pytest.approx(confidence)
-        size = catalog_of(fresh).level("digits", None, level).engine(1).bank.size
+        size = catalog_of(fresh).model("digits").version(None).level(level).engine(1).bank.size
         assert metric(text, "slimbayes_batch_images_sum", **names) * size == drawn
         assert metric(text, "slimbayes_batch_images_count", **names) <= drawn / size
     took = sum(answer["timing_ms"]["inference"] for answer in answers) / 1000
@@ -102,7 +102,7 @@ def test_degraded(digits_store: Path, example: bytes) -> None:
     """The step is shown, and answers with less are counted as such."""
     with Warm(digits_store, overload="degrade") as client:
         admission = client.app.state.service.repository.runtime.admission  # type: ignore[attr-defined]
-        served = client.app.state.service.repository.level(None, None, None)  # type: ignore[attr-defined]
+        served = client.app.state.service.repository.model(None).version(None).level(None)  # type: ignore[attr-defined]
         with admission.admit(1, 60.0):
             # Two draws just have the time.
             admission.latency.slope = 0.4 / (2 * served.seconds(1, 2.0, 2))

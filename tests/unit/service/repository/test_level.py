@@ -19,7 +19,7 @@ from tests.support.services import Warm, wait_until
 def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path) -> None:
     """A request is counted, as the event loop does it, while another thread builds; what is held is not released."""
     catalog = ModelRepository(Settings(store=digits_store))
-    served = catalog.level(None, None, "p50")
+    served = catalog.model(None).version(None).level("p50")
     building = threading.Thread(target=served.engine, args=(64,))
     building.start()
     wait_until(served._building.locked)
@@ -36,7 +36,7 @@ def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path
 def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
     """Neither does who may be answered at once, and nobody is before there is something to answer with."""
     catalog = ModelRepository(Settings(store=digits_store))
-    served = catalog.level(None, None, "p50")
+    served = catalog.model(None).version(None).level("p50")
     with served._building:
         served.release()
         assert served.prepared_engine(4) is None
@@ -52,7 +52,7 @@ def test_letting_go_waits_for_no_building(digits_store: Path) -> None:
 def test_an_answer_costs_its_draws_and_what_they_share(digits_store: Path) -> None:
     """On all threads, each image; where networks must be built, nobody knows."""
     catalog = ModelRepository(Settings(store=digits_store))
-    served = catalog.level(None, None, "p50")
+    served = catalog.model(None).version(None).level("p50")
     assert served.seconds(3, 4.0, 4) == 0
     engine = served.engine(4)
     assert engine.seconds_shared > 0
@@ -64,7 +64,7 @@ def test_an_answer_costs_its_draws_and_what_they_share(digits_store: Path) -> No
 def test_no_more_draws_are_made_than_there_is_time_for(digits_store: Path) -> None:
     """What is made by the deadline answers, and is the first of what is made later."""
     catalog = ModelRepository(Settings(store=digits_store))
-    served = catalog.level(None, None, "p50")
+    served = catalog.model(None).version(None).level("p50")
     engine = served.engine(4096, latest=time.monotonic() + 1)
     made = engine.bank.draws
     assert 0 < made < 4096
@@ -78,7 +78,7 @@ def test_no_more_draws_are_made_than_there_is_time_for(digits_store: Path) -> No
 
 def test_a_deadline_that_has_passed_leaves_one_pack(digits_store: Path) -> None:
     catalog = ModelRepository(Settings(store=digits_store))
-    engine = catalog.level(None, None, "p50").engine(64, latest=time.monotonic())
+    engine = catalog.model(None).version(None).level("p50").engine(64, latest=time.monotonic())
     assert engine.bank.draws == engine.bank.size
     catalog.close()
 

@@ -103,7 +103,7 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
         "service.repository.memory_budget.trim_heap", lambda: given_back.append([each() is None for each in gone])
     )
     catalog = ModelRepository(Settings(store=digits_store))
-    levels = [catalog.level(None, None, name) for name in ("p50", "p90")]
+    levels = [catalog.model(None).version(None).level(name) for name in ("p50", "p90")]
     answering = [level.engine(4) for level in levels]
     gone.extend(map(weakref.ref, answering))
     for level in levels:

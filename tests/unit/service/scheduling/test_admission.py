@@ -196,7 +196,7 @@ def test_degraded_answers_say_so(digits_store: Path, tmp_path: Path, example: by
     with TestClient(app) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)  # the next level is warm then, too
         assert ask(client, example)["degraded"] is None
-        served = app.state.service.repository.level("digits", None, "p50")
+        served = app.state.service.repository.model("digits").version(None).level("p50")
 
         def slow(share: float) -> None:
             """An answer of two draws takes this share of the time within which nothing is taken away."""
