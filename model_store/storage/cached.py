@@ -43,7 +43,8 @@ class CachedStorage:
         return found
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
-        listed = self._fetch_or_cached(f"list {prefix}", lambda: list(map(_to_json, self.objects.list_objects(prefix))))
+        # The key that caches on disk have from earlier releases.
+        listed = self._fetch_or_cached(f"walk {prefix}", lambda: list(map(_to_json, self.objects.list_objects(prefix))))
         found = [ObjectInfo(name, size, datetime.fromisoformat(modified)) for name, size, modified in listed]
         self._listed[prefix] = {each.name: each for each in found}
         return iter(found)
