@@ -46,7 +46,8 @@ class ResponseBuilder:
 
     def document(self, result: ImageResult) -> dict[str, Any]:
         """Build the prediction of one image, as `service.api.schemas.Prediction` describes it."""
-        (shown, prediction_set), rule = result.content, self.calibration.out_of_distribution
+        shown, prediction_set = result.content
+        rule = self.calibration.out_of_distribution
         return {
             "label": shown[0]["label"],
             "probability": result.confidence,
