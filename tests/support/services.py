@@ -21,6 +21,10 @@ from service.settings import Settings
 from tests.support.http import ask
 from tests.support.waiting import HANG_S
 
+# A client's five seconds would decide what is right where the machine is busy.
+for _part in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _part, HANG_S)
+
 
 def wait_until(ready: Callable[[], bool], seconds: float = HANG_S) -> None:
     """Return once `ready` holds; fail where it does not in time."""

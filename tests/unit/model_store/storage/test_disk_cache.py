@@ -105,8 +105,8 @@ def test_several_processes_share_it(cache: DiskCache) -> None:
         subprocess.Popen([*command, str(seed)], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for seed in range(4)
     ]
-    for worker in workers:
-        said, errors = worker.communicate(timeout=HANG_S)
+    ended = [worker.communicate(timeout=HANG_S) for worker in workers]
+    for worker, (said, errors) in zip(workers, ended, strict=True):
         assert (worker.returncode, errors) == (0, "")
         assert 30_000 < int(said) <= cache.limit
     assert len(entries(cache)) > 3

@@ -200,7 +200,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path, environment: dict[str
         _, said = process.communicate(timeout=HANG_S)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert process.returncode == 130
     assert (
         said.splitlines()[-1]
