@@ -141,6 +141,7 @@ def run_of_two(
     return Run(folder)
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_the_command_trains_on_two_ranks(run_of_two: Run) -> None:
     assert run_of_two.facts()["world_size"] == 2
