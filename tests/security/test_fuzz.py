@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
-from benchmarks.fuzz import mutants, originals
+from benchmarks.serving.fuzz import mutants, originals
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

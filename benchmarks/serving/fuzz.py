@@ -1,10 +1,10 @@
-"""Damaged PNG, JPEG and WebP over HTTP: what they are answered, and what memory the service keeps of them.
+"""Count responses to damaged PNG, JPEG and WebP over HTTP, and the memory that the service keeps afterwards.
 
-    python -m benchmarks.fuzz --count 10000 --json docs/results/fuzz.json
+    python -m benchmarks.serving.fuzz --count 10000 --json docs/results/fuzz.json
 
-A real service in a process of its own, which serves the zoo. Pictures of many kinds are damaged in a few places each,
-by bytes that change, come, go or are repeated; half of the PNGs get checksums that fit their damage, so that it is met
-by more than the checksum. Memory is the resident set, after a first tenth of the pictures and at the end.
+A service in a process of its own serves the zoo. Images of many kinds are damaged in a few places each: bytes are
+changed, inserted, removed or repeated; half of the PNGs get checksums that fit the damage, so that more than the checksum
+meets it. Memory is the resident set, after a first tenth of the images and at the end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Picture = tuple[str, bytes]
 
 
 def originals() -> list[Picture]:
-    """Media types and bytes of whole pictures of many kinds."""
+    """Return media types and bytes of intact images of many kinds."""
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 4), dtype=np.uint8)
     smooth = Image.merge(
         "RGB", [Image.linear_gradient("L").resize((SIDE, SIDE)).rotate(90 * turn) for turn in range(3)]
@@ -68,7 +68,7 @@ def _encoded(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
 
 
 def mutants(whole: list[Picture], seed: int, count: int) -> Iterator[Picture]:
-    """So many damaged pictures, the same for the same seed."""
+    """Yield damaged images, the same for the same seed."""
     generator = np.random.default_rng(seed)
     for number in range(count):
         kind, data = whole[number % len(whole)]
@@ -81,7 +81,7 @@ def mutants(whole: list[Picture], seed: int, count: int) -> Iterator[Picture]:
 
 
 def _damage(data: bytearray, generator: np.random.Generator) -> None:
-    """Change, cut off, take out, repeat or put in some bytes; changes are the most frequent."""
+    """Change, truncate, remove, repeat or insert some bytes; changes are the most frequent."""
     at, length = int(generator.integers(len(data) + 1)), int(generator.integers(1, 64))
     way = generator.integers(10)
     if way == 0:
@@ -99,7 +99,7 @@ def _damage(data: bytearray, generator: np.random.Generator) -> None:
 
 
 def _with_checksums(data: bytearray) -> bytearray:
-    """A PNG with every chunk's checksum made anew, as far as its chunks can be followed."""
+    """Recompute the checksum of every chunk of a PNG, as far as its chunks can be parsed."""
     at = PNG_START
     while at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
@@ -111,14 +111,14 @@ def _with_checksums(data: bytearray) -> bytearray:
 
 
 def _resident(pid: int) -> float:
-    """MiB of a process that are in memory."""
+    """Return the resident set of a process in MiB."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
 
 
 def bombard(url: str, pid: int, seed: int, count: int) -> dict[str, Any]:
-    """Ask about so many damaged pictures; what they were answered, by kind, and the memory before and after."""
+    """Post damaged images; return the responses by kind, and the memory before and after."""
     statuses: dict[str, Counter[int]] = {}
     before = 0.0
     with httpx.Client(base_url=url, timeout=60) as client:
@@ -139,7 +139,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the damage.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
 ) -> None:
-    """Bombard a service, and print what came of it."""
+    """Fuzz a service and print the counts."""
     command = [sys.executable, "-m", "service", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
