@@ -3,8 +3,8 @@
     python -m benchmarks.serving.fuzz --count 10000 --json docs/results/fuzz.json
 
 A service in a process of its own serves the zoo. Images of many kinds are damaged in a few places each: bytes are
-changed, inserted, removed or repeated; half of the PNGs get checksums that fit the damage, so that more than the checksum
-meets it. Memory is the resident set, after a first tenth of the images and at the end.
+changed, inserted, removed or repeated; half of the PNGs get checksums that fit the damage, so that the decoder meets
+it. Memory is the resident set, after a first tenth of the images and at the end.
 """
 
 from __future__ import annotations
