@@ -11,7 +11,7 @@ from service.scheduling.admission import Work
 from service.scheduling.job import Job
 from service.scheduling.level_queue import MAX_BATCH_IMAGES
 from service.scheduling.scheduler import Scheduler
-from tests.support.scheduling import Gate, Slow, job
+from tests.support.scheduling import Clock, Gate, Slow, job
 from tests.support.services import wait_until
 from tests.support.waiting import HANG_S
 
@@ -106,10 +106,17 @@ def test_a_job_is_charged_what_is_computed_for_it(engine: Engine, images: np.nda
         assert each.work.service_time_s == pytest.approx(3 * (0.01 + 32 * slow.seconds_per_draw))
 
 
-def test_levels_share_alike(engine: Engine, images: np.ndarray) -> None:
+def test_levels_share_alike(engine: Engine, images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """A level with a crowd of requests leaves half of the time to one with a few."""
-    gate = Gate()
-    crowd, few = Slow(engine, 0.004, gate), Slow(engine, 0.004, gate)
+    gate, clock = Gate(), Clock()
+    # By this clock each pack takes as long, however busy the machine is.
+    monkeypatch.setattr("service.scheduling.scheduler.perf_counter", clock)
+
+    def pack() -> None:
+        clock.time += 0.004
+        gate()
+
+    crowd, few = Slow(engine, 0.004, pack), Slow(engine, 0.004, pack)
     scheduler = Scheduler(1)
     many = [job(crowd, images[:MAX_BATCH_IMAGES], 4) for _ in range(50)]  # type: ignore[arg-type]
     for each in many:
