@@ -235,7 +235,7 @@ def test_a_level_that_does_not_come_in_time(
         slow, away = cold_levels(store)
         proxy.rate = slow.bytes / 3
         response = client.post("/predict", params={"level": slow.name}, content=example, headers=PNG)
-        assert "still on its way" in refusal(response, 503)
+        assert "still being read" in refusal(response, 503)
         assert response.headers["retry-after"] == "5"
         proxy.rate = None
         query = {"level": slow.name}
@@ -243,7 +243,7 @@ def test_a_level_that_does_not_come_in_time(
         monkeypatch.setattr("service.repository.level.MAX_FETCH_S", 30.0)
         proxy.down()
         response = client.post("/predict", params={"level": away.name}, content=example, headers=PNG)
-        assert "the store does not answer" in refusal(response, FetchingError.status)
+        assert "is unreachable" in refusal(response, FetchingError.status)
 
 
 def test_two_services_follow_one_store(store: Store, bucket: Place, example: bytes, tmp_path: Path) -> None:

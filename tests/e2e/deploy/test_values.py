@@ -92,11 +92,11 @@ def test_every_value_has_a_default_and_a_schema() -> None:
 
 
 def test_the_settings_are_those_of_the_service() -> None:
-    """Else `python -m docs` writes them anew."""
+    """Else `python -m tools.gendocs` writes them anew."""
     path, text = helm_values.generate()
     assert path.read_text() == text
     assert SCHEMA["properties"]["settings"]["properties"]["max_images"] == {
-        "description": "Most images in one request.",
+        "description": "Maximum images per request.",
         "type": "integer",
         "minimum": 1,
         "maximum": helm_values.LARGEST,
