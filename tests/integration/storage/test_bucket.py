@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -53,11 +52,9 @@ def reach(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 def refusal(place: Place) -> str:
-    """Why a store cannot be opened, which is said soon."""
-    begun = time.monotonic()
+    """Why a store cannot be opened."""
     with pytest.raises(StoreNotFoundError, match=f"the store at {place.url} cannot be read: ") as caught:
         Store.open(place.url)
-    assert time.monotonic() - begun < 15
     return str(caught.value).partition("cannot be read: ")[2]
 
 
@@ -136,10 +133,8 @@ def test_a_store_that_nobody_answers_for(bucket: Place, proxy: Proxy) -> None:
 def test_a_store_that_says_nothing(bucket: Place, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model_store.storage.bucket.READ_TIMEOUT", timedelta(seconds=0.3))
     proxy.silent = True
-    begun = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="does not answer"):
         Store.open(bucket.url)
-    assert time.monotonic() - begun < 10
     proxy.silent = False
 
 
