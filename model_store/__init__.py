@@ -20,27 +20,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Level", "Manifest", "SigningKey", "Store", "StoreError", "TrustedKeys", "model_card", "read_manifest"]
 
-_MODULES = {
-    "Level": "manifest",
-    "Manifest": "manifest",
-    "SigningKey": "signing",
-    "Store": "store",
-    "StoreError": "errors",
-    "TrustedKeys": "signing",
-    "model_card": "reports.card",
-    "read_manifest": "manifest",
-}
-
-
 if not TYPE_CHECKING:
+    MODULES = {
+        "Level": "manifest",
+        "Manifest": "manifest",
+        "SigningKey": "signing",
+        "Store": "store",
+        "StoreError": "errors",
+        "TrustedKeys": "signing",
+        "model_card": "reports.card",
+        "read_manifest": "manifest",
+    }
 
     def __getattr__(name: str) -> object:
         """Import an exported name when it is first used (PEP 562)."""
-        if name not in _MODULES:
+        if name not in MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return globals().setdefault(name, getattr(import_module(f"{__name__}.{_MODULES[name]}"), name))
+        return globals().setdefault(name, getattr(import_module(f"{__name__}.{MODULES[name]}"), name))
 
 
 def __dir__() -> list[str]:

@@ -16,21 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client", "ServiceError", "Settings", "create_app"]
 
-MODULE_OF = {
-    "AsyncClient": "service.client",
-    "Client": "service.client",
-    "ServiceError": "service.errors",
-    "Settings": "service.settings",
-    "create_app": "service.app",
-}
+if not TYPE_CHECKING:
+    MODULES = {
+        "AsyncClient": "client",
+        "Client": "client",
+        "ServiceError": "errors",
+        "Settings": "settings",
+        "create_app": "app",
+    }
 
-
-def __getattr__(name: str) -> object:
-    """Import an exported name from the module that defines it."""
-    if name not in MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    exported = globals()[name] = getattr(import_module(MODULE_OF[name]), name)
-    return exported
+    def __getattr__(name: str) -> object:
+        """Import an exported name on first use, so that the client imports no server (PEP 562)."""
+        if name not in MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, getattr(import_module(f"{__name__}.{MODULES[name]}"), name))
 
 
 def __dir__() -> list[str]:

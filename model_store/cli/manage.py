@@ -74,7 +74,7 @@ def delete(
         if not dry_run:
             options.confirm(f"Remove {model} {target} for good?", yes)
             opened.delete(model, target)
-    _say_removed([f"{model}/{target}"], dry_run, as_json)
+    _print_removed([f"{model}/{target}"], dry_run, as_json)
 
 
 def gc(
@@ -101,28 +101,7 @@ def gc(
             for model, version in old:
                 opened.delete(model, version)
         removed = collect_garbage(opened, dry_run=dry_run)
-    _say_removed([*(f"{model}/{version}" for model, version in old), *removed], dry_run, as_json)
-
-
-def _promote(store: Store, model: str, alias: str, target: str, as_json: bool) -> None:
-    store.verify(model, target)
-    store.set_alias(model, alias, target)
-    document = {"model": model, "alias": alias, "version": target}
-    options.print_result(as_json, document, f"{model}: {alias} is now {target}")
-
-
-def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, str]]:
-    return [
-        (model, version)
-        for model in store.names()
-        for version in superseded(store.listing(model), keep, keep_aliased=keep_aliased)
-    ]
-
-
-def _say_removed(names: list[str], dry_run: bool, as_json: bool) -> None:
-    verb = "Would remove" if dry_run else "Removed"
-    text = "\n".join(f"{verb} {name}" for name in names) or "Nothing to remove."
-    options.print_result(as_json, {"removed": names, "dry_run": dry_run}, text)
+    _print_removed([*(f"{model}/{version}" for model, version in old), *removed], dry_run, as_json)
 
 
 def sign(
@@ -141,3 +120,24 @@ def sign(
     document = {"model": model, "version": manifest.version, "key": signing.fingerprint}
     text = f"{model} {manifest.version} is signed with the key {signing.fingerprint[:12]}"
     options.print_result(as_json, document, text)
+
+
+def _promote(store: Store, model: str, alias: str, target: str, as_json: bool) -> None:
+    store.verify(model, target)
+    store.set_alias(model, alias, target)
+    document = {"model": model, "alias": alias, "version": target}
+    options.print_result(as_json, document, f"{model}: {alias} is now {target}")
+
+
+def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, str]]:
+    return [
+        (model, version)
+        for model in store.names()
+        for version in superseded(store.listing(model), keep, keep_aliased=keep_aliased)
+    ]
+
+
+def _print_removed(names: list[str], dry_run: bool, as_json: bool) -> None:
+    verb = "Would remove" if dry_run else "Removed"
+    text = "\n".join(f"{verb} {name}" for name in names) or "Nothing to remove."
+    options.print_result(as_json, {"removed": names, "dry_run": dry_run}, text)

@@ -41,8 +41,8 @@ def test_client_needs_no_server() -> None:
 
 def test_service_exports() -> None:
     """Each exported name is the one of the module that defines it, and no other name is found."""
-    assert all(getattr(service, name).__module__ == service.MODULE_OF[name] for name in service.__all__)
-    assert sorted(service.MODULE_OF) == sorted(service.__all__)
+    assert all(getattr(service, name).__module__ == f"service.{service.MODULES[name]}" for name in service.__all__)
+    assert sorted(service.MODULES) == sorted(service.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Server'"):
         service.Server  # noqa: B018
 
