@@ -116,9 +116,7 @@ def test_it_leaves_nothing(running: Composition, interfaces: Interfaces) -> None
     """Last of those that need it running: containers, volumes and networks go, and what was accepted is finished."""
     engine = running.engine
     with interfaces():
-        started = time.monotonic()
         running.compose("stop", "slimbayes")
-        assert time.monotonic() - started < 30
         assert running.containers()["slimbayes"]["State"]["ExitCode"] == 0
         running.compose("down", "--volumes", "--timeout", "10")
     assert running.containers() == {}
