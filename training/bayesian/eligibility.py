@@ -88,7 +88,9 @@ def _refusal(child: nn.Module) -> str | None:
     for plain in BAYESIAN:
         if isinstance(child, plain):
             name = plain.__name__
-            return f"cannot make a {kind} Bayesian, whose forward pass may differ from {name}'s: use {name}, or {FREEZE}"
+            return (
+                f"cannot make a {kind} Bayesian, whose forward pass may differ from {name}'s: use {name}, or {FREEZE}"
+            )
     return f"cannot make a {kind} Bayesian: {FREEZE}"
 
 

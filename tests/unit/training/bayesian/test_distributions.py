@@ -21,14 +21,15 @@ from training.bayesian.estimators import DRAWS, flipout, reparam
 from training.bayesian.layers import BayesianLayer
 from training.errors import ConversionError
 
-NUM_DRAWS = 3_000
+NUM_DRAWS = 2_000
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+few = settings(max_examples=7, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
 @st.composite
 def linear_layers(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
     """A linear layer, and an input of one example, of a batch, and of a batch with one or two axes of positions."""
+    torch.manual_seed(draw(st.integers(0, 99)))
     channels, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     before = draw(st.sampled_from([(), (2,), (2, 3), (1, 4), (2, 2, 2)]))
     layer = nn.Linear(channels, outputs, bias=draw(st.booleans()))
@@ -38,6 +39,7 @@ def linear_layers(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
     """A convolution over one to three axes with every option, and a batch or a single example in either format."""
+    torch.manual_seed(draw(st.integers(0, 99)))
     axes, groups = draw(st.sampled_from([1, 2, 2, 3])), draw(st.sampled_from([1, 2]))
     options: dict[str, Any] = {
         "groups": groups,
@@ -119,6 +121,7 @@ def test_linear_layers_of_any_shape_have_the_exact_mean_and_covariance(
     check_distribution(*case, estimator)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @few
 @given(convolutions())
 @pytest.mark.parametrize("estimator", DRAWS)
@@ -136,7 +139,7 @@ def test_the_divergence_is_that_of_reparam_for_every_estimator(case: tuple[nn.Mo
     found = []
     for estimator in DRAWS:
         plain.load_state_dict(state)
-        found.append(float(converted(plain, estimator)[1].divergence()))
+        found.append(converted(plain, estimator)[1].divergence().item())
     assert len(set(found)) == 1
 
 
@@ -225,11 +228,10 @@ def test_flipout_shares_signs_between_calls_with_other_positions_but_not_with_ot
         module(x, x[:1])
 
 
-@pytest.mark.parametrize("estimator", DRAWS)
-def test_compiled_passes_draw_as_plain_ones(estimator: str) -> None:
-    """One graph, but for lrt's operations in place, which the compiler does not follow."""
+@pytest.mark.parametrize("estimator", ["reparam", "flipout"])
+def test_compiled_passes_are_one_graph_and_draw_as_plain_ones(estimator: str) -> None:
     module = bayesianize(nn.Sequential(nn.Linear(4, 3)), DRAWS[estimator], prior_scale=1.0)
-    compiled = torch.compile(module, backend="eager", fullgraph=estimator != "lrt")
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
     x = torch.randn(5, 4)
     outputs = []
     for each in (module, compiled, compiled):

@@ -154,6 +154,8 @@ def test_a_layer_starts_at_the_plain_weights_and_keeps_the_bias() -> None:
 
 def test_a_convolution_is_the_plain_one_at_its_mean() -> None:
     plain = nn.Conv2d(2, 3, 3, stride=2, padding=1)
-    layer = BayesianConvolution(plain, lambda layer, x: layer.apply_weight(x, layer.masked_mean(), layer.bias), 1.0, 0.5)
+    layer = BayesianConvolution(
+        plain, lambda layer, x: layer.apply_weight(x, layer.masked_mean(), layer.bias), 1.0, 0.5
+    )
     x = torch.randn(4, 2, 7, 7)
     torch.testing.assert_close(layer(x), plain(x))
