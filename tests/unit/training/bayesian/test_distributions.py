@@ -23,7 +23,9 @@ from training.errors import ConversionError
 
 NUM_DRAWS = 2_000
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-few = settings(max_examples=7, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+SLOW = [HealthCheck.too_slow]
+few = settings(max_examples=7, deadline=None, suppress_health_check=SLOW, derandomize=True)
+fewer = settings(few, max_examples=5)
 
 
 @st.composite
@@ -122,7 +124,7 @@ def test_linear_layers_of_any_shape_have_the_exact_mean_and_covariance(
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-@few
+@fewer
 @given(convolutions())
 @pytest.mark.parametrize("estimator", DRAWS)
 def test_convolutions_of_any_kind_have_the_exact_mean_and_covariance(
@@ -224,7 +226,7 @@ def test_flipout_shares_signs_between_calls_with_other_positions_but_not_with_ot
     x = torch.randn(5, 4)
     assert module(x[:, None].expand(5, 2, 4), x[:, None].expand(5, 2, 4)).abs().max() == 0
     torch.testing.assert_close(module(x[:, None], x[:, None].expand(5, 3, 4)), torch.zeros(5, 3, 3), rtol=0, atol=1e-6)
-    with pytest.raises(ConversionError, match="layer: flipout cannot call .* other numbers of examples: use reparam"):
+    with pytest.raises(ConversionError, match=r"layer: flipout cannot call .* other numbers of examples: use reparam"):
         module(x, x[:1])
 
 

@@ -144,15 +144,15 @@ def test_a_compiled_network_is_converted_before_it_is_wrapped() -> None:
 
 
 def test_a_bayesian_layer_is_refused() -> None:
-    with pytest.raises(ConversionError, match="^0: is Bayesian already"):
+    with pytest.raises(ConversionError, match=r"^0: is Bayesian already"):
         bayesian(bayesian(nn.Sequential(nn.Linear(4, 4))))
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_scales_are_positive_and_finite(scale: float) -> None:
-    with pytest.raises(ConversionError, match="prior_scale is .* above 0"):
+    with pytest.raises(ConversionError, match=r"prior_scale is .* above 0"):
         bayesianize(nn.Sequential(nn.Linear(2, 2)), reparam.draw, prior_scale=scale)
-    with pytest.raises(ConversionError, match="initial_scale is .* above 0"):
+    with pytest.raises(ConversionError, match=r"initial_scale is .* above 0"):
         bayesian(nn.Sequential(nn.Linear(2, 2)), initial_scale=scale)
 
 
