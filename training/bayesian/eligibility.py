@@ -1,4 +1,4 @@
-"""Which layers of a plain network become Bayesian, which stay as they are, and which are refused by name.
+"""Choose the layers of a plain network that become Bayesian, and refuse by name what would be lost.
 
 | part of the network | decision |
 |---|---|
