@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from training.architectures import ARCHITECTURES, architecture
-from training.bayesian.bayesianize import bayesian_layers, bayesianize, read_posterior, restore
-from training.bayesian.estimators import flipout, lrt, reparam
+from training.bayesian.bayesianize import bayesian_layers, bayesianize, plain_parts, read_posterior, restore
+from training.bayesian.estimators import create_approximation, flipout, lrt, reparam
 from training.bayesian.layers import BayesianConvolution, BayesianLinear, Draw
 from training.errors import ConversionError
+from training.recipe import Recipe
 
 
 def bayesian(plain: nn.Module, initial_scale: float = 0.1) -> nn.Module:
@@ -147,3 +149,46 @@ def test_a_posterior_of_another_architecture_is_refused(other: Callable[[], nn.M
     here, there = (small, other) if turned else (other, small)
     with pytest.raises(ConversionError, match="of another architecture"):
         restore(bayesian(here()), read_posterior(bayesian(there())))
+
+
+class Twice(nn.Module):
+    """A network that calls its layer twice."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.first = self.second = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+def test_a_layer_in_two_places_stays_one() -> None:
+    torch.manual_seed(0)
+    plain, x = Twice(nn.Linear(4, 4)), torch.randn(3, 4)
+    expected = plain(x)
+    module = bayesian(plain, initial_scale=1e-12)
+    assert module.first is module.second
+    torch.testing.assert_close(module(x), expected)
+    posterior = read_posterior(module)
+    assert (list(posterior.weights), list(posterior.rest)) == (["first.weight"], ["first.bias"])
+    fresh = Twice(nn.Linear(4, 4))
+    torch.testing.assert_close(functional_call(fresh, posterior.mean(), (x,), tie_weights=False), expected)
+    other = bayesian(fresh)
+    restore(other, posterior)
+    assert torch.equal(read_posterior(other).weights["first.weight"].mean, posterior.weights["first.weight"].mean)
+
+
+def test_a_block_in_two_places_stays_one() -> None:
+    block = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    module = bayesian(nn.Sequential(block, nn.ReLU(), block))
+    assert list(bayesian_layers(module)) == ["0.0"]
+    assert read_posterior(module).rest.keys() == {"0.0.bias", *(f"0.1.{name}" for name in block[1].state_dict())}
+
+
+def test_a_layer_in_two_places_is_one_weight_of_the_plain_network() -> None:
+    weights, rest = plain_parts(Twice(nn.Linear(4, 4)))
+    assert (list(weights), list(rest)) == (["first.weight"], ["first.bias"])
+    approximation = create_approximation(
+        Twice(nn.Linear(4, 4)), Recipe(estimator="none", warmup_epochs=0.0), train_size=10
+    )
+    approximation.restore(approximation.posterior())

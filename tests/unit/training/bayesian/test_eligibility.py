@@ -9,11 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.utils import parametrizations, prune
 
-from training.bayesian.bayesianize import bayesian_layers, bayesianize, plain_parts, read_posterior, restore
-from training.bayesian.estimators import DRAWS, create_approximation, lrt, reparam
+from training.bayesian.bayesianize import bayesian_layers, bayesianize, read_posterior
+from training.bayesian.estimators import DRAWS, create_approximation, reparam
 from training.errors import ConversionError
 from training.recipe import Recipe
 
@@ -253,49 +252,6 @@ def test_masks_of_torch_s_pruning_go_on_as_the_message_says() -> None:
     assert torch.equal(weight.mean, layer.weight)
 
 
-class Twice(nn.Module):
-    """A network that calls its layer twice."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.first = self.second = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(self.first(x))
-
-
-def test_a_layer_in_two_places_stays_one() -> None:
-    torch.manual_seed(0)
-    plain, x = Twice(nn.Linear(4, 4)), torch.randn(3, 4)
-    expected = plain(x)
-    module = bayesian(plain, initial_scale=1e-12)
-    assert module.first is module.second
-    torch.testing.assert_close(module(x), expected)
-    posterior = read_posterior(module)
-    assert (list(posterior.weights), list(posterior.rest)) == (["first.weight"], ["first.bias"])
-    fresh = Twice(nn.Linear(4, 4))
-    torch.testing.assert_close(functional_call(fresh, posterior.mean(), (x,), tie_weights=False), expected)
-    other = bayesian(fresh)
-    restore(other, posterior)
-    assert torch.equal(read_posterior(other).weights["first.weight"].mean, posterior.weights["first.weight"].mean)
-
-
-def test_a_block_in_two_places_stays_one() -> None:
-    block = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-    module = bayesian(nn.Sequential(block, nn.ReLU(), block))
-    assert list(bayesian_layers(module)) == ["0.0"]
-    assert read_posterior(module).rest.keys() == {"0.0.bias", *(f"0.1.{name}" for name in block[1].state_dict())}
-
-
-def test_a_layer_in_two_places_is_one_weight_of_the_plain_network() -> None:
-    weights, rest = plain_parts(Twice(nn.Linear(4, 4)))
-    assert (list(weights), list(rest)) == (["first.weight"], ["first.bias"])
-    approximation = create_approximation(
-        Twice(nn.Linear(4, 4)), Recipe(estimator="none", warmup_epochs=0.0), train_size=10
-    )
-    approximation.restore(approximation.posterior())
-
-
 @pytest.mark.parametrize("name", ["weight", "bias"])
 def test_parameters_tied_between_layers_are_refused_by_both_names(name: str) -> None:
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)
@@ -324,10 +280,3 @@ def test_a_network_that_reads_a_weight_is_refused_by_name_when_it_does() -> None
 
     with pytest.raises(AttributeError, match="encoder: a Bayesian layer has no single weight"):
         bayesian(Tied())(torch.randn(3, 4))
-
-
-def test_a_layer_called_twice_is_refused_under_lrt_by_name() -> None:
-    module = bayesianize(Twice(nn.Linear(4, 4)), lrt.draw, prior_scale=1.0)
-    for _ in range(2):  # the first refusal must not leave its pass open
-        with pytest.raises(ConversionError, match="first: lrt draws outputs"):
-            module(torch.randn(3, 4))
