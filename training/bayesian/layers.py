@@ -78,7 +78,7 @@ class BayesianLayer(Stochastic, ABC):
         shape = [1] * x.dim()
         shape[self.channel_dim] = x.shape[self.channel_dim]
         if self.batched(x):
-            shape[0] = len(x)
+            shape[0] = x.shape[0]
         return shape
 
     def masked_mean(self) -> Tensor:
@@ -197,6 +197,6 @@ BAYESIAN: dict[type[nn.Module], type[BayesianLayer]] = {
 }
 
 
-def random_signs(layer: BayesianLayer, x: Tensor) -> Tensor:
-    """Draw independent signs per example and channel of the layer's input or output, of its dtype."""
-    return torch.randint(0, 2, layer.sign_shape(x), device=x.device, dtype=x.dtype).mul_(2).sub_(1)
+def random_signs(x: Tensor, shape: list[int]) -> Tensor:
+    """Draw independent signs of a shape, of the device and dtype of what they multiply."""
+    return torch.randint(0, 2, shape, device=x.device, dtype=x.dtype).mul_(2).sub_(1)

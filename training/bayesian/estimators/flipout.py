@@ -31,7 +31,10 @@ def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
 
 
 def _signs(layer: BayesianLayer, x: Tensor, part: str) -> Tensor:
-    signs, shape = layer.drawn_once(part, lambda: random_signs(layer, x)), layer.sign_shape(x)
+    shape = layer.sign_shape(x)
+    signs = layer.drawn_once(part, lambda: random_signs(x, shape))
+    if list(signs.shape) == shape and signs.dtype == x.dtype:
+        return signs
     if signs.numel() != math.prod(shape):
         raise ConversionError(
             f"{layer.path}: flipout cannot call a layer twice in a pass with other numbers of examples: use reparam"

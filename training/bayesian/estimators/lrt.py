@@ -39,7 +39,7 @@ def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
     if x.dim() != 1 - layer.channel_dim:  # torch returns a view then, which cannot be overwritten in place
         mean, var = mean.clone(), var.clone()
     noise = layer.drawn_once("outputs", lambda: _noise_of_one(layer, mean))
-    noisy, _ = _Noisy.apply(mean, var, noise, random_signs(layer, mean))  # type: ignore[no-untyped-call]
+    noisy, _ = _Noisy.apply(mean, var, noise, random_signs(mean, layer.sign_shape(mean)))  # type: ignore[no-untyped-call]
     return noisy  # type: ignore[no-any-return]
 
 
