@@ -60,7 +60,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Scans:
-    """What is decoded: a head that was written anew, and the bytes from the first scan's pixels on."""
+    """Head and scans to decode: a head that was written anew, and the bytes from the first scan's pixels on."""
 
     head: bytes
     begin: int
