@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.observability.log_writer import dropped_lines
 from service.observability.request_stats import RequestStats
 from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
@@ -62,6 +63,9 @@ class ServiceCollector(Collector):
             ("slimbayes_bank_limit_bytes", "Memory for networks; 0 is no limit.", memory.limit or 0),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
+        yield CounterMetricFamily(
+            "slimbayes_log_lines_dropped", "Log lines that could not be written.", value=dropped_lines()
+        )
 
     def _requests(self, levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
         ended = [(("", "", ""), self.stats.requests), *((names, level.stats.requests) for names, level in levels)]
