@@ -64,25 +64,24 @@ class LogWriter(logging.Handler):
             with self._changed:
                 self._changed.wait_for(lambda: self._lines)
                 line = self._lines.popleft()
-            written = self._write(line) and self._tell_of_dropped()
+            written = self._write(line)
+            if written and not self._lines:
+                self._tell_of_dropped()
             with self._changed:
                 self._waiting_bytes -= len(line)
                 if not written:
                     self._drop()
                 self._changed.notify_all()
 
-    def _tell_of_dropped(self) -> bool:
+    def _tell_of_dropped(self) -> None:
         """Write a line that says how many were dropped since the last such line, if there were any."""
         with self._changed:
             untold = self._untold
-        if not untold:
-            return True
         message = "%d lines of the log were dropped: they could not be written"
         record = logging.LogRecord("slimbayes.service", logging.WARNING, "", 0, message, (untold,), None)
-        if self._write(self._line(record)):
+        if untold and self._write(self._line(record)):
             with self._changed:
                 self._untold -= untold
-        return True
 
     def _write(self, line: bytes) -> bool:
         """Write a line to the end; return False if that is impossible."""
