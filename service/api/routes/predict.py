@@ -83,7 +83,7 @@ EXAMPLE: dict[str, Any] = {
     response_model=Answer,
     responses={
         200: {"content": {"application/json": {"example": EXAMPLE}}},
-        **describe(400, 404, 408, 413, 415, 422, 429, 503, 504),
+        **describe(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
     },
     openapi_extra={"requestBody": BODY},
 )

@@ -51,7 +51,7 @@ LENGTH: dict[str, Any] = {
 }
 DOCUMENTED: dict[str, Any] = {
     "response_model": InferenceResponse,
-    "responses": {200: {"content": BINARY}, **describe_refusals(400, 404, 408, 413, 415, 422, 429, 503, 504)},
+    "responses": {200: {"content": BINARY}, **describe_refusals(400, 404, 408, 413, 415, 422, 429, 500, 503, 504)},
     "openapi_extra": {"requestBody": BODY, "parameters": [LENGTH]},
 }
 
