@@ -6,18 +6,20 @@ from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.query import parse_query
+from service.api.responses import PiecesResponse
 from service.api.schemas import Answer
 from service.api.state import context_of, state_of
+from service.concurrency import run_in_worker
 from service.http.payload import parse_images
 from service.http.problems import describe
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import degrade_to_fit, make_plan
-from service.pipeline.postprocessing import ResponseBuilder
+from service.pipeline.postprocessing import ResponseBuilder, write_answer
 from service.pipeline.preprocessing import decode_all, is_fast_to_decode
 from service.settings import FORMATS
 from service.types import FIELD
@@ -110,6 +112,7 @@ async def respond(request: Request, query: PredictQuery) -> Response:
     manifest, level = plan.level.manifest, plan.level.level
     decode = partial(decode_all, images, manifest.input, settings)
     batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images))
+    size = AnswerSize(len(images), min(query.top_k, len(manifest.classes)), plan.samples if query.draws else 0)
     job = await state.execute(request, plan, batch, builder.render)
     answer = {
         "request_id": request.state.request_id,
@@ -118,10 +121,12 @@ async def respond(request: Request, query: PredictQuery) -> Response:
         "level": level.name,
         "level_reason": plan.reason,
         "degraded": plan.degradation and asdict(plan.degradation),
-        "predictions": list(map(builder.document, context.results)),
         "timing_ms": {"decode": context.milliseconds("decode"), "queue": job.queue_ms, "inference": job.inference_ms},
     }
-    return Response(orjson.dumps(answer), media_type="application/json")
+    write = partial(write_answer, answer, builder, context.results)
+    if size.inline:
+        return Response(b"".join(write()), media_type="application/json")
+    return PiecesResponse(await run_in_worker(write, repository.runtime.workers), "application/json")
 
 
 async def fast_path(request: Request) -> Response:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from model_store.manifest import InputShape
 from service.api.dependencies import ModelPath, VersionPath
+from service.api.responses import PiecesResponse
 from service.api.routes.predict import PICTURE
 from service.api.schemas import Degraded
 from service.api.state import context_of, state_of
@@ -19,17 +20,18 @@ from service.api.v2.output_tensors import render, requested_outputs, write_respo
 from service.api.v2.schemas import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
 from service.concurrency import run_in_worker
 from service.errors import ParameterError
-from service.http.body import COMPRESSORS, accepted_encoding
+from service.http.body import accepted_encoding, compress
 from service.http.problems import PROTOCOL, describe_refusals
 from service.inference.decision import ImageResult
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import Plan, degrade_to_fit, make_plan
 
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 
-# Documents of so many bytes are parsed, and of so many values written, in about 0.1 ms.
-INLINE_BYTES, INLINE_VALUES = 2048, 1024
+# Documents of so many bytes are parsed in about 0.1 ms.
+INLINE_BYTES = 2048
 BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 BODY: dict[str, Any] = {
     "required": True,
@@ -88,10 +90,11 @@ async def respond(request: Request, model: str, version: str | None) -> Response
     context.set_plan(plan)
     if "draws" in outputs and (plan.early_stopping is not None or plan.deadline_s is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
+    figures = len(outputs.keys() - {"draws"})
+    size = AnswerSize(batch.count, len(found.manifest.classes), plan.samples if "draws" in outputs else 0, figures)
     await state.execute(request, plan, batch, partial(render, outputs))
     write = partial(_write, request, document, plan, outputs)
-    values = len(outputs) * batch.count * len(found.manifest.classes)
-    return await run_in_worker(write, workers, inline="draws" not in outputs and values <= INLINE_VALUES)
+    return await run_in_worker(write, workers, inline=size.inline)
 
 
 async def _read(request: Request, shape: InputShape) -> tuple[InferenceRequest, EncodedBatch]:
@@ -110,14 +113,13 @@ async def _read(request: Request, shape: InputShape) -> tuple[InferenceRequest, 
 def _write(request: Request, document: InferenceRequest, plan: Plan, outputs: Mapping[str, bool]) -> Response:
     """Build the response: compressed if the client accepts it, in binary if the request asks for it."""
     results = context_of(request).results
-    body, length = write_response(_response(document, plan, results), results, outputs)
+    pieces, length = write_response(_response(document, plan, results), results, outputs)
     headers = {"Vary": "Accept-Encoding"} | ({} if length is None else {HEADER: str(length)})
-    encoding = accepted_encoding(request.headers.get("accept-encoding", ""), len(body))
-    if encoding is not None:
-        body = COMPRESSORS[encoding](body)
-        headers["Content-Encoding"] = encoding
+    encoding = accepted_encoding(request.headers.get("accept-encoding", ""), sum(map(len, pieces)))
     kind = "application/json" if length is None else "application/octet-stream"
-    return Response(body, media_type=kind, headers=headers)
+    if encoding is None:
+        return PiecesResponse(pieces, kind, headers)
+    return PiecesResponse(compress(pieces, encoding), kind, headers | {"Content-Encoding": encoding})
 
 
 def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageResult]) -> InferenceResponse:
