@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from model_store.cli.options import ReadOption, TrustedOption, key_files, trusted_keys
 from model_store.errors import StoreError
 from model_store.manifest import Manifest
+from model_store.names import printable
 from model_store.storage.location import default_location
 from model_store.store import Store
 from service.cli.main import reporting
@@ -110,7 +111,7 @@ def score(
             with _progress(sum(shard.rows for shard in missing)) as report:
                 run(task, missing, report)
         summary = target.finish(plan)
-    typer.echo(f"{output}: {summary}")
+    typer.echo(f"{printable(output)}: {summary}")
     raise typer.Exit(IMAGE_ERRORS if summary.errors else 0)
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute
 from pyarrow import parquet
 
 from model_store.manifest import InputShape
+from model_store.names import printable
 from service.errors import ScoringError, UnreadableError
 from service.scoring.source import Item, Pixels, Shard, Span
 from service.scoring.storage import File, Storage
@@ -48,12 +49,27 @@ class Parquet:
                 row += 1
 
     def _count(self, name: str) -> int:
-        with self._opened(name) as file:
-            self._column(name, file.schema_arrow)
-            rows: int = file.metadata.num_rows
-            return rows
+        """Count the rows of a file; one that is no Parquet has one, as a damaged picture has, with the error in it."""
+        try:
+            with self._opened(name) as file:
+                self._column(name, file.schema_arrow)
+                rows: int = file.metadata.num_rows
+                return rows
+        except UnreadableError:
+            return 1
 
     def _read(self, span: Span, row: int) -> Iterator[Item]:
+        """Yield the rows of a span; those of pages that cannot be read have the error."""
+        read = 0
+        try:
+            for item in self._readable(span, row):
+                yield item
+                read += 1
+        except UnreadableError as error:
+            for number in range(span.start + read, span.stop):
+                yield Item(row + number - span.start, f"{printable(span.name)}#{number}", partial(_unreadable, error))
+
+    def _readable(self, span: Span, row: int) -> Iterator[Item]:
         with self._opened(span.name) as file:
             column = self._column(span.name, file.schema_arrow)
             columns = [column] if self.id_column is None else [column, self.id_column]
@@ -61,7 +77,7 @@ class Parquet:
                 images = batch.column(column)
                 names = batch.column(self.id_column).to_pylist() if self.id_column else [None] * len(batch)
                 for index, (name, load) in enumerate(zip(names, self._loads(images), strict=True)):
-                    item_id = f"{span.name}#{number + index}" if name is None else str(name)
+                    item_id = f"{printable(span.name)}#{number + index}" if name is None else str(name)
                     yield Item(row + number + index - span.start, item_id, load)
 
     def _loads(self, images: Any) -> Iterator[Callable[[], bytes | Pixels]]:
@@ -130,9 +146,11 @@ class Parquet:
         try:
             with self.storage.open(name) as file, parquet.ParquetFile(file) as opened:
                 yield opened
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, which may be well later
+                raise ScoringError(f"{name} cannot be read: {error.strerror}") from error
             reason = str(error).partition("\n")[0]
-            raise ScoringError(f"{name} cannot be read as Parquet: {reason}") from error
+            raise UnreadableError(f"{name} cannot be read as Parquet: {reason}") from error
 
 
 def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, Any]]:
@@ -152,6 +170,10 @@ def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, A
         if low < high:
             yield number + low, batch.slice(low, high - low)
         number += len(batch)
+
+
+def _unreadable(error: UnreadableError) -> bytes:
+    raise error
 
 
 def _missing(*_: object) -> bytes:
