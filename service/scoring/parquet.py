@@ -39,7 +39,18 @@ class Parquet:
     id_column: str | None = None
 
     def count(self, files: Sequence[File]) -> list[int]:
-        return [self._count(file.name) for file in files]
+        """Count the rows of files; one that is no Parquet has one, as a damaged picture has, with the error in it."""
+        rows: list[int] = []
+        errors: list[UnreadableError] = []
+        for file in files:
+            try:
+                rows.append(self._count(file.name))
+            except UnreadableError as error:
+                errors.append(error)
+                rows.append(1)
+        if len(errors) == len(files):
+            raise errors[0]
+        return rows
 
     def read(self, shard: Shard) -> Iterator[Item]:
         row = shard.first
@@ -49,14 +60,10 @@ class Parquet:
                 row += 1
 
     def _count(self, name: str) -> int:
-        """Count the rows of a file; one that is no Parquet has one, as a damaged picture has, with the error in it."""
-        try:
-            with self._opened(name) as file:
-                self._column(name, file.schema_arrow)
-                rows: int = file.metadata.num_rows
-                return rows
-        except UnreadableError:
-            return 1
+        with self._opened(name) as file:
+            self._column(name, file.schema_arrow)
+            rows: int = file.metadata.num_rows
+            return rows
 
     def _read(self, span: Span, row: int) -> Iterator[Item]:
         """Yield the rows of a span; those of pages that cannot be read have the error."""
