@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import parquet
 
+from model_store.images import written_name
 from model_store.manifest import InputShape
-from model_store.names import printable
 from service.errors import ScoringError, UnreadableError
 from service.scoring.source import Item, Pixels, Shard, Span
 from service.scoring.storage import File, Storage
@@ -74,7 +74,9 @@ class Parquet:
                 read += 1
         except UnreadableError as error:
             for number in range(span.start + read, span.stop):
-                yield Item(row + number - span.start, f"{printable(span.name)}#{number}", partial(_unreadable, error))
+                yield Item(
+                    row + number - span.start, f"{written_name(span.name)}#{number}", partial(_unreadable, error)
+                )
 
     def _readable(self, span: Span, row: int) -> Iterator[Item]:
         with self._opened(span.name) as file:
@@ -84,7 +86,7 @@ class Parquet:
                 images = batch.column(column)
                 names = batch.column(self.id_column).to_pylist() if self.id_column else [None] * len(batch)
                 for index, (name, load) in enumerate(zip(names, self._loads(images), strict=True)):
-                    item_id = f"{printable(span.name)}#{number + index}" if name is None else str(name)
+                    item_id = f"{written_name(span.name)}#{number + index}" if name is None else str(name)
                     yield Item(row + number + index - span.start, item_id, load)
 
     def _loads(self, images: Any) -> Iterator[Callable[[], bytes | Pixels]]:
