@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.requests import ClientDisconnect, Request
 
+from service.concurrency import run_in_worker
 from service.http.api_keys import Key, Keyring
 from service.http.auth import authenticate
 from service.http.body import read_body
+from service.http.json_body import INLINE_BYTES, MAX_SMALL_BYTES, parse_small_json
 from service.http.rate_limit import RateLimiter, client_of
 from service.inference.decision import Render
 from service.observability.request_stats import RequestStats
@@ -54,6 +58,12 @@ class ServiceState:
         """Read a request's body within the limits of the settings; raise RequestError."""
         settings, workers = self.settings, self.repository.runtime.workers
         return await read_body(request, settings.max_body_bytes, settings.receive_seconds, workers)
+
+    async def read_document(self, request: Request) -> Any:
+        """Read the small JSON document of an administrative request, None if it is empty; raise RequestError."""
+        workers = self.repository.runtime.workers
+        body = await read_body(request, MAX_SMALL_BYTES, self.settings.receive_seconds, workers)
+        return await run_in_worker(partial(parse_small_json, body), workers, inline=len(body) <= INLINE_BYTES)
 
     def precheck(self, request: Request, plan: Plan) -> None:
         """Refuse a request before its body is read; raise RequestError."""

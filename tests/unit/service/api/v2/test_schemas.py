@@ -64,7 +64,7 @@ def test_bad_documents(client: TestClient, document: Any, status: int, says: str
         ({"deadline_ms": "nan"}, 422, "deadline_ms"),
         ({"min_accuracy": "nan"}, 422, "min_accuracy"),
         ({"min_accuracy": 0.99999}, 422, "no level has an accuracy"),
-        ({"max_latency_ms": "inf", "level": "p50"}, 422, "leaves no choice"),
+        ({"max_latency_ms": "inf", "level": "p50"}, 422, "max_latency_ms: expected a plain number"),
         ({"max_latency_ms": "-inf"}, 422, "max_latency_ms"),
         ({"binary_data_output": "perhaps"}, 422, "binary_data_output"),
         ({"deadline_ms": 1e-3}, 504, "deadline passed"),
@@ -82,7 +82,7 @@ def test_what_json_has_not(client: TestClient, value: bytes) -> None:
     assert "not valid JSON" in refused(client.post(INFER, content=body), 400)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"inputs": "\\ud800"}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 4000, b'{"inputs": "\\ud800"}'])
 def test_no_json(client: TestClient, body: bytes) -> None:
     assert "not valid JSON" in refused(client.post(INFER, content=body), 400)
 
