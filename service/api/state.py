@@ -60,7 +60,7 @@ class ServiceState:
         return await read_body(request, settings.max_body_bytes, settings.receive_seconds, workers)
 
     async def read_document(self, request: Request) -> Any:
-        """Read the small JSON document of an administrative request, None if it is empty; raise RequestError."""
+        """Read the small JSON document of an administrative request, empty without a body; raise RequestError."""
         workers = self.repository.runtime.workers
         body = await read_body(request, MAX_SMALL_BYTES, self.settings.receive_seconds, workers)
         return await run_in_worker(partial(parse_small_json, body), workers, inline=len(body) <= INLINE_BYTES)

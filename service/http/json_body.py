@@ -21,8 +21,8 @@ INLINE_BYTES = 2048
 
 
 def parse_small_json(text: bytes) -> Any:
-    """Parse the document of an administrative request, None if it is empty; see `parse_json`."""
-    return parse_json(text, MAX_SMALL_VALUES, f"{MAX_SMALL_VALUES} values") if text else None
+    """Parse the document of an administrative request, where no body stands for an empty object; see `parse_json`."""
+    return parse_json(text or b"{}", MAX_SMALL_VALUES, f"{MAX_SMALL_VALUES} values")
 
 
 def parse_json(text: bytes, max_values: int, limit: str, what: str = "the body") -> Any:

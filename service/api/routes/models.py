@@ -14,7 +14,7 @@ from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, 
 from service.api.listing import list_model, list_models, list_version, sort_levels
 from service.api.query import read_parameters
 from service.api.schemas import Listing, ModelDetail, Promoted, Promotion, SortKey, VersionDetail
-from service.errors import MalformedError, ParameterError
+from service.errors import ParameterError
 from service.http.problems import describe, describe_validation
 
 log = logging.getLogger("slimbayes.service")
@@ -105,9 +105,7 @@ async def promote(
 
 
 def _promotion(document: object) -> Promotion:
-    """Validate the document of a promotion; raise MalformedError without one, ParameterError for another."""
-    if document is None:
-        raise MalformedError('the body is empty: expected {"version": …}')
+    """Validate the document of a promotion; raise ParameterError."""
     try:
         return Promotion.model_validate(document)
     except ValidationError as error:

@@ -112,9 +112,9 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 def validate_document(kind: type[Document], document: object) -> Document:
-    """Validate a parsed document, None for the default; raise MalformedError."""
+    """Validate a parsed document; raise MalformedError."""
     try:
-        return kind() if document is None else kind.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as error:
         raise MalformedError(describe_validation(error.errors())) from error
 
