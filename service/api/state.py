@@ -61,8 +61,9 @@ class ServiceState:
 
     async def read_document(self, request: Request) -> Any:
         """Read the small JSON document of an administrative request, empty without a body; raise RequestError."""
-        workers = self.repository.runtime.workers
-        body = await read_body(request, MAX_SMALL_BYTES, self.settings.receive_seconds, workers)
+        settings, workers = self.settings, self.repository.runtime.workers
+        max_bytes = min(settings.max_body_bytes, MAX_SMALL_BYTES)
+        body = await read_body(request, max_bytes, settings.receive_seconds, workers)
         return await run_in_worker(partial(parse_small_json, body), workers, inline=len(body) <= INLINE_BYTES)
 
     def precheck(self, request: Request, plan: Plan) -> None:

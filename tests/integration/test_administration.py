@@ -89,7 +89,7 @@ def test_what_cannot_be_promoted(
 
 @pytest.mark.parametrize(
     ("body", "status", "says"),
-    [(b"", 400, "not valid JSON"), (b"{", 400, "not valid JSON"), (b"[]", 422, "object"), (bytes(2000), 413, "1,000")],
+    [(b"", 422, "version"), (b"{", 400, "not valid JSON"), (b"[]", 422, "object"), (bytes(2000), 413, "1,000")],
 )
 def test_a_body_that_says_nothing(
     client: TestClient, keys: dict[str, Any], body: bytes, status: int, says: str, monkeypatch: pytest.MonkeyPatch

@@ -95,7 +95,7 @@ def check_refusal(found: dict[str, Any]) -> None:
 
 
 def test_tritonclient(url: str, manifest: Manifest, images: np.ndarray, predicted: Outputs, tmp_path: Path) -> None:
-    """Binary as by default, JSON, both in one answer, compressed, with hints: the numbers of `/predict` to the last bit."""
+    """Binary by default, JSON, both in one answer, compressed, hinted: the numbers of `/predict` to the last bit."""
     found = said("ask_triton.py", url, images, tmp_path)
     assert found["live"] is found["ready"] is True
     assert (found["model_ready"], found["other_ready"]) == ([True, True], [False, False])
