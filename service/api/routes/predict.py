@@ -29,7 +29,8 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAF0lEQVR42mNgQAL//zMwM
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "One or many images, in one of three forms.",
+    "description": "One or many images, in one of three forms; in JSON as base64 or as data URLs. Other fields are"
+    " refused: parameters belong in the query string.",
     "content": {
         "multipart/form-data": {
             "schema": {

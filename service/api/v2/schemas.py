@@ -71,7 +71,8 @@ class RequestInput(BaseModel, extra="forbid"):
     datatype: Literal["UINT8", "BYTES"] = Field(description="UINT8 for pixels, BYTES for picture files.")
     parameters: Annotated[InputParameters | None, Hinted] = None
     data: list[Any] | None = Field(
-        None, description="Pixels, in one list row by row or nested in the tensor's shape; for BYTES base64."
+        None,
+        description="Pixels, in one list row by row or nested in the tensor's shape; for BYTES base64 or data URLs.",
     )
 
 
