@@ -8,7 +8,8 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from service.http.payload import from_base64
+from service.errors import MalformedError
+from service.http.payload import PIECE_CHARACTERS, from_base64
 from tests.support.http import PNG, ask, refusal
 from tests.support.open_inference import INFER
 
@@ -122,9 +123,17 @@ def forms(data: bytes) -> dict[str, str]:
 
 @pytest.mark.parametrize("padding", range(3))
 def test_base64_is_taken_in_every_form_that_clients_write(padding: int) -> None:
-    data = bytes(range(256)) * 3 + bytes(padding)
-    for name, text in forms(data).items():
-        assert from_base64(text, 0) == data, name
+    for data in (bytes(range(256)) * 3 + bytes(padding), bytes(range(256)) * 7000 + bytes(padding)):
+        for name, text in forms(data).items():
+            assert from_base64(text, 0) == data, name
+
+
+def test_padding_ends_large_pictures_too() -> None:
+    """Which are decoded in pieces, one of which may end with it."""
+    piece = "A" * (PIECE_CHARACTERS - 2) + "=="
+    with pytest.raises(MalformedError, match="goes on after its padding"):
+        from_base64(piece + "AAAA", 0)
+    assert from_base64(piece, 0) == bytes(PIECE_CHARACTERS // 4 * 3 - 2)
 
 
 def test_pictures_in_base64_of_every_form_get_one_answer(client: TestClient, example: bytes) -> None:
