@@ -46,7 +46,7 @@ async def execute(
 ) -> Job:
     """Compute the images of a request; the finished job holds an `ImageResult` for each.
 
-    `render` makes the content of each result, and `answer_bytes` bounds what is written of them; `on_admitted` is called
+    `render` makes the content of each result; `answer_bytes` bounds what is written of them. `on_admitted` is called
     once the request is admitted, and may refuse it.
 
     Raises RequestError.

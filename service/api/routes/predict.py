@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model_store.images import FORMATS
 from service.api.query import parse_query
@@ -29,7 +29,8 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAF0lEQVR42mNgQAL//zMwM
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "One or many images, in one of three forms.",
+    "description": "One or many images, in one of three forms; in JSON as base64 or as data URLs. Other fields are"
+    " refused: parameters belong in the query string.",
     "content": {
         "multipart/form-data": {
             "schema": {
@@ -77,8 +78,14 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+async def _parse_query(request: Request) -> PredictQuery:
+    """Parse the query as `fast_path` does, before the framework, which takes the last of a repeated parameter."""
+    return parse_query(request.scope["query_string"])
+
+
 @router.post(
     "/predict",
+    dependencies=[Depends(_parse_query)],
     summary="Classify images and say how sure it is",
     response_model=Answer,
     responses={

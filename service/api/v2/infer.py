@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from model_store.manifest import InputShape
 from service.api.dependencies import ModelPath, VersionPath
+from service.api.query import refuse_parameters
 from service.api.responses import PiecesResponse
 from service.api.routes.predict import PICTURE
 from service.api.schemas import Degraded
@@ -77,6 +78,7 @@ async def fast_path(request: Request) -> Response:
 
 async def respond(request: Request, model: str, version: str | None) -> Response:
     """Answer a request for a model, and a version of it by name or alias; raise RequestError."""
+    refuse_parameters(request.scope["query_string"])
     state, context = state_of(request), context_of(request)
     repository = state.repository
     found = repository.model(model).version(version)
