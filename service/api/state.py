@@ -8,6 +8,15 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 from starlette.requests import ClientDisconnect, Request
 
+from service.errors import (
+    MalformedError,
+    MediaTypeError,
+    ParameterError,
+    RequestError,
+    SlowClientError,
+    TooLargeError,
+    UndecodableError,
+)
 from service.http.api_keys import Key, Keyring
 from service.http.auth import authenticate
 from service.http.body import read_body
@@ -21,6 +30,12 @@ from service.repository.repository import ModelRepository
 from service.scheduling.job import Job
 from service.settings import Settings
 from service.types import StoreState
+
+# Refusals of what a request holds, which are found by reading it.
+CONTENT_ERRORS = (
+    *(MalformedError, MediaTypeError, ParameterError),
+    *(SlowClientError, TooLargeError, UndecodableError),
+)
 
 
 @dataclass
@@ -60,9 +75,18 @@ class ServiceState:
         client = client_of(request)
         precheck(plan, self.repository.runtime.admission, lambda: self.rate_limiter.check(client, 1))
 
+    def charge(self, request: Request, error: RequestError) -> None:
+        """Count a request that is refused for its content as one image of its client, unless its images are counted."""
+        if isinstance(error, CONTENT_ERRORS) and not request.state.counted:
+            self.rate_limiter.charge(client_of(request))
+
     async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render) -> Job:
         """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""
         client = client_of(request)
+
+        def count_images() -> None:
+            self.rate_limiter.spend(client, batch.count)
+            request.state.counted = True
 
         async def disconnected() -> Exception:
             while (await request.receive())["type"] != "http.disconnect":
@@ -75,7 +99,7 @@ class ServiceState:
             render,
             context_of(request),
             self.repository.runtime,
-            on_admitted=lambda: self.rate_limiter.spend(client, batch.count),
+            on_admitted=count_images,
             disconnected=disconnected,
         )
 
