@@ -116,7 +116,7 @@ class FramingProtocol(HttpToolsProtocol):
             self._parse(self._head_without_upgrade())
         except httptools.HttpParserError as error:
             if not self._deaf:
-                self._refuse(self._error or MessageError(400, f"this is no HTTP/1.1 request: {error}"))
+                self._refuse(self._error or MessageError(400, f"this is no valid request: {error}"))
         else:
             self._check_framing(len(data))
 

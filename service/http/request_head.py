@@ -10,8 +10,8 @@ from collections.abc import Sequence
 MAX_HEAD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES = 64 * 2**10, 128, 8192
 # Colon, space, and the end of the line.
 FIELD_OVERHEAD_BYTES = 4
-# RFC 3986, section 3.2: a name, address or IPv6 address, and a port.
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
+# RFC 3986, section 3.2: a name, address or IPv6 address, and a port; no comma, with which a proxy joins two fields.
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
 ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE)
 
 Fields = Sequence[tuple[bytes, bytes]]
