@@ -18,13 +18,14 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.http.request_head import (
-    FIELD_OVERHEAD_BYTES,
+    HEAD_LIMIT,
     MAX_FIELDS,
     MAX_HEAD_BYTES,
     MAX_TARGET_BYTES,
     MessageError,
+    RequestHead,
     check_head,
-    head_bytes,
+    check_trailers,
     origin_form,
 )
 
@@ -61,8 +62,10 @@ class FramingProtocol(HttpToolsProtocol):
         # Requests whose response is not complete, in order.
         self._open: deque[RequestResponseCycle] = deque()
         self._in_head = False
-        # Size and fields of head and trailers; bytes outside of content since the latest part of a message began.
-        self._field_bytes = self._trailers = self._framing_bytes = 0
+        # The latest head, its fields, and those after its body.
+        self._head, self._num_fields = RequestHead(0, 0), 0
+        # Bytes outside of content since the latest part of a message began; then of one slice, what is not counted.
+        self._framing_bytes = 0
         self._part_began, self._content, self._chunks = False, 0, 0
         # Of a body by Content-Length.
         self._body_left = 0
@@ -84,8 +87,14 @@ class FramingProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._deaf:
+        if self._deaf:
+            return
+        if len(data) <= SLICE_BYTES and not self._waiting and not self.pipeline and not self.flow.read_paused:
+            self._unset_keepalive_if_required()
+            self._parse(data)
+        else:
             self._waiting.append(memoryview(data))
+        if self._waiting:
             self._feed()
 
     def shutdown(self) -> None:
@@ -125,9 +134,10 @@ class FramingProtocol(HttpToolsProtocol):
         if self._part_began:
             return
         self._framing_bytes = max(0, self._framing_bytes + received - self._content)
-        if self._framing_bytes > MAX_HEAD_BYTES:
+        num_fields = len(self.headers or ()) + (0 if self._in_head else self._num_fields)
+        if self._framing_bytes > MAX_HEAD_BYTES or num_fields > MAX_FIELDS:
             what, status = ("request line and headers", 431) if self._in_head else ("chunk sizes and trailers", 400)
-            self._refuse(MessageError(status, f"the {what} are over the limit of {MAX_HEAD_BYTES:,} bytes"))
+            self._refuse(MessageError(status, f"the {what} are over the limit of {HEAD_LIMIT}"))
 
     def _head_without_upgrade(self) -> bytes:
         """Return the head that was read without its Upgrade: a parser that sees one does not read the body.
@@ -160,53 +170,39 @@ class FramingProtocol(HttpToolsProtocol):
         if len(self.url) > MAX_TARGET_BYTES:
             self._raise(414, f"the request target is over the limit of {MAX_TARGET_BYTES:,} bytes")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            self._count_trailer(name, value)
-        elif len(self.headers) == MAX_FIELDS:
-            self._raise(431, f"the headers are over the limit of {MAX_FIELDS} fields")
-        else:
-            super().on_header(name, value)
-
-    def _count_trailer(self, name: bytes, value: bytes) -> None:
-        """Count a trailer and drop it: whoever read the head must not see it change."""
-        self._trailers += 1
-        self._field_bytes += len(name) + len(value) + FIELD_OVERHEAD_BYTES
-        if len(self.headers) + self._trailers > MAX_FIELDS or self._field_bytes > MAX_HEAD_BYTES:
-            limit = f"{MAX_FIELDS} fields or {MAX_HEAD_BYTES:,} bytes"
-            self._raise(400, f"the headers and trailers are over the limit of {limit}")
-
     def on_headers_complete(self) -> None:
+        method = self.parser.get_method()
         if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":
+            if method == b"CONNECT":
                 self._raise(501, "this is no proxy: expected a request of its own")
             return
-        announced = self._check_head()
-        self._begin_part()
-        self._in_head, self._trailers = False, 0
-        self._body_left = 0 if announced == math.inf else int(announced)
-        self._field_bytes = head_bytes(self.url, self.headers)
-        super().on_headers_complete()
-        self._open.append(self.cycle)
-        self._keep_alive = self.cycle.keep_alive
-        # Until the body is complete: a response that does not wait for it ends the connection, unless little is left.
-        if announced > MAX_DROPPED_BYTES or self.expect_100_continue:
-            self.cycle.keep_alive = False
-
-    def _check_head(self) -> float:
-        """Return how many bytes of body are announced, infinity if chunked; raise for a head that is not valid."""
-        version = self.parser.get_http_version()
         try:
-            announced = check_head(version, self.url, self.headers)
-            self.url, host = origin_form(self.parser.get_method(), self.url)
+            self._read_head(method)
         except MessageError as error:
             self._error = error
             raise
+        self._begin_part()
+        self._in_head = False
+        super().on_headers_complete()
+        # Trailers go to a list of their own: whoever read the head must not see it change.
+        self._num_fields, self.headers = len(self.headers), []
+        self._open.append(self.cycle)
+        self._keep_alive = self.cycle.keep_alive
+        # Until the body is complete: a response that does not wait for it ends the connection, unless little is left.
+        if self._head.body_bytes > MAX_DROPPED_BYTES or self.expect_100_continue:
+            self.cycle.keep_alive = False
+
+    def _read_head(self, method: bytes) -> None:
+        """Check the head that is complete, and note what its body will be; raise MessageError."""
+        version = self.parser.get_http_version()
+        self._head = check_head(version, self.url, self.headers)
+        self.url, host = origin_form(method, self.url)
         if host is not None:
             self.headers[:] = [(b"host", host), *(field for field in self.headers if field[0] != b"host")]
+        announced = self._head.body_bytes
+        self._body_left = 0 if announced == math.inf else int(announced)
         if version == "1.0" or announced == 0:
             self.expect_100_continue = False
-        return announced
 
     def on_chunk_header(self) -> None:
         self._content += CHUNK_FRAMING_BYTES
@@ -220,12 +216,21 @@ class FramingProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._in_head:  # of one with Upgrade, which is parsed again
             return
+        if self.headers:
+            self._check_trailers()
         self._begin_part()
         self._body_left = 0
         super().on_message_complete()
         self.cycle.more_body = False
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keep_alive
+
+    def _check_trailers(self) -> None:
+        try:
+            check_trailers(self._head, self._num_fields, self.headers)
+        except MessageError as error:
+            self._error = error
+            raise
 
     def on_response_complete(self) -> None:
         self._open.popleft()

@@ -80,49 +80,38 @@ def _host(scope: Scope) -> str:
 class MethodsMiddleware:
     """Answer HEAD on every GET route as GET without its content, and OPTIONS with the methods of a path.
 
-    See RFC 9110, sections 9.3.2 and 9.3.7. Every 405 lists these methods too.
+    See RFC 9110, sections 9.3.2 and 9.3.7.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] not in ("HEAD", "OPTIONS"):
             return await self.app(scope, receive, send)
-        method, empty = scope["method"], scope["method"] == "HEAD"
-        # The server must still see HEAD, so that it sends no content.
-        inner = dict(scope, method="GET") if method == "HEAD" else scope
+        head = empty = scope["method"] == "HEAD"
 
-        async def send_for_method(message: Message) -> None:
+        async def send_without_content(message: Message) -> None:
             nonlocal empty
-            if message["type"] == "http.response.start" and message["status"] == 405:
-                _list_methods(message)
-                if method == "OPTIONS":
-                    empty = True
-                    _make_empty(message)
+            if message["type"] == "http.response.start" and message["status"] == 405 and not head:
+                empty, message = True, _methods_alone(message)
             elif message["type"] == "http.response.body" and empty:
                 message = {**message, "body": b""}
             await send(message)
 
+        # The server must still see HEAD, so that it sends no content.
+        inner = dict(scope, method="GET") if head else scope
         try:
-            return await self.app(inner, receive, send_for_method)
+            return await self.app(inner, receive, send_without_content)
         finally:
             if "route" in inner:  # metrics are by route
                 scope["route"] = inner["route"]
 
 
-def _list_methods(message: Message) -> None:
-    """Complete the Allow header of a path's methods; files, which have none, are read only."""
-    headers = MutableHeaders(scope=message)
-    allowed = {name.strip() for name in headers.get("allow", "GET").split(",")} | {"OPTIONS"}
-    headers["Allow"] = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
-
-
-def _make_empty(message: Message) -> None:
-    message["status"] = 204
-    headers = MutableHeaders(scope=message)
-    for name in ("content-length", "content-type"):
-        del headers[name]
+def _methods_alone(message: Message) -> Message:
+    """Return the response to OPTIONS for a refusal that lists the methods of a path."""
+    kept = [(name, value) for name, value in message["headers"] if name not in (b"content-length", b"content-type")]
+    return {**message, "status": 204, "headers": kept}
 
 
 class SecurityHeadersMiddleware:

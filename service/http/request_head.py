@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 # Bounds of a request line and fields together, of trailers too, and of the target alone.
 MAX_HEAD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES = 64 * 2**10, 128, 8192
+HEAD_LIMIT = f"{MAX_HEAD_BYTES:,} bytes or {MAX_FIELDS} fields"
 # Colon, space, and the end of the line.
 FIELD_OVERHEAD_BYTES = 4
 # RFC 3986, section 3.2: a name, address or IPv6 address, and a port; no comma, with which a proxy joins two fields.
@@ -25,32 +27,45 @@ class MessageError(Exception):
         self.status = status
 
 
-def head_bytes(target: bytes, fields: Fields) -> int:
-    """Return the size of a head, as if written without spare spaces."""
-    return len(target) + sum(len(name) + len(value) + FIELD_OVERHEAD_BYTES for name, value in fields)
+class RequestHead(NamedTuple):
+    """Sizes of a head, as if written without spare spaces, and of the body that it announces."""
+
+    num_bytes: int
+    # Infinity if chunked.
+    body_bytes: float
 
 
-def check_head(version: str, target: bytes, fields: Fields) -> float:
-    """Return how many bytes of body are announced, infinity if chunked.
-
-    `fields` have lower-case names. Raises MessageError for a head that is not valid.
-    """
+def check_head(version: str, target: bytes, fields: Fields) -> RequestHead:
+    """Return the sizes of a valid head; `fields` have lower-case names. Raises MessageError."""
     if version not in ("1.1", "1.0"):
         raise MessageError(505, "expected HTTP/1.1")
-    if head_bytes(target, fields) > MAX_HEAD_BYTES:
-        raise MessageError(431, f"the request line and headers are over the limit of {MAX_HEAD_BYTES:,} bytes")
-    hosts, announced = 0, 0.0
-    for name, value in fields:
-        if name == b"host":
-            hosts += 1
-            _check_host(value)
-        elif name == b"content-length":
-            announced = int(value)
-        elif name == b"transfer-encoding":
-            announced = _check_coding(version, value)
+    names, values = zip(*fields, strict=True) if fields else ((), ())
+    size, hosts = _size(target, names, values), names.count(b"host")
+    if size > MAX_HEAD_BYTES or len(fields) > MAX_FIELDS:
+        raise MessageError(431, f"the request line and headers are over the limit of {HEAD_LIMIT}")
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise MessageError(400, f"expected exactly one Host header, got {hosts}")
-    return announced
+    if hosts:
+        _check_host(values[names.index(b"host")])
+    return RequestHead(size, _body_bytes(version, names, values))
+
+
+def _size(target: bytes, names: Sequence[bytes], values: Sequence[bytes]) -> int:
+    return len(target) + sum(map(len, names)) + sum(map(len, values)) + FIELD_OVERHEAD_BYTES * len(names)
+
+
+def _body_bytes(version: str, names: Sequence[bytes], values: Sequence[bytes]) -> float:
+    """Return the size of the announced body; the parser has refused a second Content-Length, and both fields."""
+    if b"transfer-encoding" in names:
+        return _check_coding(version, values[names.index(b"transfer-encoding")])
+    return int(values[names.index(b"content-length")]) if b"content-length" in names else 0
+
+
+def check_trailers(head: RequestHead, num_fields: int, trailers: Fields) -> None:
+    """Count trailers like fields of the head before them; raise MessageError."""
+    size = head.num_bytes + _size(b"", *zip(*trailers, strict=True)) if trailers else 0
+    if size > MAX_HEAD_BYTES or num_fields + len(trailers) > MAX_FIELDS:
+        raise MessageError(400, f"the headers and trailers are over the limit of {HEAD_LIMIT}")
 
 
 def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
@@ -71,7 +86,7 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
 
 
 def _check_host(value: bytes) -> None:
-    if HOST.fullmatch(value.strip()) is None:
+    if HOST.fullmatch(value) is None:
         raise MessageError(400, "the Host header is not a host and port: expected one such as example.org:8000")
 
 

@@ -6,7 +6,14 @@ import math
 
 import pytest
 
-from service.http.request_head import MAX_HEAD_BYTES, MessageError, check_head, head_bytes, origin_form
+from service.http.request_head import (
+    MAX_FIELDS,
+    MAX_HEAD_BYTES,
+    MessageError,
+    check_head,
+    check_trailers,
+    origin_form,
+)
 
 HOST = (b"host", b"example.org")
 
@@ -26,7 +33,7 @@ HOST = (b"host", b"example.org")
     ],
 )
 def test_hosts(host: bytes) -> None:
-    assert check_head("1.1", b"/", [(b"host", host)]) == 0
+    assert check_head("1.1", b"/", [(b"host", host)]).body_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ def test_values_that_are_no_hosts(host: bytes) -> None:
 
 def test_host_exactly_once() -> None:
     """In HTTP/1.1; in 1.0 it may be missing."""
-    assert check_head("1.0", b"/", []) == 0
+    assert check_head("1.0", b"/", []).body_bytes == 0
     for version, fields in (("1.1", []), ("1.1", [HOST, HOST]), ("1.0", [HOST, HOST])):
         with pytest.raises(MessageError, match="exactly one Host") as raised:
             check_head(version, b"/", fields)
@@ -48,8 +55,8 @@ def test_host_exactly_once() -> None:
 
 
 def test_announced_bodies() -> None:
-    assert check_head("1.1", b"/", [HOST, (b"content-length", b"12")]) == 12
-    assert check_head("1.1", b"/", [HOST, (b"transfer-encoding", b" Chunked ")]) == math.inf
+    assert check_head("1.1", b"/", [HOST, (b"content-length", b"12")]).body_bytes == 12
+    assert check_head("1.1", b"/", [HOST, (b"transfer-encoding", b" Chunked ")]).body_bytes == math.inf
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"identity", b"xchunked", b"chunked, chunked", b""])
@@ -73,13 +80,18 @@ def test_other_versions(version: str) -> None:
 
 
 def test_size_of_a_head() -> None:
-    """Exactly the limit is allowed."""
-    fields = [HOST, (b"a", b"")]
-    room = MAX_HEAD_BYTES - head_bytes(b"/", fields)
-    assert check_head("1.1", b"/", [HOST, (b"a", b"a" * room)]) == 0
-    with pytest.raises(MessageError, match="65,536 bytes") as raised:
-        check_head("1.1", b"/", [HOST, (b"a", b"a" * (room + 1))])
-    assert raised.value.status == 431
+    """Exactly the limit is allowed, of bytes and of fields, in head and trailers together."""
+    room = MAX_HEAD_BYTES - check_head("1.1", b"/", [HOST, (b"a", b"")]).num_bytes
+    for length, fields in ((room, 0), (0, MAX_FIELDS - 2)):
+        head = [HOST, (b"a", b"a" * length), *[(b"", b"")] * fields]
+        found = check_head("1.1", b"/", head)
+        check_trailers(found, len(head), [])
+        with pytest.raises(MessageError, match="65,536 bytes or 128 fields") as raised:
+            check_head("1.1", b"/", [*head, (b"", b"")])
+        assert raised.value.status == 431
+        with pytest.raises(MessageError, match="65,536 bytes or 128 fields") as raised:
+            check_trailers(found, len(head), [(b"", b"")])
+        assert raised.value.status == 400
 
 
 @pytest.mark.parametrize(
