@@ -39,17 +39,27 @@ CHUNK_FRAMING_BYTES = 16
 MAX_DROPPED_BYTES = 64 * 2**10
 
 
-class ResumableFlow(FlowControl):
-    """Flow control that calls back when reading resumes, for what was received but not parsed."""
+class IntakeFlow(FlowControl):
+    """Flow control that reads on only once everything received is parsed."""
 
     def __init__(self, transport: asyncio.Transport, on_resume: Callable[[], object]) -> None:
         super().__init__(transport)
-        self._on_resume = on_resume
+        self._on_resume, self._reading = on_resume, True
+
+    def pause_reading(self) -> None:
+        self.read_paused = True
+        self.read(False)
 
     def resume_reading(self) -> None:
         if self.read_paused:
-            super().resume_reading()
+            self.read_paused = False
             self._on_resume()
+
+    def read(self, reading: bool) -> None:
+        """Have the transport read, or not."""
+        if reading != self._reading and not self._transport.is_closing():
+            self._reading = reading
+            (self._transport.resume_reading if reading else self._transport.pause_reading)()
 
 
 class FramingProtocol(HttpToolsProtocol):
@@ -57,6 +67,7 @@ class FramingProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._intake: IntakeFlow = None  # type: ignore[assignment]
         # Received, not parsed.
         self._waiting: deque[memoryview] = deque()
         # Requests whose response is not complete, in order.
@@ -76,7 +87,7 @@ class FramingProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = ResumableFlow(transport, lambda: self.loop.call_soon(self._feed))
+        self.flow = self._intake = IntakeFlow(transport, lambda: self.loop.call_soon(self._feed))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._waiting.clear()
@@ -111,10 +122,9 @@ class FramingProtocol(HttpToolsProtocol):
                 self._waiting.appendleft(piece[size:])
             self._parse(piece[:size])
             if self._chunks > CHUNKS_PER_TURN and self._waiting:
-                self.flow.pause_reading()
-                self.loop.call_soon(self.flow.resume_reading)
-        if self._waiting and not self.transport.is_closing():
-            self.flow.pause_reading()
+                self.loop.call_soon(self._feed)
+                break
+        self._intake.read(not self._waiting and not self.flow.read_paused)
 
     def _parse(self, data: memoryview | bytes) -> None:
         self._part_began, self._content, self._chunks = False, 0, 0
@@ -235,6 +245,8 @@ class FramingProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._open.popleft()
         super().on_response_complete()
+        if self._waiting:
+            self.loop.call_soon(self._feed)
         self._answer_refusal()
 
     def _refuse(self, error: MessageError) -> None:

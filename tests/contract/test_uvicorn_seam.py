@@ -110,7 +110,7 @@ def test_a_cycle_writes_to_the_transport_that_it_is_given() -> None:
 
 
 def test_a_head_is_changed_before_its_cycle_is_made() -> None:
-    """Target, fields and Expect are attributes until then; the fields that an application sees are a list of its own."""
+    """Target, fields and Expect are attributes until then; an application has a list of fields of its own."""
     with connected() as (protocol, _):
         protocol.on_message_begin()
         protocol.on_url(b"/a")
@@ -131,7 +131,7 @@ def test_the_latest_pipelined_request_is_leftmost() -> None:
     """It is taken back from there if its body is not valid; reading is paused while it waits."""
     with connected() as (protocol, _):
         protocol.data_received(REQUEST + b"body" + REQUEST + b"body" + REQUEST)
-        assert [cycle for cycle, _ in protocol.pipeline][0] is protocol.cycle, "HttpToolsProtocol.pipeline has turned"
+        assert protocol.pipeline[0][0] is protocol.cycle, "HttpToolsProtocol.pipeline has turned"
         assert len(protocol.pipeline) == 2
         assert protocol.flow.read_paused is True, "a pipelined request does not pause reading any more"
 
