@@ -44,6 +44,7 @@ OVERRIDDEN: dict[Callable[..., Any], list[str]] = {
     FlowControl.__init__: ["self", "transport"],
     FlowControl.resume_reading: ["self"],
     uvicorn.Server.__init__: ["self", "config"],
+    uvicorn.Server.capture_signals: ["self"],
     uvicorn.Server.handle_exit: ["self", "sig", "frame"],
     uvicorn.Server.run: ["self", "sockets"],
 }
