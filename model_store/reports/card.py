@@ -204,7 +204,12 @@ def _use(manifest: Manifest) -> str:
         "Images of any size are resized to the one above, pixels as decoded; scaling is in the file. `level=`, "
         "`samples=` and `alpha=` select another level, number of draws and prediction set. Each level's `model.onnx` "
         "also runs by itself in ONNX Runtime: one run is one draw; average the softmax of logits divided by the "
-        "temperature over as many draws as the table says."
+        "temperature over as many draws as the table says. All sessions of a process repeat the same draws, unless "
+        "these two lines come before each of them, with other numbers:\n\n"
+        "```python\n"
+        "import onnxruntime\n"
+        "onnxruntime.set_seed(7)  # before the session is created\n"
+        "```"
     )
 
 
