@@ -19,7 +19,7 @@ GRACE_PERIOD = timedelta(hours=1)
 
 
 def collect_garbage(store: Store, *, older_than: timedelta = GRACE_PERIOD, dry_run: bool = False) -> list[str]:
-    """Remove unfinished writes, dead claims, and versions without a manifest that did not change for `older_than`.
+    """Remove unfinished writes, dead claims, and versions without a manifest, if unchanged for `older_than`.
 
     Returns what was (or, with `dry_run`, would be) removed: names of objects, or MODEL/VERSION. Never touches a
     version. Raises StoreError at the end where something could not be listed or removed.
@@ -56,9 +56,11 @@ def _leftovers(model: str, listing: ModelListing, older_than: timedelta) -> Iter
 
 
 def _is_leftover(folder: str, rest: list[str]) -> bool:
-    """Return whether an object of a model is an unfinished write of the store's own."""
-    own = folder in (ALIASES_FOLDER, CLAIMS_FOLDER) or is_version_name(folder)
-    return own and bool(rest) and rest[-1].startswith(TEMP_PREFIX)
+    """Return whether an object of a model is an unfinished write of the store's own, or an empty folder for one."""
+    logs = folder in (ALIASES_FOLDER, CLAIMS_FOLDER)
+    if not rest or not (logs or is_version_name(folder)):
+        return False
+    return rest[-1].startswith(TEMP_PREFIX) or (logs and rest[-1] == "")
 
 
 def _remove(store: Store, model: str, name: str, objects: list[ObjectInfo], older_than: timedelta) -> bool:

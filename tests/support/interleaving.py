@@ -88,7 +88,8 @@ def step(*_: object) -> None:
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event in STEPS and _watched and getattr(_local, "worker", None) is not None:
-        if any(str(argument).startswith(_watched[0]) for argument in arguments):
+        below = any(str(argument).startswith(_watched[0]) for argument in arguments)
+        if below:
             step()
 
 
