@@ -43,7 +43,9 @@ VersionName = Annotated[str, StringConstraints(pattern=VERSION_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=0)]
+# Larger numbers than any network has are no floating-point numbers either.
+MAX_COUNT = 2**63 - 1
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 # FailFast reports only the first fault of a sequence: a list of a million faults would take gigabytes.
 Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
 
@@ -83,7 +85,7 @@ class Training(Strict):
     dataset: str
     epochs: Count
     seed: int
-    world_size: Annotated[int, Field(ge=1)]
+    world_size: Annotated[int, Field(ge=1, le=MAX_COUNT)]
     hyperparameters: dict[str, Any]
     code_version: str
 
@@ -137,7 +139,7 @@ class Calibration(Strict):
 class MonteCarlo(Strict):
     """Default number of draws and the standard error of the top probability at it, mean over the test set."""
 
-    draws: Annotated[int, Field(ge=1)]
+    draws: Annotated[int, Field(ge=1, le=MAX_COUNT)]
     standard_error: NonNegative
 
 
@@ -167,7 +169,7 @@ class Level(Strict):
 
     name: LevelName
     file: str
-    bytes: Annotated[int, Field(ge=1)]
+    bytes: Annotated[int, Field(ge=1, le=MAX_COUNT)]
     sha256: Sha256
     criterion: str
     granularity: Literal["none", "weight", "channel"]
