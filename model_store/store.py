@@ -247,10 +247,9 @@ class Store:
         """
         self.deletable(model, version)
         with _error_context(f"cannot delete {model} {version}"), self.claim(model, version, "remove") as claim:
-            for _ in range(2):
-                listing = self.listing(model)
-                claim.refuse_writers(listing)
-                check_deletable(model, version, listing)
+            listing = self.listing(model)  # the second after that in `deletable`, as a decision needs
+            claim.refuse_writers(listing)
+            check_deletable(model, version, listing)
             self.objects.delete(f"{model}/{version}/{MANIFEST}")
             for found in listing.objects_of(version):
                 claim.keep()

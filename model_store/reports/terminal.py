@@ -1,4 +1,4 @@
-"""Show words that strangers wrote, such as labels, on a terminal: as they are read, never as commands or markup."""
+"""Show words of unknown origin, such as labels, on a terminal: as they are read, never as commands or markup."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class LocalStorage:
                 continue
 
     def _list_folder(self, name: str, entry: os.DirEntry[str]) -> list[ObjectInfo]:
-        """List what is in a folder, or the folder where that is nothing or cannot be told."""
+        """List what is in a folder, or the folder where that is nothing or cannot be known."""
         if name.count("/") >= MAX_PARTS:
             return [_object(name, entry, "it is a folder where a file was expected")]
         try:

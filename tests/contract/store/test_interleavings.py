@@ -104,6 +104,7 @@ CROSSINGS = (
     (("promote", 1), ("delete", 0), ("delete", 1)),
     (("delete", 0), ("promote", 1), ("delete", 1)),
     (("delete", 1), ("promote", 1), ("delete", 0)),
+    (("delete", 0), ("delete", 1), ("promote", 1)),
     (("gc", 2), ("publish", 2)),
     (("publish", 2), ("gc", 2)),
     (("pull", 2), ("gc", 2), ("delete", 2)),
@@ -181,8 +182,8 @@ def run_crossing(world: World, number: int, look: Callable[[], None], latest: in
     """Stop one command at one step while others run; successive numbers take all commands and all steps in turn."""
     turn, kind = divmod(number, len(CROSSINGS))
     drawn = CROSSINGS[kind]
-    # 37 and 53 are coprime to all that they are taken modulo, so that no step is left out.
-    steps = [turn * 37 % latest, turn * 53 % latest][: len(drawn) - 1]
+    # Primes that divide neither modulus, so that in time no pair of steps is left out.
+    steps = [turn * 37 % latest, turn * 53 % (latest - 1)][: len(drawn) - 1]
     return run_round(world, drawn, [None] * len(drawn), stopping(steps), look)
 
 

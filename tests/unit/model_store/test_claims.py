@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from model_store import claims
+from model_store.aliases import next_change
 from model_store.claims import Claim
 from model_store.errors import NotInStoreError, StoreError, VersionExistsError
 from model_store.listing import Kind
 from model_store.maintenance import collect_garbage
+from model_store.names import is_version_name
 from model_store.signing import SigningKey
+from model_store.storage.object_storage import ObjectInfo
 from model_store.store import Store
 from tests.support.keys import make_pair
 from tests.support.stores import Filled, build_version
@@ -143,3 +147,66 @@ def test_files_that_were_removed_from_a_publisher_that_stood_still_are_written_a
     store.verify("digits", manifest.version)
     with pytest.raises(VersionExistsError):
         store.publish(manifest, files)
+
+
+def tear(store: Store, monkeypatch: pytest.MonkeyPatch, listings: int, meanwhile: Callable[[], object]) -> None:
+    """Let others act while `store` lists a model for the n-th time: versions were read before it, the rest after it."""
+    listed, count = store.objects.list_objects, [0]
+
+    def list_objects(prefix: str) -> Iterator[ObjectInfo]:
+        count[0] += 1
+        before = list(listed(prefix))
+        if count[0] != listings:
+            return iter(before)
+        meanwhile()
+        versions = [found for found in before if is_version_name(found.name.split("/")[1])]
+        return iter(versions + [found for found in listed(prefix) if not is_version_name(found.name.split("/")[1])])
+
+    monkeypatch.setattr(store.objects, "list_objects", list_objects)
+
+
+def test_a_deletion_is_not_decided_by_one_torn_listing(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meanwhile another deletion ends, of a version to which the alias seems to have moved."""
+    store, other = filled.store, Store.open(filled.store.url)
+    store.set_alias("digits", "production", filled.old)
+
+    def meanwhile() -> None:
+        change = next_change("production", filled.new, other.listing("digits").changes, filled.old, "ann")
+        other.delete("digits", filled.new)
+        other.objects.write(f"digits/{change.name}", change.to_json())
+
+    tear(store, monkeypatch, 1, meanwhile)
+    with pytest.raises(StoreError, match="is production"):
+        store.delete("digits", filled.old)
+    assert other.aliases("digits") == {"production": filled.old}
+
+
+def test_a_promotion_is_not_decided_by_one_torn_listing(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meanwhile the deletion ends that had not seen the promotion, and takes its claim with it."""
+    store, other = filled.store, Store.open(filled.store.url)
+
+    def meanwhile() -> None:
+        for found in other.listing("digits").objects_of(filled.new):
+            other.objects.delete(found.name)
+
+    tear(store, monkeypatch, 2, meanwhile)
+    with pytest.raises(NotInStoreError, match="no version"):
+        store.set_alias("digits", "production", filled.new)
+    assert other.aliases("digits") == {}
+
+
+def test_collection_is_not_decided_by_one_torn_listing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meanwhile a publisher writes its manifest, and takes its claim with it."""
+    other = Store.open(store.url)
+    manifest, files = build_version()
+    for level, data in files.items():
+        other.objects.write(f"digits/{manifest.version}/{level}/model.onnx", data)
+    for path in Path(store.url, "digits", manifest.version).rglob("*"):
+        os.utime(path, (1, 1))
+
+    def meanwhile() -> None:
+        other.objects.write(f"digits/{manifest.version}/manifest.json", manifest.to_json())
+
+    tear(store, monkeypatch, 2, meanwhile)
+    assert collect_garbage(store) == []
+    other.verify("digits", manifest.version)
