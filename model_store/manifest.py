@@ -8,6 +8,7 @@ calibration comes from the calibration set, entropies and mutual information are
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -43,9 +44,7 @@ VersionName = Annotated[str, StringConstraints(pattern=VERSION_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
-# Larger numbers than any network has are no floating-point numbers either.
-MAX_COUNT = 2**63 - 1
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=0)]
 # FailFast reports only the first fault of a sequence: a list of a million faults would take gigabytes.
 Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
 
@@ -85,7 +84,7 @@ class Training(Strict):
     dataset: str
     epochs: Count
     seed: int
-    world_size: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    world_size: Annotated[int, Field(ge=1)]
     hyperparameters: dict[str, Any]
     code_version: str
 
@@ -139,7 +138,7 @@ class Calibration(Strict):
 class MonteCarlo(Strict):
     """Default number of draws and the standard error of the top probability at it, mean over the test set."""
 
-    draws: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    draws: Annotated[int, Field(ge=1)]
     standard_error: NonNegative
 
 
@@ -169,7 +168,7 @@ class Level(Strict):
 
     name: LevelName
     file: str
-    bytes: Annotated[int, Field(ge=1, le=MAX_COUNT)]
+    bytes: Annotated[int, Field(ge=1)]
     sha256: Sha256
     criterion: str
     granularity: Literal["none", "weight", "channel"]
@@ -259,9 +258,14 @@ def read_manifest(data: bytes) -> Manifest:
             f"the manifest has schema version {found}, but this Slimbayes reads up to {SCHEMA_VERSION}: upgrade it"
         )
     try:
-        return Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise ManifestError(f"the manifest is not valid: {_summary(error)}") from error
+    for where, record in _records(manifest):
+        for name, value in record:
+            if isinstance(value, int) and abs(value) > sys.float_info.max:
+                raise ManifestError(f"the manifest is not valid: {where}{name} is no number that can be computed with")
+    return manifest
 
 
 def _records(record: Strict, where: str = "") -> Iterator[tuple[str, Strict]]:

@@ -88,9 +88,9 @@ class Store:
         for name in self.names():
             try:
                 yield name, self.listing(name)
-            except StoreUnavailableError:
-                raise
             except StoreError as error:
+                if isinstance(error, StoreUnavailableError):
+                    raise
                 yield name, error
 
     def models(self) -> list[str]:
@@ -213,9 +213,9 @@ class Store:
     def set_alias(self, model: str, alias: str, name: str, by: str | None = None) -> str:
         """Point `alias` at the version that `name` (a version or another alias) points to now, and return that version.
 
-        `by` names who does so in the alias's history; by default this process's user. Raises StoreError where the
-        version is being removed, or was meanwhile.
+        `by` names who does so; by default this process's user. Raises StoreError where the version is being removed.
         """
+        check_alias(alias)
         listing = self._existing(model)
         version = resolve(model, listing, name)
         change = self._change(model, alias, version, listing, by)
@@ -230,8 +230,9 @@ class Store:
 
     def remove_alias(self, model: str, alias: str, by: str | None = None) -> None:
         """Remove an alias; raise NotInStoreError where it does not exist."""
+        check_alias(alias)
         listing = self._existing(model)
-        if check_alias(alias) not in listing.aliases:
+        if alias not in listing.aliases:
             raise NotInStoreError(f"model {model} has no alias {alias!r}: it has {joined(sorted(listing.aliases))}")
         self._change(model, alias, None, listing, by)
 
@@ -263,7 +264,7 @@ class Store:
         return partial(self.listing, model)
 
     def _change(self, model: str, alias: str, version: str | None, listing: ModelListing, by: str | None) -> Change:
-        before = listing.aliases.get(check_alias(alias))
+        before = listing.aliases.get(alias)
         change = next_change(alias, version, listing.changes, before, whoami() if by is None else by)
         with _error_context(f"cannot set alias {alias} of {model}"):
             self.objects.write(f"{model}/{change.name}", change.to_json())
