@@ -42,7 +42,7 @@ endef
 # What is imported is compiled then, where that may be written down; to compile all takes more than a minute.
 NO_COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
 
-.PHONY: install demo environments test test-system check docs audit lock manifests image image-train builder clean
+.PHONY: install demo environments test test-system interleavings check docs audit lock manifests image image-train builder clean
 
 install: $(READY)
 
@@ -86,6 +86,11 @@ test: $(READY)
 # Tests that need Debian packages (.ci/containers, .ci/browser, .ci/clients), other environments, root, or minutes.
 test-system: environments
 	$(pytest) --numprocesses $(SYSTEM_PROCESSES) -m system $(TEST_FLAGS)
+
+# Commands on a store that cross and die at any step, far more often than `make test` tries.
+INTERLEAVINGS ?= 2000
+interleavings: environments
+	STORE_INTERLEAVINGS=$(INTERLEAVINGS) $(pytest) --numprocesses $(TEST_PROCESSES) --dist load tests/contract/store/test_interleavings.py
 
 check: $(READY)
 	$(BIN)/ruff check .
