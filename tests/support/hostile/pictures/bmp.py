@@ -7,7 +7,7 @@ from random import Random
 
 from tests.support.hostile.pictures.exif import edge
 
-# Offsets and sizes: start of the pixels, header size, width, height, planes, bits, compression, bytes, colours, important.
+# Offsets and sizes: pixels, header size, width, height, planes, bits, compression, bytes, colours, important ones.
 FIELDS = ((10, 4), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 4), (34, 4), (46, 4), (50, 4))
 VALUES = {14: (12, 40, 52, 56, 64, 108, 124), 28: (1, 2, 4, 8, 16, 24, 32, 0), 30: (0, 1, 2, 3, 4, 5, 6, 11)}
 PIXELS = 54

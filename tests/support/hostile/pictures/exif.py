@@ -1,4 +1,4 @@
-"""Forge metadata: EXIF whose tags are of wrong types and counts, colour profiles, and streams that inflate a thousandfold."""
+"""Forge metadata: EXIF whose tags have wrong types and counts, and streams that inflate a thousandfold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from random import Random
 
 ORIENTATION, SOFTWARE, EXIF_POINTER = 0x0112, 0x0131, 0x8769
-# TIFF's types with their sizes: BYTE, ASCII, SHORT, LONG, RATIONAL, SBYTE, UNDEFINED, …, DOUBLE, and two that no one defines.
+# TIFF's types with their sizes: BYTE, ASCII, SHORT, LONG, RATIONAL and so on, and one that nobody defines.
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 99: 1}
 # Where sizes, counts and offsets are kept: the edges of their types, and of what is allowed.
 EDGES = (0, 1, 2, 3, 7, 255, 256, 4095, 4096, 4097, 32_767, 65_535, 65_536, 10**6, 2**24, 2**31 - 1, 2**31, 2**32 - 1)

@@ -1,4 +1,4 @@
-"""Change JPEG files segment by segment: fill bytes, second frames, more scans, forged tables, EXIF and restart intervals."""
+"""Change JPEG files segment by segment: fill bytes, second frames, more scans, forged tables and metadata."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def fill_bytes(data: bytes, random: Random) -> bytes:
 
 
 def hidden_frame(data: bytes, random: Random) -> bytes:
-    """A fill byte before the frame, and where a reader that ignores it goes on, another frame in an application segment."""
+    """A fill byte before the frame, and another frame where a reader that ignores the byte goes on."""
     segments = split(data)
     found = next((n for n, each in enumerate(segments) if each[0] in FRAMES), None)
     if found is None:

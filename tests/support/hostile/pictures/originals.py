@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-SIDE = 48
+SIDE = 24
 
 
 def originals() -> list[tuple[str, bytes]]:

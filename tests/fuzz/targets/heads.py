@@ -1,0 +1,169 @@
+"""Bytes of a connection to the server itself: whole, and byte by byte, the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import anyio.to_thread
+
+from service.cli.serve import build_server, prepare_process
+from service.http.server import bind
+from service.observability.access_log import configure_logging
+from service.settings import Settings
+from tests.fuzz.oracle import MIB, Cost, Target
+from tests.support.hostile.heads import HEADS
+from tests.support.hostile.pictures.mutations import damage
+
+# The store is empty, so that no network is built: 503 is the answer to those who ask for one.
+STATUSES = {
+    100,
+    200,
+    204,
+    206,
+    304,
+    307,
+    400,
+    404,
+    405,
+    408,
+    411,
+    413,
+    414,
+    415,
+    416,
+    417,
+    421,
+    422,
+    431,
+    501,
+    503,
+    505,
+}
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) [^\r\n]*\r\n")
+SMUGGLED = b"smuggled"
+# Where a connection is cut for the second time of asking.
+PIECES, TIMEOUT_S, QUIET_PASSES = 17, 5.0, 20
+WORDS = (b"\r\n", b"\n", b"\r", b": ", b" ", b"\0", b"\xff", b"chunked", b"0\r\n\r\n", b"Content-Length: ", b"Upgrade")
+
+
+class Heads(Target):
+    cpu_s, cpu_s_per_kib = 0.3, 0.02
+    max_input_bytes = 2**17
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        settings = Settings(
+            store=Path(self.folder.name), allow_empty=True, port=0, threads=1, reload_seconds=0, log_level="error"
+        )
+        configure_logging(settings)
+        self.server = build_server(settings, bind(settings))
+        prepare_process()
+        # What is no request is told as a warning, whatever the settings say.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        self.loop = asyncio.new_event_loop()
+        self.config = self.server._server.config
+        self.config.load()
+        self.server._server.lifespan = self.config.lifespan_class(self.config)
+        self.loop.run_until_complete(self.server._server.lifespan.startup())
+        self.workers = self.config.app.state.service.repository.runtime.workers
+
+    def run(self, data: bytes) -> str:
+        answers = self._converse([data])
+        step = max(1, len(data) // PIECES)
+        apart = self._converse([data[start : start + step] for start in range(0, len(data), step)])
+        assert _alike(answers, apart), f"in pieces {apart}, at once {answers}"
+        return f"{answers}"
+
+    def _converse(self, pieces: list[bytes]) -> list[int]:
+        """Send pieces, each once the one before has been read, then no more; return the statuses of the answers."""
+        received = self.loop.run_until_complete(asyncio.wait_for(self._talk(pieces), TIMEOUT_S))
+        assert b"x-request-id: " + SMUGGLED not in received.lower(), received[:500]
+        statuses = [int(each) for each in STATUS_LINE.findall(received)]
+        assert set(statuses) <= STATUSES, received[:500]
+        return statuses
+
+    async def _talk(self, pieces: list[bytes]) -> bytes:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        transport, _ = await self.loop.connect_accepted_socket(self._protocol, theirs)
+        received = bytearray()
+        reading = self.loop.create_task(self._read(ours, received))
+        try:
+            for piece in pieces:
+                await self.loop.sock_sendall(ours, piece)
+                await self._rest(received)
+            ours.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        try:
+            await reading
+        finally:
+            transport.abort()
+            ours.close()
+        return bytes(received)
+
+    async def _rest(self, received: bytearray) -> None:
+        """Return once the server waits for nothing but more bytes."""
+        quiet, seen = 0, -1
+        while quiet < QUIET_PASSES:
+            await asyncio.sleep(0)
+            busy = anyio.to_thread.current_default_thread_limiter().borrowed_tokens or self.workers.borrowed_tokens
+            quiet = 0 if busy or len(received) != seen else quiet + 1
+            seen = len(received)
+
+    async def _read(self, ours: socket.socket, received: bytearray) -> None:
+        try:
+            while more := await self.loop.sock_recv(ours, 2**16):
+                received += more
+        except OSError:
+            pass
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(
+            config=self.config, server_state=self.server._server.server_state, app_state={}
+        )
+
+    def budget(self, data: bytes) -> Cost:
+        return Cost(super().budget(data).cpu_s, 8 * MIB)
+
+    def mutate(self, data: bytes, random: Random) -> bytes:
+        """A line removed, repeated, moved or taken from another request, or a word put in."""
+        way, lines = random.randrange(6), data.split(b"\r\n")
+        place, other = random.randrange(len(lines)), random.randrange(len(lines))
+        if way == 0:
+            del lines[place]
+        elif way == 1:
+            lines.insert(other, lines[place])
+        elif way == 2:
+            lines[place], lines[other] = lines[other], lines[place]
+        elif way == 3:
+            lines.insert(place, random.choice(random.choice(list(HEADS.values()))[:2000].split(b"\r\n")))
+        elif way == 4:
+            cut = random.randrange(len(data) + 1)
+            return data[:cut] + random.choice(WORDS) + data[cut:]
+        else:
+            return damage(data, random)
+        return b"\r\n".join(lines)
+
+    def seeds(self) -> Iterator[tuple[str, bytes]]:
+        for name, data in HEADS.items():
+            yield f"{name.replace(' ', '-').replace('/', '-')}.http", data
+
+    def close(self) -> None:
+        self.folder.cleanup()
+
+
+def _alike(answers: list[int], others: list[int]) -> bool:
+    """Whether both end alike; of bytes that are no request, what came before them may be given up unanswered."""
+    broken, also = answers[-1:] == [400], others[-1:] == [400]
+    if not broken or not also:
+        return answers == others
+    fewer, more = sorted((answers[:-1], others[:-1]), key=len)
+    return more[: len(fewer)] == fewer and len(more) <= len(fewer) + 1
