@@ -29,7 +29,7 @@ LINES = 30
 
 
 class Run(NamedTuple):
-    """What became of a target: inputs tried, places covered, and the end of what was printed where one was not borne."""
+    """What became of a target: inputs tried, places covered, and what was printed last where one was not borne."""
 
     target: str
     inputs: int

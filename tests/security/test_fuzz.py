@@ -1,4 +1,4 @@
-"""Inputs that were once too much for what reads them, and changed pictures: answers or refusals, within their budget."""
+"""Inputs that were once too much for what reads them, and changed pictures: answered or refused, within a budget."""
 
 from __future__ import annotations
 

@@ -47,7 +47,6 @@ STATUSES = {
     505,
 }
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) [^\r\n]*\r\n")
-SMUGGLED = b"smuggled"
 # Where a connection is cut for the second time of asking.
 PIECES, TIMEOUT_S, QUIET_PASSES = 17, 5.0, 20
 WORDS = (b"\r\n", b"\n", b"\r", b": ", b" ", b"\0", b"\xff", b"chunked", b"0\r\n\r\n", b"Content-Length: ", b"Upgrade")
@@ -84,7 +83,6 @@ class Heads(Target):
     def _converse(self, pieces: list[bytes]) -> list[int]:
         """Send pieces, each once the one before has been read, then no more; return the statuses of the answers."""
         received = self.loop.run_until_complete(asyncio.wait_for(self._talk(pieces), TIMEOUT_S))
-        assert b"x-request-id: " + SMUGGLED not in received.lower(), received[:500]
         statuses = [int(each) for each in STATUS_LINE.findall(received)]
         assert set(statuses) <= STATUSES, received[:500]
         return statuses

@@ -17,7 +17,8 @@ Entry = tuple[int, int, int, bytes]
 
 def edge(random: Random, bits: int) -> int:
     """A number of so many bits, most often one at an edge."""
-    return (random.choice(EDGES) if random.random() < 0.8 else random.getrandbits(bits)) % 2**bits
+    number = random.choice(EDGES) if random.random() < 0.8 else random.getrandbits(bits)
+    return number & ((1 << bits) - 1)
 
 
 def directory(entries: Sequence[Entry], following: int = 0, order: str = "<", start: int = 8) -> bytes:

@@ -83,7 +83,8 @@ def change_header(data: bytes, random: Random) -> bytes:
 def second_header(data: bytes, random: Random) -> bytes:
     """Two headers that differ: readers may believe either."""
     chunks, sizes = split(data), (1, 32, 48, 2000, 4096, 10**5)
-    other = header(*random.choices(sizes, k=2), random.choice(DEPTHS[:5]), random.choice(COLOURS[:5]))
+    width, height = random.choices(sizes, k=2)
+    other = header(width, height, random.choice(DEPTHS[:5]), random.choice(COLOURS[:5]))
     place = random.randrange(len(chunks) + 1)
     return join([*chunks[:place], (b"IHDR", other), *chunks[place:]])
 
