@@ -39,6 +39,14 @@ class LimitedService:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
+    def ends_within(self, seconds: float) -> bool:
+        """Return whether the process has ended, or does so soon: one that is killed takes a moment."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def memory_bytes(self, name: str) -> int:
         """Return a figure of the process's memory, such as VmRSS; zero once it has ended."""
         try:

@@ -101,8 +101,7 @@ def _attacked(service: LimitedService, name: str, max_bytes: int) -> dict[str, A
     resident, begun = service.memory_bytes("VmRSS"), time.monotonic()
     statuses = attack(name, service.address, max_bytes)
     peak = service.memory_bytes("VmHWM")
-    time.sleep(PAUSE_S)
-    killed = not service.is_alive()
+    killed = service.ends_within(PAUSE_S)
     typer.echo(f"{name}: {'KILLED' if killed else dict(statuses)}", err=True)
     grown = None if killed else (peak - resident) / MIB
     found = {"attack": name, "killed": killed, "statuses": dict(statuses), "grown_mib": grown}
