@@ -195,6 +195,25 @@ def slow_reader(address: Address, max_bytes: int) -> list[int]:
         return answers(connection, 0.1)
 
 
+def pipelined(address: Address, max_bytes: int) -> list[int]:
+    """Requests one after the other without an answer read, over a few connections that stay."""
+    opened = []
+    try:
+        for _ in range(12):
+            connection = socket.create_connection(address, timeout=ANSWER_S)
+            opened.append(connection)
+            connection.settimeout(0.5)
+            with suppress(OSError):
+                for _ in range(60):
+                    connection.sendall((LIVE + b"\r\n") * 2_000)
+        time.sleep(HOLD_S)
+    except OSError:
+        pass  # it takes no more
+    for connection in opened:
+        connection.close()
+    return []
+
+
 def reconnect(address: Address, max_bytes: int) -> list[int]:
     """Hundreds of connections that are closed again at once."""
     for number in range(300):
@@ -232,4 +251,5 @@ ATTACKS: dict[str, Attack] = {
     "slow: reader": slow_reader,
     "large: bodies side by side": large_bodies,
     "many: connections": reconnect,
+    "many: pipelined requests": pipelined,
 }
