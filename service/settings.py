@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from model_store.images.formats import FORMATS, Format
 from model_store.signing import PASSWORD
 from model_store.storage.location import default_location
 from model_store.storage.oci.auth import VARIABLES as REGISTRY_VARIABLES
 from service.errors import StartupError
 
-Format = Literal["png", "jpeg", "webp", "bmp", "gif", "tiff"]
 # Each level as it was published, in eight bits or not; or all in float32.
 Precision = Literal["published", "float32"]
 
@@ -29,7 +29,6 @@ MAX_LEVEL_MB = 1_024
 DECODE_MS = 5_000
 TOLERANCE = 0.02
 PRECISION: Precision = "published"
-FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp", "bmp", "gif")
 
 # Variables that the client, signing and the store's registry read.
 OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD, *REGISTRY_VARIABLES}

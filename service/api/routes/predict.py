@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from model_store.images import FORMATS
 from service.api.query import parse_query
 from service.api.schemas import Answer
 from service.api.state import context_of, state_of
@@ -19,7 +20,6 @@ from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import degrade_to_fit, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
 from service.pipeline.preprocessing import decode_all, is_fast_to_decode
-from service.settings import FORMATS
 from service.types import FIELD
 
 router = APIRouter(tags=["predict"])
@@ -109,7 +109,7 @@ async def respond(request: Request, query: PredictQuery) -> Response:
         builder = ResponseBuilder.for_level(plan.level, query)
     manifest, level = plan.level.manifest, plan.level.level
     decode = partial(decode_all, images, manifest.input, settings)
-    batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images))
+    batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images, manifest.input, settings))
     job = await state.execute(request, plan, batch, builder.render)
     answer = {
         "request_id": request.state.request_id,
