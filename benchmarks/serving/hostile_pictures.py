@@ -5,8 +5,8 @@
 A service with the zoo, all formats and a limit of 1,048,576 pixels runs in a control group of 1 GiB. Pictures of many
 kinds, and one of each known kind of bomb, are changed in one to three places each: fields of headers, second headers,
 fill bytes, forged tables, metadata and frames, or any bytes. Checksums fit, so that decoders meet the changes. After
-each answer the peak of resident memory since the request is compared with what a picture may take at that limit. The
-same seed is the same pictures. With --keep, those at fault are written to a folder, from which
+each answer the peak of resident memory since the request is compared with what the picture announces before it is
+decoded. The same seed is the same pictures. With --keep, those at fault are written to a folder, from which
 `make fuzz FUZZ_TARGET=pictures FUZZ_INPUT=…` reads them. The exit status is 1 unless every answer is 200, 413, 415 or
 422 and within the budget.
 
@@ -31,7 +31,9 @@ import typer
 from benchmarks.harness.control_groups import ControlGroup, ControlGroupError, control_group
 from benchmarks.harness.limited_service import LimitedService
 from benchmarks.harness.machine import machine
-from service.settings import Format
+from model_store.images import ImageError, open_image
+from model_store.images.formats import Format
+from model_store.manifest import InputShape
 from tests.support.hostile.bodies import PICTURE
 from tests.support.hostile.pictures.bombs import bombs
 from tests.support.hostile.pictures.mutations import mutants
@@ -41,8 +43,9 @@ MIB = 2**20
 ALLOWED = {200, 413, 415, 422}
 MEMORY_BYTES, CPUS = 2**30, 2.0
 MAX_PIXELS, MAX_SEED_BYTES = 2**20, 20_000
-# A picture as stored, converted and resized; its bytes as sent and received; and what requests take anyway.
-BYTES_PER_PIXEL, BYTES_PER_BYTE, FIXED_BYTES = 24, 8, 8 * MIB
+SHAPE = InputShape(height=32, width=32, channels=3)
+# A picture's bytes as sent, received and rewritten; and what requests take anyway.
+BYTES_PER_BYTE, FIXED_BYTES = 8, 8 * MIB
 TIMEOUT_S, DEATH_S, PROGRESS = 120, 2.0, 5_000
 FLAGS = ("--formats", ",".join(get_args(Format)), "--max-pixels", str(MAX_PIXELS), "--log-level", "warning")
 
@@ -89,7 +92,7 @@ class Bombardment:
         seen.statuses[status] += 1
         grown = self.service.memory_bytes("VmHWM") - resident
         seen.most_grown_bytes = max(seen.most_grown_bytes, grown)
-        over = grown > FIXED_BYTES + BYTES_PER_PIXEL * MAX_PIXELS + BYTES_PER_BYTE * len(data)
+        over = grown > FIXED_BYTES + announced_bytes(data) + BYTES_PER_BYTE * len(data)
         seen.over_budget += over
         if self.keep is not None and (over or status not in ALLOWED):
             (self.keep / f"crash-{hashlib.sha256(data).hexdigest()[:16]}").write_bytes(data)
@@ -111,6 +114,14 @@ class Bombardment:
         """End connection and service."""
         self.connection.close()
         self.service.stop()
+
+
+def announced_bytes(data: bytes) -> int:
+    """Return what a picture says that decoding it takes; nothing for one that is refused."""
+    try:
+        return open_image(data, SHAPE, formats=get_args(Format), max_pixels=MAX_PIXELS).decoding_bytes
+    except ImageError:
+        return 0
 
 
 def bombard(count: int, seed: int, log: Path, keep: Path | None) -> dict[str, Any]:
