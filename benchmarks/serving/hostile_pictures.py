@@ -153,7 +153,7 @@ def bombard(count: int, seed: int, log: Path, keep: Path | None) -> dict[str, An
 
 
 def holds(figures: dict[str, Any]) -> bool:
-    """Return whether every answer is one that is allowed, none took more than its budget, and nothing else was printed."""
+    """Return whether all answers are allowed and within their budgets, and nothing else was printed."""
     kinds = figures["kinds"].values()
     fine = all(set(row["statuses"]) <= ALLOWED and not row["over_budget"] for row in kinds)
     return fine and not figures["kills"] and not figures["errors_logged"] and not figures["lines_that_are_no_json"]

@@ -146,6 +146,10 @@ HOSTILE: dict[str, Callable[[int], Body]] = {
         form(PICTURE)[0],
         form(PICTURE)[1].replace(b'filename="a"', b"filename*=UTF-8''caf%C3%A9.png"),
     ),
+    "a form whose lines do not end": lambda size: (
+        form(PICTURE)[0],
+        form(PICTURE)[1].replace(b"\r\n\r\n", b"\r\n\rX", 1),
+    ),
     "options in the form": lambda size: (
         form(PICTURE)[0],
         b'--b\r\nContent-Disposition: form-data; name="samples"\r\n\r\n8\r\n' + form(PICTURE)[1],
