@@ -159,9 +159,9 @@ class Heads(Target):
 
 
 def _alike(answers: list[int], others: list[int]) -> bool:
-    """Whether both end alike; of bytes that are no request, what came before them may be given up unanswered."""
+    """Whether both end alike; where bytes that are no request follow, those before may be given up unanswered."""
     broken, also = answers[-1:] == [400], others[-1:] == [400]
     if not broken or not also:
         return answers == others
     fewer, more = sorted((answers[:-1], others[:-1]), key=len)
-    return more[: len(fewer)] == fewer and len(more) <= len(fewer) + 1
+    return more[: len(fewer)] == fewer
