@@ -143,8 +143,13 @@ class Settings(BaseSettings):
     )
     memory_mb: Positive | None = Field(
         None,
-        description="Memory for posterior draws (MiB), which also bounds the draws of a request; by default the"
-        " container's limit minus 288 MiB, unlimited without one.",
+        description="Memory for posterior draws (MiB), which also bounds the draws of a request; by default what the"
+        " container's limit leaves after 176 MiB and the memory for requests, unlimited without one.",
+    )
+    request_memory_mb: Positive | None = Field(
+        None,
+        description="Memory for bodies, pictures and answers of requests in progress (MiB); by default a third of what"
+        " the container's limit leaves after 176 MiB, 1,024 without one.",
     )
     max_level_mb: Positive = Field(
         MAX_LEVEL_MB, description="Maximum tensors that a level may declare, or need for a batch (MiB)."

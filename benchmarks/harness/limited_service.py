@@ -14,7 +14,7 @@ from benchmarks.harness.control_groups import ControlGroup
 
 START_S, STOP_S, WARM_REQUESTS = 60.0, 30.0, 20
 # Parts of the memory that the service accounts for; their sum is compared with what is resident.
-MEMORY_METRICS = re.compile(r"^slimbayes_(?:bank_bytes|memory_bytes)(?:\{[^}]*\})? ([\d.e+]+)$", re.MULTILINE)
+MEMORY_METRICS = re.compile(r"^slimbayes_memory_bytes(?:\{[^}]*\})? ([\d.e+]+)$", re.MULTILINE)
 
 
 class LimitedService:

@@ -58,7 +58,7 @@ def resizing_bytes(width: int, height: int, shape: Shape) -> int:
 def to_pixels(load: Load, shape: Shape, check: Check) -> npt.NDArray[np.uint8]:
     """Load a picture, return it as uint8 [H, W, C] of `shape`; raise ValueError for samples with no defined white.
 
-    Each step lets go of what was before it, so that there are never more than two copies.
+    Each step releases what was before it, so that there are never more than two copies.
     """
     picture, orientation = load(check)
     size = (shape.height, shape.width) if orientation in QUARTER_TURNS else (shape.width, shape.height)

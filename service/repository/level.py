@@ -18,8 +18,9 @@ from service.inference.autotune import autotune
 from service.inference.bank import Bank
 from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
 from service.inference.engine import Engine
+from service.memory import MIB
 from service.repository.level_stats import LevelStats
-from service.repository.runtime import MIB, Runtime
+from service.repository.runtime import Runtime
 from service.repository.verification import draw_key, not_served
 from service.stats import LatencyWindow
 

@@ -29,7 +29,6 @@ def test_every_input_of_the_corpus_is_borne(target: str) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_changed_pictures_are_answered_or_refused(client: TestClient) -> None:
     """200 or 422; 415 where not even the format is left, 413 where the size grew."""
     statuses = set()

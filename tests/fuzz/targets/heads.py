@@ -48,7 +48,7 @@ STATUSES = {
 }
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) [^\r\n]*\r\n")
 # Where a connection is cut for the second time of asking.
-PIECES, TIMEOUT_S, QUIET_PASSES = 17, 5.0, 20
+PIECES, TIMEOUT_S, QUIET_PASSES, LAST_S = 17, 5.0, 20, 0.01
 WORDS = (b"\r\n", b"\n", b"\r", b": ", b" ", b"\0", b"\xff", b"chunked", b"0\r\n\r\n", b"Content-Length: ", b"Upgrade")
 
 
@@ -71,7 +71,7 @@ class Heads(Target):
         self.config.load()
         self.server._server.lifespan = self.config.lifespan_class(self.config)
         self.loop.run_until_complete(self.server._server.lifespan.startup())
-        self.workers = self.config.app.state.service.repository.runtime.workers
+        self.server_state = self.server._server.server_state
 
     def run(self, data: bytes) -> str:
         answers = self._converse([data])
@@ -97,6 +97,7 @@ class Heads(Target):
             for piece in pieces:
                 await self.loop.sock_sendall(ours, piece)
                 await self._rest(received)
+            await self._rest(received, LAST_S)
             ours.shutdown(socket.SHUT_WR)
         except OSError:
             pass
@@ -107,14 +108,14 @@ class Heads(Target):
             ours.close()
         return bytes(received)
 
-    async def _rest(self, received: bytearray) -> None:
-        """Return once the server waits for nothing but more bytes."""
-        quiet, seen = 0, -1
-        while quiet < QUIET_PASSES:
+    async def _rest(self, received: bytearray, seconds: float = 0.0) -> None:
+        """Return once the server waits for nothing but more bytes; requests in progress have so long to go on."""
+        quiet, seen, since = 0, -1, self.loop.time()
+        while quiet < QUIET_PASSES or (self.server_state.tasks and self.loop.time() < since + seconds):
             await asyncio.sleep(0)
-            busy = anyio.to_thread.current_default_thread_limiter().borrowed_tokens or self.workers.borrowed_tokens
-            quiet = 0 if busy or len(received) != seen else quiet + 1
-            seen = len(received)
+            if anyio.to_thread.current_default_thread_limiter().borrowed_tokens or len(received) != seen:
+                quiet, seen, since = 0, len(received), self.loop.time()
+            quiet += 1
 
     async def _read(self, ours: socket.socket, received: bytearray) -> None:
         try:
@@ -124,9 +125,7 @@ class Heads(Target):
             pass
 
     def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(
-            config=self.config, server_state=self.server._server.server_state, app_state={}
-        )
+        return self.config.http_protocol_class(config=self.config, server_state=self.server_state, app_state={})
 
     def budget(self, data: bytes) -> Cost:
         return Cost(super().budget(data).cpu_s, 8 * MIB)
