@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,9 +21,9 @@ from service.api.state import ServiceState
 from service.api.v2 import infer, repository
 from service.errors import StartupError
 from service.http.api_keys import Keyring
+from service.http.draining import DrainingMiddleware
 from service.http.fast_path import FastPathMiddleware
 from service.http.middleware import (
-    CloseOnDrainMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
     add_cors_and_hosts,
@@ -39,6 +40,9 @@ from service.settings import Rate, Settings
 
 log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
+# Longest wait at the end for threads, and for the collector of traces.
+CLOSE_S = 1.0
+Result = TypeVar("Result")
 DOCS = Path(__file__).parent / "api" / "static" / "docs"
 
 
@@ -82,19 +86,26 @@ async def _lifespan(state: ServiceState, tracer: Tracer | None) -> AsyncIterator
         yield
         tasks.cancel_scope.cancel()
     state.ready = False
-    state.repository.close()
-    if tracer is not None:
-        await anyio.to_thread.run_sync(tracer.close)
+    with anyio.move_on_after(CLOSE_S):
+        async with anyio.create_task_group() as closing:
+            closing.start_soon(_in_thread, state.repository.close)
+            if tracer is not None:
+                closing.start_soon(_in_thread, tracer.close)
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Run what may block in a thread, which the end of the service does not wait for."""
+    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 async def _follow_store(state: ServiceState) -> None:
     """Build the default networks, then refresh the models until the service ends."""
-    state.ready = await anyio.to_thread.run_sync(state.repository.warm)
+    state.ready = await _in_thread(state.repository.warm)
     state.process_bytes = resident_bytes() - state.repository.runtime.memory.used
     while state.settings.reload_seconds > 0:
         await anyio.sleep(state.settings.reload_seconds)
         try:
-            state.ready = await anyio.to_thread.run_sync(state.repository.refresh)
+            state.ready = await _in_thread(state.repository.refresh)
         except Exception:  # keep serving what is loaded
             log.exception("the store was not read")
 
@@ -108,7 +119,7 @@ def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) ->
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(PacingMiddleware)
-    app.add_middleware(CloseOnDrainMiddleware, state.draining.is_set)
+    app.add_middleware(DrainingMiddleware, state.draining.is_set)
     app.add_middleware(ObservabilityMiddleware, state.stats, tracer)
 
 

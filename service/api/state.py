@@ -18,6 +18,7 @@ from service.http.disconnect import until_disconnected
 from service.http.rate_limit import RateLimiter, client_of
 from service.inference.decision import Render
 from service.observability.request_stats import RequestStats
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.context import RequestContext
 from service.pipeline.execution import execute, precheck, until
 from service.pipeline.planning import Plan
@@ -91,7 +92,7 @@ class ServiceState:
         client = client_of(request)
         precheck(plan, self.repository.runtime.admission, lambda: self.rate_limiter.check(client, 1))
 
-    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render) -> Job:
+    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render, size: AnswerSize) -> Job:
         """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""
         client = client_of(request)
         with until_disconnected(request):
@@ -99,6 +100,7 @@ class ServiceState:
                 plan,
                 batch,
                 render,
+                size.nbytes,
                 context_of(request),
                 self.repository.runtime,
                 self.settings,

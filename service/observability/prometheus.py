@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.observability.log_writer import dropped_lines
 from service.observability.request_stats import RequestStats
 from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
@@ -68,6 +69,9 @@ class ServiceCollector(Collector):
             ("slimbayes_degradation_step", "Degradation step of the latest waiting request; 0 is none.", step),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
+        yield CounterMetricFamily(
+            "slimbayes_log_lines_dropped", "Log lines that could not be written.", value=dropped_lines()
+        )
 
     def _memory(self) -> Iterator[Metric]:
         runtime = self.repository.runtime

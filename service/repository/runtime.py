@@ -79,8 +79,8 @@ class Runtime:
         )
 
     def close(self) -> None:
-        """Finish submitted work and end the threads."""
+        """Finish submitted work and end the threads; a fetch from a silent store ends by itself."""
         self.workers.close()
+        self.fetchers.shutdown(wait=False, cancel_futures=True)
         self.scheduler.close()
-        self.fetchers.shutdown(cancel_futures=True)
-        self.builders.shutdown()
+        self.builders.shutdown(cancel_futures=True)
