@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -94,6 +95,11 @@ def _memory_bytes(name: str) -> int:
     found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
+
+
+def log_at_once() -> None:
+    """Write what is logged from now on before the call returns, and not from another thread some time later."""
+    logging.getLogger().handlers[:] = [logging.StreamHandler()]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from service.app import create_app
 from service.cli.serve import prepare_process
 from service.observability.access_log import configure_logging
 from service.settings import Settings
-from tests.fuzz.oracle import MIB, Cost, Target
+from tests.fuzz.oracle import MIB, Cost, Target, log_at_once
 from tests.fuzz.targets.manifests import changed_document
 from tests.support.hostile.bodies import BODIES
 from tests.support.hostile.pictures.mutations import damage, kind_of, mutate
@@ -49,6 +49,7 @@ class Bodies(Target):
             log_level="warning",
         )
         configure_logging(settings)
+        log_at_once()
         prepare_process()
         self.app = create_app(settings)
         self.loop = asyncio.new_event_loop()

@@ -18,7 +18,7 @@ from service.cli.serve import build_server, prepare_process
 from service.http.server import bind
 from service.observability.access_log import configure_logging
 from service.settings import Settings
-from tests.fuzz.oracle import MIB, Cost, Target
+from tests.fuzz.oracle import MIB, Cost, Target, log_at_once
 from tests.support.hostile.heads import HEADS
 from tests.support.hostile.pictures.mutations import damage
 
@@ -71,6 +71,7 @@ class Heads(Target):
             store=Path(self.folder.name), allow_empty=True, port=0, threads=1, reload_seconds=0, log_level="error"
         )
         configure_logging(settings)
+        log_at_once()
         self.server = build_server(settings, bind(settings))
         prepare_process()
         # What is no request is told as a warning, whatever the settings say.
