@@ -59,21 +59,22 @@ async def execute(
     `disconnected` waits until the client hangs up, and returns the error to raise then. Raises RequestError.
     """
     context.images = batch.count
-    with plan.level.in_use(), runtime.admission.admit(*plan.cost(batch.count), plan.deadline_s) as work:
+    with plan.level.in_use(plan.samples), runtime.admission.admit(*plan.cost(batch.count), plan.deadline_s) as work:
         on_admitted()
         latest = None if plan.deadline_s is None else time.monotonic() + plan.deadline_s
 
-        def prepare(engine: Engine | None) -> Job:
-            engine = engine or plan.level.engine(plan.samples, batch.count, latest)
+        def prepare(engine: Engine) -> Job:
             with context.stage("decode"):
                 images_NHWC = batch.decode()
             postprocess = Postprocessor(plan.level.level.calibration, render)
             return Job(engine, images_NHWC, plan.samples, postprocess, plan.early_stopping, latest, work)
 
-        engine = plan.level.prepared_engine(plan.samples) if batch.inline else None
+        engine = plan.level.prepared_engine(plan.samples)
         if engine is None:
             await plan.level.fetch(plan.deadline_s)
-        job = await run_in_worker(partial(prepare, engine), runtime.workers, inline=engine is not None)
+            build = partial(plan.level.engine, plan.samples, batch.count, latest)
+            engine = await run_in_worker(build, runtime.waiters)
+        job = await run_in_worker(partial(prepare, engine), runtime.workers, inline=batch.inline)
         results = await _computed(runtime.scheduler, job, disconnected)
     context.set_results(job, results)
     if plan.early_stopping is not None and plan.degradation is None:

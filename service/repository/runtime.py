@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,22 +25,27 @@ from service.settings import Settings
 MIB = 2**20
 # Threads that read level files for waiting requests. Store I/O uses its own pool so it cannot block compute threads.
 NUM_FETCHERS = 4
+# Requests that wait for networks to be built; more of them wait for these.
+NUM_WAITERS = 16
 
 
 @dataclass(frozen=True)
 class Runtime:
     """Threads, queues and limits of one service.
 
-    `workers` bounds threads that decode and build for requests, `builders` build networks, `fetchers` read files from
-    the store; `load_artifact` reads and verifies a level's file and raises StoreError or ArtifactError.
+    `workers` bounds threads that decode for requests, `waiters` those that wait for networks, which `builders` build
+    within `max_build_s`; `fetchers` read files from the store; `load_artifact` reads and verifies a level's file and
+    raises StoreError or ArtifactError.
     """
 
     scheduler: Scheduler
     admission: Admission
     workers: anyio.CapacityLimiter
+    waiters: anyio.CapacityLimiter
     builders: ThreadPoolExecutor
     fetchers: ThreadPoolExecutor
     memory: MemoryBudget
+    max_build_s: float
     num_workers: int
     max_samples: int
     tolerance: float
@@ -49,20 +55,27 @@ class Runtime:
     def start(cls, settings: Settings, store: Store) -> Self:
         """Start the threads of a service; `close` ends them."""
         num_workers = settings.threads or usable_cores()
+        limit = settings.memory_mb * MIB if settings.memory_mb else container_memory_limit()
         return cls(
             scheduler=Scheduler(num_workers),
             admission=Admission(
                 settings.max_queue, settings.max_wait_ms / 1000, degrade=settings.overload == "degrade"
             ),
             workers=anyio.CapacityLimiter(num_workers),
+            waiters=anyio.CapacityLimiter(NUM_WAITERS),
             builders=ThreadPoolExecutor(num_workers, "builder", lower_thread_priority),
             fetchers=ThreadPoolExecutor(NUM_FETCHERS, "fetcher"),
-            memory=MemoryBudget(settings.memory_mb * MIB if settings.memory_mb else container_memory_limit()),
+            memory=MemoryBudget(limit),
+            max_build_s=settings.max_build_seconds,
             num_workers=num_workers,
             max_samples=settings.max_samples,
             tolerance=settings.tolerance,
             load_artifact=partial(
-                verified_artifact, store, precision=settings.precision, max_bytes=settings.max_level_mb * MIB
+                verified_artifact,
+                store,
+                precision=settings.precision,
+                max_bytes=min(settings.max_level_mb * MIB, limit or sys.maxsize),
+                max_operations=settings.max_level_gmacs * 10**9,
             ),
         )
 
