@@ -78,6 +78,7 @@ async def _lifespan(state: ServiceState, tracer: Tracer | None) -> AsyncIterator
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_follow_store, state)
         yield
+        state.repository.stop_following()
         tasks.cancel_scope.cancel()
     state.ready = False
     state.repository.close()

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 import anyio
@@ -26,6 +27,20 @@ async def run_in_worker(work: Callable[[], Result], limiter: anyio.CapacityLimit
     if inline:
         return work()
     return await anyio.to_thread.run_sync(_at_low_priority, work, limiter=limiter)
+
+
+def run_in_thread(work: Callable[[], Result], name: str) -> Future[Result]:
+    """Run `work` in a daemon thread of its own: one that is stuck keeps neither others nor the end of the process."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
 
 def _at_low_priority(work: Callable[[], Result]) -> Result:

@@ -27,7 +27,7 @@ class TimeLimit:
         self.run_options = onnxruntime.RunOptions()
         self.run_options.log_severity_level = 4  # to be stopped is no error that a log needs
         self._loading: set[onnxruntime.SessionOptions] = set()
-        self._timer = threading.Timer(seconds, self._expire)
+        self._timer = threading.Timer(seconds, self.expire)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
@@ -41,7 +41,7 @@ class TimeLimit:
         """Stop the loading of a session with these options, too."""
         self._loading.add(options)
         if self.expired:
-            self._expire()
+            self.expire()
 
     def forget(self, options: onnxruntime.SessionOptions) -> None:
         """Stop watching a session that is loaded."""
@@ -52,7 +52,8 @@ class TimeLimit:
         if self.expired:
             raise TimeLimitError(f"its networks are not built and tried within {self.seconds:g} s")
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Stop now."""
         self.expired = True
         self.run_options.terminate = True
         for options in list(self._loading):

@@ -62,6 +62,14 @@ class ServiceCollector(Collector):
             ("slimbayes_bank_limit_bytes", "Memory for networks; 0 is no limit.", memory.limit or 0),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
+        models = self.repository.models.values()
+        yield _samples(
+            GaugeMetricFamily,
+            "slimbayes_model_problem",
+            "1 for a model that does not answer, or not with the version that production points to.",
+            ("model",),
+            [((model.name,), float(model.problem is not None)) for model in models],
+        )
 
     def _requests(self, levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
         ended = [(("", "", ""), self.stats.requests), *((names, level.stats.requests) for names, level in levels)]
@@ -121,7 +129,7 @@ def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
 
 def _banks(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
     families: tuple[tuple[Family, str, str, str], ...] = (
-        (GaugeMetricFamily, "slimbayes_bank_bytes", "Approximate memory of networks.", "nbytes"),
+        (GaugeMetricFamily, "slimbayes_bank_bytes", "Memory of networks, until requests use them no more.", "nbytes"),
         (CounterMetricFamily, "slimbayes_bank_builds", "Builds of networks.", "builds"),
         (CounterMetricFamily, "slimbayes_bank_build_seconds", "Time spent building networks.", "build_seconds"),
     )

@@ -12,24 +12,24 @@ from time import monotonic, perf_counter
 
 from model_store.errors import StoreError, StoreUnavailableError
 from model_store.manifest import Level, Manifest
+from service.concurrency import run_in_thread
 from service.errors import (
     ArtifactError,
     DeadlineError,
     FetchingError,
     NotFoundError,
-    ParameterError,
     RequestError,
     TimeLimitError,
 )
 from service.inference.artifact import Artifact
-from service.inference.autotune import autotune, trial_bytes
+from service.inference.autotune import autotune
 from service.inference.bank import Bank
 from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
 from service.inference.engine import Engine
-from service.inference.session import TimeLimit
+from service.repository.level_memory import building_room, check_draws, trial_room
 from service.repository.level_stats import LevelStats
 from service.repository.memory_budget import Claim
-from service.repository.runtime import MIB, Runtime
+from service.repository.runtime import Runtime
 from service.repository.verification import draw_key, not_served
 from service.resources import trim_heap
 from service.stats import LatencyWindow
@@ -107,7 +107,7 @@ class LoadedLevel:
                 engine, seconds = self._load(latest)
             # The published draws tell, too, what more of them take.
             for number in sorted({min(draws, self.default_samples), draws}):
-                self._check_memory(engine.bank, number)
+                check_draws(self, engine.bank, number, self._runtime.memory)
                 seconds += self._extend(engine, number, enough, latest)
         if seconds:
             with self._lock:
@@ -123,8 +123,8 @@ class LoadedLevel:
         try:
             artifact = self._artifact or runtime.load_artifact(self.manifest, self.level)
             with (
-                runtime.memory.room(claim, self._trial_bytes(artifact), published=True, latest=latest),
-                TimeLimit(runtime.max_build_s) as limit,
+                runtime.memory.room(claim, trial_room(self, artifact, runtime.memory), published=True, latest=latest),
+                runtime.time_limit() as limit,
             ):
                 begun = perf_counter()
                 engine = autotune(artifact, key, runtime.builders, runtime.num_workers, self.stats.batch_sizes, limit)
@@ -140,26 +140,6 @@ class LoadedLevel:
         trim_heap()
         return engine, perf_counter() - begun
 
-    def _trial_bytes(self, artifact: Artifact) -> int:
-        """Return what building the engine takes for a while; raise ParameterError if not one draw fits into memory."""
-        limit = self._runtime.memory.available_to(self, published=True)
-        fewest = artifact.nbytes + 2 * sum(weight.mean.nbytes for weight in artifact.weights)
-        if limit is not None and fewest > limit:
-            raise ParameterError(
-                f"{self} takes {fewest / MIB:,.0f} MiB for one draw, more than the {limit / MIB:,.0f} MiB for networks"
-            )
-        return trial_bytes(artifact) if limit is None else min(limit, trial_bytes(artifact))
-
-    def _check_memory(self, bank: Bank, draws: int) -> None:
-        """Raise ParameterError for more draws than there is memory for."""
-        limit = self._runtime.memory.available_to(self, published=draws <= self.default_samples)
-        if limit is None or bank.bytes_of(draws) <= limit:
-            return
-        raise ParameterError(
-            f"{draws:,} draws of {self} take {bank.bytes_of(draws) / MIB:,.0f} MiB, more than the"
-            f" {limit / MIB:,.0f} MiB for networks here: ask for at most {bank.draws_in(limit):,}"
-        )
-
     def _extend(self, engine: Engine, draws: int, enough: Callable[[int], bool] | None, latest: float | None) -> float:
         """Build the missing draws of an engine within its time and memory; return the seconds that it took."""
         bank, claim, runtime = engine.bank, self._claim, self._runtime
@@ -167,14 +147,11 @@ class LoadedLevel:
         if missing <= 0 or claim is None:
             return 0.0
         published = draws <= self.default_samples
-        limit = runtime.memory.available_to(self, published=published)
-        nbytes = missing + min(missing, runtime.num_workers * bank.building_bytes)
-        if limit is not None:
-            nbytes = max(missing, min(nbytes, limit - bank.nbytes))
-        max_build_s = runtime.max_build_s * max(1, draws / self.default_samples)
-        with runtime.memory.room(claim, nbytes, published=published, latest=latest), TimeLimit(max_build_s) as time:
+        nbytes = building_room(self, bank, draws, runtime.memory, runtime.num_workers)
+        time_limit = runtime.time_limit(max(1.0, draws / self.default_samples))
+        with runtime.memory.room(claim, nbytes, published=published, latest=latest), time_limit:
             try:
-                return engine.prepare(draws, enough, time)
+                return engine.prepare(draws, enough, time_limit)
             except ArtifactError as error:
                 raise self._failure(error) from error
             finally:
@@ -190,7 +167,7 @@ class LoadedLevel:
             return
         with self._lock:
             if self._fetching is None or self._fetching.done():
-                self._fetching = self._runtime.fetchers.submit(self._fetch)
+                self._fetching = run_in_thread(self._fetch, f"fetch-{self.level.name}")
             fetching = asyncio.wrap_future(self._fetching)
         # Other requests may wait for it: it goes on when this one leaves.
         done, _ = await asyncio.wait([fetching], timeout=MAX_FETCH_S if deadline_s is None else deadline_s)

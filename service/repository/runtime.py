@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
@@ -15,16 +16,14 @@ from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.concurrency import lower_thread_priority
 from service.inference.artifact import Artifact
-from service.repository.memory_budget import MemoryBudget
+from service.inference.session import TimeLimit
+from service.repository.memory_budget import MIB, MemoryBudget
 from service.repository.verification import verified_artifact
 from service.resources import container_memory_limit, usable_cores
 from service.scheduling.admission import Admission
 from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
 
-MIB = 2**20
-# Threads that read level files for waiting requests. Store I/O uses its own pool so it cannot block compute threads.
-NUM_FETCHERS = 4
 # Requests that wait for networks to be built; more of them wait for these.
 NUM_WAITERS = 16
 
@@ -34,8 +33,7 @@ class Runtime:
     """Threads, queues and limits of one service.
 
     `workers` bounds threads that decode for requests, `waiters` those that wait for networks, which `builders` build
-    within `max_build_s`; `fetchers` read files from the store; `load_artifact` reads and verifies a level's file and
-    raises StoreError or ArtifactError.
+    within `max_build_s`; `load_artifact` reads and verifies a level's file and raises StoreError or ArtifactError.
     """
 
     scheduler: Scheduler
@@ -43,13 +41,13 @@ class Runtime:
     workers: anyio.CapacityLimiter
     waiters: anyio.CapacityLimiter
     builders: ThreadPoolExecutor
-    fetchers: ThreadPoolExecutor
     memory: MemoryBudget
     max_build_s: float
     num_workers: int
     max_samples: int
     tolerance: float
     load_artifact: Callable[[Manifest, Level], Artifact]
+    _limits: weakref.WeakSet[TimeLimit] = field(default_factory=weakref.WeakSet)
 
     @classmethod
     def start(cls, settings: Settings, store: Store) -> Self:
@@ -64,7 +62,6 @@ class Runtime:
             workers=anyio.CapacityLimiter(num_workers),
             waiters=anyio.CapacityLimiter(NUM_WAITERS),
             builders=ThreadPoolExecutor(num_workers, "builder", lower_thread_priority),
-            fetchers=ThreadPoolExecutor(NUM_FETCHERS, "fetcher"),
             memory=MemoryBudget(limit),
             max_build_s=settings.max_build_seconds,
             num_workers=num_workers,
@@ -79,8 +76,15 @@ class Runtime:
             ),
         )
 
+    def time_limit(self, share: float = 1.0) -> TimeLimit:
+        """Limit the time to build the published draws of a level, or `share` times as many; `close` stops it."""
+        limit = TimeLimit(self.max_build_s * share)
+        self._limits.add(limit)
+        return limit
+
     def close(self) -> None:
         """Finish submitted work and end the threads."""
         self.scheduler.close()
-        self.fetchers.shutdown(cancel_futures=True)
-        self.builders.shutdown()
+        for limit in list(self._limits):
+            limit.expire()
+        self.builders.shutdown(cancel_futures=True)

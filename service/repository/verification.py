@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 from model_store.manifest import Level, Manifest
 from model_store.onnx_file.reader import check_agreement, read_level_file
@@ -11,6 +12,9 @@ from service.errors import ArtifactError, NotFoundError
 from service.inference.artifact import Artifact
 from service.scheduling.level_queue import MAX_BATCH_IMAGES
 from service.settings import Precision
+
+# Files are parsed one at a time, as each takes several times its size meanwhile.
+_parsing = threading.Lock()
 
 
 def verified_artifact(
@@ -23,10 +27,12 @@ def verified_artifact(
     if level.bytes > max_bytes:  # refused by its size, unread
         raise ArtifactError(f"the file of level {level.name} has more than the {max_bytes:,} bytes that are allowed")
     _check_operations(level.name, level.multiply_adds, max_operations)
-    file = read_level_file(store.read_level(manifest, level.name), max_bytes, MAX_BATCH_IMAGES)
-    check_agreement(file, manifest, level)
-    _check_operations(level.name, file.operations, max_operations)
-    return Artifact.from_file(file, level.roundings if precision == "published" else None)
+    data = store.read_level(manifest, level.name)
+    with _parsing:
+        file = read_level_file(data, max_bytes, MAX_BATCH_IMAGES)
+        check_agreement(file, manifest, level)
+        _check_operations(level.name, file.operations, max_operations)
+        return Artifact.from_file(file, level.roundings if precision == "published" else None)
 
 
 def _check_operations(level: str, operations: int, allowed: int) -> None:

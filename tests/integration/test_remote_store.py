@@ -127,7 +127,7 @@ def test_the_store_goes_away_under_load(store: Store, proxy: Proxy, settings: di
             wait_until(lambda: len(load.seconds) > 20)
             before = threads(), resident()
             proxy.down()
-            wait_until(lambda: client.get("/readyz").json() == {"status": "ready", "store": "unreachable"})
+            wait_until(lambda: client.get("/readyz").json() == {"status": "ready", "store": "unreachable", "unready": []})
             assert client.get("/status").json()["store"] == "unreachable"
             assert metric(client.get("/metrics").text, "slimbayes_store_reachable") == 0
             second = publish(store, 1)
@@ -155,7 +155,7 @@ def test_a_service_starts_from_its_cache(
         answers = [ask(client, example, level=level)["predictions"] for level in ("dense", "p90")]
     proxy.down()
     with serving(settings) as client:
-        assert client.get("/readyz").json() == {"status": "ready", "store": "unreachable"}
+        assert client.get("/readyz").json() == {"status": "ready", "store": "unreachable", "unready": []}
         assert catalog_of(client).models["digits"].aliases == {"production": store.resolve("digits")}
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p90")] == answers
     with pytest.raises(StartupError, match=f"the store at {bucket.url} cannot be reached: it does not answer"):
