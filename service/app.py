@@ -37,6 +37,8 @@ from service.settings import Rate, Settings
 
 log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
+# Longest wait for networks before it is looked at which models answer, and how often where the store is not followed.
+POLL_S = 1.0
 DOCS = Path(__file__).parent / "api" / "static" / "docs"
 
 
@@ -88,11 +90,13 @@ async def _lifespan(state: ServiceState, tracer: Tracer | None) -> AsyncIterator
 
 async def _follow_store(state: ServiceState) -> None:
     """Build the default networks, then refresh the models until the service ends."""
-    state.ready = await anyio.to_thread.run_sync(state.repository.warm)
-    while state.settings.reload_seconds > 0:
-        await anyio.sleep(state.settings.reload_seconds)
+    repository, interval_s = state.repository, state.settings.reload_seconds
+    state.ready = await anyio.to_thread.run_sync(repository.warm, POLL_S)
+    while True:
+        # A model that was slow to load answers later, even where the store is not followed.
+        await anyio.sleep(interval_s or POLL_S)
         try:
-            state.ready = await anyio.to_thread.run_sync(state.repository.refresh)
+            state.ready = await anyio.to_thread.run_sync(repository.refresh if interval_s else repository.answering)
         except Exception:  # keep serving what is loaded
             log.exception("the store was not read")
 

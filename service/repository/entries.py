@@ -29,6 +29,10 @@ class Entries:
         if not self._stopped.done():
             self._stopped.set_result(None)
 
+    def join(self, limit_s: float) -> None:
+        """Wait for work in progress to end, for so long at most."""
+        wait(list(self._running.values()), limit_s)
+
     @property
     def stopped(self) -> bool:
         """Return whether nothing is waited for any more."""

@@ -36,8 +36,10 @@ from service.settings import Settings
 
 log = logging.getLogger("slimbayes.service")
 STORE = "the store"
-# Longest wait for one entry of the store before the others go on without it, while running and at start.
-MAX_ENTRY_S, MAX_START_S = 10.0, 30.0
+# Longest wait for one entry of the store before the others go on without it.
+MAX_ENTRY_S = 10.0
+# Longest wait at the end for what is built, which is stopped; what waits for the store is left.
+MAX_CLOSE_S = 1.0
 # When an administrator may try again to change a model that is still being read or built.
 RETRY_AFTER_S = 5
 
@@ -55,6 +57,8 @@ class ModelRepository:
         self.unavailable_reason: str | None = None
         # Models are worked on side by side; `_changing` is held only while a snapshot is replaced.
         self._entries, self._changing = Entries(), threading.Lock()
+        # Whether models are built as soon as they are loaded; at start, `warm` does so.
+        self._started = False
         # Whether a level could not be built because the store was unreachable, or its memory in use.
         self._cold = False
         self._warnings = WarnOnce()
@@ -64,14 +68,14 @@ class ModelRepository:
         self._loader = Loader(self.store, self.runtime, self._warnings, fallback=settings.production_fallback)
         try:
             names = self.store.names()
-            loaded = self._entries.run({name: partial(self._follow, name, warm=False) for name in names}, MAX_START_S)
-            self.models = dict(sorted(self.models.items()))
+            loaded = self._entries.run({name: partial(self._follow, name) for name in names}, MAX_ENTRY_S)
             if len(loaded) == len(names):
                 self._check_start()
         except (StoreError, StartupError) as error:
             self.runtime.close()
             raise StartupError(str(error)) from error
         self._set_reachable(self.store.unavailable_reason)
+        self._started = True
 
     def _check_start(self) -> None:
         name = self.settings.default_model
@@ -94,22 +98,22 @@ class ModelRepository:
             names = self._entries.run_one(STORE, self.store.names, MAX_ENTRY_S)
         except StoreError as error:
             self._set_reachable(str(error))
-            return self._answering()
+            return self.answering()
         except TimeoutError:
             self._set_reachable(f"it does not answer within {MAX_ENTRY_S:g} s")
-            return self._answering()
+            return self.answering()
         found = self._entries.run({name: partial(self._follow, name) for name in names}, MAX_ENTRY_S)
         there = {name for name in names if found.get(name, True)}
         for name in there - found.keys():
             self._warnings.warn(f"model {name}", "is still being read or built, and stays as it is")
         if not there and self.models and self._root.replaced:
             self._set_reachable("its folder is empty and not the one that it was: is its volume mounted?")
-            return self._answering()
+            return self.answering()
         self._forget(self.models.keys() - there)
         if there:
             self._root.remember()
         self._set_reachable(self.store.unavailable_reason)
-        return self.warm() if self._cold else self._answering()
+        return self.warm() if self._cold else self.answering()
 
     def _forget(self, names: Set[str]) -> None:
         """Remove models that the store no longer has."""
@@ -168,7 +172,7 @@ class ModelRepository:
         except TimeoutError:
             raise FetchingError(f"model {name} is still being read or built", RETRY_AFTER_S) from None
 
-    def _follow(self, name: str, *, warm: bool = True) -> bool:
+    def _follow(self, name: str) -> bool:
         """Load a model as the store has it now, and build what it needs; return whether the store has it."""
         before = self.models.get(name)
         served = before if before is not None and before.refusal is None else None
@@ -176,7 +180,7 @@ class ModelRepository:
             found = self._loader.load(name, served)
             if found is None or found == before:
                 return found is not None
-            found = self._warmed(found, served) if warm else found
+            found = self._warmed(found, served) if self._started else found
         except Exception as error:  # whatever is wrong with one model, the others are followed
             if not self._entries.stopped:
                 self._keep(name, served, error)
@@ -189,7 +193,7 @@ class ModelRepository:
 
     def _keep(self, name: str, served: ModelSnapshot | None, error: Exception) -> None:
         """Leave a model as it is that cannot be loaded; one that never was is refused with the reason."""
-        reason = str(error) if isinstance(error, StoreError | RequestError) else f"({type(error).__name__})"
+        reason = str(error) if isinstance(error, StoreError | RequestError) else f"an {type(error).__name__} of {name}"
         self._warnings.warn(f"model {name}", f"stays as it is: {reason}")
         if served is None:
             self._replace(ModelSnapshot(name, {}, {}, refusal=reason))
@@ -215,11 +219,11 @@ class ModelRepository:
             if name not in kept:
                 before.versions[name].release()
 
-    def warm(self) -> bool:
-        """Build the networks of a request without parameters; return whether any model can answer one."""
+    def warm(self, limit_s: float = MAX_ENTRY_S) -> bool:
+        """Build the networks of a request without parameters, for so long at most; return whether any model answers."""
         self._cold = False
-        self._entries.run({name: partial(self._warm_model, name) for name in self.models}, MAX_ENTRY_S)
-        return self._answering()
+        self._entries.run({name: partial(self._warm_model, name) for name in self.models}, limit_s)
+        return self.answering()
 
     def _warm_model(self, name: str) -> None:
         """Build the default networks of a model; where they cannot be, another version may answer."""
@@ -251,7 +255,8 @@ class ModelRepository:
             return str(error)
         return None
 
-    def _answering(self) -> bool:
+    def answering(self) -> bool:
+        """Return whether the networks of any model's default level are built."""
         versions = [model.versions.get(model.default or "") for model in self.models.values() if model.loaded]
         levels = [version.default for version in versions if version is not None]
         return any(level is not None and level.bank is not None for level in levels)
@@ -292,3 +297,4 @@ class ModelRepository:
         """Finish submitted work and end the threads."""
         self.stop_following()
         self.runtime.close()
+        self._entries.join(MAX_CLOSE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ class Runtime:
     tolerance: float
     load_artifact: Callable[[Manifest, Level], Artifact]
     _limits: weakref.WeakSet[TimeLimit] = field(default_factory=weakref.WeakSet)
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def start(cls, settings: Settings, store: Store) -> Self:
@@ -80,11 +82,14 @@ class Runtime:
         """Limit the time to build the published draws of a level, or `share` times as many; `close` stops it."""
         limit = TimeLimit(self.max_build_s * share)
         self._limits.add(limit)
+        if self._closed.is_set():
+            limit.expire()
         return limit
 
     def close(self) -> None:
-        """Finish submitted work and end the threads."""
-        self.scheduler.close()
+        """Finish submitted work and end the threads; what is being built is stopped."""
+        self._closed.set()
         for limit in list(self._limits):
             limit.expire()
+        self.scheduler.close()
         self.builders.shutdown(cancel_futures=True)

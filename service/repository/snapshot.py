@@ -106,7 +106,7 @@ class ModelSnapshot:
         if not self.loaded:
             raise NotFoundError(f"model {self.name} does not answer: {UNLOADED}")
         if self.refusal is not None:
-            raise NotReadyError(f"model {self.name} cannot be read: {self.refusal}")
+            raise NotReadyError(self.refusal)
         wanted = self.default or "" if name is None else name
         found = self.versions.get(self.aliases.get(wanted, wanted))
         if found is None:
