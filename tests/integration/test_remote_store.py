@@ -127,7 +127,9 @@ def test_the_store_goes_away_under_load(store: Store, proxy: Proxy, settings: di
             wait_until(lambda: len(load.seconds) > 20)
             before = threads(), resident()
             proxy.down()
-            wait_until(lambda: client.get("/readyz").json() == {"status": "ready", "store": "unreachable", "unready": []})
+            wait_until(
+                lambda: client.get("/readyz").json() == {"status": "ready", "store": "unreachable", "unready": []}
+            )
             assert client.get("/status").json()["store"] == "unreachable"
             assert metric(client.get("/metrics").text, "slimbayes_store_reachable") == 0
             second = publish(store, 1)
