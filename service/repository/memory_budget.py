@@ -119,11 +119,12 @@ class MemoryBudget:
         Raises OverloadedError where there is no room then.
         """
         until = monotonic() + MAX_WAIT_S if latest is None else min(latest, monotonic() + MAX_WAIT_S)
-        if not self._reserved(claim, nbytes):
-            while not self._make_room(claim, nbytes, published):
-                if monotonic() > until:
-                    raise OverloadedError("requests in progress use the memory for networks: try again", RETRY_AFTER_S)
-                sleep(POLL_S)
+        before = self.used
+        while not self._make_room(claim, nbytes, published):
+            if monotonic() > until:
+                raise OverloadedError("requests in progress use the memory for networks: try again", RETRY_AFTER_S)
+            sleep(POLL_S)
+        if self.used < before + nbytes:  # something was dropped
             trim_heap()
         try:
             yield
@@ -139,6 +140,8 @@ class MemoryBudget:
 
     def _make_room(self, claim: Claim, nbytes: int, published: bool) -> bool:
         """Drop networks until so many bytes fit, and reserve these; return whether they do."""
+        if self._reserved(claim, nbytes):
+            return True
         with self._lock:
             others = [owner for owner in self._owners if owner is not claim.owner]
             kept = self._kept_from(claim.owner, published)
