@@ -27,12 +27,14 @@ from service.http.middleware import (
     SecurityHeadersMiddleware,
     add_cors_and_hosts,
 )
+from service.http.pacing import PacingMiddleware
 from service.http.problems import add_error_handlers, describe, describe_refusals
 from service.http.rate_limit import RateLimiter
 from service.observability.middleware import ObservabilityMiddleware, Tracer
 from service.observability.prometheus import ServiceCollector
 from service.observability.request_stats import RequestStats
 from service.repository.repository import ModelRepository
+from service.resources import resident_bytes
 from service.settings import Rate, Settings
 
 log = logging.getLogger("slimbayes.service")
@@ -70,7 +72,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> FastAPI:
 def _state(settings: Settings) -> ServiceState:
     keyring = Keyring(settings.keys_file) if settings.keys_file else None
     models, stats = ModelRepository(settings), RequestStats()
-    collector = ServiceCollector(models, stats, lambda: state.ready)
+    collector = ServiceCollector(models, stats, lambda: state.ready, lambda: state.process_bytes)
     limiter = RateLimiter(Rate.parse(settings.rate_limit) if settings.rate_limit else None)
     state = ServiceState(settings, models, keyring, limiter, stats, collector.registry)
     return state
@@ -93,6 +95,8 @@ async def _follow_store(state: ServiceState) -> None:
     repository, interval_s = state.repository, state.settings.reload_seconds
     state.ready = await anyio.to_thread.run_sync(repository.warm, POLL_S)
     while True:
+        if state.ready and not state.process_bytes:
+            state.process_bytes = resident_bytes() - repository.runtime.memory.used
         # A model that was slow to load answers later, even where the store is not followed.
         await anyio.sleep(interval_s or POLL_S)
         try:
@@ -109,6 +113,7 @@ def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) ->
     add_cors_and_hosts(app, state.settings)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(PacingMiddleware)
     app.add_middleware(CloseOnDrainMiddleware, state.draining.is_set)
     app.add_middleware(ObservabilityMiddleware, state.stats, tracer)
 

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from model_store.images.formats import FORMATS, Format
 from model_store.signing import PASSWORD
 from model_store.storage.location import default_location
 from model_store.storage.oci.auth import VARIABLES as REGISTRY_VARIABLES
 from service.errors import StartupError
 
-Format = Literal["png", "jpeg", "webp", "bmp", "gif", "tiff"]
 # Each level as it was published, in eight bits or not; or all in float32.
 Precision = Literal["published", "float32"]
 
@@ -30,7 +30,6 @@ MAX_LEVEL_GMACS = 50
 DECODE_MS = 5_000
 TOLERANCE = 0.02
 PRECISION: Precision = "published"
-FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp", "bmp", "gif")
 
 # Variables that the client, signing and the store's registry read.
 OTHER_VARIABLES = {"SLIMBAYES_URL", "SLIMBAYES_KEY", PASSWORD, *REGISTRY_VARIABLES}
@@ -145,8 +144,13 @@ class Settings(BaseSettings):
     )
     memory_mb: Positive | None = Field(
         None,
-        description="Memory for posterior draws (MiB), which also bounds the draws of a request; by default the"
-        " container's limit minus 288 MiB, unlimited without one.",
+        description="Memory for posterior draws (MiB), which also bounds the draws of a request; by default what the"
+        " container's limit leaves after 176 MiB and the memory for requests, unlimited without one.",
+    )
+    request_memory_mb: Positive | None = Field(
+        None,
+        description="Memory for bodies, pictures and answers of requests in progress (MiB); by default a third of what"
+        " the container's limit leaves after 176 MiB, 1,024 without one.",
     )
     max_level_mb: Positive = Field(
         MAX_LEVEL_MB, description="Maximum tensors that a level may declare, or need for a batch (MiB)."

@@ -37,7 +37,7 @@ from service.inference.engine import Engine
 from service.inference.graph import with_constants
 from service.inference.quantization import quantize
 from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import decode, ignore_metadata_warnings
+from service.pipeline.preprocessing import decode
 from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
@@ -237,7 +237,6 @@ def engine(
     json_file: Annotated[Path | None, typer.Option("--json", help="File to write the figures to, as JSON.")] = None,
 ) -> None:
     """Time every level's predictions against one deterministic pass of the dense network."""
-    ignore_metadata_warnings()
     with reporting(StoreError, OSError):
         opened = Store.open(store or default_location())
         name = opened.sole_model(model)

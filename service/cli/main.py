@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from model_store.images import printable_name
 from service.errors import ServiceError
 
 GROUP = "slimbayes.commands"
@@ -73,7 +74,7 @@ def reporting(*others: type[Exception]) -> Iterator[None]:
         message = str(error)
         if isinstance(error, OSError):
             message = f"cannot read or write {error.filename}: {error.strerror}"
-        typer.echo(f"Error: {message}", err=True)
+        typer.echo(f"Error: {printable_name(message)}", err=True)
         raise typer.Exit(1) from error
 
 

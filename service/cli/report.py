@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from model_store.images import printable_name, written_name
 from service.cli.bulk_predict import Outcome
 
 Format = Literal["table", "json", "csv"]
@@ -53,7 +54,7 @@ def _cells(outcome: Outcome, folder: str) -> list[str]:
     assert one is not None
     entropies = (one.uncertainty.total, one.uncertainty.aleatoric, one.uncertainty.epistemic)
     return [
-        str(outcome.path.absolute().relative_to(Path(folder))),
+        printable_name(outcome.path.absolute().relative_to(Path(folder))),
         one.label,
         f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}",
         str(one.monte_carlo.draws),
@@ -69,19 +70,24 @@ def _source(outcome: Outcome) -> str:
     return f"{answer.model} {answer.version} {answer.level}{f' ({answer.level_reason})' if answer.level_reason else ''}"
 
 
+def _name(outcome: Outcome) -> str:
+    """Return the path as text, another for each path."""
+    return written_name(str(outcome.path))
+
+
 def _document(outcome: Outcome) -> dict[str, Any]:
     if outcome.answer is None or outcome.prediction is None:
-        return {"image": str(outcome.path), "error": str(outcome.error)}
+        return {"image": _name(outcome), "error": printable_name(str(outcome.error))}
     source = outcome.answer.model_dump(mode="json", exclude={"predictions"})
-    return {"image": str(outcome.path), **source, **outcome.prediction.model_dump(mode="json")}
+    return {"image": _name(outcome), **source, **outcome.prediction.model_dump(mode="json")}
 
 
 def _row(outcome: Outcome) -> dict[str, object]:
     answer, one = outcome.answer, outcome.prediction
     if answer is None or one is None:
-        return {"image": outcome.path, "error": outcome.error}
+        return {"image": _name(outcome), "error": printable_name(str(outcome.error))}
     return {
-        "image": outcome.path,
+        "image": _name(outcome),
         **answer.model_dump(include={"model", "version", "level"}),
         **one.model_dump(include={"label", "probability", "decision", "reason"}),
         "std": one.probabilities[0].std,

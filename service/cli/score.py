@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_store.cli.options import ReadOption, TrustedOption, key_files, trusted_keys
 from model_store.errors import StoreError
+from model_store.images import printable_name, written_name
 from model_store.manifest import Manifest
 from model_store.storage.location import default_location
 from model_store.store import Store
@@ -81,12 +82,10 @@ def score(
     A run that is repeated continues with the files that are missing. The exit status is 4 if images could not be
     decoded; their rows have the reason.
     """
-    from service.pipeline.preprocessing import ignore_metadata_warnings
     from service.scoring.inventory import scan_input
     from service.scoring.pipeline import Task
     from service.scoring.sink import Output, write_order
 
-    ignore_metadata_warnings()
     run: Callable[[Task, Sequence[Shard], ReportProgress], None] = Task.run
     if engine == "ray":  # a missing extra is reported before any work
         from service.scoring import ray as cluster
@@ -98,7 +97,12 @@ def score(
         name = opened.sole_model(model)
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = scan_input(_absolute(source), manifest.input, column, id_column)
-        given = {"source": source, "column": column, "id_column": id_column, "max_pixels": max_pixels}
+        if inventory.left_out:
+            first = printable_name(inventory.left_out[0])
+            typer.echo(
+                f"left out, as no {inventory.kind}: {len(inventory.left_out):,} files, such as {first}", err=True
+            )
+        given = {"source": written_name(source), "column": column, "id_column": id_column, "max_pixels": max_pixels}
         rules = {"shard_size": shard_size, "alpha": alpha, "tolerance": tolerance, "precision": precision}
         plan = plan_for(manifest, inventory, level, samples, **given, **rules)
         target = Output(_absolute(output))
@@ -110,7 +114,7 @@ def score(
             with _progress(sum(shard.rows for shard in missing)) as report:
                 run(task, missing, report)
         summary = target.finish(plan)
-    typer.echo(f"{output}: {summary}")
+    typer.echo(f"{printable_name(output)}: {summary}")
     raise typer.Exit(IMAGE_ERRORS if summary.errors else 0)
 
 

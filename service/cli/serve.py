@@ -109,11 +109,8 @@ def build_server(settings: Settings, bound: socket.socket) -> Server:
 
 def prepare_process() -> None:
     """Set up the interpreter of a process that serves, once its application is built; never called by a library."""
-    from service.pipeline.preprocessing import ignore_metadata_warnings
-
     # The event loop must never wait long for a thread that computes in Python.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    ignore_metadata_warnings()
     # What exists now stays: a collection that traverses it would halt every thread for some 60 ms.
     gc.collect()
     gc.freeze()

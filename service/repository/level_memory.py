@@ -8,7 +8,8 @@ from service.errors import ParameterError
 from service.inference.artifact import Artifact
 from service.inference.autotune import trial_bytes
 from service.inference.bank import Bank
-from service.repository.memory_budget import MIB, MemoryBudget, Owner
+from service.memory import MIB
+from service.repository.memory_budget import MemoryBudget, Owner
 
 
 class LevelOwner(Owner, Protocol):

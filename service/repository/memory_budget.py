@@ -19,7 +19,6 @@ from typing import Protocol
 from service.errors import OverloadedError
 from service.resources import trim_heap
 
-MIB = 2**20
 # Long enough for all of an engine, and for others dropped with it, to be freed.
 TRIM_DELAY_S = 0.2
 # Share of the limit up to which networks of default requests are kept from others.

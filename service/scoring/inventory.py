@@ -23,10 +23,11 @@ HIDDEN_PREFIXES = (".", "_")
 
 @dataclass(frozen=True)
 class Inventory:
-    """Files in order of their names, and the number of rows of each."""
+    """Files in order of their names, and the number of rows of each; `left_out` are the others that are not hidden."""
 
     kind: Kind
     files: tuple[tuple[File, int], ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -74,13 +75,17 @@ def scan_input(location: str, shape: InputShape, column: str | None, id_column: 
         raise ScoringError(f"{location} has pictures: columns belong to Parquet")
     source: Source = Parquet(storage, shape, column, id_column) if tables else Pictures(storage)
     files = tables or pictures
-    inventory = Inventory(kind, tuple(zip(files, source.count(files), strict=True)))
+    named = {file.name for file in files}
+    left_out = tuple(file.name for file in found if file.name not in named and not _is_hidden(file, len(found) == 1))
+    inventory = Inventory(kind, tuple(zip(files, source.count(files), strict=True)), left_out)
     if not inventory.rows:
         raise ScoringError(f"{location} has nothing to score: its files have no rows")
     return source, inventory
 
 
 def _has_suffix(file: File, suffixes: Iterable[str], alone: bool) -> bool:
-    path = PurePosixPath(file.name)
-    hidden = not alone and any(part.startswith(HIDDEN_PREFIXES) for part in path.parts)
-    return path.suffix.lower() in suffixes and not hidden
+    return PurePosixPath(file.name).suffix.lower() in suffixes and not _is_hidden(file, alone)
+
+
+def _is_hidden(file: File, alone: bool) -> bool:
+    return not alone and any(part.startswith(HIDDEN_PREFIXES) for part in PurePosixPath(file.name).parts)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import parquet
 
+from model_store.images import written_name
 from model_store.manifest import InputShape
 from service.errors import ScoringError, UnreadableError
 from service.scoring.source import Item, Pixels, Shard, Span
@@ -61,7 +62,7 @@ class Parquet:
                 images = batch.column(column)
                 names = batch.column(self.id_column).to_pylist() if self.id_column else [None] * len(batch)
                 for index, (name, load) in enumerate(zip(names, self._loads(images), strict=True)):
-                    item_id = f"{span.name}#{number + index}" if name is None else str(name)
+                    item_id = f"{written_name(span.name)}#{number + index}" if name is None else str(name)
                     yield Item(row + number + index - span.start, item_id, load)
 
     def _loads(self, images: Any) -> Iterator[Callable[[], bytes | Pixels]]:

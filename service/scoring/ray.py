@@ -15,7 +15,6 @@ import ray as ray_module
 
 from model_store.errors import StoreError
 from service.errors import ScoringError, ServiceError
-from service.pipeline.preprocessing import ignore_metadata_warnings
 from service.scoring.pipeline import ReportProgress, Task
 from service.scoring.source import Shard
 
@@ -26,7 +25,6 @@ class Worker:
     """Score shards in a process of its own."""
 
     def __init__(self, task: Task) -> None:
-        ignore_metadata_warnings()
         self.task, self.scorer = task, task.scorer()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:

@@ -18,7 +18,7 @@ from service.inference.autotune import autotune
 from service.inference.decision import ImageResult, Postprocessor, conformal_quantile
 from service.inference.early_stopping import EarlyStopping
 from service.inference.uncertainty import Draws
-from service.pipeline.preprocessing import decode_quickly
+from service.pipeline.preprocessing import decode
 from service.repository.verification import draw_key, verified_artifact
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
@@ -108,7 +108,7 @@ class Scorer:
         if not isinstance(found, bytes):
             return found
         until = time.thread_time() + MAX_DECODE_S
-        return decode_quickly(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
+        return decode(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
 
     def _results(self, images: Sequence[tuple[FloatArray, StopReason]]) -> Iterator[ImageResult]:
         """Postprocess images with equally many draws together: their number hardly changes what that takes."""

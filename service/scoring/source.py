@@ -1,4 +1,7 @@
-"""Iterate over images as rows of files; a picture file is one row, named by its path below the input."""
+"""Iterate over images as rows of files; a picture file is one row, named by its path below the input.
+
+A name that is not UTF-8 has `\\xe9` for such a byte, and two backslashes for one: no two files have one name.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from model_store.images import written_name
 from service.scoring.storage import File, Storage
 
 Kind = Literal["pictures", "parquet"]
@@ -72,5 +76,4 @@ class Pictures:
 
     def read(self, shard: Shard) -> Iterator[Item]:
         for row, span in enumerate(shard.spans, shard.first):
-            name = span.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            yield Item(row, name, partial(self.storage.read, span.name))
+            yield Item(row, written_name(span.name), partial(self.storage.read, span.name))

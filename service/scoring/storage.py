@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from model_store.errors import ObjectNotFoundError, StoreError
+from model_store.images import printable_name
 from model_store.storage import bucket
 from model_store.storage.bucket import object_error
 from service.errors import ScoringError, UnreadableError
@@ -65,22 +67,25 @@ class Folder:
             yield _file(self.single_name, self.root / self.single_name)
             return
         if not self.root.is_dir():
-            raise ScoringError(f"cannot read {self.root}: there is no such file or folder")
+            raise ScoringError(f"cannot read {printable_name(self.root)}: there is no such file or folder")
         yield from self._below("")
 
     def read(self, name: str) -> bytes:
-        with _as_file_errors(name), open(os.path.join(self.root, name), "rb") as file:
+        with self.open(name) as file, _as_file_errors(name):
             return file.read()
 
     def open(self, name: str) -> IO[bytes]:
+        path = os.path.join(self.root, name)
         with _as_file_errors(name):
-            return open(os.path.join(self.root, name), "rb")
+            if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for ever
+                raise UnreadableError(f"{printable_name(name)} is no regular file")
+            return open(path, "rb")
 
     def _below(self, folder: str) -> Iterator[File]:
         try:
             entries = list(os.scandir(self.root / folder))
         except OSError as error:
-            raise ScoringError(f"cannot read {error.filename}: {error.strerror}") from error
+            raise ScoringError(f"cannot read {printable_name(error.filename)}: {error.strerror}") from error
         for entry in entries:
             name = f"{folder}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
@@ -159,9 +164,9 @@ def _as_file_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise UnreadableError(f"{name} cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"{printable_name(name)} cannot be read: {error.strerror}") from error
     except OSError as error:
-        raise ScoringError(f"{name} cannot be read: {error.strerror}") from error
+        raise ScoringError(f"{printable_name(name)} cannot be read: {error.strerror}") from error
 
 
 @contextmanager

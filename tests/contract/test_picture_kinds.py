@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model_store.images import FORMATS
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, UndecodableError
 from service.pipeline.preprocessing import decode
-from service.settings import FORMATS
 from tests.support.images import encode
 
 SHAPE = InputShape(height=8, width=8, channels=3)

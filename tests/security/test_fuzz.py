@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.serving.fuzz import mutants, originals
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_pictures(client: TestClient) -> None:
     """200 or 422; 415 where not even the format is left, 413 where the size grew."""
     statuses = set()

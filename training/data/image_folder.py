@@ -1,50 +1,76 @@
-"""Load a folder of pictures of any size, with one folder per class: ROOT/CLASS/PICTURE.
+"""Load a folder of pictures of any size, with one folder per class: ROOT/CLASS/PICTURE, or deeper in a class.
 
-If ROOT holds exactly `train` and `test`, both with folders of the same classes, that split is used.
+If ROOT holds exactly `train` and `test`, both with folders of the same classes, that split is used. Pictures are
+decoded as by the service. All that cannot be read are named in one error; files that are no pictures are left out, and
+counted.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model_store.images import FORMATS, SUFFIXES, ImageError, image_format, is_text, open_image, printable_name
 from training.data.dataset import Images, Source
-from training.data.decode import decode_image, without_pillow_limit
 from training.errors import DataError
 from training.progress import Stage
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+READ_SUFFIXES = tuple(suffix for name in FORMATS for suffix in SUFFIXES[name])
+# Pictures that are not read: to leave them out would hide it.
+OTHER_SUFFIXES = (*SUFFIXES["tiff"], ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".pgm", ".ppm")
+MAX_PIXELS = 16_777_216
 DEFAULT_SIDE, ALLOWED_SIDES = 32, range(8, 513)
 SPLIT_NAMES = ("train", "test")
 # Minimum pictures per class and folder, so that training, calibration and test set get one each.
 MIN_PICTURES, MIN_PICTURES_OFFICIAL = (3,), (2, 1)
 FILES_PER_TASK = 32
+# Names in messages; the rest is counted.
+MAX_NAMES = 10
+SNIFFED_BYTES = 16
 
 Classes = dict[str, list[Path]]
+
+
+class Square(NamedTuple):
+    """Shape to decode to: grey is three equal channels until it is known that all pictures are grey."""
+
+    height: int
+    width: int
+    channels: int = 3
 
 
 def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -> Source:
     """Read every picture as a square of `side` pixels (default 32); sort classes and pictures by name.
 
-    A quiet load shows no progress. Raises DataError for fewer than two classes, too few pictures of a class, a picture
-    that cannot be read, and a mix of grey and colour pictures.
+    Images have one channel if every picture is grey, else three. A quiet load shows no progress. Raises DataError for
+    fewer than two classes, a class whose name is not text, too few pictures of a class, and pictures that cannot be
+    read, all of which it lists.
     """
     if folder is None:
         raise DataError("folder needs --data-dir: a folder with one folder of pictures for each class")
     side = DEFAULT_SIDE if side is None else side
     if side not in ALLOWED_SIDES:
         raise DataError(f"the image size must be {ALLOWED_SIDES[0]} to {ALLOWED_SIDES[-1]} pixels, got {side}")
-    parts = {root: _files_of_classes(root) for root in _class_roots(folder)}
+    left_out: list[Path] = []
+    parts = {root: _files_of_classes(root, left_out) for root in _class_roots(folder)}
     _check_classes(folder, parts)
     classes, *_ = parts.values()
     labels = [_labels(part) for part in parts.values()]
-    pixels = _read_all([file for part in parts.values() for files in part.values() for file in files], side, quiet)
+    files = [file for part in parts.values() for files in part.values() for file in files]
+    with Stage("reading pictures", len(files), quiet=quiet) as stage:
+        if left_out and not quiet:
+            names = _listed([printable_name(file) for file in left_out])
+            note = f"left out, since no pictures of a class: {len(left_out):,} files{names}"
+            stage.console.print(note, highlight=False, markup=False, soft_wrap=True)
+        pixels = _read_all(files, side, stage)
     images = map(Images, pixels.split([len(part) for part in labels]), labels)
     return Source(tuple(classes), *images)
 
@@ -52,15 +78,72 @@ def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -
 def _class_roots(folder: Path) -> list[Path]:
     """Return the folders that hold class folders: `folder` itself, or its `train` and `test`."""
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}")
+        raise DataError(f"there is no folder {printable_name(folder)}")
     roots = [folder / part for part in SPLIT_NAMES]
     official = {inside.name for inside in _folders(folder)} == set(SPLIT_NAMES) and all(map(_folders, roots))
+    if not official:
+        _check_no_split(folder)
     return roots if official else [folder]
 
 
-def _files_of_classes(root: Path) -> Classes:
-    """Return the pictures of each class folder of `root`, sorted by name."""
-    return {each.name: [file for file in _visible(each) if file.suffix.lower() in SUFFIXES] for each in _folders(root)}
+def _check_no_split(folder: Path) -> None:
+    """Raise DataError if the folders in this one hold the same folders: these are the classes then."""
+    inside = [{each.name for each in _folders(root)} for root in _folders(folder) if not _pictures_in(root)]
+    if len(inside) > 1 and len(inside[0]) > 1 and len(inside) == len(_folders(folder)) and inside.count(inside[0]) > 1:
+        names = ", ".join(sorted(printable_name(root.name) for root in _folders(folder)))
+        same = ", ".join(sorted(map(printable_name, inside[0]))[:MAX_NAMES])
+        raise DataError(
+            f"{printable_name(folder)} holds {names}, and these hold the same folders, {same}: "
+            f"expected a folder for each class, or exactly {' and '.join(SPLIT_NAMES)}, each with such"
+        )
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return [inside for inside in _visible(folder) if inside.suffix.lower() in READ_SUFFIXES]
+
+
+def _files_of_classes(root: Path, left_out: list[Path]) -> Classes:
+    """Return the pictures of each class folder of `root`, sorted by name; add to `left_out` what lies elsewhere."""
+    left_out += _pictures_in(root)
+    classes = Classes()
+    for folder in _folders(root):
+        if not is_text(folder.name):
+            raise DataError(f"the class {printable_name(folder)} needs a name in UTF-8, without control characters")
+        files = sorted(_files_below(folder))
+        pictures = [file for file in files if _is_picture(file)]
+        left_out += sorted({*files} - {*pictures})
+        classes[folder.name] = pictures
+    return classes
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of those in it, which may be links; hidden ones are not there."""
+    waiting = [(folder, frozenset[tuple[int, int]]())]
+    while waiting:
+        current, above = waiting.pop()
+        status = current.stat()
+        identity = status.st_dev, status.st_ino
+        if identity in above:
+            raise DataError(f"{printable_name(current)} is a link to a folder that holds it")
+        for inside in _visible(current):
+            if inside.is_dir():
+                waiting.append((inside, above | {identity}))
+            else:
+                yield inside
+
+
+def _is_picture(file: Path) -> bool:
+    """Return whether a file is a picture by its suffix, or by its content where it has the suffix of none."""
+    if file.suffix.lower() in (*READ_SUFFIXES, *OTHER_SUFFIXES):
+        return True
+    if not file.is_file():  # to open a pipe would wait for ever
+        return False
+    try:
+        with file.open("rb") as opened:
+            name = image_format(opened.read(SNIFFED_BYTES))
+    except OSError:
+        return False
+    return name in FORMATS and name != "bmp"  # two letters, with which a text may begin
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -72,22 +155,26 @@ def _visible(folder: Path) -> list[Path]:
     try:
         return sorted(inside for inside in folder.iterdir() if not inside.name.startswith("."))
     except OSError as error:
-        raise DataError(f"cannot read {folder}: {error.strerror}") from error
+        raise DataError(f"cannot read {printable_name(folder)}: {error.strerror}") from error
 
 
 def _check_classes(folder: Path, parts: dict[Path, Classes]) -> None:
     classes, *others = map(set, parts.values())
     for other in others:
         if odd := sorted(classes ^ other):
-            raise DataError(f"train and test in {folder} must hold the same classes: only one has {', '.join(odd)}")
+            raise DataError(
+                f"train and test in {printable_name(folder)} must hold the same classes: only one has {', '.join(odd)}"
+            )
     if len(classes) < 2:
         found = ", ".join(classes) or "none"
-        raise DataError(f"{folder} must hold at least two folders, one for each class: found {found}")
+        raise DataError(f"{printable_name(folder)} must hold at least two folders, one for each class: found {found}")
     for (root, part), fewest in zip(parts.items(), MIN_PICTURES_OFFICIAL if others else MIN_PICTURES, strict=True):
         for name, files in part.items():
             if len(files) < fewest:
-                expected = f"expected at least {fewest}, ending in {', '.join(SUFFIXES)}"
-                raise DataError(f"the class {root / name} has too few pictures, {len(files)}: {expected}")
+                expected = f"expected at least {fewest}, ending in {', '.join(READ_SUFFIXES)}"
+                raise DataError(
+                    f"the class {printable_name(root / name)} has too few pictures, {len(files)}: {expected}"
+                )
 
 
 def _labels(part: Classes) -> Tensor:
@@ -95,28 +182,45 @@ def _labels(part: Classes) -> Tensor:
     return torch.arange(len(part)).repeat_interleave(torch.tensor([len(files) for files in part.values()]))
 
 
-def _read_all(files: list[Path], side: int, quiet: bool) -> Tensor:
+def _read_all(files: list[Path], side: int, stage: Stage) -> Tensor:
     """Decode all files to uint8 [N, side, side, C] in several threads, since decoding releases the GIL."""
-    with warnings.catch_warnings(), without_pillow_limit(), Stage("reading pictures", len(files), quiet=quiet) as stage:
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about metadata that is not read
-        channels = decode_image(files[0], side).shape[-1]
-        pixels = np.empty((len(files), side, side, channels), np.uint8)
+    pixels = np.empty((len(files), side, side, 3), np.uint8)
+    greys = np.zeros(len(files), bool)
+    problems: dict[int, str] = {}
 
-        def read(start: int) -> int:
-            chunk = files[start : start + FILES_PER_TASK]
-            for number, file in enumerate(chunk, start):
-                picture = decode_image(file, side)
-                if picture.shape[-1] != channels:
-                    raise DataError(_mixed(files[0], file, channels))
-                pixels[number] = picture
-            return len(chunk)
+    def read(start: int) -> int:
+        chunk = files[start : start + FILES_PER_TASK]
+        for number, file in enumerate(chunk, start):
+            try:
+                greys[number], pixels[number] = read_picture(file, side)
+            except DataError as error:
+                problems[number] = str(error)
+        return len(chunk)
 
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for count in pool.map(read, range(0, len(files), FILES_PER_TASK)):
-                stage.advance(count, f"{stage.done + count:,} pictures")
-    return torch.from_numpy(pixels)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for count in pool.map(read, range(0, len(files), FILES_PER_TASK)):
+            stage.advance(count, f"{stage.done + count:,} pictures")
+    if problems:
+        found = [problems[number] for number in sorted(problems)]
+        raise DataError(f"{len(found):,} of {len(files):,} pictures cannot be read:{_listed(found)}")
+    return torch.from_numpy(np.ascontiguousarray(pixels[..., :1]) if greys.all() else pixels)
 
 
-def _mixed(first: Path, other: Path, channels: int) -> str:
-    grey, colour = (first, other) if channels == 1 else (other, first)
-    return f"{grey} is grey but {colour} is in colour: save all pictures as one or the other"
+def read_picture(file: Path, side: int) -> tuple[bool, npt.NDArray[np.uint8]]:
+    """Return whether a picture is grey, and its pixels uint8 [side, side, 3]; raise DataError, naming the file."""
+    name = printable_name(file)
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise DataError(f"{name} is no regular file")
+    try:
+        opened = open_image(file.read_bytes(), Square(side, side), formats=FORMATS, max_pixels=MAX_PIXELS)
+        return opened.is_grey, opened.decode()
+    except ImageError as error:
+        raise DataError(f"{name} {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {name}: {error.strerror}") from error
+
+
+def _listed(lines: list[str]) -> str:
+    """Return the first lines, and how many more there are."""
+    more = f"\n  and {len(lines) - MAX_NAMES:,} more" if len(lines) > MAX_NAMES else ""
+    return "".join(f"\n  {line}" for line in lines[:MAX_NAMES]) + more

@@ -9,17 +9,16 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from model_store.images import FORMATS
 from service.api.query import parse_query
 from service.api.schemas import Answer
 from service.api.state import context_of, state_of
-from service.http.payload import parse_images
+from service.http.payload import parse_images, parsing_bytes
 from service.http.problems import describe
-from service.pipeline.execution import EncodedBatch
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import degrade_to_fit, make_plan
 from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import decode_all, is_fast_to_decode
-from service.settings import FORMATS
+from service.pipeline.preprocessing import EncodedBatch
 from service.types import FIELD
 
 router = APIRouter(tags=["predict"])
@@ -95,21 +94,17 @@ async def predict(request: Request, query: Annotated[PredictQuery, Query()]) -> 
 async def respond(request: Request, query: PredictQuery) -> Response:
     """Answer a request whose query is parsed; raise RequestError."""
     state, context = state_of(request), context_of(request)
-    repository, settings = state.repository, state.settings
-    plan = make_plan(repository, query)
+    plan = make_plan(state.repository, query)
     context.set_plan(plan)
     builder = ResponseBuilder.for_level(plan.level, query)
     state.precheck(request, plan)
     with context.stage("read"):
-        body = await state.read_body(request)
-        images = parse_images(body, request.headers.get("content-type", ""), settings)
-    plan = degrade_to_fit(plan, len(images), repository.runtime.admission)
+        batch = await _read(request, plan.deadline_s)
+    plan = degrade_to_fit(plan, batch.count, state.repository.runtime.admission)
     if plan.degradation is not None:
         context.set_plan(plan)
         builder = ResponseBuilder.for_level(plan.level, query)
     manifest, level = plan.level.manifest, plan.level.level
-    decode = partial(decode_all, images, manifest.input, settings)
-    batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images))
     job = await state.execute(request, plan, batch, builder.render)
     answer = {
         "request_id": request.state.request_id,
@@ -122,6 +117,15 @@ async def respond(request: Request, query: PredictQuery) -> Response:
         "timing_ms": {"decode": context.milliseconds("decode"), "queue": job.queue_ms, "inference": job.inference_ms},
     }
     return Response(orjson.dumps(answer), media_type="application/json")
+
+
+async def _read(request: Request, deadline_s: float | None) -> EncodedBatch:
+    state = state_of(request)
+    body = await state.read_body(request)
+    content_type = request.headers.get("content-type", "")
+    parse = partial(parse_images, body, content_type, state.settings)
+    files = await state.parse(request, parse, parsing_bytes(body, content_type), deadline_s)
+    return EncodedBatch(len(files), files)
 
 
 async def fast_path(request: Request) -> Response:

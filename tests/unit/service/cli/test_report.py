@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import csv
+import os
 from io import StringIO
 from pathlib import Path
 
 from tests.support.predicting import documents, predict
+
+
+def test_names_that_are_no_text_are_printed(url: str, digits: list[Path], tmp_path: Path) -> None:
+    """File systems take any bytes: pictures are answered or refused under a name that can be printed."""
+    for name in (b"caf\xe9.png", rb"caf\xe9.png", b"a\x1b[31m.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes(digits[0].read_bytes())
+    (tmp_path / os.fsdecode(b"bad\xff.png")).write_bytes(b"no picture")
+    for kind in ("table", "json", "csv"):
+        asked = predict(url, tmp_path, "--format", kind)
+        assert asked.exit_code == 1
+        assert r"bad\xff.png: " in asked.stderr
+        assert r"caf\xe9.png" in asked.stdout.replace("\\\\", "\\")
+        assert "\x1b" not in asked.stderr
+    found = [one["image"] for one in documents(predict(url, tmp_path, "--format", "json"))]
+    assert len({*found}) == 4
+    missing = predict(url, tmp_path / os.fsdecode(b"gone\xff.png"))
+    assert missing.exit_code == 1
+    assert r"gone\xff.png" in missing.stderr
 
 
 def test_three_formats_say_the_same(url: str, digits: list[Path]) -> None:

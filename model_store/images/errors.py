@@ -1,0 +1,28 @@
+"""Define the errors of pictures.
+
+    ImageError
+    ├── ImageTypeError          not a picture, or of a type that is not read here
+    ├── ImageTooLargeError      more pixels than are allowed
+    └── ImageDamagedError       empty, damaged or cut short
+
+Messages say what a picture is or has; who reports one puts the picture's name before it.
+"""
+
+
+class ImageError(Exception):
+    """Base class of the errors of pictures."""
+
+
+class ImageTypeError(ImageError):
+    """Not a picture, or of a type that is not read here."""
+
+
+class ImageTooLargeError(ImageError):
+    """More pixels than are allowed."""
+
+
+class ImageDamagedError(ImageError):
+    """Picture that is empty, damaged or cut short."""
+
+    def __init__(self, message: str = "cannot be decoded: it is damaged or cut short") -> None:
+        super().__init__(message)
