@@ -83,7 +83,7 @@ pytest = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 test: $(READY)
 	$(pytest) --numprocesses $(TEST_PROCESSES) -m "not system" $(TEST_FLAGS)
 
-# Tests that need Debian packages (.ci/containers, .ci/browser), other environments, root, or minutes.
+# Tests that need Debian packages (.ci/containers, .ci/browser, .ci/clients), other environments, root, or minutes.
 test-system: environments
 	$(pytest) --numprocesses $(SYSTEM_PROCESSES) -m system $(TEST_FLAGS)
 

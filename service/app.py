@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,9 +22,9 @@ from service.api.state import ServiceState
 from service.api.v2 import infer, repository
 from service.errors import StartupError
 from service.http.api_keys import Keyring
+from service.http.draining import DrainingMiddleware
 from service.http.fast_path import FastPathMiddleware
 from service.http.middleware import (
-    CloseOnDrainMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
     add_cors_and_hosts,
@@ -41,6 +43,9 @@ log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
 # Longest wait for networks before it is looked at which models answer, and how often where the store is not followed.
 POLL_S = 1.0
+# Longest wait at the end for threads, and for the collector of traces.
+CLOSE_S = 1.0
+Result = TypeVar("Result")
 DOCS = Path(__file__).parent / "api" / "static" / "docs"
 
 
@@ -85,22 +90,29 @@ async def _lifespan(state: ServiceState, tracer: Tracer | None) -> AsyncIterator
         state.repository.stop_following()
         tasks.cancel_scope.cancel()
     state.ready = False
-    state.repository.close()
-    if tracer is not None:
-        await anyio.to_thread.run_sync(tracer.close)
+    with anyio.move_on_after(CLOSE_S):
+        async with anyio.create_task_group() as closing:
+            closing.start_soon(_in_thread, state.repository.close)
+            if tracer is not None:
+                closing.start_soon(_in_thread, tracer.close)
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Run what may block in a thread, which the end of the service does not wait for."""
+    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 async def _follow_store(state: ServiceState) -> None:
     """Build the default networks, then refresh the models until the service ends."""
     repository, interval_s = state.repository, state.settings.reload_seconds
-    state.ready = await anyio.to_thread.run_sync(repository.warm, POLL_S)
+    state.ready = await _in_thread(partial(repository.warm, POLL_S))
     while True:
         if state.ready and not state.process_bytes:
             state.process_bytes = resident_bytes() - repository.runtime.memory.used
         # A model that was slow to load answers later, even where the store is not followed.
         await anyio.sleep(interval_s or POLL_S)
         try:
-            state.ready = await anyio.to_thread.run_sync(repository.refresh if interval_s else repository.answering)
+            state.ready = await _in_thread(repository.refresh if interval_s else repository.answering)
         except Exception:  # keep serving what is loaded
             log.exception("the store was not read")
 
@@ -114,7 +126,7 @@ def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) ->
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(PacingMiddleware)
-    app.add_middleware(CloseOnDrainMiddleware, state.draining.is_set)
+    app.add_middleware(DrainingMiddleware, state.draining.is_set)
     app.add_middleware(ObservabilityMiddleware, state.stats, tracer)
 
 

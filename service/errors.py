@@ -23,6 +23,7 @@
         │   ├── RateLimitError   429   the client's rate limit
         │   ├── OverloadedError  503   too much queued work
         │   └── FetchingError    503   a level's file that is still being fetched
+        ├── NotFiniteError       500   a network that overflows on an image
         ├── NotReadyError        503   not ready to serve
         └── DeadlineError        504   the deadline passed before there was an answer
 
@@ -187,6 +188,12 @@ class FetchingError(RetryError):
     """Level file that is still being fetched from the store."""
 
     status, kind = 503, "fetching"
+
+
+class NotFiniteError(RequestError):
+    """Network whose logits of an image are infinite or not a number: nothing can be said of it."""
+
+    status, kind = 500, "not_finite"
 
 
 class NotReadyError(RequestError):

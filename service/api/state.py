@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
@@ -15,9 +16,11 @@ from service.http.api_keys import Key, Keyring
 from service.http.auth import authenticate
 from service.http.body import read_body
 from service.http.disconnect import until_disconnected
+from service.http.json_body import MAX_SMALL_BYTES, parse_small_json
 from service.http.rate_limit import RateLimiter, client_of
 from service.inference.decision import Render
 from service.observability.request_stats import RequestStats
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.context import RequestContext
 from service.pipeline.execution import execute, precheck, until
 from service.pipeline.planning import Plan
@@ -63,11 +66,11 @@ class ServiceState:
         """Return the key that a request carries; raise UnauthorizedError."""
         return authenticate(request, self.keyring)
 
-    async def read_body(self, request: Request) -> bytes:
-        """Read a request's body within the limits of the settings; raise RequestError."""
+    async def read_body(self, request: Request, max_bytes: int | None = None) -> bytes:
+        """Read a request's body within the limits of the settings, and `max_bytes` if given; raise RequestError."""
         settings, runtime, context = self.settings, self.repository.runtime, context_of(request)
         context.body = context.reserve(runtime.request_memory, "bodies")
-        limit, receive_s = settings.max_body_bytes, settings.receive_seconds
+        limit, receive_s = min(max_bytes or settings.max_body_bytes, settings.max_body_bytes), settings.receive_seconds
         body = await read_body(request, limit, receive_s, runtime.workers, context.body)
         context.received = time.monotonic()
         return body
@@ -86,12 +89,17 @@ class ServiceState:
             await context.body.grow(nbytes, "the body")
             return await self.repository.runtime.workers.run(lambda _: work())
 
+    async def read_document(self, request: Request) -> Any:
+        """Read the small JSON document of an administrative request, empty without a body; raise RequestError."""
+        body = await self.read_body(request, MAX_SMALL_BYTES)
+        return await self.parse(request, partial(parse_small_json, body), len(body))
+
     def precheck(self, request: Request, plan: Plan) -> None:
         """Refuse a request before its body is read; raise RequestError."""
         client = client_of(request)
         precheck(plan, self.repository.runtime.admission, lambda: self.rate_limiter.check(client, 1))
 
-    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render) -> Job:
+    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render, size: AnswerSize) -> Job:
         """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""
         client = client_of(request)
         with until_disconnected(request):
@@ -99,6 +107,7 @@ class ServiceState:
                 plan,
                 batch,
                 render,
+                size.nbytes,
                 context_of(request),
                 self.repository.runtime,
                 self.settings,

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from model_store.images import printable_name, written_name
+from model_store.names import printable
 from service.cli.bulk_predict import Outcome
 
 Format = Literal["table", "json", "csv"]
@@ -22,6 +23,10 @@ COLUMNS = (
     *("image", "model", "version", "level", "label", "probability", "std", "total", "aleatoric", "epistemic"),
     *("prediction_set", "decision", "reason", "draws", "stop", "error"),
 )
+
+# A spreadsheet computes a cell that begins with one of these, also one that is quoted: labels and names of files are
+# strangers' text (OWASP, CSV injection).
+FORMULA_PREFIXES = ("=", "+", "-", "@")
 
 
 def report(outcomes: Sequence[Outcome], kind: Format, to: IO[str]) -> None:
@@ -32,7 +37,7 @@ def report(outcomes: Sequence[Outcome], kind: Format, to: IO[str]) -> None:
     elif kind == "csv":
         writer = csv.DictWriter(to, COLUMNS, restval="")
         writer.writeheader()
-        writer.writerows(map(_row, outcomes))
+        writer.writerows({name: _csv_cell(value) for name, value in _row(outcome).items()} for outcome in outcomes)
     else:
         _print_table(outcomes, to)
 
@@ -42,11 +47,19 @@ def _print_table(outcomes: Sequence[Outcome], to: IO[str]) -> None:
     answered = [outcome for outcome in outcomes if outcome.prediction is not None]
     folder = os.path.commonpath([outcome.path.parent.absolute() for outcome in answered]) if answered else ""
     for outcome in answered:
-        table.add_row(*map(escape, _cells(outcome, folder)))
+        table.add_row(*(escape(printable(cell)) for cell in _cells(outcome, folder)))
     console = Console(file=to)
     console.print(table)
     for line, count in Counter(map(_source, answered)).items():
-        console.print(f"{line}: {count} picture{'s' * (count > 1)}", soft_wrap=True)
+        console.print(f"{escape(printable(line))}: {count} picture{'s' * (count > 1)}", soft_wrap=True)
+
+
+def _csv_cell(value: object) -> object:
+    """Return a cell that no terminal obeys and no spreadsheet takes for a formula; numbers stay as they are."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    text = printable(str(value))
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
 
 def _cells(outcome: Outcome, folder: str) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from starlette.requests import Request
 
@@ -18,10 +17,7 @@ from service.memory import Reservation
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 # Pixels and probabilities hardly get smaller at higher levels.
 COMPRESSION_LEVEL = 1
-COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {
-    "gzip": lambda data: gzip.compress(data, COMPRESSION_LEVEL, mtime=0),
-    "deflate": lambda data: zlib.compress(data, COMPRESSION_LEVEL),
-}
+ENCODINGS = ("gzip", "deflate")
 # Smaller responses fit into one packet anyway.
 MIN_COMPRESSED_BYTES = 1024
 # Bytes that are inflated at a time, and a body's reserve for growing, as a fraction of what has arrived.
@@ -120,7 +116,13 @@ def accepted_encoding(accept: str, size: int) -> str | None:
     """Choose the encoding of a response of so many bytes by the request's Accept-Encoding; None for none."""
     offers = [offer.strip().lower() for offer in accept.split(",")]
     wanted = {offer.partition(";")[0].strip() for offer in offers if not REFUSED.search(offer)}
-    return next((name for name in COMPRESSORS if name in wanted), None) if size >= MIN_COMPRESSED_BYTES else None
+    return next((name for name in ENCODINGS if name in wanted), None) if size >= MIN_COMPRESSED_BYTES else None
+
+
+def compress(pieces: Iterable[bytes | memoryview], encoding: str) -> list[bytes]:
+    """Compress a body with one of ENCODINGS, piece by piece."""
+    deflater = zlib.compressobj(COMPRESSION_LEVEL, wbits=WINDOW_BITS[encoding])
+    return [*map(deflater.compress, pieces), deflater.flush()]
 
 
 def _too_large(max_bytes: int) -> TooLargeError:

@@ -1,11 +1,10 @@
-"""Wrap the application: request ids, trusted hosts, CORS, security headers, draining."""
+"""Wrap the application: request ids, trusted hosts, CORS, security headers."""
 
 from __future__ import annotations
 
 import logging
 import re
 import uuid
-from collections.abc import Callable
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
@@ -117,21 +116,3 @@ class RequestIdMiddleware:
                 raise
             response = problem_response(Request(scope), 500, "an error in the service; the request was not at fault")
             await response(scope, receive, send_with_id)
-
-
-class CloseOnDrainMiddleware:
-    """Close connections after each response while draining, so that no request is sent on one that is about to end."""
-
-    def __init__(self, app: ASGIApp, draining: Callable[[], bool]) -> None:
-        self.app, self.draining = app, draining
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-
-        async def send_last(message: Message) -> None:
-            if message["type"] == "http.response.start" and self.draining():
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
-
-        return await self.app(scope, receive, send_last)

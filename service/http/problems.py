@@ -83,6 +83,7 @@ def _one_describe_validation(error: Mapping[str, Any], skip: int) -> str:
         return f"unknown parameter {name!r}"
     # pydantic's own message would name an internal class.
     message = "Input should be an object" if error["type"] == "model_type" else error["msg"]
+    message = message.removeprefix("Value error, ")
     return f"{name or 'the body'}: {message}"
 
 

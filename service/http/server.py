@@ -73,7 +73,7 @@ class Server:
             ssl_keyfile=settings.tls_key,
         )
         self._scheme = "https" if settings.tls_cert else "http"
-        self._server = DrainingServer(config, draining, settings.drain_seconds)
+        self._server = DrainingServer(config, draining, settings.drain_seconds, settings.max_wait_ms / 1000)
 
     @property
     def url(self) -> str:
@@ -82,7 +82,7 @@ class Server:
         return f"{self._scheme}://[{host}]:{port}" if ":" in host else f"{self._scheme}://{host}:{port}"
 
     def run(self) -> None:
-        """Serve until SIGTERM, Ctrl-C or `stop`, and finish accepted requests; then re-raise the signal."""
+        """Serve until SIGTERM, SIGHUP, Ctrl-C or `stop`, and finish accepted requests."""
         try:
             self._server.run(sockets=[self.socket])
         finally:

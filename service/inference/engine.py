@@ -71,12 +71,12 @@ class Engine:
         """Predict the seconds for so many draws of an image on one thread, with or without their shared part."""
         return draws * self.seconds_per_draw + (self.seconds_shared if shared else 0.0)
 
-    def draws(self, images_NHWC: npt.NDArray[np.uint8], samples: int) -> FloatArray:
+    def draws(self, images_NHWC: npt.NDArray[np.uint8], samples: int, limit: TimeLimit | None = None) -> FloatArray:
         """Compute logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S draws, on this thread."""
-        self.prepare(samples)
-        features = self.shared(images_NHWC)
+        self.prepare(samples, limit=limit)
+        features = self.shared(images_NHWC, limit=limit)
         blocks = range(-(-samples // self.bank.size))
-        return np.stack([logits for block in blocks for logits in self.run(block, features)][:samples])
+        return np.stack([logits for block in blocks for logits in self.run(block, features, limit)][:samples])
 
 
 def _moving_average(mean: float, seconds: float) -> float:

@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.observability.log_writer import dropped_lines
 from service.observability.request_stats import RequestStats
 from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
@@ -75,6 +76,9 @@ class ServiceCollector(Collector):
             "1 for a model that does not answer, or not with the version that production points to.",
             ("model",),
             [((model.name,), float(model.problem is not None)) for model in models],
+        )
+        yield CounterMetricFamily(
+            "slimbayes_log_lines_dropped", "Log lines that could not be written.", value=dropped_lines()
         )
 
     def _memory(self) -> Iterator[Metric]:

@@ -37,6 +37,7 @@ async def execute(
     plan: Plan,
     batch: EncodedBatch,
     render: Render,
+    answer_bytes: int,
     context: RequestContext,
     runtime: Runtime,
     settings: Settings,
@@ -45,13 +46,15 @@ async def execute(
 ) -> Job:
     """Compute the images of a request; the finished job holds an `ImageResult` for each.
 
-    `render` makes the content of each result; `on_admitted` is called once the request is admitted, and may refuse it.
+    `render` makes the content of each result; `answer_bytes` bounds what is written of them. `on_admitted` is called
+    once the request is admitted, and may refuse it.
+
     Raises RequestError.
     """
     context.images, latest = batch.count, context.latest(plan.deadline_s)
-    values = batch.count * plan.samples * len(plan.level.manifest.classes)
+    answer_bytes += batch.count * plan.samples * len(plan.level.manifest.classes) * LOGIT_BYTES
     answer = context.reserve(runtime.request_memory, "answers")
-    answer.check(values * LOGIT_BYTES, ANSWER)
+    answer.check(answer_bytes, ANSWER)
     with plan.level.in_use(plan.samples):
         with until(latest), context.stage("decode"):
             opened = await open_batch(batch, plan.level.manifest.input, settings, runtime)
@@ -63,7 +66,7 @@ async def execute(
                 with context.stage("decode"):
                     images_NHWC = await opened.decode(work, context.body)
                 engine = plan.level.prepared_engine(plan.samples) or await _prepared(plan, batch.count, latest, runtime)
-                await answer.grow(values * LOGIT_BYTES, ANSWER)
+                await answer.grow(answer_bytes, ANSWER)
             postprocess = Postprocessor(plan.level.level.calibration, render)
             job = Job(engine, images_NHWC, plan.samples, postprocess, plan.early_stopping, latest, work)
             runtime.scheduler.submit(job)

@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from time import monotonic, perf_counter
 
+import numpy as np
+
 from model_store.errors import StoreError, StoreUnavailableError
 from model_store.manifest import Level, Manifest
 from service.concurrency import run_in_thread
@@ -224,9 +226,19 @@ class LoadedLevel:
         return None if self._engine is None else self._engine.bank
 
     def warm(self) -> None:
-        """Build the default number of draws, to stay."""
+        """Build the default number of draws, to stay; raise NotFoundError if one of them overflows on a black image."""
         self._releasing, self.pinned = False, True
-        self.engine(self.default_samples)
+        engine, shape = self.engine(self.default_samples), self.manifest.input
+        black_1HWC = np.zeros((1, shape.height, shape.width, shape.channels), np.uint8)
+        try:
+            with self._runtime.time_limit() as limit:
+                logits = engine.draws(black_1HWC, self.default_samples, limit)
+        except TimeLimitError as error:
+            self.release()
+            raise self._failure(error) from error
+        if not np.isfinite(logits).all():
+            self.release()
+            raise not_served(str(self), "its logits are not finite")
 
     def seconds(self, images: int, draws: float, max_draws: int) -> float:
         """Predict the seconds for images of so many draws each; zero if `max_draws` networks are not built."""

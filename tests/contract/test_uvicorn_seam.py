@@ -37,6 +37,7 @@ OVERRIDDEN: dict[Callable[..., Any], list[str]] = {
     HttpToolsProtocol.pause_writing: ["self"],
     HttpToolsProtocol.resume_writing: ["self"],
     uvicorn.Server.__init__: ["self", "config"],
+    uvicorn.Server.capture_signals: ["self"],
     uvicorn.Server.handle_exit: ["self", "sig", "frame"],
     uvicorn.Server.run: ["self", "sockets"],
 }

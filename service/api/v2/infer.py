@@ -11,6 +11,8 @@ from fastapi import APIRouter, Request, Response
 
 from model_store.manifest import InputShape
 from service.api.dependencies import ModelPath, VersionPath
+from service.api.query import refuse_parameters
+from service.api.responses import PiecesResponse
 from service.api.routes.predict import PICTURE
 from service.api.schemas import Degraded
 from service.api.state import context_of, state_of
@@ -18,9 +20,10 @@ from service.api.v2.input_tensors import read_images
 from service.api.v2.output_tensors import render, requested_outputs, write_response
 from service.api.v2.schemas import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
 from service.errors import ParameterError
-from service.http.body import COMPRESSORS, accepted_encoding
+from service.http.body import accepted_encoding, compress
 from service.http.problems import PROTOCOL, describe_refusals
 from service.inference.decision import ImageResult
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import Plan, degrade_to_fit, make_plan
 from service.pipeline.preprocessing import EncodedBatch
@@ -28,8 +31,6 @@ from service.settings import Settings
 
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 
-# So many values are written in about 0.1 ms.
-INLINE_VALUES = 1024
 # Memory of one pixel value while a list of them is read: five arrays of pointers or numbers.
 VALUE_BYTES = 40
 BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -53,7 +54,7 @@ LENGTH: dict[str, Any] = {
 }
 DOCUMENTED: dict[str, Any] = {
     "response_model": InferenceResponse,
-    "responses": {200: {"content": BINARY}, **describe_refusals(400, 404, 408, 413, 415, 422, 429, 503, 504)},
+    "responses": {200: {"content": BINARY}, **describe_refusals(400, 404, 408, 413, 415, 422, 429, 500, 503, 504)},
     "openapi_extra": {"requestBody": BODY, "parameters": [LENGTH]},
 }
 
@@ -77,6 +78,7 @@ async def fast_path(request: Request) -> Response:
 
 async def respond(request: Request, model: str, version: str | None) -> Response:
     """Answer a request for a model, and a version of it by name or alias; raise RequestError."""
+    refuse_parameters(request.scope["query_string"])
     state, context = state_of(request), context_of(request)
     repository = state.repository
     found = repository.model(model).version(version)
@@ -90,11 +92,11 @@ async def respond(request: Request, model: str, version: str | None) -> Response
     context.set_plan(plan)
     if "draws" in outputs and (plan.early_stopping is not None or plan.deadline_s is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
-    await state.execute(request, plan, batch, partial(render, outputs))
-    values = len(outputs) * batch.count * len(found.manifest.classes)
-    if "draws" not in outputs and values <= INLINE_VALUES:
-        return _write(request, document, plan, outputs)
-    return await repository.runtime.workers.run(lambda _: _write(request, document, plan, outputs))
+    figures = len(outputs.keys() - {"draws"})
+    size = AnswerSize(batch.count, len(found.manifest.classes), plan.samples if "draws" in outputs else 0, figures)
+    await state.execute(request, plan, batch, partial(render, outputs), size)
+    write = partial(_write, request, document, plan, outputs)
+    return write() if size.inline else await repository.runtime.workers.run(lambda _: write())
 
 
 async def _read(request: Request, shape: InputShape) -> tuple[InferenceRequest, EncodedBatch]:
@@ -129,14 +131,13 @@ def parsing_bytes(length: int, values: int) -> int:
 def _write(request: Request, document: InferenceRequest, plan: Plan, outputs: Mapping[str, bool]) -> Response:
     """Build the response: compressed if the client accepts it, in binary if the request asks for it."""
     results = context_of(request).results
-    body, length = write_response(_response(document, plan, results), results, outputs)
+    pieces, length = write_response(_response(document, plan, results), results, outputs)
     headers = {"Vary": "Accept-Encoding"} | ({} if length is None else {HEADER: str(length)})
-    encoding = accepted_encoding(request.headers.get("accept-encoding", ""), len(body))
-    if encoding is not None:
-        body = COMPRESSORS[encoding](body)
-        headers["Content-Encoding"] = encoding
+    encoding = accepted_encoding(request.headers.get("accept-encoding", ""), sum(map(len, pieces)))
     kind = "application/json" if length is None else "application/octet-stream"
-    return Response(body, media_type=kind, headers=headers)
+    if encoding is None:
+        return PiecesResponse(pieces, kind, headers)
+    return PiecesResponse(compress(pieces, encoding), kind, headers | {"Content-Encoding": encoding})
 
 
 def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageResult]) -> InferenceResponse:

@@ -26,7 +26,9 @@ def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: 
     """
     is_pixels = tensor.datatype == "UINT8"
     tail = [shape.height, shape.width, shape.channels] if is_pixels else []
-    if not tensor.shape or tensor.shape[1:] != tail:
+    # MLServer's codecs and Triton's image_client give each file a dimension of its own.
+    given = tensor.shape[1:] if is_pixels or tensor.shape[1:] != [1] else []
+    if not tensor.shape or given != tail:
         expected = ", ".join(["N", *map(str, tail)])
         raise MalformedError(f"input 'images' has shape {tensor.shape[:8]} as {tensor.datatype}: expected [{expected}]")
     count = tensor.shape[0]
@@ -86,7 +88,8 @@ def _files(tensor: RequestInput, rest: bytes) -> list[bytes]:
         return _from_bytes(rest, count)
     if len(tensor.data) != count:
         raise MalformedError(f"the data of input 'images' have {len(tensor.data)} values: expected {count}")
-    return [from_base64(text, number) for number, text in enumerate(tensor.data)]
+    rows = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in tensor.data]
+    return [from_base64(text, number) for number, text in enumerate(rows)]
 
 
 def _from_bytes(rest: bytes, count: int) -> list[bytes]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
+from model_store.images import FORMATS, open_image
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, TooLargeError, UndecodableError
-from service.pipeline.preprocessing import FAST_MAX_BYTES, decode, decode_all, is_fast_to_decode
-from service.settings import Settings
+from service.pipeline.preprocessing import decode
+from tests.support.http import refusal
 from tests.support.images import encode
+from tests.support.services import Warm
 
 GREY = InputShape(height=4, width=4, channels=1)
 COLOUR = InputShape(height=4, width=4, channels=3)
@@ -135,13 +138,12 @@ def test_a_picture_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPat
         decode(scans, shape, 10**6, 2, until=time.thread_time() + 0.1)
 
 
-def test_pictures_of_a_request_share_its_time() -> None:
-    """The time that one took is not there for the next."""
+def test_pictures_of_a_request_share_its_time(digits_store: Path) -> None:
+    """The time that one took is not there for the next, whichever is too much."""
     simple, slow = encode(Image.fromarray(RAMP)), encode(Image.effect_noise((2000, 2000), 50))
-    settings = Settings(decode_ms=1)
-    with pytest.raises(UndecodableError, match="image 1 takes too long") as refused:
-        decode_all([simple, slow, simple], GREY, settings)
-    assert refused.value.image == 1
+    with Warm(digits_store, decode_ms=1, max_wait_ms=60_000) as client:
+        files = [("images", ("a.png", data)) for data in (simple, slow, simple)]
+        assert "image 1 takes too long" in refusal(client.post("/predict", files=files), 422)
 
 
 def test_a_huge_png_is_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,20 +159,15 @@ def test_a_huge_png_is_refused_before_anything_is_decoded(monkeypatch: pytest.Mo
 
 
 def test_what_is_quick() -> None:
-    """One small PNG; nothing that is large in bytes or in pixels, that is several, or that only begins like one."""
-    settings = Settings()
-    small, wide = encode(Image.new("RGB", (64, 64))), encode(Image.new("L", (2_000, 2_000)))
-    assert is_fast_to_decode([small], GREY, settings)
-    assert len(wide) < FAST_MAX_BYTES * 2
-    for other in (
-        [small, small],
-        [wide[:FAST_MAX_BYTES]],
-        [encode(Image.new("L", (4, 4)), "JPEG")],
-        [small[:20]],
-        [b""],
-    ):
-        assert not is_fast_to_decode(other, GREY, settings)
-    assert not is_fast_to_decode([small + bytes(FAST_MAX_BYTES)], GREY, settings)
+    """One small PNG; nothing that is large in bytes or in pixels."""
+
+    def quick(data: bytes) -> bool:
+        return open_image(data, GREY, formats=FORMATS, max_pixels=2**24).quick
+
+    assert quick(encode(Image.new("RGB", (64, 64))))
+    assert not quick(encode(Image.new("L", (2_000, 2_000))))
+    assert not quick(encode(Image.new("L", (4, 4)), "JPEG"))
+    assert not quick(encode(Image.effect_noise((128, 128), 50)))
 
 
 def test_pillows_limit_is_lifted_only_while_a_thread_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
