@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from time import monotonic, perf_counter
 
@@ -14,10 +12,8 @@ import numpy as np
 
 from model_store.errors import StoreError, StoreUnavailableError
 from model_store.manifest import Level, Manifest
-from service.concurrency import run_in_thread
 from service.errors import (
     ArtifactError,
-    DeadlineError,
     FetchingError,
     NotFoundError,
     RequestError,
@@ -28,6 +24,7 @@ from service.inference.autotune import autotune
 from service.inference.bank import Bank
 from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
 from service.inference.engine import Engine
+from service.repository.fetching import RETRY_AFTER_S, Fetching
 from service.repository.level_memory import building_room, check_draws, trial_room
 from service.repository.level_stats import LevelStats
 from service.repository.memory_budget import Claim
@@ -41,8 +38,6 @@ log = logging.getLogger("slimbayes.service")
 EMA_ALPHA = 0.02
 # Fraction of the time until a deadline that is kept for computing: networks are built in the rest.
 COMPUTE_FRACTION = 0.2
-# Longest wait of a request without a deadline for a file from the store, and when to try again.
-MAX_FETCH_S, RETRY_AFTER_S = 10.0, 5
 # When a level is tried again whose networks took too long to build: the machine may have been busy.
 RETRY_SLOW_S = 600.0
 
@@ -71,7 +66,7 @@ class LoadedLevel:
         self._refusal: tuple[str, float] | None = None
         # The file, from when it is fetched for a request until its engine is built, and the fetch in progress.
         self._artifact: Artifact | None = None
-        self._fetching: Future[RequestError | None] | None = None
+        self._fetching = Fetching(str(self), self._fetch)
         # Draws of each request in progress, and whether the networks are dropped after the last of them.
         self._in_use: list[int] = []
         self._releasing = False
@@ -118,8 +113,7 @@ class LoadedLevel:
 
     def _load(self, latest: float | None) -> tuple[Engine, float]:
         """Build the engine within its time and memory; return it and the seconds that it took."""
-        if self._refusal is not None and monotonic() < self._refusal[1] + RETRY_SLOW_S:
-            raise NotFoundError(self._refusal[0])
+        self._check_refusal()
         runtime, key = self._runtime, draw_key(self.manifest.version, self.level.name)
         claim = runtime.memory.claim(self)
         try:
@@ -133,6 +127,7 @@ class LoadedLevel:
                 claim.nbytes = engine.bank.nbytes
         except BaseException as error:
             runtime.memory.close(claim)
+            self._artifact = None
             if isinstance(error, StoreError | ArtifactError):
                 raise self._failure(error) from error
             raise
@@ -167,17 +162,8 @@ class LoadedLevel:
         """
         if self._engine is not None or self._artifact is not None:
             return
-        with self._lock:
-            if self._fetching is None or self._fetching.done():
-                self._fetching = run_in_thread(self._fetch, f"fetch-{self.level.name}")
-            fetching = asyncio.wrap_future(self._fetching)
-        # Other requests may wait for it: it goes on when this one leaves.
-        done, _ = await asyncio.wait([fetching], timeout=MAX_FETCH_S if deadline_s is None else deadline_s)
-        if not done and deadline_s is not None:
-            raise DeadlineError(f"the deadline passed while the file of {self} was read from the store")
-        if not done:
-            raise FetchingError(f"the file of {self} is still being read from the store", RETRY_AFTER_S)
-        failure = fetching.result()
+        self._check_refusal()
+        failure = await self._fetching.result(deadline_s)
         if failure is not None:
             raise failure
 
@@ -187,6 +173,10 @@ class LoadedLevel:
         except (StoreError, ArtifactError) as error:
             return self._failure(error)
         return None
+
+    def _check_refusal(self) -> None:
+        if self._refusal is not None and monotonic() < self._refusal[1] + RETRY_SLOW_S:
+            raise NotFoundError(self._refusal[0])
 
     def _failure(self, error: StoreError | ArtifactError) -> RequestError:
         log.warning("level %s of %s cannot answer: %s", self.level.name, self.manifest.version, error)

@@ -28,10 +28,9 @@ from service.errors import (
 from service.repository.entries import Entries
 from service.repository.level import LoadedLevel
 from service.repository.loader import Loader, WarnOnce
-from service.repository.opening import open_store
+from service.repository.opening import StoreRoot, open_store
 from service.repository.runtime import Runtime
 from service.repository.snapshot import LoadedVersion, ModelSnapshot
-from service.repository.store_root import StoreRoot
 from service.settings import Settings
 
 log = logging.getLogger("slimbayes.service")

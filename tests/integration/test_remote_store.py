@@ -230,7 +230,7 @@ def test_a_level_that_does_not_come_in_time(
     store: Store, proxy: Proxy, settings: dict[str, Any], example: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request without a deadline waits for it so long, and is told to come again; then it is there."""
-    monkeypatch.setattr("service.repository.level.MAX_FETCH_S", 0.3)
+    monkeypatch.setattr("service.repository.fetching.MAX_FETCH_S", 0.3)
     with serving(settings | {"cache_bytes": 1, "reload_seconds": 0}) as client:
         slow, away = cold_levels(store)
         proxy.rate = slow.bytes / 3
@@ -240,7 +240,7 @@ def test_a_level_that_does_not_come_in_time(
         proxy.rate = None
         query = {"level": slow.name}
         wait_until(lambda: client.post("/predict", params=query, content=example, headers=PNG).status_code == 200)
-        monkeypatch.setattr("service.repository.level.MAX_FETCH_S", 30.0)
+        monkeypatch.setattr("service.repository.fetching.MAX_FETCH_S", 30.0)
         proxy.down()
         response = client.post("/predict", params={"level": away.name}, content=example, headers=PNG)
         assert "is unreachable" in refusal(response, FetchingError.status)

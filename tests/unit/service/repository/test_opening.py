@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from service.repository.store_root import StoreRoot
+from service.repository.opening import StoreRoot
 
 
 def test_an_emptied_mount_is_another_folder(tmp_path: Path) -> None:
