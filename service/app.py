@@ -25,6 +25,7 @@ from service.http.api_keys import Keyring
 from service.http.draining import DrainingMiddleware
 from service.http.fast_path import FastPathMiddleware
 from service.http.middleware import (
+    MethodsMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
     add_cors_and_hosts,
@@ -120,8 +121,13 @@ async def _follow_store(state: ServiceState) -> None:
 def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) -> None:
     """Add middleware from the inside out: what is added last runs first."""
     app.add_middleware(
-        FastPathMiddleware, state.authenticate, (predict.router, predict.fast_path), (infer.router, infer.fast_path)
+        FastPathMiddleware,
+        state.authenticate,
+        state.charge,
+        (predict.router, predict.fast_path),
+        (infer.router, infer.fast_path),
     )
+    app.add_middleware(MethodsMiddleware)
     add_cors_and_hosts(app, state.settings)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)

@@ -29,6 +29,8 @@ MAX_LEVEL_MB = 1_024
 MAX_LEVEL_GMACS = 50
 DECODE_MS = 5_000
 TOLERANCE = 0.02
+# Google's load balancers keep idle connections for 600 s, AWS's and nginx for 60: who closes first may lose a request.
+KEEP_ALIVE_S = 620
 PRECISION: Precision = "published"
 
 # Variables that the client, signing and the store's registry read.
@@ -123,6 +125,11 @@ class Settings(BaseSettings):
     max_body_bytes: Positive = Field(32 * 2**20, description="Maximum size of a request body (bytes).")
     receive_seconds: float = Field(
         60.0, gt=0.0, description="Maximum time for a request's headers, and then for its body, to arrive (s)."
+    )
+    keep_alive_seconds: Positive = Field(
+        KEEP_ALIVE_S,
+        description="Time after which an idle connection is closed (s); longer than that of the proxy or load balancer"
+        " in front, which must be the one to close.",
     )
     max_queue: Positive = Field(65_536, description="Maximum queued work (images x draws).")
     max_wait_ms: Positive = Field(1_000, description="Maximum predicted latency before a request is rejected (ms).")
