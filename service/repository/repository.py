@@ -28,7 +28,7 @@ from service.errors import (
 from service.repository.entries import Entries
 from service.repository.level import LoadedLevel
 from service.repository.loader import Loader, WarnOnce
-from service.repository.opening import StoreRoot, open_store
+from service.repository.opening import open_store
 from service.repository.runtime import Runtime
 from service.repository.snapshot import LoadedVersion, ModelSnapshot
 from service.settings import Settings
@@ -62,7 +62,6 @@ class ModelRepository:
         self._cold = False
         self._warnings = WarnOnce()
         self.store = open_store(settings)
-        self._root = StoreRoot(self.store.url)
         self.runtime = Runtime.start(settings, self.store)
         self._loader = Loader(self.store, self.runtime, self._warnings, fallback=settings.production_fallback)
         try:
@@ -105,12 +104,7 @@ class ModelRepository:
         there = {name for name in names if found.get(name, True)}
         for name in there - found.keys():
             self._warnings.warn(f"model {name}", "is still being read or built, and stays as it is")
-        if not there and self.models and self._root.replaced:
-            self._set_reachable("its folder is empty and not the one that it was: is its volume mounted?")
-            return self.answering()
         self._forget(self.models.keys() - there)
-        if there:
-            self._root.remember()
         self._set_reachable(self.store.unavailable_reason)
         return self.warm() if self._cold else self.answering()
 

@@ -197,7 +197,7 @@ def test_an_emptied_mount_is_unreachable(tmp_path: Path) -> None:
         store.rmdir()
         away.rename(store)
         wait_until(lambda: client.get("/readyz").json()["store"] == "reachable")
-        shutil.rmtree(store / "good")
+        Store.open(store).delete("good", FIRST)
         wait_until(lambda: client.get("/readyz").status_code == 503)
         assert client.get("/models").json() == {"models": []}
 
