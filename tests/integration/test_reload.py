@@ -120,7 +120,7 @@ def test_an_empty_store(tmp_path: Path, store: Store, example: bytes) -> None:
     """With `allow_empty` it starts, is not ready, and answers once there is something."""
     (tmp_path / "empty").mkdir()
     with serving(Store.open(tmp_path / "empty"), allow_empty=True) as client:
-        assert client.get("/readyz").json() == {"status": "starting", "store": "reachable"}
+        assert client.get("/readyz").json() == {"status": "starting", "store": "reachable", "unready": []}
         assert "publish one first" in refusal(client.post("/predict", content=example, headers=PNG), 404)
         shutil.copytree(Path(store.url) / "digits", tmp_path / "empty" / "digits")
         wait_until(lambda: client.get("/readyz").status_code == 200)
