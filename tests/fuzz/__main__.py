@@ -26,6 +26,11 @@ from tests.support.project import PROJECT
 # What coverage found worth keeping goes on from run to run, beside the project's own corpus.
 FOUND_FOLDER = PROJECT / ".fuzz"
 LINES = 30
+# Commands on a store that cross and die at any step, instead of bytes: hypothesis chooses them.
+STORE, INTERLEAVINGS = "store", "tests/contract/store/test_interleavings.py"
+# About as many run on one processor.
+INTERLEAVINGS_PER_S = 10
+ALL_TARGETS = (*TARGETS, STORE)
 
 
 class Run(NamedTuple):
@@ -39,6 +44,8 @@ class Run(NamedTuple):
 
 def fuzz(target: str, seconds: int) -> Run:
     """Fuzz one target for so long, in a process of its own."""
+    if target == STORE:
+        return fuzz_store(seconds)
     folder = FOUND_FOLDER / target
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tests.fuzz.engine", target, str(folder), f"-max_total_time={seconds}"]
@@ -50,18 +57,28 @@ def fuzz(target: str, seconds: int) -> Run:
     return Run(target, int(tried[1]) if tried else 0, int(covered[-1]) if covered else 0, finding)
 
 
+def fuzz_store(seconds: int) -> Run:
+    """Interleave commands on stores, about as many times as that takes."""
+    count = seconds * INTERLEAVINGS_PER_S
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", INTERLEAVINGS]
+    environment = os.environ | {"STORE_INTERLEAVINGS": str(count)}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    finding = "\n".join(done.stdout.splitlines()[-LINES:]) if done.returncode else None
+    return Run(STORE, count, 0, finding)
+
+
 def main(
-    targets: Annotated[list[str] | None, typer.Argument(help=f"By default all: {', '.join(TARGETS)}.")] = None,
+    targets: Annotated[list[str] | None, typer.Argument(help=f"By default all: {', '.join(ALL_TARGETS)}.")] = None,
     seconds: Annotated[int, typer.Option(min=1, help="How long each is fuzzed.")] = 300,
     given: Annotated[Path | None, typer.Option("--input", help="One input for one target, and no others.")] = None,
 ) -> None:
     """Fuzz the targets, and print what became of each."""
-    chosen = targets or list(TARGETS)
-    if unknown := set(chosen) - TARGETS.keys():
-        raise typer.BadParameter(f"there is no target {min(unknown)}: expected {', '.join(TARGETS)}")
+    chosen = targets or list(ALL_TARGETS)
+    if unknown := set(chosen) - set(ALL_TARGETS):
+        raise typer.BadParameter(f"there is no target {min(unknown)}: expected {', '.join(ALL_TARGETS)}")
     if given is not None:
-        if len(chosen) != 1:
-            raise typer.BadParameter("an input is for one target: name it")
+        if len(chosen) != 1 or chosen[0] not in TARGETS:
+            raise typer.BadParameter(f"an input is for one target: name one of {', '.join(TARGETS)}")
         command = [sys.executable, "-m", "tests.fuzz.engine", chosen[0], "--replay", str(given.resolve())]
         raise typer.Exit(subprocess.run(command, cwd=PROJECT).returncode)
     if find_spec("atheris") is None:
