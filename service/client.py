@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from model_store.images import written_name
+from model_store.text import written_name
 from service.api.schemas import Answer, Listing
 from service.errors import ClientError
 from service.types import FIELD

@@ -23,9 +23,10 @@ from model_store.reports.diff import levels_table as diff_levels_table
 from model_store.reports.diff import provenance_table
 from model_store.reports.plot import as_svg
 from model_store.reports.tables import graph_table, levels_table
-from model_store.reports.terminal import cell, printable
+from model_store.reports.terminal import cell
 from model_store.storage.location import default_location
 from model_store.store import Store
+from model_store.text import printable
 
 app = typer.Typer(
     help="List, compare, promote, move and remove the models of a store.", no_args_is_help=True, add_completion=False

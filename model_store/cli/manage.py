@@ -12,9 +12,9 @@ from model_store.cli import options
 from model_store.errors import NotInStoreError, StoreError
 from model_store.listing import ModelListing
 from model_store.maintenance import collect_garbage, superseded
-from model_store.reports.terminal import printable
 from model_store.signing import SigningKey
 from model_store.store import Store
+from model_store.text import printable
 
 
 def promote(

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from model_store.errors import StoreError
-from model_store.reports.terminal import printable
 from model_store.signing import TrustedKeys
+from model_store.text import printable
 
 StoreOption = Annotated[str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.")]
 ReadOption = Annotated[

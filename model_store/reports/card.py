@@ -12,7 +12,7 @@ from typing import Any
 
 from model_store.manifest import Level, Manifest, Score
 from model_store.onnx_file.format import LOGITS, PIXELS
-from model_store.reports.terminal import printable
+from model_store.text import printable
 
 MAX_CLASSES_SHOWN = 20
 SCORES: Mapping[Score, str] = {

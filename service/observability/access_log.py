@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from model_store.names import UNPRINTABLE, printable
+from model_store.text import UNPRINTABLE, printable
 from service.observability.log_writer import LogWriter
 from service.pipeline.context import RequestContext
 from service.settings import Settings
