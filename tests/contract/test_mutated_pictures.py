@@ -26,24 +26,17 @@ MAX_PIXELS = 2**24
 
 # In a process of its own, where nothing else takes memory: what the kernel says is the highest.
 MEMORY = """
-import ctypes, sys
 from model_store.images import ImageError, open_image
+from tests.support.peaks import peak_bytes
 from tests.support.pictures import SIX, Size, mutant, originals
 
-def memory(name):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
-
 def highest(work):
-    ctypes.CDLL(None).malloc_trim(0)
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    before = memory("VmRSS")
-    try:
-        found = work()
-    except ImageError:
-        found = None
-    return found, memory("VmHWM") - before
+    def tried():
+        try:
+            return work()
+        except ImageError:
+            return None
+    return peak_bytes(tried)
 
 shape, decoded, over = Size(16, 16, 3), 0, []
 small, large = list(originals()), list(originals((900, 1300)))
