@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,23 +22,31 @@ from service.api.state import ServiceState
 from service.api.v2 import infer, repository
 from service.errors import StartupError
 from service.http.api_keys import Keyring
+from service.http.draining import DrainingMiddleware
 from service.http.fast_path import FastPathMiddleware
 from service.http.middleware import (
-    CloseOnDrainMiddleware,
+    MethodsMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
     add_cors_and_hosts,
 )
+from service.http.pacing import PacingMiddleware
 from service.http.problems import add_error_handlers, describe, describe_refusals
 from service.http.rate_limit import RateLimiter
 from service.observability.middleware import ObservabilityMiddleware, Tracer
 from service.observability.prometheus import ServiceCollector
 from service.observability.request_stats import RequestStats
 from service.repository.repository import ModelRepository
+from service.resources import resident_bytes
 from service.settings import Rate, Settings
 
 log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
+# Longest wait for networks before it is looked at which models answer, and how often where the store is not followed.
+POLL_S = 1.0
+# Longest wait at the end for threads, and for the collector of traces.
+CLOSE_S = 1.0
+Result = TypeVar("Result")
 DOCS = Path(__file__).parent / "api" / "static" / "docs"
 
 
@@ -68,7 +78,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> FastAPI:
 def _state(settings: Settings) -> ServiceState:
     keyring = Keyring(settings.keys_file) if settings.keys_file else None
     models, stats = ModelRepository(settings), RequestStats()
-    collector = ServiceCollector(models, stats, lambda: state.ready)
+    collector = ServiceCollector(models, stats, lambda: state.ready, lambda: state.process_bytes)
     limiter = RateLimiter(Rate.parse(settings.rate_limit) if settings.rate_limit else None)
     state = ServiceState(settings, models, keyring, limiter, stats, collector.registry)
     return state
@@ -78,20 +88,32 @@ async def _lifespan(state: ServiceState, tracer: Tracer | None) -> AsyncIterator
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_follow_store, state)
         yield
+        state.repository.stop_following()
         tasks.cancel_scope.cancel()
     state.ready = False
-    state.repository.close()
-    if tracer is not None:
-        await anyio.to_thread.run_sync(tracer.close)
+    with anyio.move_on_after(CLOSE_S):
+        async with anyio.create_task_group() as closing:
+            closing.start_soon(_in_thread, state.repository.close)
+            if tracer is not None:
+                closing.start_soon(_in_thread, tracer.close)
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Run what may block in a thread, which the end of the service does not wait for."""
+    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 async def _follow_store(state: ServiceState) -> None:
     """Build the default networks, then refresh the models until the service ends."""
-    state.ready = await anyio.to_thread.run_sync(state.repository.warm)
-    while state.settings.reload_seconds > 0:
-        await anyio.sleep(state.settings.reload_seconds)
+    repository, interval_s = state.repository, state.settings.reload_seconds
+    state.ready = await _in_thread(partial(repository.warm, POLL_S))
+    while True:
+        if state.ready and not state.process_bytes:
+            state.process_bytes = resident_bytes() - repository.runtime.memory.used
+        # A model that was slow to load answers later, even where the store is not followed.
+        await anyio.sleep(interval_s or POLL_S)
         try:
-            state.ready = await anyio.to_thread.run_sync(state.repository.refresh)
+            state.ready = await _in_thread(repository.refresh if interval_s else repository.answering)
         except Exception:  # keep serving what is loaded
             log.exception("the store was not read")
 
@@ -99,12 +121,18 @@ async def _follow_store(state: ServiceState) -> None:
 def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) -> None:
     """Add middleware from the inside out: what is added last runs first."""
     app.add_middleware(
-        FastPathMiddleware, state.authenticate, (predict.router, predict.fast_path), (infer.router, infer.fast_path)
+        FastPathMiddleware,
+        state.authenticate,
+        state.charge,
+        (predict.router, predict.fast_path),
+        (infer.router, infer.fast_path),
     )
+    app.add_middleware(MethodsMiddleware)
     add_cors_and_hosts(app, state.settings)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
-    app.add_middleware(CloseOnDrainMiddleware, state.draining.is_set)
+    app.add_middleware(PacingMiddleware)
+    app.add_middleware(DrainingMiddleware, state.draining.is_set)
     app.add_middleware(ObservabilityMiddleware, state.stats, tracer)
 
 

@@ -1,4 +1,7 @@
-"""Typed clients of the service on httpx: `Client` blocks, `AsyncClient` is for asyncio."""
+"""Typed clients of the service on httpx: `Client` blocks, `AsyncClient` is for asyncio.
+
+Within a `with` block a client keeps its connections; without one, each call opens one and closes it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
+from model_store.text import written_name
 from service.api.schemas import Answer, Listing
 from service.errors import ClientError
 from service.types import FIELD
@@ -50,7 +54,7 @@ MODELS = Call(Listing.model_validate_json, "GET", "/models")
 def predict_call(pictures: Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
     """Build the call that posts images; the service chooses the parameters that are None."""
     query = {name: value for name, value in parameters.items() if value is not None}
-    files = [(FIELD, picture) for picture in pictures]
+    files = [(FIELD, (written_name(name), data)) for name, data in pictures]  # a name on disk may be no text
     return Call(Answer.model_validate_json, "POST", "/predict", {"params": query, "files": files})
 
 
@@ -77,7 +81,8 @@ class Connection:
             "headers": {} if key is None else {"Authorization": f"Bearer {key}".encode()},
             "timeout": timeout,
             "trust_env": False,
-            "verify": True if ca_file is None else _ssl_context(ca_file),
+            # Once, since each connection pool would read all authorities anew.
+            "verify": httpx.create_ssl_context(trust_env=False) if ca_file is None else _ssl_context(ca_file),
         }
 
     @contextmanager
@@ -89,18 +94,22 @@ class Connection:
 
 
 class Client(Connection):
-    """Blocking client of one service; use it in a `with` block.
+    """Blocking client of one service; a `with` block keeps its connections for several calls.
 
     `timeout` is in seconds, for each request. `patience` is the total time in seconds that a call may wait for retries
     at the times that the service names. `ca_file` has trusted certificate authorities, in PEM.
     """
+
+    _http: httpx.Client | None = None
 
     def __enter__(self) -> Self:
         self._http = httpx.Client(**self._options)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
+        self._http = None
 
     def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
         """Post images and return the predictions; the service chooses the parameters that are None.
@@ -120,15 +129,21 @@ class Client(Connection):
     def ready(self) -> bool:
         """Return whether the service is ready."""
         try:
-            return self._http.get("/readyz").status_code == 200
+            return self._request("GET", "/readyz").status_code == 200
         except httpx.TransportError:
             return False
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        if self._http is not None:
+            return self._http.request(method, path, **options)
+        with httpx.Client(**self._options) as http:
+            return http.request(method, path, **options)
 
     def _call(self, call: Call[Parsed]) -> Parsed:
         left_s = self.patience
         while True:
             with self._transport_errors():
-                response = self._http.request(call.method, call.path, **call.options)
+                response = self._request(call.method, call.path, **call.options)
             pause = _retry_pause_s(response, left_s)
             if pause is None:
                 return call.parse(response)
@@ -137,14 +152,18 @@ class Client(Connection):
 
 
 class AsyncClient(Connection):
-    """Asyncio client of one service; use it in an `async with` block. Parameters are those of `Client`."""
+    """Asyncio client of one service; see `Client`, whose parameters it has."""
+
+    _http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         self._http = httpx.AsyncClient(**self._options)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.aclose()
+        self._http = None
 
     async def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
         """Post images and return the predictions; see `Client.predict`."""
@@ -161,15 +180,21 @@ class AsyncClient(Connection):
     async def ready(self) -> bool:
         """Return whether the service is ready."""
         try:
-            return (await self._http.get("/readyz")).status_code == 200
+            return (await self._request("GET", "/readyz")).status_code == 200
         except httpx.TransportError:
             return False
+
+    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        if self._http is not None:
+            return await self._http.request(method, path, **options)
+        async with httpx.AsyncClient(**self._options) as http:
+            return await http.request(method, path, **options)
 
     async def _call(self, call: Call[Parsed]) -> Parsed:
         left_s = self.patience
         while True:
             with self._transport_errors():
-                response = await self._http.request(call.method, call.path, **call.options)
+                response = await self._request(call.method, call.path, **call.options)
             pause = _retry_pause_s(response, left_s)
             if pause is None:
                 return call.parse(response)

@@ -3,6 +3,7 @@
     ServiceError
     ├── StartupError                   the service cannot start: its settings, store or port
     ├── ArtifactError                  a level's file that must not be run
+    │   └── TimeLimitError                 one whose networks take too long to build
     ├── ClientError                    a client's request that failed
     ├── ScoringError                   a scoring run that cannot go on
     │   └── UnreadableError            a single file that cannot be read, and never will be
@@ -22,6 +23,7 @@
         │   ├── RateLimitError   429   the client's rate limit
         │   ├── OverloadedError  503   too much queued work
         │   └── FetchingError    503   a level's file that is still being fetched
+        ├── NotFiniteError       500   a network that overflows on an image
         ├── NotReadyError        503   not ready to serve
         └── DeadlineError        504   the deadline passed before there was an answer
 
@@ -43,6 +45,10 @@ class StartupError(ServiceError):
 
 class ArtifactError(ServiceError):
     """Level file that must not be run."""
+
+
+class TimeLimitError(ArtifactError):
+    """Level whose networks take too long to build, or to try."""
 
 
 class ClientError(ServiceError):
@@ -182,6 +188,12 @@ class FetchingError(RetryError):
     """Level file that is still being fetched from the store."""
 
     status, kind = 503, "fetching"
+
+
+class NotFiniteError(RequestError):
+    """Network whose logits of an image are infinite or not a number: nothing can be said of it."""
+
+    status, kind = 500, "not_finite"
 
 
 class NotReadyError(RequestError):

@@ -9,9 +9,12 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
-# Memory of a process besides its networks: itself, and pictures on their way.
-PROCESS_OVERHEAD_BYTES = 288 * 2**20
-# Networks are allowed this much however small the container is.
+STATM = Path("/proc/self/statm")
+# Memory of a process that serves, beside its networks and its requests (measured).
+PROCESS_BYTES = 176 * 2**20
+# Requests get this fraction of the rest, within these bounds; networks get what remains, however small the container.
+REQUEST_FRACTION = 1 / 3
+MIN_REQUEST_BYTES, MAX_REQUEST_BYTES = 64 * 2**20, 2**30
 MIN_NETWORK_BYTES = 64 * 2**20
 # Files with quota and period, and with the memory limit, in v2 and v1.
 CPU_FILES = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
@@ -67,10 +70,50 @@ def _numbers(file: Path) -> list[int]:
 
 
 def container_memory_limit(cgroup: Path = CGROUP, own: Path = OWN) -> int | None:
-    """Return the bytes that the tightest memory limit leaves for networks; None without a limit."""
+    """Return the tightest memory limit in bytes, None without a limit."""
     files = (folder / name for folder in cgroup_directories("memory", cgroup, own) for name in MEMORY_FILES)
     limits = [limit for file in files for limit in _numbers(file) if limit < UNLIMITED_BYTES]
-    return max(MIN_NETWORK_BYTES, min(limits) - PROCESS_OVERHEAD_BYTES) if limits else None
+    return min(limits, default=None)
+
+
+def request_bytes(limit: int | None) -> int:
+    """Return the share of a memory limit for requests in progress, in bytes."""
+    if limit is None:
+        return MAX_REQUEST_BYTES
+    share = int((limit - PROCESS_BYTES) * REQUEST_FRACTION)
+    return min(max(share, MIN_REQUEST_BYTES), MAX_REQUEST_BYTES)
+
+
+def network_bytes(limit: int | None, for_requests: int) -> int | None:
+    """Return what a memory limit leaves for networks, in bytes; None without a limit."""
+    return None if limit is None else max(MIN_NETWORK_BYTES, limit - PROCESS_BYTES - for_requests)
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process that is resident, in bytes."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class _MallInfo(ctypes.Structure):
+    """Figures of the C library's allocator, as glibc's `mallinfo2` gives them."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+        )
+    )  # fmt: skip
+
+
+def allocated_bytes() -> int | None:
+    """Return the bytes that this process has allocated from the C library; None where it does not say."""
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except AttributeError:  # only glibc has it, since 2.33
+        return None
+    mallinfo2.restype = _MallInfo
+    found = mallinfo2()
+    return int(found.uordblks + found.hblkhd)
 
 
 def trim_heap() -> None:

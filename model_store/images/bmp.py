@@ -9,7 +9,7 @@ from PIL.ImageFile import ImageFile
 
 from model_store.images.errors import ImageDamagedError, ImageTooLargeError
 from model_store.images.exif import UPRIGHT
-from model_store.images.header import Check, Header, Loaded, check_size, open_picture
+from model_store.images.header import Check, Header, Loaded, check_size, open_picture, without_pillows_limit
 from model_store.images.pixels import COPIES_BYTES
 
 # Of the file: signature, size, reserved, and where the pixels begin; then the length of the header.
@@ -24,6 +24,7 @@ MAX_COMPRESSED_WIDTH = 65_535
 COMPRESSED_BYTES = 6
 
 
+@without_pillows_limit
 def read_header(data: bytes, side: int) -> Header:
     """Read the header and the palette; raise ImageDamagedError or ImageTooLargeError."""
     _check_lengths(data)

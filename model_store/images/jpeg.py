@@ -36,6 +36,8 @@ MAX_TABLES_BYTES = MAX_JUNK_BYTES = 65_536
 # Rows of a band at most, with those before and after it, of a byte a sample and twice for conversions.
 BAND_ROWS = 64
 COEFFICIENT_BYTES = 2
+# What may follow, more than a decoder looks ahead; it reads zeros where there is no more, so these begin with ones.
+FILLERS = (b"\xaa" * 4_096, b"\xd2" * 4_096, b"\x92" * 4_096)
 BLOCK = 8
 
 
@@ -58,7 +60,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Scans:
-    """What is decoded: a head that was written anew, and the bytes from the first scan's pixels on."""
+    """Head and scans to decode: a head that was written anew, and the bytes from the first scan's pixels on."""
 
     head: bytes
     begin: int
@@ -75,7 +77,7 @@ def read_header(data: bytes, side: int) -> Header:
     width, height = -(-frame.width // scale), -(-frame.height // scale)
     is_grey = len(frame.components) == 1
     copies = (GREY_COPIES_BYTES if is_grey else COPIES_BYTES) * width * height
-    if not (has_end := data.find(END, max(scans.begin, len(data) - MAX_JUNK_BYTES)) >= 0):
+    if not (has_end := data.rfind(END, max(scans.begin, len(data) - MAX_JUNK_BYTES)) >= 0):
         copies *= 2  # two are compared
     band = BAND_ROWS * len(frame.components) * -(-frame.width // scale + BLOCK)
     kept = 0 if scans.in_one_scan else frame.coefficients_bytes()
@@ -179,8 +181,9 @@ def _load(data: bytes, scans: Scans, has_end: bool, side: int, size: tuple[int, 
             raise
     # Without the end's marker a decoder waits for more. If all pixels are there, they do not depend on what follows.
     picture = decoded(END)
-    if ImageChops.difference(picture, decoded(bytes(64), END)).getbbox() is not None:
-        raise ImageDamagedError
+    for filler in FILLERS:
+        if ImageChops.difference(picture, decoded(filler, END)).getbbox() is not None:
+            raise ImageDamagedError
     return picture, scans.orientation
 
 

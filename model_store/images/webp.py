@@ -9,20 +9,20 @@ from functools import partial
 from model_store.images.errors import ImageDamagedError
 from model_store.images.exif import MAX_BLOCK_BYTES, UPRIGHT, read_orientation
 from model_store.images.header import Check, Header, Loaded, check_size, open_picture
+from model_store.images.vp8l import read_codes
 
 RIFF, CHUNK_HEAD = struct.Struct("<4sI4s"), struct.Struct("<4sI")
 SIGNATURE_LOSSY, SIGNATURE_LOSSLESS = b"\x9d\x01\x2a", 0x2F
 ANIMATION, EXIF, ALPHA = 0x02, 0x08, 0x10
 # Of a canvas or a frame: flags or position, and sizes less one.
 VP8X_BYTES, FRAME_HEAD_BYTES = 10, 16
+# Of what precedes prefix codes: signature and size of a picture, method of an alpha channel.
+LOSSLESS_HEAD_BYTES, ALPHA_HEAD_BYTES = 5, 1
+ALPHA_COMPRESSION, ALPHA_LOSSLESS = 0x03, 1
 MAX_CHUNKS = 1_024
 # Bytes a pixel: two canvases of the decoder, its picture as bytes, Pillow's, and a margin; then what a lossless frame
 # or an alpha channel takes while it is decoded.
 CANVAS_BYTES, LOSSLESS_BYTES = 17, 5
-# The codes of a lossless picture: a group of five tables, at least 20 bits of the file and one in 16 pixels, of at most
-# 2**16; and longer codes, which take up to so many bytes of memory for each of the file.
-GROUP_BYTES, GROUP_BITS, GROUP_PIXELS, MAX_GROUPS = 5 * 1024 + 768, 20, 16, 65_536
-LONG_CODES_BYTES, GROUP_LONG_CODES_BYTES = 192, 15_360
 # Copies of the file: written anew, read by Pillow, and kept by its decoder.
 FILE_COPIES = 4
 
@@ -57,7 +57,7 @@ def read_header(data: bytes, side: int) -> Header:
             frame = _bitstream_size(data, parts[-1])
             if frame != (width, height):
                 raise ImageDamagedError
-    codes = sum(_codes_bytes(length, frame[0] * frame[1]) for kind, _, length in parts if kind != b"VP8 ")
+    codes = sum(_codes_bytes(data, part, frame) for part in parts)
     pixels = width * height
     memory = CANVAS_BYTES * pixels + codes + LOSSLESS_BYTES * frame[0] * frame[1] + FILE_COPIES * len(data)
     load = partial(_load, data, head, parts, orientation, (width, height))
@@ -110,7 +110,7 @@ def _bitstream_size(data: bytes, chunk: Chunk) -> tuple[int, int]:
     if kind == b"VP8 " and length >= 10 and data[begin + 3 : begin + 6] == SIGNATURE_LOSSY:
         width, height = struct.unpack_from("<HH", data, begin + 6)
         size = width & 0x3FFF, height & 0x3FFF
-    elif kind == b"VP8L" and length >= 5 and data[begin] == SIGNATURE_LOSSLESS:
+    elif kind == b"VP8L" and length >= LOSSLESS_HEAD_BYTES and data[begin] == SIGNATURE_LOSSLESS:
         bits = int.from_bytes(data[begin + 1 : begin + 5], "little")
         size = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
@@ -129,10 +129,16 @@ def _orientation(data: bytes, chunks: list[Chunk]) -> int:
     return read_orientation(next(blocks, b""))
 
 
-def _codes_bytes(length: int, pixels: int) -> int:
-    """Return a bound on the memory of the codes of a lossless picture or alpha channel."""
-    groups = min(MAX_GROUPS, -(-pixels // GROUP_PIXELS) + pixels // GROUP_PIXELS + 1, 8 * length // GROUP_BITS + 1)
-    return GROUP_BYTES * groups + min(GROUP_LONG_CODES_BYTES * groups, LONG_CODES_BYTES * length)
+def _codes_bytes(data: bytes, chunk: Chunk, size: tuple[int, int]) -> int:
+    """Return a bound on the memory of the prefix codes of a lossless picture or alpha channel."""
+    kind, begin, length = chunk
+    if kind == b"VP8L":
+        head = LOSSLESS_HEAD_BYTES
+    elif kind == b"ALPH" and length and data[begin] & ALPHA_COMPRESSION == ALPHA_LOSSLESS:
+        head = ALPHA_HEAD_BYTES
+    else:
+        return 0
+    return read_codes(data, begin + head, begin + length, *size).decoding_bytes
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from model_store.manifest import Level, Manifest, Score
 from model_store.onnx_file.format import LOGITS, PIXELS
+from model_store.text import printable
 
 MAX_CLASSES_SHOWN = 20
 SCORES: Mapping[Score, str] = {
@@ -249,7 +250,7 @@ def _pruning(hyperparameters: dict[str, Any], level: str) -> str:
 def _number(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
@@ -260,8 +261,8 @@ def _and(parts: Iterable[str]) -> str:
 
 def _text(value: object) -> str:
     """Escape words of a manifest, which are never Markdown or HTML."""
-    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(str(value).split()))
+    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", printable(" ".join(str(value).split())))
 
 
 def _code(value: str) -> str:
-    return " ".join(value.replace("`", "'").split())
+    return printable(" ".join(value.replace("`", "'").split()))

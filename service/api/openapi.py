@@ -8,12 +8,12 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from service.api.schemas import Promotion
-from service.api.v2.metadata import IndexRequest
+from service.api.v2.metadata import IndexRequest, LoadRequest
 from service.api.v2.schemas import InferenceRequest
 from service.http.problems import Problem, Refusal
 
 REFERENCE = "#/components/schemas/{model}"
-BY_HAND = (Problem, Refusal, InferenceRequest, IndexRequest, Promotion)
+BY_HAND = (Problem, Refusal, InferenceRequest, IndexRequest, LoadRequest, Promotion)
 # The framework's own errors, which problem documents replace.
 REPLACED = ("HTTPValidationError", "ValidationError")
 

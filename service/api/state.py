@@ -3,29 +3,58 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from service.errors import (
+    MalformedError,
+    MediaTypeError,
+    ParameterError,
+    RequestError,
+    SlowClientError,
+    TooLargeError,
+    UndecodableError,
+)
 from service.http.api_keys import Key, Keyring
 from service.http.auth import authenticate
 from service.http.body import read_body
+from service.http.disconnect import until_disconnected
+from service.http.json_body import MAX_SMALL_BYTES, parse_small_json
 from service.http.rate_limit import RateLimiter, client_of
 from service.inference.decision import Render
 from service.observability.request_stats import RequestStats
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.context import RequestContext
-from service.pipeline.execution import EncodedBatch, execute, precheck
+from service.pipeline.execution import execute, precheck, until
 from service.pipeline.planning import Plan
+from service.pipeline.preprocessing import EncodedBatch
 from service.repository.repository import ModelRepository
 from service.scheduling.job import Job
 from service.settings import Settings
 from service.types import StoreState
 
+# Refusals of what a request holds, which are found by reading it.
+CONTENT_ERRORS = (
+    *(MalformedError, MediaTypeError, ParameterError),
+    *(SlowClientError, TooLargeError, UndecodableError),
+)
+Result = TypeVar("Result")
+# Parsers that take less memory take well under a millisecond. Others run in another thread.
+INLINE_PARSE_BYTES = 32 * 2**10
+
 
 @dataclass
 class ServiceState:
-    """Share settings, models and statistics between routes; `ready` to answer, `draining` from SIGTERM on."""
+    """Share settings, models and statistics between routes; `ready` to answer, `draining` from SIGTERM on.
+
+    `process_bytes` is the memory that the process takes besides networks and requests, measured when it is ready.
+    """
 
     settings: Settings
     repository: ModelRepository
@@ -34,6 +63,7 @@ class ServiceState:
     stats: RequestStats
     metrics: CollectorRegistry
     ready: bool = False
+    process_bytes: int = 0
     draining: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -50,34 +80,63 @@ class ServiceState:
         """Return the key that a request carries; raise UnauthorizedError."""
         return authenticate(request, self.keyring)
 
-    async def read_body(self, request: Request) -> bytes:
-        """Read a request's body within the limits of the settings; raise RequestError."""
-        settings, workers = self.settings, self.repository.runtime.workers
-        return await read_body(request, settings.max_body_bytes, settings.receive_seconds, workers)
+    async def read_body(self, request: Request, max_bytes: int | None = None) -> bytes:
+        """Read a request's body within the limits of the settings, and `max_bytes` if given; raise RequestError."""
+        settings, runtime, context = self.settings, self.repository.runtime, context_of(request)
+        context.body = context.reserve(runtime.request_memory, "bodies")
+        limit, receive_s = min(max_bytes or settings.max_body_bytes, settings.max_body_bytes), settings.receive_seconds
+        body = await read_body(request, limit, receive_s, runtime.workers, context.body)
+        context.received = time.monotonic()
+        return body
+
+    async def parse(
+        self, request: Request, work: Callable[[], Result], nbytes: int, deadline_s: float | None = None
+    ) -> Result:
+        """Parse a body with at most so many bytes beside it, in another thread if they are many.
+
+        Raises what `work` does, and RequestError.
+        """
+        context = context_of(request)
+        if nbytes <= INLINE_PARSE_BYTES:
+            return work()
+        with until_disconnected(request), until(context.latest(deadline_s)):
+            await context.body.grow(nbytes, "the body")
+            return await self.repository.runtime.workers.run(lambda _: work())
+
+    async def read_document(self, request: Request) -> Any:
+        """Read the small JSON document of an administrative request, empty without a body; raise RequestError."""
+        body = await self.read_body(request, MAX_SMALL_BYTES)
+        return await self.parse(request, partial(parse_small_json, body), len(body))
 
     def precheck(self, request: Request, plan: Plan) -> None:
         """Refuse a request before its body is read; raise RequestError."""
         client = client_of(request)
         precheck(plan, self.repository.runtime.admission, lambda: self.rate_limiter.check(client, 1))
 
-    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render) -> Job:
+    def charge(self, request: Request, error: RequestError) -> None:
+        """Count a request that is refused for its content as one image of its client, unless its images are counted."""
+        if isinstance(error, CONTENT_ERRORS) and not request.state.counted:
+            self.rate_limiter.charge(client_of(request))
+
+    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render, size: AnswerSize) -> Job:
         """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""
         client = client_of(request)
 
-        async def disconnected() -> Exception:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            return ClientDisconnect()
+        def count_images() -> None:
+            self.rate_limiter.spend(client, batch.count)
+            request.state.counted = True
 
-        return await execute(
-            plan,
-            batch,
-            render,
-            context_of(request),
-            self.repository.runtime,
-            on_admitted=lambda: self.rate_limiter.spend(client, batch.count),
-            disconnected=disconnected,
-        )
+        with until_disconnected(request):
+            return await execute(
+                plan,
+                batch,
+                render,
+                size.nbytes,
+                context_of(request),
+                self.repository.runtime,
+                self.settings,
+                on_admitted=count_images,
+            )
 
 
 def state_of(request: Request) -> ServiceState:

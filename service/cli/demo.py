@@ -17,10 +17,12 @@ import typer
 from PIL import Image
 from rich.columns import Columns
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.panel import Panel
 from rich.rule import Rule
 
 from model_store.reports.tables import levels_table
+from model_store.text import printable
 from service.api.schemas import Prediction
 from service.cli.main import reporting
 from service.cli.serve import build_server, prepare_process
@@ -134,14 +136,18 @@ def _panel(name: str, data: bytes, prediction: Prediction) -> Panel:
     verdict = "[green]accept" if prediction.decision == "accept" else f"[red]abstain: {prediction.reason}"
     lines = [
         *(
-            f"{one.label} {'█' * round(6 * one.probability):<6} {one.probability:.3f} ± {one.std:.3f}"
+            f"{_shown(one.label)} {'█' * round(6 * one.probability):<6} {one.probability:.3f} ± {one.std:.3f}"
             for one in prediction.probabilities[:3]
         ),
         f"aleatoric {uncertainty.aleatoric:.3f} nats",
         f"epistemic {uncertainty.epistemic:.3f} nats",
-        f"{verdict}[/] {{{', '.join(prediction.prediction_set)}}}",
+        f"{verdict}[/] {{{_shown(', '.join(prediction.prediction_set))}}}",
     ]
     return Panel(Group(_drawing(data), *lines), title=name, width=26)
+
+
+def _shown(label: str) -> str:
+    return escape(printable(label))
 
 
 def _drawing(data: bytes) -> str:

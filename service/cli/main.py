@@ -10,10 +10,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from model_store.images import printable_name
+from model_store.text import printable
 from service.errors import ServiceError
+from service.signals import Interruption, end_process, handled
 
 GROUP = "slimbayes.commands"
+# As shells say that Ctrl-C ended a command.
+INTERRUPTED_STATUS = 130
 # Modules of optional dependencies, and the extra that installs them.
 EXTRAS = dict.fromkeys(("torch", "sklearn", "scipy", "safetensors", "matplotlib", "tensorboardX"), "train")
 EXTRAS |= {"pyarrow": "score", "ray": "ray"}
@@ -32,6 +35,14 @@ class Commands(TyperGroup):
                 command.name = cmd_name
                 return command
         return None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a signal that it does not handle itself ends it with one line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED_STATUS) from interruption
 
 
 def _points() -> list[EntryPoint]:
@@ -64,6 +75,11 @@ def slimbayes(
     """Options of every command."""
 
 
+def echo_error(message: object) -> None:
+    """Print one line on standard error, safe for a terminal whatever names are in it."""
+    typer.echo(f"Error: {printable(str(message))}", err=True)
+
+
 @contextmanager
 def reporting(*others: type[Exception]) -> Iterator[None]:
     """Print the service's errors, and those of the given types, as one line on standard error; exit with status 1."""
@@ -74,14 +90,25 @@ def reporting(*others: type[Exception]) -> Iterator[None]:
         message = str(error)
         if isinstance(error, OSError):
             message = f"cannot read or write {error.filename}: {error.strerror}"
-        typer.echo(f"Error: {printable_name(message)}", err=True)
+        echo_error(message)
         raise typer.Exit(1) from error
 
 
 def main() -> None:
-    """Run the command line; report a missing extra instead of a traceback."""
+    """Run the command line; report a missing extra or a full disk instead of a traceback.
+
+    A command that a signal ends has the status that a shell expects of it: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    interruption = Interruption()
     try:
-        app(prog_name="slimbayes")
+        with handled(interruption):
+            app(prog_name="slimbayes")
+    except SystemExit as end:
+        if end.code == INTERRUPTED_STATUS and interruption.status is not None:
+            end_process(interruption.status)
+        raise
+    except OSError as error:
+        raise SystemExit(f"Error: {printable(error.strerror or str(error))}") from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

@@ -12,10 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from model_store.images import printable_name
 from service.cli.bulk_predict import BulkPredictor, Outcome
 from service.cli.files import batches, find
-from service.cli.main import reporting
+from service.cli.main import echo_error, reporting
 from service.cli.report import Format, report
 from service.client import AsyncClient, Parameter
 from service.errors import ClientError
@@ -72,7 +71,7 @@ def predict(
         report(outcomes, kind, sys.stdout)
     errors += [ClientError(f"{each.path}: {each.error}") for each in outcomes if each.error]
     for error in errors + ([end] if end else []):
-        typer.echo(f"Error: {printable_name(str(error))}", err=True)
+        echo_error(error)
     if errors or end:
         raise typer.Exit(FAILED)
     abstained = any(each.prediction and each.prediction.decision == "abstain" for each in outcomes)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model_store.images import printable_name, written_name
+from model_store.text import printable, written_name
 from service.cli.bulk_predict import Outcome
 
 Format = Literal["table", "json", "csv"]
@@ -22,6 +22,10 @@ COLUMNS = (
     *("image", "model", "version", "level", "label", "probability", "std", "total", "aleatoric", "epistemic"),
     *("prediction_set", "decision", "reason", "draws", "stop", "error"),
 )
+
+# A spreadsheet computes a cell that begins with one of these, also one that is quoted: labels and names of files are
+# clients' text (OWASP, CSV injection).
+FORMULA_PREFIXES = ("=", "+", "-", "@")
 
 
 def report(outcomes: Sequence[Outcome], kind: Format, to: IO[str]) -> None:
@@ -32,7 +36,7 @@ def report(outcomes: Sequence[Outcome], kind: Format, to: IO[str]) -> None:
     elif kind == "csv":
         writer = csv.DictWriter(to, COLUMNS, restval="")
         writer.writeheader()
-        writer.writerows(map(_row, outcomes))
+        writer.writerows({name: _csv_cell(value) for name, value in _row(outcome).items()} for outcome in outcomes)
     else:
         _print_table(outcomes, to)
 
@@ -42,11 +46,19 @@ def _print_table(outcomes: Sequence[Outcome], to: IO[str]) -> None:
     answered = [outcome for outcome in outcomes if outcome.prediction is not None]
     folder = os.path.commonpath([outcome.path.parent.absolute() for outcome in answered]) if answered else ""
     for outcome in answered:
-        table.add_row(*map(escape, _cells(outcome, folder)))
+        table.add_row(*(escape(printable(cell)) for cell in _cells(outcome, folder)))
     console = Console(file=to)
     console.print(table)
     for line, count in Counter(map(_source, answered)).items():
-        console.print(f"{line}: {count} picture{'s' * (count > 1)}", soft_wrap=True)
+        console.print(f"{escape(printable(line))}: {count} picture{'s' * (count > 1)}", soft_wrap=True)
+
+
+def _csv_cell(value: object) -> object:
+    """Return a cell that no terminal obeys and no spreadsheet takes for a formula; numbers stay as they are."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    text = printable(str(value))
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
 
 
 def _cells(outcome: Outcome, folder: str) -> list[str]:
@@ -54,7 +66,7 @@ def _cells(outcome: Outcome, folder: str) -> list[str]:
     assert one is not None
     entropies = (one.uncertainty.total, one.uncertainty.aleatoric, one.uncertainty.epistemic)
     return [
-        printable_name(outcome.path.absolute().relative_to(Path(folder))),
+        printable(outcome.path.absolute().relative_to(Path(folder))),
         one.label,
         f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}",
         str(one.monte_carlo.draws),
@@ -77,7 +89,7 @@ def _name(outcome: Outcome) -> str:
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     if outcome.answer is None or outcome.prediction is None:
-        return {"image": _name(outcome), "error": printable_name(str(outcome.error))}
+        return {"image": _name(outcome), "error": printable(str(outcome.error))}
     source = outcome.answer.model_dump(mode="json", exclude={"predictions"})
     return {"image": _name(outcome), **source, **outcome.prediction.model_dump(mode="json")}
 
@@ -85,7 +97,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 def _row(outcome: Outcome) -> dict[str, object]:
     answer, one = outcome.answer, outcome.prediction
     if answer is None or one is None:
-        return {"image": _name(outcome), "error": printable_name(str(outcome.error))}
+        return {"image": _name(outcome), "error": printable(str(outcome.error))}
     return {
         "image": _name(outcome),
         **answer.model_dump(include={"model", "version", "level"}),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import inspect
-import signal
+import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -18,6 +19,7 @@ from rich.markup import escape
 
 from service.cli.main import reporting
 from service.settings import Settings
+from service.signals import end_process, handled, run_interruptibly
 
 if TYPE_CHECKING:
     from service.http.server import Server
@@ -78,23 +80,38 @@ def choices(annotation: Any) -> str:
 @with_settings
 def serve(**flags: Any) -> None:
     """Serve a store over HTTP. Each flag is also a variable: --max-images is SLIMBAYES_MAX_IMAGES."""
-    # Before anything slow: the first process of a container ignores what it does not handle. The server hands the
-    # signal on once it has finished.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+    # Before anything slow: the first process of a container ignores what it does not handle.
+    with handled(lambda *_: end_process(0)):
+        _serve(flags)
+    end_process(0)
+
+
+def _serve(flags: Mapping[str, Any]) -> None:
     from model_store.storage.location import ZOO
     from service.http.server import bind
     from service.observability.access_log import configure_logging
 
+    open_standard_streams()
     with reporting():
         settings = Settings.read(**flags)
         configure_logging(settings)
-        server = build_server(settings, bind(settings))
-    if settings.store == str(ZOO):
-        typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")
-    typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
+        bound = bind(settings)
+        server = run_interruptibly(lambda: build_server(settings, bound))
+    with suppress(OSError):  # nobody has to read it
+        if settings.store == str(ZOO):
+            typer.echo("There is no store here: serving the zoo that comes with Slimbayes; --store names another")
+        typer.echo(f"Serving {server.url} (POST /predict, GET /models, documentation at /docs); Ctrl-C ends it")
     prepare_process()
     server.run()
+
+
+def open_standard_streams() -> None:
+    """Open what the process was started without, so that no socket gets the number of standard error."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
 
 
 def build_server(settings: Settings, bound: socket.socket) -> Server:

@@ -6,6 +6,7 @@ and a slow hash would only let clients keep the processor busy with wrong keys.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import logging
@@ -25,6 +26,8 @@ DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}")
 # Lets secret scanners recognise a leaked key.
 KEY_PREFIX = "slimbayes_"
 RELOAD_INTERVAL_S = 1.0
+# A file may be written again in the same tick of the clock that stamps it; until then it is read at every look.
+UNSETTLED_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,20 +60,36 @@ class Key:
         return f"{self.name} {self.role} {self.digest}"
 
 
+@dataclass(frozen=True)
+class KeysFile:
+    """The keys that a file has, and what is wrong with it."""
+
+    keys: tuple[Key, ...]
+    problems: tuple[str, ...]
+
+
 class Keyring:
-    """The keys of a file, reloaded when it changes, so that keys are added and revoked without a restart."""
+    """The keys of a file, reloaded when it changes, so that keys are added and revoked without a restart.
+
+    Only who is in the file as it is now is let in: nobody while it is empty, unreadable or gone, and never by a line
+    that is not valid.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Load the file; raise StartupError where it cannot be read or has no keys."""
+        """Load the file; raise StartupError where it cannot be read, has no keys, or lines that are not keys."""
         self.path = path
-        self._file_state, self._checked_at = self._stat(), time.monotonic()
-        self._keys = read_keys(path)
+        self._checked_at = time.monotonic()
+        self._file_state = self._stat()
+        found = read_keys(path)
+        if found.problems:
+            raise StartupError(found.problems[0])
+        self._found = found
 
     def find(self, key: str) -> Key | None:
         """Return the line of a key, None for an unknown one; constant-time, so that timing reveals nothing."""
         self._reload()
         digest, found = _digest(key), None
-        for known in self._keys:
+        for known in self._found.keys:
             if hmac.compare_digest(known.digest, digest):
                 found = known
         return found
@@ -80,41 +99,56 @@ class Keyring:
             return
         self._checked_at = time.monotonic()
         state = self._stat()
-        if state != self._file_state:
-            self._file_state = state
-            try:
-                self._keys = read_keys(self.path)
-                log.info("reloaded %d API keys", len(self._keys))
-            except StartupError as error:
-                log.error("keeping the previous API keys: %s", error)
+        if state is not None and state == self._file_state:
+            return
+        # Read after its state, which is then never newer than the keys.
+        self._file_state = state
+        found = read_keys(self.path)
+        if found != self._found:
+            self._log_reload(found)
+        self._found = found
 
-    def _stat(self) -> tuple[int, ...]:
+    @staticmethod
+    def _log_reload(found: KeysFile) -> None:
+        log.info("reloaded the API keys: there are %d", len(found.keys))
+        for problem in found.problems:
+            log.error("API keys: %s", problem)
+
+    def _stat(self) -> tuple[int, ...] | None:
+        """Return what changes with the file; None, which equals no state, while it may change unnoticed."""
         try:
             stat = self.path.stat()
         except OSError:
             return ()
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        if abs(time.time() - max(stat.st_mtime, stat.st_ctime)) < UNSETTLED_S:
+            return None
+        return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
-def read_keys(path: Path) -> list[Key]:
-    """Read the keys of a file, one a line; raise StartupError where there are none, or a line is invalid."""
+def read_keys(path: Path) -> KeysFile:
+    """Read the keys of a file, one a line, and what is wrong with it; of two keys of one name, the first counts."""
     try:
+        if path.is_fifo():  # whose writer would be waited for
+            raise OSError(errno.EINVAL, "it is a pipe")
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"cannot read the keys in {path}: {getattr(error, 'strerror', 'it is not text')}") from error
-    keys: list[Key] = []
+        reason = getattr(error, "strerror", "it is not text")
+        return KeysFile((), (f"cannot read the keys in {path}: {reason}",))
+    keys: dict[str, Key] = {}
+    problems: list[str] = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            keys.append(Key.parse(line))
+            key = Key.parse(line)
         except ValueError as error:
-            raise StartupError(f"line {number} of {path} is not a key: {error}") from error
-    if len({key.name for key in keys}) < len(keys):
-        raise StartupError(f"two keys in {path} have the same name: give each its own")
-    if not keys:
-        raise StartupError(f"there are no keys in {path}: create one with `slimbayes keys new NAME`")
-    return keys
+            problems.append(f"line {number} of {path} is not a key: {error}")
+            continue
+        if keys.setdefault(key.name, key) is not key:
+            problems.append(f"two keys in {path} have the same name: give each its own")
+    if not keys and not problems:
+        problems.append(f"there are no keys in {path}: create one with `slimbayes keys new NAME`")
+    return KeysFile(tuple(keys.values()), tuple(problems))
 
 
 def _digest(key: str) -> str:

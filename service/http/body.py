@@ -3,82 +3,126 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import re
 import zlib
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator
 
-import anyio
 from starlette.requests import Request
 
-from service.concurrency import run_in_worker
+from service.concurrency import WorkerPool
 from service.errors import MalformedError, MediaTypeError, SlowClientError, TooLargeError
+from service.memory import Reservation
 
 # Window sizes as zlib takes them.
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 # Pixels and probabilities hardly get smaller at higher levels.
 COMPRESSION_LEVEL = 1
-COMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {
-    "gzip": lambda data: gzip.compress(data, COMPRESSION_LEVEL, mtime=0),
-    "deflate": lambda data: zlib.compress(data, COMPRESSION_LEVEL),
-}
+ENCODINGS = ("gzip", "deflate")
 # Smaller responses fit into one packet anyway.
 MIN_COMPRESSED_BYTES = 1024
+# Bytes that are inflated at a time, and a body's reserve for growing, as a fraction of what has arrived.
+PIECE_BYTES, GROWTH = 2**20, 8
+# Bytes that are copied in about 0.1 ms.
+INLINE_COPY_BYTES = 2**20
+WHAT = "the body"
 REFUSED = re.compile(r";\s*q\s*=\s*0(\.0*)?\s*$")
 
 
-async def read_body(request: Request, max_bytes: int, receive_s: float, workers: anyio.CapacityLimiter) -> bytes:
+async def read_body(
+    request: Request, max_bytes: int, receive_s: float, workers: WorkerPool, reservation: Reservation
+) -> bytes:
     """Read the whole body, inflated; give up as soon as it exceeds `max_bytes`, as sent or inflated.
 
-    Raises TooLargeError, SlowClientError if it takes longer than `receive_s` to arrive, MediaTypeError for another
-    encoding than gzip or deflate, and MalformedError if it is damaged.
+    The reservation grows with what has arrived. Raises TooLargeError, SlowClientError if the body takes longer than
+    `receive_s` to arrive, OverloadedError without memory for it, MediaTypeError for another encoding than gzip or
+    deflate, and MalformedError if it is damaged.
     """
     try:
         async with asyncio.timeout(receive_s):
-            body = await _received(request, max_bytes)
+            body = await _received(request, max_bytes, reservation)
     except TimeoutError as error:
         raise SlowClientError(f"the body took longer than {receive_s:g} s to arrive: send less, or faster") from error
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding in ("", "identity") or not body:
+    if encoding and encoding != "identity" and body:
+        if encoding not in WINDOW_BITS:
+            raise MediaTypeError(f"Content-Encoding {encoding[:80]!r} is not read here: expected gzip or deflate")
+        body = await _inflated(body, encoding, max_bytes, workers, reservation)
+    if isinstance(body, bytes):
         return body
-    if encoding not in WINDOW_BITS:
-        raise MediaTypeError(f"Content-Encoding {encoding[:80]!r} is not read here: expected gzip or deflate")
-    return await run_in_worker(partial(inflate, body, encoding, max_bytes), workers)
+    if len(body) <= INLINE_COPY_BYTES:
+        return bytes(body)
+    await reservation.grow(len(body), WHAT)
+    whole = await workers.run(lambda _: bytes(body))
+    reservation.shrink(len(body))
+    return whole
 
 
-async def _received(request: Request, max_bytes: int) -> bytes:
+async def _received(request: Request, max_bytes: int, reservation: Reservation) -> bytes | bytearray:
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > max_bytes:
         raise _too_large(max_bytes)
-    parts, size = [], 0
+    body: bytes | bytearray = b""
     async for part in request.stream():
-        size += len(part)
+        size = len(body) + len(part)
         if size > max_bytes:
             raise _too_large(max_bytes)
-        parts.append(part)
-    return b"".join(parts)
+        if size > reservation.nbytes:
+            await reservation.grow(max(len(part), size // GROWTH), WHAT)
+        if not body:
+            body = part  # most bodies come in one
+        elif isinstance(body, bytearray):
+            body += part
+        else:
+            body = bytearray(body) + part
+    return body
 
 
-def inflate(data: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Decompress a body, to at most one byte over the limit; raise TooLargeError or MalformedError."""
-    inflater = zlib.decompressobj(WINDOW_BITS[encoding])
-    try:
-        inflated = inflater.decompress(data, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedError(f"the body is not valid {encoding}, as its Content-Encoding says") from error
-    if len(inflated) > max_bytes:
-        raise _too_large(max_bytes)
-    if not inflater.eof or inflater.unused_data:
-        raise MalformedError(f"the body is not valid {encoding}: it is cut short, or more than one piece")
-    return inflated
+async def _inflated(
+    data: bytes | bytearray, encoding: str, max_bytes: int, workers: WorkerPool, reservation: Reservation
+) -> bytearray:
+    pieces, body = inflate(data, encoding, max_bytes), bytearray()
+    while piece := await workers.run(lambda _: next(pieces, b"")):
+        await reservation.grow(len(piece), WHAT)
+        body += piece
+    reservation.shrink(len(body))
+    return body
+
+
+def inflate(data: bytes | bytearray, encoding: str, max_bytes: int) -> Iterator[bytes]:
+    """Decompress a body piece by piece, as it is asked for; raise TooLargeError or MalformedError."""
+    inflater, size = zlib.decompressobj(WINDOW_BITS[encoding]), 0
+    for begin in range(0, len(data), PIECE_BYTES):
+        rest = data[begin : begin + PIECE_BYTES]
+        while rest and not inflater.eof:
+            try:
+                piece = inflater.decompress(rest, PIECE_BYTES)
+            except zlib.error as error:
+                raise MalformedError(f"the body is not valid {encoding}, as its Content-Encoding says") from error
+            rest = inflater.unconsumed_tail
+            size += len(piece)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            if piece:
+                yield piece
+        if inflater.eof and (inflater.unused_data or begin + PIECE_BYTES < len(data)):
+            break
+    else:
+        if inflater.eof:
+            return
+    raise MalformedError(f"the body is not valid {encoding}: it is cut short, or more than one piece")
 
 
 def accepted_encoding(accept: str, size: int) -> str | None:
     """Choose the encoding of a response of so many bytes by the request's Accept-Encoding; None for none."""
     offers = [offer.strip().lower() for offer in accept.split(",")]
     wanted = {offer.partition(";")[0].strip() for offer in offers if not REFUSED.search(offer)}
-    return next((name for name in COMPRESSORS if name in wanted), None) if size >= MIN_COMPRESSED_BYTES else None
+    return next((name for name in ENCODINGS if name in wanted), None) if size >= MIN_COMPRESSED_BYTES else None
+
+
+def compress(pieces: Iterable[bytes | memoryview], encoding: str) -> list[bytes]:
+    """Compress a body with one of ENCODINGS, piece by piece."""
+    deflater = zlib.compressobj(COMPRESSION_LEVEL, wbits=WINDOW_BITS[encoding])
+    return [*map(deflater.compress, pieces), deflater.flush()]
 
 
 def _too_large(max_bytes: int) -> TooLargeError:

@@ -15,8 +15,6 @@ from service.http.draining import DrainingServer
 from service.http.protocol import LimitedProtocol
 from service.settings import Settings
 
-# Longer than clients and load balancers keep idle connections, so that they close them and no request is lost.
-KEEP_ALIVE_S = 75
 BACKLOG = 2048
 
 
@@ -65,7 +63,7 @@ class Server:
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=settings.keep_alive_seconds,
             lifespan="on",
             proxy_headers=bool(settings.proxies),
             forwarded_allow_ips=list(settings.proxies),
@@ -73,7 +71,7 @@ class Server:
             ssl_keyfile=settings.tls_key,
         )
         self._scheme = "https" if settings.tls_cert else "http"
-        self._server = DrainingServer(config, draining, settings.drain_seconds)
+        self._server = DrainingServer(config, draining, settings.drain_seconds, settings.max_wait_ms / 1000)
 
     @property
     def url(self) -> str:
@@ -82,7 +80,7 @@ class Server:
         return f"{self._scheme}://[{host}]:{port}" if ":" in host else f"{self._scheme}://{host}:{port}"
 
     def run(self) -> None:
-        """Serve until SIGTERM, Ctrl-C or `stop`, and finish accepted requests; then re-raise the signal."""
+        """Serve until SIGTERM, SIGHUP, Ctrl-C or `stop`, and finish accepted requests."""
         try:
             self._server.run(sockets=[self.socket])
         finally:

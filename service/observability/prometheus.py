@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.observability.log_writer import dropped_lines
 from service.observability.request_stats import RequestStats
 from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
@@ -34,8 +35,14 @@ LEVEL: Labels = ("model", "version", "level")
 class ServiceCollector(Collector):
     """Metrics of one service, in a registry of its own; safe to collect from any thread."""
 
-    def __init__(self, repository: ModelRepository, stats: RequestStats, ready: Callable[[], bool]) -> None:
-        self.repository, self.stats, self.ready = repository, stats, ready
+    def __init__(
+        self,
+        repository: ModelRepository,
+        stats: RequestStats,
+        ready: Callable[[], bool],
+        process_bytes: Callable[[], int],
+    ) -> None:
+        self.repository, self.stats, self.ready, self.process_bytes = repository, stats, ready, process_bytes
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -44,12 +51,13 @@ class ServiceCollector(Collector):
         """Yield every family with its current values."""
         levels = [(_labels(level), level) for level in self.repository.levels()]
         yield from self._service()
+        yield from self._memory()
         yield from self._requests([(names, level) for names, level in levels if level.stats.requests])
         yield from _predictions([(names, level) for names, level in levels if level.stats.decisions])
         yield from _banks([(names, level) for names, level in levels if level.builds])
 
     def _service(self) -> Iterator[Metric]:
-        admission, memory = self.repository.runtime.admission, self.repository.runtime.memory
+        admission = self.repository.runtime.admission
         reachable, step = self.repository.unavailable_reason is None, admission.degradation_step
         yield InfoMetricFamily("slimbayes_build", "Version of the service.", value={"version": version("slimbayes")})
         for name, help_text, value in (
@@ -59,9 +67,37 @@ class ServiceCollector(Collector):
             ("slimbayes_queue_capacity_draws", "Most work that may wait, in images x draws.", admission.limit),
             ("slimbayes_queue_wait_seconds", "Predicted wait of a request that arrives now.", admission.wait_s),
             ("slimbayes_degradation_step", "Degradation step of the latest waiting request; 0 is none.", step),
-            ("slimbayes_bank_limit_bytes", "Memory for networks; 0 is no limit.", memory.limit or 0),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
+        models = self.repository.models.values()
+        yield _samples(
+            GaugeMetricFamily,
+            "slimbayes_model_problem",
+            "1 for a model that does not answer, or not with the version that production points to.",
+            ("model",),
+            [((model.name,), float(model.problem is not None)) for model in models],
+        )
+        yield CounterMetricFamily(
+            "slimbayes_log_lines_dropped", "Log lines that could not be written.", value=dropped_lines()
+        )
+
+    def _memory(self) -> Iterator[Metric]:
+        runtime = self.repository.runtime
+        used: dict[str, int] = {
+            "process": self.process_bytes(),
+            "networks": runtime.memory.used,
+            **{part: nbytes for part, nbytes in runtime.request_memory.used.items()},
+        }
+        limits = {"networks": runtime.memory.limit or 0, "requests": runtime.request_memory.capacity}
+        for name, help_text, parts in (
+            (
+                "slimbayes_memory_bytes",
+                "Memory in use: the process itself, networks, and bodies, pictures and answers of requests.",
+                used,
+            ),
+            ("slimbayes_memory_limit_bytes", "Memory for networks and for requests; 0 is no limit.", limits),
+        ):
+            yield _samples(GaugeMetricFamily, name, help_text, ("part",), [((part,), n) for part, n in parts.items()])
 
     def _requests(self, levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
         ended = [(("", "", ""), self.stats.requests), *((names, level.stats.requests) for names, level in levels)]
@@ -121,7 +157,7 @@ def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
 
 def _banks(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
     families: tuple[tuple[Family, str, str, str], ...] = (
-        (GaugeMetricFamily, "slimbayes_bank_bytes", "Approximate memory of networks.", "nbytes"),
+        (GaugeMetricFamily, "slimbayes_bank_bytes", "Memory of networks, until requests use them no more.", "nbytes"),
         (CounterMetricFamily, "slimbayes_bank_builds", "Builds of networks.", "builds"),
         (CounterMetricFamily, "slimbayes_bank_build_seconds", "Time spent building networks.", "build_seconds"),
     )

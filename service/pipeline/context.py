@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 
 from service.inference.decision import ImageResult
+from service.memory import Part, RequestMemory, Reservation
 from service.pipeline.planning import Plan
 from service.repository.level import LoadedLevel
 from service.scheduling.job import Job
@@ -16,7 +17,11 @@ from service.stats import Stage
 
 @dataclass
 class RequestContext:
-    """Facts about one request; `stages` holds begin and end of each, in seconds of `time.monotonic`."""
+    """Facts about one request; `stages` holds begin and end of each, in seconds of `time.monotonic`.
+
+    `received` is when the body had arrived, `body` the memory that it and its pixels take, once it is read; `cleanup`
+    runs at the end of the request and releases what it holds.
+    """
 
     begun: float = field(default_factory=monotonic)
     stages: dict[Stage, tuple[float, float]] = field(default_factory=dict)
@@ -24,6 +29,17 @@ class RequestContext:
     images: int = 0
     degraded: bool = False
     results: Sequence[ImageResult] = ()
+    received: float = field(default_factory=monotonic)
+    body: Reservation = field(init=False)
+    cleanup: ExitStack = field(default_factory=ExitStack)
+
+    def reserve(self, memory: RequestMemory, part: Part) -> Reservation:
+        """Open a reservation that is released at the end of the request."""
+        return self.cleanup.enter_context(Reservation(memory, part))
+
+    def latest(self, deadline_s: float | None) -> float | None:
+        """Return when the deadline passes, in seconds of `time.monotonic`: so long after the body has arrived."""
+        return None if deadline_s is None else self.received + deadline_s
 
     @property
     def draws(self) -> int:
@@ -32,8 +48,8 @@ class RequestContext:
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Record begin and end of a stage, whether it succeeds or not."""
-        begun = monotonic()
+        """Record begin and end of a stage, whether it succeeds or not; one that is entered again goes on."""
+        begun, _ = self.stages.get(stage, (monotonic(), 0.0))
         try:
             yield
         finally:

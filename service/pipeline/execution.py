@@ -1,40 +1,30 @@
-"""Execute one prediction request: admit, decode, schedule, await; cancel on client disconnect."""
+"""Execute one prediction request: admit, decode, schedule, await. Cancelling it stops its work."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
+import anyio
+import anyio.to_thread
 
-from service.concurrency import run_in_worker
-from service.inference.decision import ImageResult, Postprocessor, Render
+from service.errors import DeadlineError
+from service.inference.decision import Postprocessor, Render
 from service.inference.engine import Engine
 from service.pipeline.context import RequestContext
 from service.pipeline.planning import Plan, degrade_to_fit
+from service.pipeline.preprocessing import EncodedBatch, open_batch
 from service.repository.runtime import Runtime
 from service.scheduling.admission import Admission
 from service.scheduling.job import Job
-from service.scheduling.scheduler import Scheduler
+from service.settings import Settings
 
-# Seconds after which a request starts to watch for a disconnect; most are answered before.
-WATCH_AFTER_S = 0.05
-
-
-@dataclass(frozen=True)
-class EncodedBatch:
-    """The images of a request: how many, and a function that decodes them to uint8 [N, H, W, C].
-
-    Decoding runs off the event loop unless it is `inline`: quicker than asking another thread.
-    """
-
-    count: int
-    decode: Callable[[], npt.NDArray[np.uint8]]
-    inline: bool = False
+# Memory of one logit of one draw while it is summarised: itself, its probability, and their intermediate results.
+LOGIT_BYTES = 32
+ANSWER = "the answer"
 
 
 def precheck(plan: Plan, admission: Admission, check_rate: Callable[[], object]) -> None:
@@ -47,34 +37,40 @@ async def execute(
     plan: Plan,
     batch: EncodedBatch,
     render: Render,
+    answer_bytes: int,
     context: RequestContext,
     runtime: Runtime,
+    settings: Settings,
     *,
     on_admitted: Callable[[], object],
-    disconnected: Callable[[], Awaitable[Exception]],
 ) -> Job:
     """Compute the images of a request; the finished job holds an `ImageResult` for each.
 
-    `render` makes the content of each result; `on_admitted` is called once the request is admitted, and may refuse it;
-    `disconnected` waits until the client hangs up, and returns the error to raise then. Raises RequestError.
+    `render` makes the content of each result; `answer_bytes` bounds what is written of them. `on_admitted` is called
+    once the request is admitted, and may refuse it.
+
+    Raises RequestError.
     """
-    context.images = batch.count
-    with plan.level.in_use(), runtime.admission.admit(*plan.cost(batch.count), plan.deadline_s) as work:
-        on_admitted()
-        latest = None if plan.deadline_s is None else time.monotonic() + plan.deadline_s
-
-        def prepare(engine: Engine | None) -> Job:
-            engine = engine or plan.level.engine(plan.samples, batch.count, latest)
-            with context.stage("decode"):
-                images_NHWC = batch.decode()
+    context.images, latest = batch.count, context.latest(plan.deadline_s)
+    answer_bytes += batch.count * plan.samples * len(plan.level.manifest.classes) * LOGIT_BYTES
+    answer = context.reserve(runtime.request_memory, "answers")
+    answer.check(answer_bytes, ANSWER)
+    with plan.level.in_use(plan.samples):
+        with until(latest), context.stage("decode"):
+            opened = await open_batch(batch, plan.level.manifest.input, settings, runtime)
+        draws, seconds = plan.cost(batch.count)
+        seconds += opened.expected_s / runtime.num_workers if seconds else 0.0
+        with runtime.admission.admit(draws, seconds, plan.deadline_s) as work:
+            on_admitted()
+            with until(latest):
+                with context.stage("decode"):
+                    images_NHWC = await opened.decode(work, context.body)
+                engine = plan.level.prepared_engine(plan.samples) or await _prepared(plan, batch.count, latest, runtime)
+                await answer.grow(answer_bytes, ANSWER)
             postprocess = Postprocessor(plan.level.level.calibration, render)
-            return Job(engine, images_NHWC, plan.samples, postprocess, plan.early_stopping, latest, work)
-
-        engine = plan.level.prepared_engine(plan.samples) if batch.inline else None
-        if engine is None:
-            await plan.level.fetch(plan.deadline_s)
-        job = await run_in_worker(partial(prepare, engine), runtime.workers, inline=engine is not None)
-        results = await _computed(runtime.scheduler, job, disconnected)
+            job = Job(engine, images_NHWC, plan.samples, postprocess, plan.early_stopping, latest, work)
+            runtime.scheduler.submit(job)
+            results = await asyncio.wrap_future(job.future)
     context.set_results(job, results)
     if plan.early_stopping is not None and plan.degradation is None:
         for each in results:
@@ -83,32 +79,20 @@ async def execute(
     return job
 
 
-async def _computed(
-    scheduler: Scheduler, job: Job, disconnected: Callable[[], Awaitable[Exception]]
-) -> list[ImageResult]:
-    """Await the results of a job; a client that hangs up takes it out of the queue."""
-    scheduler.submit(job)
-    loop = asyncio.get_running_loop()
-    watch: asyncio.Task[Exception] | None = None
+async def _prepared(plan: Plan, images: int, latest: float | None, runtime: Runtime) -> Engine:
+    """Fetch the level's file and build missing networks; others may need them too, so that goes on when this stops."""
+    await plan.level.fetch(plan.deadline_s)
+    prepare = partial(plan.level.engine, plan.samples, images, latest)
+    return await anyio.to_thread.run_sync(prepare, limiter=runtime.preparing, abandon_on_cancel=True)
 
-    async def cancel_with_client() -> Exception:
-        error = await disconnected()
-        job.future.cancel()
-        return error
 
-    def begin() -> None:
-        nonlocal watch
-        watch = loop.create_task(cancel_with_client())
-
-    later = loop.call_later(WATCH_AFTER_S, begin)
-    try:
-        return await asyncio.wrap_future(job.future)
-    except asyncio.CancelledError:
-        job.future.cancel()
-        if watch is not None and watch.done():
-            raise watch.result() from None
-        raise
-    finally:
-        later.cancel()
-        if watch is not None:
-            watch.cancel()
+@contextmanager
+def until(latest: float | None) -> Iterator[None]:
+    """Cancel the context at a time of `time.monotonic`, None for never; raise DeadlineError then."""
+    if latest is None:
+        yield
+        return
+    with anyio.move_on_after(latest - time.monotonic()) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise DeadlineError("the deadline passed before there was an answer: allow more time")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from model_store.manifest import Calibration
 from service.inference.decision import ImageResult, conformal_quantile, conformal_sets, ranking
 from service.inference.uncertainty import Predictive
+from service.pipeline.answer_size import PIECE_VALUES
 from service.pipeline.parameters import PredictQuery
 from service.repository.level import LoadedLevel
 
 # Decimals of a single draw's probability, which is there to be looked at.
 DECIMALS = 4
+# Stands for what is written apart; no JSON text has it.
+HOLE = b"\0"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,17 @@ class ResponseBuilder:
             "monte_carlo": {"draws": result.draws, "standard_error": result.standard_error, "stop": result.stop},
         }
 
+    def json(self, result: ImageResult) -> Iterator[bytes]:
+        """Yield the pieces of the prediction of one image as JSON."""
+        document = self.document(result)
+        shown = document["probabilities"]
+        before, after = _dumps({**document, "probabilities": orjson.Fragment(HOLE)}).split(HOLE)
+        yield before
+        count = max(1, PIECE_VALUES // (4 + (result.draws if self.draws else 0)))
+        for start in range(0, len(shown), count):
+            yield (b"[" if start == 0 else b",") + _dumps(shown[start : start + count])[1:-1]
+        yield b"]" + after
+
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
         top_NK = order_NK[:, : self.top_k]
         images_N1 = np.arange(len(top_NK))[:, None]
@@ -69,7 +84,22 @@ class ResponseBuilder:
                 {"label": self.classes[k], "probability": mean, "std": std, "low": low, "high": high}
                 for k, mean, std, low, high in zip(ks, *rows, strict=True)
             ]
-            if self.draws:
-                for one, each_S in zip(shown, summary.draws.p[:, number, ks].T.round(DECIMALS).tolist(), strict=True):
+            if self.draws:  # as arrays: lists would take four times the memory
+                draws_KS = np.ascontiguousarray(summary.draws.p[:, number, ks].T.round(DECIMALS))
+                for one, each_S in zip(shown, draws_KS, strict=True):
                     one["draws"] = each_S
             yield shown
+
+
+def write_answer(answer: dict[str, Any], builder: ResponseBuilder, results: Sequence[ImageResult]) -> list[bytes]:
+    """Write an answer as JSON, in pieces: `answer` has what it says beside its predictions."""
+    before, after = _dumps({**answer, "predictions": orjson.Fragment(HOLE)}).split(HOLE)
+    pieces = [before]
+    for number, result in enumerate(results):
+        pieces.append(b"," if number else b"[")
+        pieces += builder.json(result)
+    return [*pieces, b"]" + after]
+
+
+def _dumps(document: object) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

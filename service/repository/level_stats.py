@@ -6,7 +6,6 @@ for `batch_sizes`, which the scheduler guards.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -34,8 +33,6 @@ class LevelStats:
         for each in results:
             self.decisions[each.decision, each.reason or ""] += 1
             self.draws.record(each.draws)
-            if not math.isfinite(each.total):  # an overflow in the network tells nothing about the image
-                continue
             self.confidence.record(each.confidence)
             self.drift.confidence.record(each.confidence)
             self.entropy.record(each.total)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from service.errors import RequestError
 from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
 from service.inference.engine import Engine
 from service.inference.uncertainty import Draws
@@ -32,7 +33,8 @@ class Job:
 
     `draws` is the number of networks that the engine had when the job arrived, where there was no time to build more.
     `deadline` is in seconds of `time.monotonic`; `work` accounts for the computation. The future's result holds what
-    `conclude` made of each image, in order.
+    `conclude` made of each image, in order; with `keep_errors` the error of an image that has one, which else fails the
+    job.
     """
 
     engine: Engine
@@ -44,6 +46,7 @@ class Job:
     work: Work = field(default_factory=Work)
     future: Future[list[Any]] = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
+    keep_errors: bool = False
     started: float | None = None
     finished: float | None = None
 
@@ -80,6 +83,13 @@ class Job:
         """Fail the job unless it is done."""
         if not self.done and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
+
+    def refuse(self, index: int, error: RequestError) -> None:
+        """Store the error of one image, or fail the job with it; the caller holds the scheduler's lock."""
+        if self.keep_errors:
+            self.put(index, error)
+        else:
+            self.fail(error)
 
     def put(self, index: int, result: object) -> None:
         """Store the result of one image; the caller holds the scheduler's lock."""

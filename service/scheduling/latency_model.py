@@ -16,6 +16,21 @@ SMALL_WORK_S = 0.02
 # Deviations that the upper bound adds to the mean, and the deviation before any observation.
 MARGIN, INITIAL_DEVIATION = 4.0, 0.5
 
+# Seconds that a pixel takes to decode before the first measurement, and the weight of a new one.
+INITIAL_SECONDS_PER_PIXEL, DECODING_ALPHA = 1e-8, 0.05
+
+
+class DecodingModel:
+    """A running mean of the seconds that pictures take to decode, by their pixels. Any thread may update it."""
+
+    def __init__(self) -> None:
+        self.seconds_per_pixel = INITIAL_SECONDS_PER_PIXEL
+
+    def update(self, seconds: float, pixels: int) -> None:
+        """Learn from decoded pictures, more from large ones than from small ones, whose headers take longest."""
+        alpha = DECODING_ALPHA * min(1.0, pixels / 2**20)
+        self.seconds_per_pixel += alpha * (seconds / pixels - self.seconds_per_pixel)
+
 
 class LatencyModel:
     """A running model of latency: `intercept` in seconds, `slope` per second of work, `deviation` relative to it."""

@@ -21,6 +21,7 @@ from time import perf_counter
 import numpy as np
 
 from service.concurrency import lower_thread_priority
+from service.errors import NotFiniteError
 from service.inference.engine import Engine
 from service.scheduling.job import Image, Job, logits_of, stop_reasons, summary_of
 from service.scheduling.level_queue import Batch, LevelQueue
@@ -147,10 +148,9 @@ class Scheduler:
         """Conclude the images of a computed batch that are done, queue the rest again."""
         try:
             logits_NSK = np.stack([draw for block in batch.blocks for draw in batch.logits[block]], 1)
-            for image, more_SK in zip(batch.images, logits_NSK, strict=True):
-                image.extend(more_SK)
-            seconds_per_draw = batch.queue.engine.seconds_per_draw * len(batch.images) / self.num_workers
-            reasons = stop_reasons(batch.images, seconds_per_draw)
+            images = self._finite(batch.images, logits_NSK)
+            seconds_per_draw = batch.queue.engine.seconds_per_draw * len(images) / self.num_workers
+            reasons = stop_reasons(images, seconds_per_draw)
         except Exception as error:  # fail the jobs, not the thread
             return self._finish(batch.queue, batch.images, error)
         done: dict[tuple[Job, StopReason], list[Image]] = {}
@@ -158,7 +158,21 @@ class Scheduler:
             done.setdefault((image.job, stop), []).append(image)
         for (job, stop), some in done.items():
             self._conclude(job, stop, some)
-        return self._finish(batch.queue, [image for image in batch.images if image not in reasons])
+        return self._finish(batch.queue, [image for image in images if image not in reasons])
+
+    def _finite(self, images: list[Image], logits_NSK: FloatArray) -> list[Image]:
+        """Give images their logits; refuse those whose are not finite, and return the others."""
+        finite_N = np.logical_and.reduce(np.isfinite(logits_NSK), (1, 2)).tolist()
+        kept: list[Image] = []
+        for image, more_SK, finite in zip(images, logits_NSK, finite_N, strict=True):
+            if finite:
+                image.extend(more_SK)
+                kept.append(image)
+                continue
+            message = "the network computes no finite numbers for this image: ask for another level or version"
+            with self._wake:
+                image.job.refuse(image.index, NotFiniteError(message, image.index))
+        return kept
 
     def _conclude(self, job: Job, stop: StopReason, images: list[Image]) -> None:
         failure: Exception | None = None

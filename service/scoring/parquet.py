@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import parquet
 
-from model_store.images import written_name
 from model_store.manifest import InputShape
+from model_store.text import written_name
 from service.errors import ScoringError, UnreadableError
 from service.scoring.source import Item, Pixels, Shard, Span
 from service.scoring.storage import File, Storage
@@ -39,7 +39,18 @@ class Parquet:
     id_column: str | None = None
 
     def count(self, files: Sequence[File]) -> list[int]:
-        return [self._count(file.name) for file in files]
+        """Count the rows of files; one that is no Parquet has one, as a damaged picture has, with the error in it."""
+        rows: list[int] = []
+        errors: list[UnreadableError] = []
+        for file in files:
+            try:
+                rows.append(self._count(file.name))
+            except UnreadableError as error:
+                errors.append(error)
+                rows.append(1)
+        if len(errors) == len(files):
+            raise errors[0]
+        return rows
 
     def read(self, shard: Shard) -> Iterator[Item]:
         row = shard.first
@@ -55,6 +66,19 @@ class Parquet:
             return rows
 
     def _read(self, span: Span, row: int) -> Iterator[Item]:
+        """Yield the rows of a span; those of pages that cannot be read have the error."""
+        read = 0
+        try:
+            for item in self._readable(span, row):
+                yield item
+                read += 1
+        except UnreadableError as error:
+            for number in range(span.start + read, span.stop):
+                yield Item(
+                    row + number - span.start, f"{written_name(span.name)}#{number}", partial(_unreadable, error)
+                )
+
+    def _readable(self, span: Span, row: int) -> Iterator[Item]:
         with self._opened(span.name) as file:
             column = self._column(span.name, file.schema_arrow)
             columns = [column] if self.id_column is None else [column, self.id_column]
@@ -131,9 +155,11 @@ class Parquet:
         try:
             with self.storage.open(name) as file, parquet.ParquetFile(file) as opened:
                 yield opened
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, which may be well later
+                raise ScoringError(f"{name} cannot be read: {error.strerror}") from error
             reason = str(error).partition("\n")[0]
-            raise ScoringError(f"{name} cannot be read as Parquet: {reason}") from error
+            raise UnreadableError(f"{name} cannot be read as Parquet: {reason}") from error
 
 
 def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, Any]]:
@@ -153,6 +179,10 @@ def _batches(file: Any, columns: list[str], span: Span) -> Iterator[tuple[int, A
         if low < high:
             yield number + low, batch.slice(low, high - low)
         number += len(batch)
+
+
+def _unreadable(error: UnreadableError) -> bytes:
+    raise error
 
 
 def _missing(*_: object) -> bytes:

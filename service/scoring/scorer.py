@@ -13,7 +13,7 @@ import numpy as np
 
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
-from service.errors import MediaTypeError, TooLargeError, UndecodableError, UnreadableError
+from service.errors import MediaTypeError, RequestError, TooLargeError, UndecodableError, UnreadableError
 from service.inference.autotune import autotune
 from service.inference.decision import ImageResult, Postprocessor, conformal_quantile
 from service.inference.early_stopping import EarlyStopping
@@ -25,7 +25,7 @@ from service.scheduling.scheduler import Scheduler
 from service.scoring.config import ScoringPlan
 from service.scoring.rows import Row, render_columns
 from service.scoring.source import Item, Pixels
-from service.settings import DECODE_MS, MAX_LEVEL_MB
+from service.settings import DECODE_MS, MAX_LEVEL_GMACS, MAX_LEVEL_MB
 from service.types import FloatArray, StopReason
 
 # CPU time for one picture.
@@ -56,7 +56,12 @@ class Scorer:
         assert level is not None
         self.level: Level = level
         artifact = verified_artifact(
-            store, self.manifest, level, precision=plan.precision, max_bytes=MAX_LEVEL_MB * 2**20
+            store,
+            self.manifest,
+            level,
+            precision=plan.precision,
+            max_bytes=MAX_LEVEL_MB * 2**20,
+            max_operations=MAX_LEVEL_GMACS * 10**9,
         )
         with ThreadPoolExecutor(threads, "builder") as builders:
             self.engine = autotune(artifact, draw_key(plan.version, plan.level), builders, threads)
@@ -84,7 +89,7 @@ class Scorer:
                 errors[item.row] = str(error)
         if not pixels:
             return Batch(items, errors, None)
-        job = Job(self.engine, np.stack(pixels), self.plan.samples, _keep_logits, self.early_stopping)
+        job = Job(self.engine, np.stack(pixels), self.plan.samples, _keep_logits, self.early_stopping, keep_errors=True)
         self.scheduler.submit(job)
         return Batch(items, errors, job)
 
@@ -94,7 +99,7 @@ class Scorer:
         return [
             Row(item.row, item.id, None, batch.errors[item.row])
             if item.row in batch.errors
-            else Row(item.row, item.id, next(results))
+            else _row(item, next(results))
             for item in batch.items
         ]
 
@@ -105,16 +110,29 @@ class Scorer:
         until = time.thread_time() + MAX_DECODE_S
         return decode(found, self.manifest.input, self.plan.max_pixels, item.row, until=until)
 
-    def _results(self, images: Sequence[tuple[FloatArray, StopReason]]) -> Iterator[ImageResult]:
+    def _results(
+        self, images: Sequence[tuple[FloatArray, StopReason] | RequestError]
+    ) -> Iterator[ImageResult | RequestError]:
         """Postprocess images with equally many draws together: their number hardly changes what that takes."""
         groups: dict[tuple[int, StopReason], list[int]] = {}
-        for number, (logits_SK, stop) in enumerate(images):
-            groups.setdefault((len(logits_SK), stop), []).append(number)
-        found: dict[int, ImageResult] = {}
+        found: dict[int, ImageResult | RequestError] = {}
+        logits: dict[int, FloatArray] = {}
+        for number, image in enumerate(images):
+            if isinstance(image, RequestError):
+                found[number] = image
+                continue
+            logits[number], stop = image
+            groups.setdefault((len(logits[number]), stop), []).append(number)
         for (_, stop), numbers in groups.items():
-            logits_SNK = np.stack([images[number][0] for number in numbers], 1)
+            logits_SNK = np.stack([logits[number] for number in numbers], 1)
             found |= zip(numbers, self.postprocess(logits_SNK, stop), strict=True)
         return (found[number] for number in range(len(images)))
+
+
+def _row(item: Item, result: ImageResult | RequestError) -> Row:
+    if isinstance(result, RequestError):
+        return Row(item.row, item.id, None, str(result))
+    return Row(item.row, item.id, result)
 
 
 def _keep_logits(logits_SNK: FloatArray, stop: StopReason, _: Draws | None) -> list[tuple[FloatArray, StopReason]]:

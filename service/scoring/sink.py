@@ -98,8 +98,14 @@ class Output:
         return summary
 
     def _summary(self, number: int) -> Summary:
-        with storage_at(self.location).open(part_name(number)) as file:
-            return summary_in(file)
+        name = part_name(number)
+        try:
+            with storage_at(self.location).open(name) as file:
+                return summary_in(file)
+        except ScoringError:
+            raise
+        except (ValueError, OSError, KeyError, TypeError) as error:  # a disk that lost it, or another program's file
+            raise ScoringError(f"{name} of {self.location} is damaged: delete it and run again") from error
 
     def _plan(self) -> ScoringPlan | None:
         with self._reporting("cannot be read"):

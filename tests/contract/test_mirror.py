@@ -35,6 +35,7 @@ ELSEWHERE = {
     "service.pipeline.context": "unit/service/observability/test_prometheus.py",
     "service.pipeline.execution": "integration/test_server.py",
     "service.scoring.ray": "integration/scoring/test_ray.py",
+    "service.signals": "integration/test_endings.py",
     "training.distributed.gradient_sync": "integration/test_distributed.py",
     "training.trainer.recorder": "unit/training/trainer/test_train.py",
 }

@@ -31,7 +31,7 @@ EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for panel in PA
 # What Prometheus adds to every series that it reads.
 OF_PROMETHEUS = {"instance", "job"}
 # What there is only where an operator set a limit.
-OPTIONAL = {"slimbayes_bank_limit_bytes > 0"}
+OPTIONAL = {'slimbayes_memory_limit_bytes{part="networks"} > 0'}
 
 
 def ask(url: str) -> None:

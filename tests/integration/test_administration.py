@@ -15,6 +15,7 @@ from service.app import create_app
 from service.http.api_keys import Key
 from service.settings import Settings
 from tests.support.http import PNG, refusal
+from tests.support.open_inference import refused
 from tests.support.restamped import publish
 from tests.support.services import wait_until
 
@@ -88,7 +89,7 @@ def test_what_cannot_be_promoted(
 
 @pytest.mark.parametrize(
     ("body", "status", "says"),
-    [(b"", 400, "not valid JSON"), (b"{", 400, "not valid JSON"), (b"[]", 422, "object"), (bytes(2000), 413, "1,000")],
+    [(b"", 422, "version"), (b"{", 400, "not valid JSON"), (b"[]", 422, "object"), (bytes(2000), 413, "1,000")],
 )
 def test_a_body_that_says_nothing(
     client: TestClient, keys: dict[str, Any], body: bytes, status: int, says: str, monkeypatch: pytest.MonkeyPatch
@@ -132,13 +133,18 @@ def test_load_and_unload(client: TestClient, store: Store, keys: dict[str, Any],
     asked = PNG | keys["user"]
     assert client.post("/predict", content=example, headers=asked).status_code == 200
     assert client.post("/v2/repository/models/digits/unload", headers=keys["admin"]).json() == {}
-    assert catalog.runtime.memory.used == 0
+    wait_until(lambda: catalog.runtime.memory.used == 0)
     assert "no model" in refusal(client.post("/predict", content=example, headers=asked), 404)
     assert "unloaded" in refusal(client.post("/predict?model=digits", content=example, headers=asked), 404)
     assert client.get("/v2/models/digits/ready", headers=keys["user"]).status_code == 404
     (entry,) = client.post("/v2/repository/index", headers=keys["user"]).json()
     assert (entry["state"], "unloaded" in entry["reason"]) == ("UNAVAILABLE", True)
     assert client.get("/models", headers=keys["user"]).json()["models"][0]["versions"][0]["ready"] is False
+    for document in ({"parameters": {"config": "{}"}}, {"parameters": {"file:1/model.onnx": ""}}, {"config": "{}"}):
+        response = client.post("/v2/repository/models/digits/load", json=document, headers=keys["admin"])
+        assert "unknown parameter" in refused(response, 400)
+    document = {"parameters": {"unload_dependents": False}}  # as tritonclient sends it
+    assert client.post("/v2/repository/models/digits/unload", json=document, headers=keys["admin"]).json() == {}
     second = publish(store, 1)
     assert client.post("/v2/repository/models/digits/load", json={}, headers=keys["admin"]).json() == {}
     assert client.post("/predict", content=example, headers=asked).json()["version"] == second

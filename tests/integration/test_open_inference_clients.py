@@ -95,7 +95,7 @@ def check_refusal(found: dict[str, Any]) -> None:
 
 
 def test_tritonclient(url: str, manifest: Manifest, images: np.ndarray, predicted: Outputs, tmp_path: Path) -> None:
-    """Binary as by default, JSON, both in one answer, and compressed: the numbers of `/predict` to the last bit."""
+    """Binary by default, JSON, both in one answer, compressed, hinted: the numbers of `/predict` to the last bit."""
     found = said("ask_triton.py", url, images, tmp_path)
     assert found["live"] is found["ready"] is True
     assert (found["model_ready"], found["other_ready"]) == ([True, True], [False, False])
@@ -103,7 +103,10 @@ def test_tritonclient(url: str, manifest: Manifest, images: np.ndarray, predicte
     check_metadata(found, manifest)
     check_refusal(found)
     answers = found["answers"]
-    assert set(answers) == {"by default", "of a version", "all JSON", "mixed", "gzip", "deflate"}
+    hinted = {"with a time", "with a priority", "of a sequence", "of a named sequence", "through a gateway"}
+    assert set(answers) == {"by default", "of a version", "all JSON", "mixed", "gzip", "deflate"} | hinted
+    for says, message in zip(["classification is", "'sampels'", "belongs in"], found["unsupported"], strict=True):
+        assert says in message
     for name in ("gzip", "deflate"):
         np.testing.assert_allclose(answers[name].pop("draws"), predicted["probabilities"], atol=1e-6)
     for answer in answers.values():

@@ -48,7 +48,6 @@ BAD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", BAD)
 def test_bad_pictures(client: TestClient, example: bytes, form: Callable[..., Body], name: str) -> None:

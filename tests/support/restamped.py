@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnx.numpy_helper
 
 from model_store.integrity import sha256
 from model_store.manifest import Manifest, read_manifest
@@ -75,3 +77,18 @@ def alter(store: Path, level: str) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+def overflow(store: Path, factor: float = 1e38) -> None:
+    """Multiply the pixels of every level of the only version of digits: all but black images overflow its networks."""
+    (folder,) = (path for path in (store / "digits").iterdir() if (path / "manifest.json").exists())
+    manifest = read_manifest((folder / "manifest.json").read_bytes())
+    files = {}
+    for level in manifest.levels:
+        network = onnx.load(folder / level.file)
+        (pixels,) = (each for each in network.graph.initializer if each.name == "pixels.factor")
+        scaled = onnx.numpy_helper.to_array(pixels) * np.float32(factor)
+        pixels.CopyFrom(onnx.numpy_helper.from_array(scaled, pixels.name))
+        files[level.name] = network.SerializeToString(deterministic=True)
+        (folder / level.file).write_bytes(files[level.name])
+    (folder / "manifest.json").write_text(replaced(manifest, files).to_json().decode())

@@ -136,8 +136,7 @@ def train_command(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as interruption:
-        if folder is not None and Run(folder).checkpoint.exists():
-            typer.echo(
-                f"Interrupted; `slimbayes train --resume --out {folder}` continues from its checkpoint.", err=True
-            )
+        kept = folder is not None and Run(folder).checkpoint.exists()
+        hint = f"`slimbayes train --resume --out {folder}` continues from its checkpoint" if kept else "nothing is kept"
+        typer.echo(f"Interrupted; {hint}.", err=True)
         raise typer.Exit(INTERRUPTED_STATUS) from interruption

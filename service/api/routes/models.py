@@ -6,15 +6,15 @@ import logging
 from typing import Annotated, Any
 
 import anyio.to_thread
-import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 
 from model_store.reports.card import model_card
 from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, VersionPath
 from service.api.listing import list_model, list_models, list_version, sort_levels
+from service.api.query import read_parameters
 from service.api.schemas import Listing, ModelDetail, Promoted, Promotion, SortKey, VersionDetail
-from service.errors import MalformedError, ParameterError
+from service.errors import ParameterError
 from service.http.problems import describe, describe_validation
 
 log = logging.getLogger("slimbayes.service")
@@ -39,7 +39,14 @@ class Parameters(BaseModel, extra="forbid"):
     descending: bool = Field(False, description="Sort from high to low.")
 
 
-@router.get("", summary="All models with their levels", responses=describe(404, 422))
+async def _read_parameters(request: Request) -> None:
+    """Refuse parameters that the framework would take the last of, or an empty one; raise ParameterError."""
+    read_parameters(request.scope["query_string"])
+
+
+@router.get(
+    "", summary="All models with their levels", dependencies=[Depends(_read_parameters)], responses=describe(404, 422)
+)
 async def models(repository: RepositoryDep, parameters: Annotated[Parameters, Query()]) -> Listing:
     """List every model, version and level with sparsity, size, cost, quality and measured latency."""
     listing = list_models(repository, parameters.model)
@@ -91,17 +98,15 @@ async def promote(
 ) -> Promoted:
     """Point an alias at a version in the store, for every service that reads it; effective here on return."""
     # By hand: the framework would read a body of any size, and before it authenticates.
-    promotion = _promotion(await state.read_body(request))
+    promotion = _promotion(await state.read_document(request))
     version = await anyio.to_thread.run_sync(state.repository.promote, model, alias, promotion.version, who.name)
     log.info("%s pointed alias %s of %s at %s", who.name, alias, model, version)
     return Promoted(model=model, alias=alias, version=version)
 
 
-def _promotion(body: bytes) -> Promotion:
-    """Parse a promotion; raise MalformedError if it is not JSON, ParameterError if it is something else."""
+def _promotion(document: object) -> Promotion:
+    """Validate the document of a promotion; raise ParameterError."""
     try:
-        return Promotion.model_validate(orjson.loads(body))
-    except orjson.JSONDecodeError as error:
-        raise MalformedError(f"the body is not valid JSON: {error.msg}") from error
+        return Promotion.model_validate(document)
     except ValidationError as error:
         raise ParameterError(describe_validation(error.errors())) from error

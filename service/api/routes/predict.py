@@ -6,20 +6,20 @@ from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
-import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model_store.images import FORMATS
 from service.api.query import parse_query
+from service.api.responses import PiecesResponse
 from service.api.schemas import Answer
 from service.api.state import context_of, state_of
-from service.http.payload import parse_images
+from service.http.payload import parse_images, parsing_bytes
 from service.http.problems import describe
-from service.pipeline.execution import EncodedBatch
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import degrade_to_fit, make_plan
-from service.pipeline.postprocessing import ResponseBuilder
-from service.pipeline.preprocessing import decode_all, is_fast_to_decode
+from service.pipeline.postprocessing import ResponseBuilder, write_answer
+from service.pipeline.preprocessing import EncodedBatch
 from service.types import FIELD
 
 router = APIRouter(tags=["predict"])
@@ -29,7 +29,8 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAF0lEQVR42mNgQAL//zMwM
 IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "One or many images, in one of three forms.",
+    "description": "One or many images, in one of three forms; in JSON as base64 or as data URLs. Other fields are"
+    " refused: parameters belong in the query string.",
     "content": {
         "multipart/form-data": {
             "schema": {
@@ -77,13 +78,19 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+async def _parse_query(request: Request) -> PredictQuery:
+    """Parse the query as `fast_path` does, before the framework, which takes the last of a repeated parameter."""
+    return parse_query(request.scope["query_string"])
+
+
 @router.post(
     "/predict",
+    dependencies=[Depends(_parse_query)],
     summary="Classify images and say how sure it is",
     response_model=Answer,
     responses={
         200: {"content": {"application/json": {"example": EXAMPLE}}},
-        **describe(400, 404, 408, 413, 415, 422, 429, 503, 504),
+        **describe(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
     },
     openapi_extra={"requestBody": BODY},
 )
@@ -95,22 +102,19 @@ async def predict(request: Request, query: Annotated[PredictQuery, Query()]) -> 
 async def respond(request: Request, query: PredictQuery) -> Response:
     """Answer a request whose query is parsed; raise RequestError."""
     state, context = state_of(request), context_of(request)
-    repository, settings = state.repository, state.settings
-    plan = make_plan(repository, query)
+    plan = make_plan(state.repository, query)
     context.set_plan(plan)
     builder = ResponseBuilder.for_level(plan.level, query)
     state.precheck(request, plan)
     with context.stage("read"):
-        body = await state.read_body(request)
-        images = parse_images(body, request.headers.get("content-type", ""), settings)
-    plan = degrade_to_fit(plan, len(images), repository.runtime.admission)
+        batch = await _read(request, plan.deadline_s)
+    plan = degrade_to_fit(plan, batch.count, state.repository.runtime.admission)
     if plan.degradation is not None:
         context.set_plan(plan)
         builder = ResponseBuilder.for_level(plan.level, query)
     manifest, level = plan.level.manifest, plan.level.level
-    decode = partial(decode_all, images, manifest.input, settings)
-    batch = EncodedBatch(len(images), decode, inline=is_fast_to_decode(images, manifest.input, settings))
-    job = await state.execute(request, plan, batch, builder.render)
+    size = AnswerSize(batch.count, min(query.top_k, len(manifest.classes)), plan.samples if query.draws else 0)
+    job = await state.execute(request, plan, batch, builder.render, size)
     answer = {
         "request_id": request.state.request_id,
         "model": manifest.model,
@@ -118,10 +122,22 @@ async def respond(request: Request, query: PredictQuery) -> Response:
         "level": level.name,
         "level_reason": plan.reason,
         "degraded": plan.degradation and asdict(plan.degradation),
-        "predictions": list(map(builder.document, context.results)),
         "timing_ms": {"decode": context.milliseconds("decode"), "queue": job.queue_ms, "inference": job.inference_ms},
     }
-    return Response(orjson.dumps(answer), media_type="application/json")
+    write = partial(write_answer, answer, builder, context.results)
+    if size.inline:
+        return Response(b"".join(write()), media_type="application/json")
+    pieces = await state.repository.runtime.workers.run(lambda _: write())
+    return PiecesResponse(pieces, "application/json")
+
+
+async def _read(request: Request, deadline_s: float | None) -> EncodedBatch:
+    state = state_of(request)
+    body = await state.read_body(request)
+    content_type = request.headers.get("content-type", "")
+    parse = partial(parse_images, body, content_type, state.settings)
+    files = await state.parse(request, parse, parsing_bytes(body, content_type), deadline_s)
+    return EncodedBatch(len(files), files)
 
 
 async def fast_path(request: Request) -> Response:

@@ -11,25 +11,28 @@ from fastapi import APIRouter, Request, Response
 
 from model_store.manifest import InputShape
 from service.api.dependencies import ModelPath, VersionPath
+from service.api.query import refuse_parameters
+from service.api.responses import PiecesResponse
 from service.api.routes.predict import PICTURE
 from service.api.schemas import Degraded
 from service.api.state import context_of, state_of
 from service.api.v2.input_tensors import read_images
 from service.api.v2.output_tensors import render, requested_outputs, write_response
 from service.api.v2.schemas import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
-from service.concurrency import run_in_worker
 from service.errors import ParameterError
-from service.http.body import COMPRESSORS, accepted_encoding
+from service.http.body import accepted_encoding, compress
 from service.http.problems import PROTOCOL, describe_refusals
 from service.inference.decision import ImageResult
-from service.pipeline.execution import EncodedBatch
+from service.pipeline.answer_size import AnswerSize
 from service.pipeline.parameters import PredictQuery
 from service.pipeline.planning import Plan, degrade_to_fit, make_plan
+from service.pipeline.preprocessing import EncodedBatch
+from service.settings import Settings
 
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 
-# Documents of so many bytes are parsed, and of so many values written, in about 0.1 ms.
-INLINE_BYTES, INLINE_VALUES = 2048, 1024
+# Memory of one pixel value while a list of them is read: five arrays of pointers or numbers.
+VALUE_BYTES = 40
 BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 BODY: dict[str, Any] = {
     "required": True,
@@ -51,7 +54,7 @@ LENGTH: dict[str, Any] = {
 }
 DOCUMENTED: dict[str, Any] = {
     "response_model": InferenceResponse,
-    "responses": {200: {"content": BINARY}, **describe_refusals(400, 404, 408, 413, 415, 422, 429, 503, 504)},
+    "responses": {200: {"content": BINARY}, **describe_refusals(400, 404, 408, 413, 415, 422, 429, 500, 503, 504)},
     "openapi_extra": {"requestBody": BODY, "parameters": [LENGTH]},
 }
 
@@ -75,8 +78,9 @@ async def fast_path(request: Request) -> Response:
 
 async def respond(request: Request, model: str, version: str | None) -> Response:
     """Answer a request for a model, and a version of it by name or alias; raise RequestError."""
+    refuse_parameters(request.scope["query_string"])
     state, context = state_of(request), context_of(request)
-    repository, workers = state.repository, state.repository.runtime.workers
+    repository = state.repository
     found = repository.model(model).version(version)
     assert found.manifest is not None
     named = {"model": model, "version": found.name}
@@ -88,36 +92,52 @@ async def respond(request: Request, model: str, version: str | None) -> Response
     context.set_plan(plan)
     if "draws" in outputs and (plan.early_stopping is not None or plan.deadline_s is not None):
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
-    await state.execute(request, plan, batch, partial(render, outputs))
+    figures = len(outputs.keys() - {"draws"})
+    size = AnswerSize(batch.count, len(found.manifest.classes), plan.samples if "draws" in outputs else 0, figures)
+    await state.execute(request, plan, batch, partial(render, outputs), size)
     write = partial(_write, request, document, plan, outputs)
-    values = len(outputs) * batch.count * len(found.manifest.classes)
-    return await run_in_worker(write, workers, inline="draws" not in outputs and values <= INLINE_VALUES)
+    return write() if size.inline else await repository.runtime.workers.run(lambda _: write())
 
 
 async def _read(request: Request, shape: InputShape) -> tuple[InferenceRequest, EncodedBatch]:
     state = state_of(request)
-    settings, workers = state.settings, state.repository.runtime.workers
     with context_of(request).stage("read"):
         body = await state.read_body(request)
-    max_values = settings.max_images * shape.height * shape.width * shape.channels
-    header = request.headers.get(HEADER, "")
-    length = int(header) if header.isdecimal() and len(header) <= 12 else len(body)
-    parse = partial(read_request, body, request.headers.get(HEADER), max_values)
-    document, rest = await run_in_worker(parse, workers, inline=length <= INLINE_BYTES)
-    return document, read_images(document.inputs[0], rest, shape, settings)
+        header = request.headers.get(HEADER, "")
+        length = int(header) if header.isdecimal() and len(header) <= 12 else len(body)
+        parse = partial(_parse, body, request.headers.get(HEADER), shape, state.settings)
+        return await state.parse(request, parse, parsing_bytes(length, max_values(shape, state.settings)))
+
+
+def _parse(
+    body: bytes, header: str | None, shape: InputShape, settings: Settings
+) -> tuple[InferenceRequest, EncodedBatch]:
+    document, rest = read_request(body, header, max_values(shape, settings))
+    batch = read_images(document.inputs[0], rest, shape, settings)
+    document.inputs[0].data = None  # nothing needs them any more
+    return document, batch
+
+
+def max_values(shape: InputShape, settings: Settings) -> int:
+    """Return the most pixel values of a request."""
+    return settings.max_images * shape.height * shape.width * shape.channels
+
+
+def parsing_bytes(length: int, values: int) -> int:
+    """Return the most memory that parsing a document of this length takes: its text, its files, its values."""
+    return 2 * length + VALUE_BYTES * min(length // 2, values)
 
 
 def _write(request: Request, document: InferenceRequest, plan: Plan, outputs: Mapping[str, bool]) -> Response:
     """Build the response: compressed if the client accepts it, in binary if the request asks for it."""
     results = context_of(request).results
-    body, length = write_response(_response(document, plan, results), results, outputs)
+    pieces, length = write_response(_response(document, plan, results), results, outputs)
     headers = {"Vary": "Accept-Encoding"} | ({} if length is None else {HEADER: str(length)})
-    encoding = accepted_encoding(request.headers.get("accept-encoding", ""), len(body))
-    if encoding is not None:
-        body = COMPRESSORS[encoding](body)
-        headers["Content-Encoding"] = encoding
+    encoding = accepted_encoding(request.headers.get("accept-encoding", ""), sum(map(len, pieces)))
     kind = "application/json" if length is None else "application/octet-stream"
-    return Response(body, media_type=kind, headers=headers)
+    if encoding is None:
+        return PiecesResponse(pieces, kind, headers)
+    return PiecesResponse(compress(pieces, encoding), kind, headers | {"Content-Encoding": encoding})
 
 
 def _response(document: InferenceRequest, plan: Plan, results: Sequence[ImageResult]) -> InferenceResponse:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,7 @@ from model_store.manifest import InputShape
 from service.api.v2.schemas import HEADER, RequestInput
 from service.errors import MalformedError
 from service.http.payload import check_count, from_base64
-from service.pipeline.execution import EncodedBatch
-from service.pipeline.preprocessing import decode_all
+from service.pipeline.preprocessing import EncodedBatch
 from service.settings import Settings
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,14 +22,13 @@ LENGTH_BYTES = 4
 def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> EncodedBatch:
     """Check the images of a request; `rest` are the bytes after its document.
 
-    Raises MalformedError for another shape or size, TooLargeError for too many images; `decode` of the result may
-    raise both, and what `service.pipeline.preprocessing` raises.
+    Raises MalformedError for another shape or size, and TooLargeError for too many images.
     """
-    tail: list[int] = []
-    decode = partial(_decoded, tensor, rest, shape, settings)
-    if tensor.datatype == "UINT8":
-        tail, decode = [shape.height, shape.width, shape.channels], partial(_pixels, tensor, rest)
-    if not tensor.shape or tensor.shape[1:] != tail:
+    is_pixels = tensor.datatype == "UINT8"
+    tail = [shape.height, shape.width, shape.channels] if is_pixels else []
+    # MLServer's codecs and Triton's image_client give each file a dimension of its own.
+    given = tensor.shape[1:] if is_pixels or tensor.shape[1:] != [1] else []
+    if not tensor.shape or given != tail:
         expected = ", ".join(["N", *map(str, tail)])
         raise MalformedError(f"input 'images' has shape {tensor.shape[:8]} as {tensor.datatype}: expected [{expected}]")
     count = tensor.shape[0]
@@ -39,7 +36,11 @@ def read_images(tensor: RequestInput, rest: bytes, shape: InputShape, settings: 
         raise MalformedError("input 'images' is empty: expected one or more images")
     check_count(count, settings.max_images)
     _check_form(tensor, rest)
-    return EncodedBatch(count, decode, inline=tensor.datatype == "UINT8" and tensor.data is None)
+    return (
+        EncodedBatch(count, pixels_NHWC=_pixels(tensor, rest))
+        if is_pixels
+        else EncodedBatch(count, _files(tensor, rest))
+    )
 
 
 def _check_form(tensor: RequestInput, rest: bytes) -> None:
@@ -81,17 +82,14 @@ def _from_list(data: list[object], shape: list[int]) -> Pixels:
     return pixels.reshape(shape)
 
 
-def _decoded(tensor: RequestInput, rest: bytes, shape: InputShape, settings: Settings) -> Pixels:
-    return decode_all(_pictures(tensor, rest), shape, settings)
-
-
-def _pictures(tensor: RequestInput, rest: bytes) -> list[bytes]:
+def _files(tensor: RequestInput, rest: bytes) -> list[bytes]:
     count = tensor.shape[0]
     if tensor.data is None:
         return _from_bytes(rest, count)
     if len(tensor.data) != count:
         raise MalformedError(f"the data of input 'images' have {len(tensor.data)} values: expected {count}")
-    return [from_base64(text, number) for number, text in enumerate(tensor.data)]
+    rows = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in tensor.data]
+    return [from_base64(text, number) for number, text in enumerate(rows)]
 
 
 def _from_bytes(rest: bytes, count: int) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Literal
+from typing import Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, Field, StrictBool, ValidationError
@@ -54,8 +54,8 @@ class ModelMetadata(BaseModel):
     properties: Properties
 
 
-class IndexRequest(BaseModel):
-    """Select what to list; unknown keys are ignored."""
+class IndexRequest(BaseModel, extra="forbid"):
+    """Select what to list."""
 
     ready: StrictBool = Field(False, description="List only versions that can answer.")
 
@@ -96,12 +96,25 @@ def describe_model(version: LoadedVersion, versions: Mapping[str, LoadedVersion]
     )
 
 
-def read_index_request(body: bytes) -> IndexRequest:
-    """Parse an index request, empty for the default; raise MalformedError."""
+class LoadParameters(BaseModel, extra="forbid"):
+    """Parameters of loading and unloading: none has an effect, since the store configures models."""
+
+    unload_dependents: StrictBool = Field(False, description="No model here depends on another.")
+
+
+class LoadRequest(BaseModel, extra="forbid"):
+    """Load or unload a model."""
+
+    parameters: LoadParameters | None = None
+
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def validate_document(kind: type[Document], document: object) -> Document:
+    """Validate a parsed document; raise MalformedError."""
     try:
-        return IndexRequest.model_validate(orjson.loads(body)) if body else IndexRequest()
-    except orjson.JSONDecodeError as error:
-        raise MalformedError(f"the body is not valid JSON: {error.msg}") from error
+        return kind.model_validate(document)
     except ValidationError as error:
         raise MalformedError(describe_validation(error.errors())) from error
 

@@ -14,6 +14,8 @@ from service.api.v2.schemas import InferenceRequest, InferenceResponse, Response
 from service.errors import MalformedError
 from service.inference.decision import ImageResult
 from service.inference.uncertainty import Predictive
+from service.pipeline.answer_size import json_pieces
+from service.pipeline.postprocessing import HOLE
 from service.types import DoubleArray
 
 # Little-endian on every machine.
@@ -64,19 +66,24 @@ def render(names: Collection[str], summary: Predictive) -> Iterator[dict[str, np
 
 def write_response(
     response: InferenceResponse, results: Sequence[ImageResult], outputs: Mapping[str, bool]
-) -> tuple[bytes, int | None]:
-    """Encode a response with these outputs; return the body, and the document's length if bytes follow it."""
+) -> tuple[list[bytes | memoryview], int | None]:
+    """Encode a response with these outputs in pieces; return them, and the document's length if bytes follow it."""
     document: dict[str, Any] = response.model_dump(mode="json", exclude_none=True)
-    buffers: list[bytes] = []
+    buffers: list[memoryview] = []
+    written: list[Iterator[bytes]] = []
     for name, binary in outputs.items():
         kind = OUTPUTS[name]
         values = np.stack([result.content[name] for result in results]).astype(DTYPES[kind.datatype], copy=False)
         output = ResponseOutput(name=name, datatype=kind.datatype, shape=list(values.shape))
         if binary:
-            buffers.append(values.tobytes())
+            buffers.append(values.data.cast("B"))
             output.parameters = TensorParameters(binary_data_size=values.nbytes)
-        # As an array: orjson writes it many times faster than pydantic validates a list.
-        data = {} if binary else {"data": values.ravel()}
+        else:
+            written.append(json_pieces(values))
+        data = {} if binary else {"data": orjson.Fragment(HOLE)}
         document["outputs"].append(output.model_dump(exclude_none=True) | data)
-    text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return b"".join([text, *buffers]), len(text) if buffers else None
+    first, *others = orjson.dumps(document).split(HOLE)
+    text = [first]
+    for pieces, after in zip(written, others, strict=True):
+        text += [*pieces, after]
+    return [*text, *buffers], sum(map(len, text)) if buffers else None

@@ -13,12 +13,14 @@ from service.api.dependencies import Admin, ModelPath, RepositoryDep, StateDep, 
 from service.api.state import ServiceState
 from service.api.v2.metadata import (
     IndexEntry,
+    IndexRequest,
+    LoadRequest,
     ModelMetadata,
     ServerMetadata,
     describe_model,
     describe_server,
     index,
-    read_index_request,
+    validate_document,
 )
 from service.errors import NotReadyError
 from service.http.problems import PROTOCOL, describe_refusals
@@ -28,7 +30,11 @@ log = logging.getLogger("slimbayes.service")
 router = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
 # Orchestrators probe these without a key.
 health = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
-BODY: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}}
+
+
+def _body(schema: str) -> dict[str, Any]:
+    reference = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    return {"requestBody": {"content": {"application/json": reference}}}
 
 
 class ServerHealth(BaseModel):
@@ -99,23 +105,25 @@ async def version_ready(state: StateDep, model: ModelPath, version: VersionPath)
     "/repository/index",
     summary="All versions of all models",
     responses=describe_refusals(400, 408, 413, 415),
-    openapi_extra={"requestBody": BODY},
+    openapi_extra=_body("IndexRequest"),
 )
 async def repository_index(request: Request, state: StateDep) -> list[IndexEntry]:
     """List every version with its state and the reason of a refusal; an empty body lists all."""
-    wanted = read_index_request(await state.read_body(request))
+    wanted = validate_document(IndexRequest, await state.read_document(request))
     return index(state.repository, wanted.ready)
 
 
 @router.post(
     "/repository/models/{model}/load",
     summary="Have a model answer (role admin)",
-    responses=describe_refusals(403, 404, 422),
+    responses=describe_refusals(400, 403, 404, 408, 413, 415, 422),
+    openapi_extra=_body("LoadRequest"),
 )
-async def load(model: ModelPath, repository: RepositoryDep, who: Admin) -> dict[str, str]:
+async def load(request: Request, state: StateDep, model: ModelPath, who: Admin) -> dict[str, str]:
     """Follow the store at once and load the model; return when its networks are built."""
-    await anyio.to_thread.run_sync(repository.refresh)
-    await anyio.to_thread.run_sync(repository.load, model, True)
+    validate_document(LoadRequest, await state.read_document(request))
+    await anyio.to_thread.run_sync(state.repository.refresh)
+    await anyio.to_thread.run_sync(state.repository.load, model, True)
     log.info("%s loaded model %s", who.name, model)
     return {}
 
@@ -123,11 +131,13 @@ async def load(model: ModelPath, repository: RepositoryDep, who: Admin) -> dict[
 @router.post(
     "/repository/models/{model}/unload",
     summary="Have a model answer no more (role admin)",
-    responses=describe_refusals(403, 404, 422),
+    responses=describe_refusals(400, 403, 404, 408, 413, 415, 422),
+    openapi_extra=_body("LoadRequest"),
 )
-async def unload(model: ModelPath, repository: RepositoryDep, who: Admin) -> dict[str, str]:
+async def unload(request: Request, state: StateDep, model: ModelPath, who: Admin) -> dict[str, str]:
     """Drop the networks of a model: requests in progress are answered, later ones refused until it is loaded."""
-    await anyio.to_thread.run_sync(repository.load, model, False)
+    validate_document(LoadRequest, await state.read_document(request))
+    await anyio.to_thread.run_sync(state.repository.load, model, False)
     log.info("%s unloaded model %s", who.name, model)
     return {}
 

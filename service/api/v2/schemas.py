@@ -9,18 +9,49 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-import orjson
-from pydantic import BaseModel, Field, StrictBool, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from service.api.schemas import Degraded
-from service.errors import MalformedError, ParameterError, RequestError, TooLargeError
+from service.errors import MalformedError, ParameterError, RequestError
+from service.http.json_body import parse_json
 from service.http.problems import describe_validation
 from service.pipeline.parameters import PredictOptions
 from service.types import Decision, Reason, StopReason
 
 HEADER = "Inference-Header-Content-Length"
-# Commas that a document may have beside those between pixel values.
-EXTRA_COMMAS = 256
+# Values that a document may have beside its pixels.
+EXTRA_VALUES = 256
+# What clients of other servers send for those servers to schedule by or to decode by; here it has no meaning.
+HINTS = {
+    # tritonclient; Triton itself obeys timeout and priority only where the model's configuration says so.
+    *("sequence_id", "sequence_start", "sequence_end", "priority", "timeout"),
+    "triton_enable_empty_final_response",
+    # MLServer, which takes it from the codec of the client, and the headers from its own front.
+    *("content_type", "headers"),
+}
+# What would change where tensors are, or what they hold, and is not implemented.
+UNSUPPORTED = {
+    "classification": "classes by name: request probabilities, and take the classes from the model's metadata",
+    **dict.fromkeys(
+        ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"),
+        "shared memory: send the tensor in the body",
+    ),
+}
+
+
+def _without_hints(given: object) -> object:
+    """Leave out hints for other servers; refuse, with the reason, what is not implemented."""
+    if not isinstance(given, dict):
+        return given
+    if unsupported := UNSUPPORTED.keys() & given.keys():
+        name = min(unsupported)
+        what = {"name": name, "what": UNSUPPORTED[name]}
+        raise PydanticCustomError("unsupported", "{name} is not supported: there is no {what}", what)
+    return {name: value for name, value in given.items() if name not in HINTS}
+
+
+Hinted = BeforeValidator(_without_hints)
 Samples = Annotated[str, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]})]
 
 
@@ -30,17 +61,18 @@ class InputParameters(BaseModel, extra="forbid"):
     binary_data_size: int | None = Field(None, ge=0, description="Bytes of the tensor after the document.")
 
 
-class RequestInput(BaseModel):
+class RequestInput(BaseModel, extra="forbid"):
     """A tensor with images: uint8 [N, H, W, C] as UINT8, or the bytes of N picture files as BYTES."""
 
     name: Literal["images"]
     shape: list[Annotated[int, Field(ge=0)]] = Field(
-        description="[N, H, W, C], where the model says H, W and C; [N] for BYTES."
+        description="[N, H, W, C], where the model says H, W and C; [N] or [N, 1] for BYTES."
     )
     datatype: Literal["UINT8", "BYTES"] = Field(description="UINT8 for pixels, BYTES for picture files.")
-    parameters: InputParameters | None = None
+    parameters: Annotated[InputParameters | None, Hinted] = None
     data: list[Any] | None = Field(
-        None, description="Pixels, in one list row by row or nested in the tensor's shape; for BYTES base64."
+        None,
+        description="Pixels, in one list row by row or nested in the tensor's shape; for BYTES base64 or data URLs.",
     )
 
 
@@ -52,11 +84,11 @@ class OutputParameters(BaseModel, extra="forbid"):
     )
 
 
-class RequestOutput(BaseModel):
+class RequestOutput(BaseModel, extra="forbid"):
     """Name one requested output."""
 
     name: str = Field(description="One of the outputs that the model's metadata list.", examples=["probabilities"])
-    parameters: OutputParameters | None = None
+    parameters: Annotated[OutputParameters | None, Hinted] = None
 
 
 class RequestParameters(PredictOptions, coerce_numbers_to_str=True):
@@ -66,11 +98,13 @@ class RequestParameters(PredictOptions, coerce_numbers_to_str=True):
     binary_data_output: StrictBool = Field(False, description="Send outputs as bytes unless they say otherwise.")
 
 
-class InferenceRequest(BaseModel):
-    """Request inference; unknown keys are ignored."""
+class InferenceRequest(BaseModel, extra="forbid"):
+    """Request inference; hints for other servers are passed over, other unknown keys and parameters are refused."""
 
     id: str | None = Field(None, description="Repeated in the response.")
-    parameters: RequestParameters | None = None
+    model_name: Any = Field(None, description="Ignored: the path names the model.")
+    model_version: Any = Field(None, description="Ignored: the path names the version.")
+    parameters: Annotated[RequestParameters | None, Hinted] = None
     inputs: list[RequestInput] = Field(min_length=1, max_length=1, description="One tensor, `images`.")
     outputs: list[RequestOutput] | None = Field(
         None, max_length=16, description="By default probabilities, std and uncertainty."
@@ -130,14 +164,10 @@ def read_request(body: bytes, header: str | None, max_values: int) -> tuple[Infe
     Raises MalformedError, ParameterError for a bad parameter, and TooLargeError for too many values.
     """
     text, rest = _parts(body, header)
-    # Bound the work of the parser.
-    if text.count(b",") > max_values + EXTRA_COMMAS:
-        raise TooLargeError(f"the request has far too many values: at most {max_values:,} are allowed")
+    what = "the body" if header is None else f"the body up to {HEADER}, {header} bytes,"
+    document = parse_json(text, max_values + EXTRA_VALUES, f"{max_values:,}", what)
     try:
-        return InferenceRequest.model_validate(orjson.loads(text)), rest
-    except orjson.JSONDecodeError as error:
-        what = "the body" if header is None else f"the body up to {HEADER}, {header} bytes,"
-        raise MalformedError(f"{what} is not valid JSON: {error.msg}") from error
+        return InferenceRequest.model_validate(document), rest
     except ValidationError as error:
         raise _refused(error) from error
 

@@ -23,9 +23,9 @@ async def ask(url: str, model: str, path: str) -> dict[str, Any]:
             "other_ready": [await client.is_model_ready(url, "cats")],
         }
         for name, binary in (("all JSON", False), ("binary", True)):
-            tensor = InferInput("images", list(images.shape), "UINT8")
+            tensor = InferInput("images", list(images.shape), "UINT8", parameters={"content_type": "np"})
             tensor.set_data_from_numpy(images, binary_data=binary)
-            parameters = {"samples": 16, "binary_data_output": binary}
+            parameters = {"samples": 16, "binary_data_output": binary, "content_type": "np", "priority": 1}
             request = InferRequest(model, [tensor], request_id=name, parameters=parameters)
             response = await client.infer(url, request, model_name=model)
             assert response.id == name

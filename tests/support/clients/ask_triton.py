@@ -28,7 +28,8 @@ def ask(name: str, binary: bool = True, **options: object) -> triton.InferResult
     """One answer, whose default outputs are kept under a name."""
     tensor = triton.InferInput("images", list(images.shape), "UINT8")
     tensor.set_data_from_numpy(images, binary_data=binary)
-    result = client.infer(model, [tensor], parameters={"samples": 16}, request_id=name, **options)
+    parameters = {"samples": 16, "content_type": "np"}
+    result = client.infer(model, [tensor], parameters=parameters, request_id=name, **options)
     assert result.get_response()["id"] == name
     outputs = {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
     said["answers"][name] = {key: values.tolist() for key, values in outputs.items()}
@@ -40,6 +41,11 @@ ask("by default")
 ask("of a version", model_version=version)
 ask("all JSON", binary=False, outputs=[triton.InferRequestedOutput(each, binary_data=False) for each in names])
 ask("mixed", outputs=[triton.InferRequestedOutput(each, binary_data=each == "std") for each in names])
+ask("with a time", timeout=500_000)
+ask("with a priority", priority=1)
+ask("of a sequence", sequence_id=7, sequence_start=True, sequence_end=True)
+ask("of a named sequence", sequence_id="seven", headers={"traceparent": "00-" + 32 * "1" + "-" + 16 * "1" + "-01"})
+ask("through a gateway", query_params={"gateway": "a"})
 for each in ("gzip", "deflate"):
     outputs = [triton.InferRequestedOutput(name) for name in (*names, "draws")]
     options = {"request_compression_algorithm": each, "response_compression_algorithm": each}
@@ -52,4 +58,16 @@ try:
     client.infer(model, [tensor])
 except triton.InferenceServerException as error:
     said["refusal"] = [error.status(), error.message()]
+said["unsupported"] = []
+for unsupported in (
+    {"outputs": [triton.InferRequestedOutput("probabilities", class_count=3)]},
+    {"parameters": {"sampels": 16}},
+    {"query_params": {"samples": 16}},
+):
+    tensor = triton.InferInput("images", list(images.shape), "UINT8")
+    tensor.set_data_from_numpy(images)
+    try:
+        client.infer(model, [tensor], **unsupported)
+    except triton.InferenceServerException as error:
+        said["unsupported"].append(error.message())
 print(json.dumps(said))

@@ -15,7 +15,7 @@ import pytest
 from service.client import AsyncClient, Client
 from service.errors import ClientError
 from service.http.api_keys import Key
-from tests.support.services import running_service
+from tests.support.services import running_service, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,37 @@ def test_both_clients_say_the_same(url: str, key: tuple[str, Key], example: byte
     assert card.startswith(f"# digits {answer.version}")
     assert expected[0] == "p50"
     assert asyncio.run(ask()) == expected
+
+
+def test_clients_need_no_with(digits_store: Path, example: bytes) -> None:
+    """Before a block, in it and after it; of several event loops too; no connection stays open."""
+    with running_service(digits_store) as (url, process):
+        connections = Path(f"/proc/{process.pid}/fd")
+        before = len(list(connections.iterdir()))
+        client, other = Client(url), AsyncClient(url)
+
+        def ask() -> None:
+            assert client.ready()
+            assert asyncio.run(other.ready())
+            answers = [client.predict([("a", example)], samples=2, draws=True) for _ in range(2)]
+            answers += [asyncio.run(other.predict([("a", example)], samples=2, draws=True)) for _ in range(2)]
+            assert all(answer.predictions == answers[0].predictions for answer in answers)
+
+        ask()
+        with client:
+            ask()
+        ask()
+        with pytest.raises(ClientError, match="no model 'cats'"):
+            client.card("cats", "production")
+        wait_until(lambda: len(list(connections.iterdir())) <= before)
+
+
+def test_file_names_that_are_no_text(digits_store: Path, example: bytes) -> None:
+    """As a file system may have them, whose bytes are no UTF-8."""
+    with running_service(digits_store) as (url, _):
+        pictures = [("caf\udce9.png", example), ('a\r\nb".png', example), ("", example)]
+        assert len(Client(url).predict(pictures).predictions) == 3
+        assert len(asyncio.run(AsyncClient(url).predict(pictures)).predictions) == 3
 
 
 def test_who_must_wait_waits_as_long_as_told(url: str, key: tuple[str, Key], example: bytes) -> None:

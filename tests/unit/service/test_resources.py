@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from service.resources import container_memory_limit, usable_cores
+from service.resources import (
+    PROCESS_BYTES,
+    allocated_bytes,
+    container_memory_limit,
+    network_bytes,
+    request_bytes,
+    resident_bytes,
+    usable_cores,
+)
 
 AVAILABLE = len(os.sched_getaffinity(0))
 
@@ -65,16 +73,40 @@ def test_own_group_of_version_one(tmp_path: Path, controllers: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "bytes_left"),
-    [("memory.max", "max", None), ("memory.max", str(512 * 2**20), 224 * 2**20), ("memory.max", "1000", 64 * 2**20),
+    ("file", "text", "limit"),
+    [("memory.max", "max", None), ("memory.max", str(512 * 2**20), 512 * 2**20), ("memory.max", "1000", 1000),
      ("memory/memory.limit_in_bytes", "9223372036854771712", None),
-     ("memory/memory.limit_in_bytes", str(2**30), 2**30 - 288 * 2**20)],
+     ("memory/memory.limit_in_bytes", str(2**30), 2**30)],
 )  # fmt: skip
-def test_what_a_container_has_for_networks(tmp_path: Path, file: str, text: str, bytes_left: int | None) -> None:
-    """The limit of its control group, of either version, less what the rest of the process takes."""
+def test_memory_limit_of_the_container(tmp_path: Path, file: str, text: str, limit: int | None) -> None:
+    """That of its control group, of either version."""
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(f"{text}\n")
-    assert container_memory_limit(tmp_path, tmp_path / "none") == bytes_left
+    assert container_memory_limit(tmp_path, tmp_path / "none") == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "requests", "networks"), [(512, 112, 224), (1024, 282, 565), (128, 64, 64), (2**20, 1024, 2**20 - 1200)]
+)
+def test_the_parts_of_a_limit(limit: int, requests: int, networks: int) -> None:
+    """The process, a third of the rest for requests, and networks; together they fit where there is enough for both."""
+    for_requests = request_bytes(limit * 2**20)
+    for_networks = network_bytes(limit * 2**20, for_requests)
+    assert for_networks is not None
+    assert (for_requests // 2**20, for_networks // 2**20) == (requests, networks)
+    if limit >= 512:
+        assert PROCESS_BYTES + for_requests + for_networks <= limit * 2**20
+
+
+def test_without_a_limit() -> None:
+    assert request_bytes(None) == 2**30
+    assert network_bytes(None, request_bytes(None)) is None
+
+
+def test_resident_memory_follows_what_is_used() -> None:
+    before, held = resident_bytes(), bytearray(b"x") * (64 * 2**20)
+    assert 48 * 2**20 < resident_bytes() - before < 96 * 2**20
+    del held
 
 
 def test_the_tightest_limit_counts(tmp_path: Path) -> None:
@@ -84,4 +116,20 @@ def test_the_tightest_limit_counts(tmp_path: Path) -> None:
     group.mkdir(parents=True)
     (group / "memory.limit_in_bytes").write_text(str(2**31))
     (group.parent / "memory.limit_in_bytes").write_text(str(2**30))
-    assert container_memory_limit(tmp_path / "cgroup", own) == 2**30 - 288 * 2**20
+    assert container_memory_limit(tmp_path / "cgroup", own) == 2**30
+
+
+def test_what_is_allocated_is_told() -> None:
+    """Large blocks and small ones, until they are freed."""
+    before = allocated_bytes()
+    if before is None:
+        pytest.skip("this C library does not say what it has allocated")
+    kept = [b"x" * 2**24, *(b"x" * 10_000 for _ in range(1_000))]
+    taken = sum(map(len, kept))
+    during = allocated_bytes()
+    kept.clear()
+    after = allocated_bytes()
+    assert during is not None
+    assert after is not None
+    assert during - before == pytest.approx(taken, rel=0.1)
+    assert during - after == pytest.approx(taken, rel=0.1)

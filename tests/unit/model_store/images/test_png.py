@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from model_store.images.png import CHECKSUM, decode_plain
 from model_store.manifest import InputShape
-from service.pipeline.png import CHECKSUM, decode_plain
 from service.pipeline.preprocessing import decode
 
 COLOUR, GREY = (InputShape(height=9, width=7, channels=channels, resize="center-crop") for channels in (3, 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,10 +62,21 @@ def test_no_file(tmp_path: Path) -> None:
         Keyring(tmp_path / "keys")
 
 
-def test_a_key_is_taken_away_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A changed file is read again; one that makes no sense changes nothing."""
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the time pass after which a file is looked at again."""
     now = 100.0
     monkeypatch.setattr("service.http.api_keys.time.monotonic", lambda: now)
+
+    def pass_time() -> None:
+        nonlocal now
+        now += 2
+
+    return pass_time
+
+
+def test_a_key_is_taken_away_without_a_restart(tmp_path: Path, later: Callable[[], None]) -> None:
+    """A changed file is read again, and only its valid lines let anybody in."""
     file = tmp_path / "keys"
     ann, ann_line = Key.make("ann", "user")
     bob, bob_line = Key.make("bob", "user")
@@ -71,16 +84,77 @@ def test_a_key_is_taken_away_without_a_restart(tmp_path: Path, monkeypatch: pyte
     keyring = Keyring(file)
     for text, expected in (
         (f"{bob_line}\n", (None, bob_line)),
-        ("half a li", (None, bob_line)),
+        (f"half a li\n{bob_line}\n", (None, bob_line)),
         (f"{ann_line}\n{bob_line}\n", (ann_line, bob_line)),
+        (f"{ann_line}\nann user {bob_line.digest}\n", (ann_line, None)),
     ):
         (tmp_path / "new").write_text(text)
         os.replace(tmp_path / "new", file)
-        now += 2
+        later()
         assert (keyring.find(ann), keyring.find(bob)) == expected
-    file.unlink()
-    now += 2
+
+
+NOBODY: dict[str, Callable[[Path], object]] = {
+    "emptied": lambda file: file.write_text(""),
+    "comments": lambda file: file.write_text("# nobody\n\n"),
+    "invalid line": lambda file: file.write_text("half a li"),
+    "commented out": lambda file: file.write_text("#" + file.read_text()),
+    "gone": lambda file: file.unlink(),
+    "folder gone": lambda file: shutil.rmtree(file.parent),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "not text": lambda file: file.write_bytes(b"\xff\xfe"),
+    "a pipe": lambda file: (file.unlink(), os.mkfifo(file)),
+    "a loop of links": lambda file: (file.unlink(), file.symlink_to(file)),
+}
+
+
+@pytest.mark.parametrize("change", NOBODY.values(), ids=NOBODY)
+def test_an_emptied_keys_file_lets_nobody_in(
+    tmp_path: Path, later: Callable[[], None], change: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """However it was emptied; the log says so once, and a key that comes back is let in again."""
+    file = tmp_path / "secret" / "keys"
+    file.parent.mkdir()
+    ann, ann_line = Key.make("ann", "user")
+    file.write_text(f"{ann_line}\n")
+    keyring = Keyring(file)
     assert keyring.find(ann) == ann_line
+    change(file)
+    later()
+    for _ in range(3):
+        assert keyring.find(ann) is None
+        later()
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    shutil.rmtree(tmp_path / "secret", ignore_errors=True)
+    file.parent.mkdir()
+    file.write_text(f"{ann_line}\n")
+    later()
+    assert keyring.find(ann) == ann_line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_keys_file_lets_nobody_in(tmp_path: Path, later: Callable[[], None]) -> None:
+    file = tmp_path / "keys"
+    ann, ann_line = Key.make("ann", "user")
+    file.write_text(f"{ann_line}\n")
+    keyring = Keyring(file)
+    file.chmod(0)
+    later()
+    assert keyring.find(ann) is None
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(tmp_path: Path, later: Callable[[], None]) -> None:
+    """Another key of the same length, in place, with the same time of change."""
+    file = tmp_path / "keys"
+    ann, ann_line = Key.make("ann", "user")
+    bob, bob_line = Key.make("bob", "user")
+    file.write_text(f"{ann_line}\n")
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    keyring = Keyring(file)
+    file.write_text(f"{bob_line}\n")
+    os.utime(file, ns=times)
+    later()
+    assert (keyring.find(ann), keyring.find(bob)) == (None, bob_line)
 
 
 def test_command(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from model_store.text import UNPRINTABLE
 from service.observability.access_log import JsonFormatter, TextFormatter
 from tests.support.http import PNG
 from tests.support.services import running_service
@@ -97,3 +98,40 @@ def test_anything_can_be_written(formatter: logging.Formatter) -> None:
         line = json.loads(written)
         assert line["message"] == 'a "b"\n\\ud800'
         assert line["path"] == "a"
+
+
+FORGERIES = {
+    "line feed": "a\n2026-11-30 00:00:00 INFO forged",
+    "carriage return": "a\r2026-11-30 00:00:00 INFO forged",
+    "escape": "a\x1b[2K\x1b]0;title\x07",
+    "one byte controls": "a\x9b2J\x85b",
+    "line separator": "a\u2028b\u2029c",
+    "text turned around": "a\u202egpj.exe",
+    "delete": "a\x7f\x7f",
+}
+
+
+@pytest.mark.parametrize("text", FORGERIES.values(), ids=FORGERIES)
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
+def test_log_lines_cannot_be_forged(formatter: logging.Formatter, text: str) -> None:
+    """By message, argument, field or error; JSON has every value as it was."""
+    try:
+        raise ValueError(text)
+    except ValueError:
+        error = sys.exc_info()
+    record = logging.LogRecord("slimbayes.service", logging.ERROR, "", 0, "%s", (text,), error)
+    record.fields = {"model": text}
+    written = formatter.format(record)
+    assert UNPRINTABLE.search(written.replace("\n  ", "")) is None
+    if isinstance(formatter, JsonFormatter):
+        line = json.loads(written)
+        assert (line["message"], line["model"]) == (text, text)
+        assert line["exception"].endswith(f"ValueError: {text}")
+    else:
+        assert not [line for line in written.split("\n")[1:] if not line.startswith("  ")]
+
+
+def test_a_field_cannot_look_like_others() -> None:
+    record = logging.LogRecord("slimbayes.requests", logging.INFO, "", 0, "GET /", (), None)
+    record.fields = {"key": "ann status=200", "route": "/livez"}
+    assert TextFormatter().format(record).endswith('key="ann status=200" route=/livez')

@@ -24,7 +24,7 @@ def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | No
     logits = np.random.default_rng(0).normal(size=(draws, 5, 3)).astype(np.float32)
     builder = ResponseBuilder(("a", "b", "c"), calibration, quantile=0.6, top_k=2, draws=with_draws)
     for result in Postprocessor(calibration, builder.render)(logits, "converged"):
-        document = builder.document(result)
+        document = json.loads(b"".join(builder.json(result)))
         described = Prediction.model_validate(document).model_dump(mode="json")
         assert json.dumps(described) == json.dumps(document)
 

@@ -22,7 +22,7 @@ def computing() -> list[str]:
 def test_threads_are_those_of_the_settings_and_end(digits_store: Path) -> None:
     before = computing()
     runtime = Runtime.start(Settings(store=digits_store, threads=3, max_wait_ms=2000), Store.open(digits_store))
-    assert (runtime.num_workers, runtime.workers.total_tokens, runtime.admission.max_wait_s) == (3, 3, 2.0)
+    assert (runtime.num_workers, runtime.workers.num_threads, runtime.admission.max_wait_s) == (3, 3, 2.0)
     assert len(computing()) == len(before) + 3
     runtime.close()
     assert computing() == before

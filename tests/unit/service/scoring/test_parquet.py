@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,41 @@ def test_tensors_of_another_shape(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"image": images}), tmp_path / "0.parquet")
     with pytest.raises(ScoringError, match=r"shape=\[2,4,3\]"):
         items(tmp_path)
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "text": lambda data: b"hello",
+    "truncated": lambda data: data[: len(data) // 2],
+    "footer of zeros": lambda data: data[:-8] + bytes(8),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_file_that_is_not_parquet_is_one_row_with_an_error(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """As a damaged picture is; all others are read."""
+    parquet.write_table(pa.table({"image": pa.array(PICTURES, pa.binary())}), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(damage((tmp_path / "a.parquet").read_bytes()))
+    found = items(tmp_path, shard_size=3)
+    assert [item.load() for item in found[:-1]] == PICTURES
+    assert [item.row for item in found] == list(range(8))
+    with pytest.raises(UnreadableError, match=r"^b.parquet cannot be read as Parquet: [^\n]*$"):
+        found[-1].load()
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "gzip"])
+def test_rows_of_damaged_pages_have_an_error(tmp_path: Path, compression: str) -> None:
+    """Each of them its own, and the rows of other files are read."""
+    pixels = pa.table({"image": flat(pa.list_(pa.uint8(), 24))})
+    for name in ("a", "b", "c"):
+        parquet.write_table(pixels, tmp_path / f"{name}.parquet", compression=compression)
+    data = bytearray((tmp_path / "b.parquet").read_bytes())
+    end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    data[4:end] = bytes(each ^ 0xFF for each in data[4:end])
+    (tmp_path / "b.parquet").write_bytes(data)
+    found = items(tmp_path)
+    assert [item.row for item in found] == list(range(21))
+    for item in found[7:14]:
+        with pytest.raises(UnreadableError, match=r"^b.parquet cannot be read as Parquet: [^\n]*$"):
+            item.load()
+    np.testing.assert_array_equal(np.stack([item.load() for item in found[14:]]), PIXELS)

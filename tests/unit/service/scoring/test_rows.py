@@ -72,8 +72,10 @@ def test_files_say_what_made_them(score: Score, pictures: Path, digits_store: Pa
 
 
 def test_names_that_are_no_text(score: Score, tmp_path: Path) -> None:
-    """File systems take any bytes."""
+    """File systems take any bytes; two files never have one name, nor does one that looks like what is written."""
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / os.fsdecode(b"\xff.png")).write_bytes(png(np.zeros((8, 8), np.uint8)))
-    assert score(tmp_path / "in", tmp_path / "out").exit_code == 0
-    assert [row["id"] for row in rows_in(tmp_path / "out")] == ["\ufffd.png"]
+    for name in (b"\xff.png", b"\xfe.png", rb"\xff.png"):
+        (tmp_path / "in" / os.fsdecode(name)).write_bytes(png(np.zeros((8, 8), np.uint8)))
+    (tmp_path / "in" / os.fsdecode(b"\xfd.png")).write_bytes(b"no picture")
+    assert score(tmp_path / "in", tmp_path / "out").exit_code == 4
+    assert {row["id"] for row in rows_in(tmp_path / "out")} == {rf"\xf{at}.png" for at in "def"} | {r"\\xff.png"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from model_store.manifest import InputShape
+from service.pipeline.preprocessing import decode
+from tests.support.pictures import originals
 from training.data import load_dataset
-from training.data.image_folder import load
+from training.data.image_folder import MAX_PIXELS, load, read_picture
 from training.errors import DataError
 
 CLASSES = {"cat": 10, "ant": 200, "bee": 100}
@@ -101,7 +105,7 @@ def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
 def test_more_folders_than_two_are_classes(tmp_path: Path) -> None:
     for name in ("train", "test", "tram"):
         fill(tmp_path / name)
-    with pytest.raises(DataError, match=r"the class .*test has too few pictures, 0"):
+    with pytest.raises(DataError, match="holds test, train, tram, and these hold the same folders, ant, bee, cat"):
         load(tmp_path)
 
 
@@ -160,12 +164,12 @@ def test_an_official_test_set_needs_one_picture_of_each_class(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("first", "other"), [("L", "RGB"), ("RGB", "L")])
-def test_grey_among_colour_is_refused_with_one_of_each(tmp_path: Path, first: str, other: str) -> None:
+def test_grey_among_colour_becomes_colour(tmp_path: Path, first: str, other: str) -> None:
     fill(tmp_path, mode=first)
     save(tmp_path / "cat" / "3.png", 5, other)
-    files = {first: r"ant/0\.png", other: r"cat/3\.png"}
-    with pytest.raises(DataError, match=f"{files['L']} is grey but .*{files['RGB']} is in colour: save all"):
-        load(tmp_path)
+    pixels = load(tmp_path, 8).train.pixels
+    assert pixels.shape == (12, 8, 8, 3)
+    assert (pixels[-1] == 5).all()
 
 
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
@@ -175,14 +179,102 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_the_first_of_many_bad_pictures_is_named(tmp_path: Path) -> None:
+def test_all_bad_pictures_are_listed_at_once(tmp_path: Path) -> None:
+    """Damaged, of other types, pipes: in order, the first ten by name, and how many more there are."""
     for name in ("a", "b"):
         for number in range(100):
             save(tmp_path / name / f"{number:02d}.png", 5, "L", (8, 8))
-    for bad in ("a/70", "b/05", "b/90"):
-        (tmp_path / f"{bad}.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"a/70\.png is not an image"):
+    for number in range(20, 29):
+        (tmp_path / "b" / f"{number}.png").write_bytes(b"no picture")
+    (tmp_path / "a" / "70.png").write_bytes((tmp_path / "a" / "70.png").read_bytes()[:-30])
+    Image.new("L", (8, 8)).save(tmp_path / "a" / "71.tif")
+    os.mkfifo(tmp_path / "b" / "99.jpg")
+    with pytest.raises(DataError) as refused:
         load(tmp_path)
+    first, *named, more = str(refused.value).splitlines()
+    assert first == "12 of 202 pictures cannot be read:"
+    assert "a/70.png cannot be decoded: it is damaged or cut short" in named[0]
+    assert "a/71.tif is not a picture of a supported type" in named[1]
+    assert len(named) == 10
+    assert more == "  and 2 more"
+
+
+@pytest.mark.parametrize("suffix", ["gif", "jfif", "jpe", "data"])
+def test_pictures_of_every_suffix_are_read(tmp_path: Path, suffix: str) -> None:
+    """A suffix that is of no picture does not hide one."""
+    fill(tmp_path, mode="L")
+    Image.new("L", (12, 10), 50).save(tmp_path / "bee" / f"9.{suffix}", "GIF" if suffix == "gif" else "JPEG")
+    pixels = load(tmp_path).train.pixels
+    assert len(pixels) == 13
+    assert (abs(pixels[8].int() - 50) <= 1).all()
+
+
+def test_folders_in_a_class_are_read(tmp_path: Path) -> None:
+    """And so are links; one to a folder that holds it is named."""
+    fill(tmp_path)
+    save(tmp_path / "ant" / "winged" / "old" / "0.png", 222)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere").rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
+    save(tmp_path.parent / f"{tmp_path.name}-elsewhere" / "0.png", 111)
+    (tmp_path / "bee" / "linked").symlink_to(tmp_path.parent / f"{tmp_path.name}-elsewhere")
+    source = load(tmp_path)
+    assert source.train.labels.bincount().tolist() == [5, 5, 4]
+    (tmp_path / "cat" / "self").symlink_to(tmp_path / "cat")
+    with pytest.raises(DataError, match=r"cat/self is a link to a folder that holds it"):
+        load(tmp_path)
+
+
+def test_what_is_no_picture_is_counted_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path)
+    for number in range(12):
+        (tmp_path / "ant" / f"note{number:02d}.txt").write_text("BM, no picture")
+    save(tmp_path / "loose.png", 5)
+    assert len(load(tmp_path).train) == 12
+    told = capsys.readouterr().out
+    assert "left out, since no pictures of a class: 13 files" in told
+    assert "loose.png" in told
+    assert "and 3 more" in told
+    load(tmp_path, quiet=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """File systems take any bytes: pictures are read, and named if they are damaged; a class has no such name."""
+    fill(tmp_path)
+    odd = tmp_path / "ant" / os.fsdecode(b"caf\xe9.png")
+    save(odd, 9)
+    assert len(load(tmp_path).train) == 13
+    odd.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"ant/caf\\xe9\.png is not a picture") as refused:
+        load(tmp_path)
+    assert str(refused.value).encode()
+    odd.unlink()
+    for name, shown in ((b"caf\xe9", r"caf\\xe9"), (b"a\x1b[31m", r"a\\x1b\[31m")):
+        save(tmp_path / os.fsdecode(name) / "0.png", 5)
+        with pytest.raises(DataError, match=f"the class .*{shown} needs a name in UTF-8") as refused:
+            load(tmp_path)
+        assert str(refused.value).encode()
+        shutil.rmtree(tmp_path / os.fsdecode(name))
+
+
+def test_an_ood_set_needs_a_name_that_is_text(tmp_path: Path) -> None:
+    fill(tmp_path, 20)
+    np.savez(tmp_path / os.fsdecode(b"caf\xe9-ood.npz"), images=np.zeros((4, 16, 16, 3), np.uint8))
+    with pytest.raises(DataError, match=r"caf\\xe9-ood\.npz needs a name in UTF-8"):
+        load_dataset("folder", tmp_path, seed=0, image_size=16, quiet=True)
+
+
+def test_pixels_are_those_of_the_service(tmp_path: Path) -> None:
+    """Of every kind of picture, in the channels that a model takes."""
+    for name, data in originals():
+        if name.startswith("tiff"):
+            continue
+        file = tmp_path / "picture"
+        file.write_bytes(data)
+        is_grey, found = read_picture(file, 16)
+        for channels in (1, 3) if is_grey else (3,):
+            expected = decode(data, InputShape(height=16, width=16, channels=channels), MAX_PIXELS)
+            assert (found[..., :channels] == expected).all(), name
 
 
 def test_odd_metadata_are_no_ones_business(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -55,6 +55,9 @@ def test_picture_files(client: TestClient, example: bytes) -> None:
     data = [b64encode(example).decode()]
     given = infer(client, tensor(datatype="BYTES", shape=[1], data=data), parameters={"samples": 8})
     assert arrays(given)["probabilities"].max() == predicted
+    for nested in (data, [data]):  # each with a dimension of its own
+        row = tensor(datatype="BYTES", shape=[1, 1], data=nested)
+        assert infer(client, row, parameters={"samples": 8})["outputs"] == given["outputs"]
     rest = len(example).to_bytes(4, "little") + example
     parameters = {"binary_data_size": len(rest)}
     picture = {"name": "images", "shape": [1], "datatype": "BYTES", "parameters": parameters}

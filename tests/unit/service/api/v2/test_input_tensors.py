@@ -46,7 +46,7 @@ from tests.support.open_inference import INFER, PIXELS, binary, in_binary, refus
         ({"parameters": {"binary_data_size": 128}}, 400, "both data and binary_data_size"),
         ({"parameters": {"binary_data_size": 128}, "data": None}, 400, "0 bytes follow"),
         ({"parameters": {"binary_data_size": -1}}, 400, "binary_data_size"),
-        ({"parameters": {"shared_memory_region": "a"}}, 400, "unknown parameter"),
+        ({"parameters": {"shared_memory_region": "a"}}, 400, "shared_memory_region is not supported"),
         ({"datatype": "BYTES"}, 400, "as BYTES: expected [N]"),
         ({"datatype": "BYTES", "shape": [2], "data": ["aGk="]}, 400, "have 1 values: expected 2"),
         ({"datatype": "BYTES", "shape": [1], "data": ["?"]}, 400, "not valid base64"),

@@ -79,6 +79,8 @@ def test_aliases_and_refused_versions(two_versions: TestClient) -> None:
         assert "did not pass verification" in refused(response, 404)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"null", b'{"ready": 1}', b'{"redy": true}', b'{"ready": true, "ready": false}']
+)
 def test_bad_index_requests(client: TestClient, body: bytes) -> None:
     assert refused(client.post("/v2/repository/index", content=body), 400)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.api.v2.schemas import HEADER
-from tests.support.open_inference import INFER, in_binary, refused, tensor
+from tests.support.open_inference import INFER, in_binary, infer, refused, tensor
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_bad_documents(client: TestClient, document: Any, status: int, says: str
         ({"deadline_ms": "nan"}, 422, "deadline_ms"),
         ({"min_accuracy": "nan"}, 422, "min_accuracy"),
         ({"min_accuracy": 0.99999}, 422, "no level has an accuracy"),
-        ({"max_latency_ms": "inf", "level": "p50"}, 422, "leaves no choice"),
+        ({"max_latency_ms": "inf", "level": "p50"}, 422, "max_latency_ms: expected a plain number"),
         ({"max_latency_ms": "-inf"}, 422, "max_latency_ms"),
         ({"binary_data_output": "perhaps"}, 422, "binary_data_output"),
         ({"deadline_ms": 1e-3}, 504, "deadline passed"),
@@ -82,7 +82,7 @@ def test_what_json_has_not(client: TestClient, value: bytes) -> None:
     assert "not valid JSON" in refused(client.post(INFER, content=body), 400)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"inputs": "\\ud800"}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 4000, b'{"inputs": "\\ud800"}'])
 def test_no_json(client: TestClient, body: bytes) -> None:
     assert "not valid JSON" in refused(client.post(INFER, content=body), 400)
 
@@ -134,3 +134,70 @@ def test_damaged_requests(client: TestClient, damage: list[tuple[int, int, bytes
     if response.status_code != 200:
         assert response.status_code in (400, 413, 415, 422)
         refused(response, response.status_code)
+
+
+HINTS = [
+    {"timeout": 500_000},
+    {"priority": 1},
+    {"sequence_id": 5, "sequence_start": True, "sequence_end": False},
+    {"sequence_id": "five"},
+    {"triton_enable_empty_final_response": True},
+    {"content_type": "np"},
+    {"headers": {"Ce-Id": "1"}},
+    {"timeout": "soon", "priority": None, "content_type": [], "headers": 5},
+]
+
+
+@pytest.mark.parametrize("hints", HINTS)
+def test_hints_for_other_servers_are_passed_over(client: TestClient, hints: dict[str, Any]) -> None:
+    """At the request, its input and its outputs, beside parameters of ours, which are obeyed."""
+    plain = infer(client, outputs=[{"name": "std"}], parameters={"samples": 4})
+    outputs = [{"name": "std", "parameters": hints}]
+    given = tensor(parameters=hints)
+    assert infer(client, given, outputs=outputs, parameters={"samples": 4} | hints) == plain
+
+
+@pytest.mark.parametrize(
+    "name", ["sampels", "Samples", "sample", "deadline", "timeouts", "binary_data", "alpha", "top_k"]
+)
+def test_misspelt_parameters_are_no_hints(client: TestClient, name: str) -> None:
+    response = client.post(INFER, json={"inputs": [tensor()], "parameters": {"timeout": 1, name: 4}})
+    assert f"unknown parameter '{name}'" in refused(response, 422)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameter": {"samples": 4}},
+        {"samples": 4},
+        {"inputs": [tensor(param={"content_type": "np"})]},
+        {"inputs": [tensor(parameters={"binary_size": 5})]},
+        {"outputs": [{"name": "std", "parameter": {"binary_data": True}}]},
+        {"outputs": [{"name": "std", "parameters": {"binary": True}}]},
+    ],
+)
+def test_misspelt_keys_are_not_passed_over(client: TestClient, change: dict[str, Any]) -> None:
+    assert "unknown parameter" in refused(client.post(INFER, json={"inputs": [tensor()]} | change), 400)
+
+
+def test_the_name_of_the_model_may_be_in_the_document(client: TestClient) -> None:
+    """As KServe's client writes it."""
+    assert infer(client, model_name="digits", model_version=None) == infer(client)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"classification": 3}, "classification is not supported"),
+        ({"shared_memory_region": "a", "shared_memory_byte_size": 64}, "shared memory: send the tensor in the body"),
+        ({"shared_memory_offset": 64}, "shared_memory_offset is not supported"),
+    ],
+)
+def test_what_is_not_implemented_is_refused_by_name(client: TestClient, parameters: dict[str, Any], says: str) -> None:
+    """It would change where tensors are, or what they hold."""
+    for change in (
+        {"inputs": [tensor(parameters=parameters)]},
+        {"outputs": [{"name": "std", "parameters": parameters}]},
+        {"parameters": parameters},
+    ):
+        assert says in refused(client.post(INFER, json={"inputs": [tensor()]} | change), 400)

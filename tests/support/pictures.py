@@ -1,0 +1,102 @@
+"""Pictures of six formats and many kinds, and mutants of them."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tests.support.images import encode
+
+SIX = ("png", "jpeg", "webp", "bmp", "gif", "tiff")
+# What changes sizes, markers and types.
+TOKENS = (b"\xff\xff", b"\xff\xc2", b"\xff\xc0", b"\xff\xda", b"\xff\xd9", b"IHDR", b"IDAT", b"tRNS", b"VP8X", b"ANMF")
+TOKENS += (bytes(4), b"\xff" * 4, struct.pack("<H", 4096), struct.pack(">H", 4096), struct.pack(">I", 2**16))
+
+
+class Size(NamedTuple):
+    """Shape of a model's input."""
+
+    height: int
+    width: int
+    channels: int
+
+
+def drawn(mode: str, size: tuple[int, int], seed: int = 0) -> Image.Image:
+    """A picture of random pixels, a little smoothed so that JPEG keeps most of it."""
+    generator = np.random.default_rng(sum(size) + seed)
+    noise = generator.integers(0, 256, (max(1, size[1] // 2), max(1, size[0] // 2), 4), dtype=np.uint8)
+    picture = Image.fromarray(noise).resize(size)
+    if mode == "I;16":
+        return Image.fromarray(generator.integers(0, 65_536, size[::-1], dtype=np.uint16))
+    return picture.convert("RGB").quantize(16) if mode == "P" else picture.convert(mode)
+
+
+def originals(size: tuple[int, int] = (48, 37)) -> Iterator[tuple[str, bytes]]:
+    """Undamaged pictures by the name of their kind."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "a camera", 72.5
+    rgb, rgba, palette = drawn("RGB", size), drawn("RGBA", size), drawn("P", size)
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        yield f"png {mode}", encode(drawn(mode, size))
+    yield "png with colour", encode(rgb, transparency=rgb.getpixel((0, 0)))
+    yield "png with alphas", encode(palette, transparency=bytes(range(0, 256, 16)), exif=exif)
+    yield "apng", encode(rgb, save_all=True, append_images=[rgb.rotate(180)])
+    for mode in ("L", "RGB", "CMYK"):
+        for progressive in (False, True):
+            picture = drawn(mode, size)
+            yield f"jpeg {mode} {progressive}", encode(picture, "JPEG", progressive=progressive, exif=exif)
+    for lossless in (False, True):
+        yield f"webp {lossless}", encode(rgba, "WEBP", lossless=lossless, exif=exif)
+        yield f"webp opaque {lossless}", encode(rgb, "WEBP", lossless=lossless)
+        yield (
+            f"webp frames {lossless}",
+            encode(rgba, "WEBP", lossless=lossless, save_all=True, append_images=[rgba.rotate(180)]),
+        )
+    yield "gif", encode(palette, "GIF", transparency=3)
+    yield "gif frames", encode(palette, "GIF", save_all=True, append_images=[palette.rotate(180)])
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        yield f"bmp {mode}", encode(drawn(mode, size), "BMP")
+    for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        yield f"tiff {compression}", encode(rgb, "TIFF", compression=compression, tiffinfo={274: 3})
+    yield "tiff I;16", encode(drawn("I;16", size), "TIFF")
+
+
+def mutant(data: bytes, seed: int) -> bytes:
+    """A picture with some bytes changed, cut, doubled or put in; of a PNG, sometimes with right checksums."""
+    chance, damaged = random.Random(seed), bytearray(data)
+    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+        # Mostly in the headers, where little does much.
+        place = chance.randrange(min(len(damaged), chance.choice((64, 700, len(damaged)))))
+        match chance.randrange(6):
+            case 0:
+                token = chance.choice(TOKENS)
+                damaged[place : place + len(token)] = token
+            case 1:
+                damaged[place:place] = chance.choice(TOKENS)
+            case 2:
+                damaged[place : place + chance.randint(1, 40)] = b""
+            case 3:
+                damaged[place:place] = damaged[place : place + chance.randint(1, 80)]
+            case _:
+                damaged[place] = chance.randrange(256)
+        if len(damaged) < 2:
+            return bytes(damaged)
+    return with_checksums(damaged) if chance.random() < 0.7 else bytes(damaged)
+
+
+def with_checksums(damaged: bytearray) -> bytes:
+    """Mend the checksums of a PNG as far as its chunks can be followed."""
+    offset = 8
+    while damaged.startswith(b"\x89PNG") and offset + 12 <= len(damaged):
+        end = offset + 8 + int.from_bytes(damaged[offset : offset + 4], "big")
+        if end + 4 > len(damaged):
+            break
+        damaged[end : end + 4] = struct.pack(">I", zlib.crc32(damaged[offset + 4 : end]))
+        offset = end + 4
+    return bytes(damaged)
