@@ -12,6 +12,12 @@ DEPLOY_READY := $(DEPLOY)/.ready
 # So does the S3 server that the tests of the store start.
 SWIFT := .venv-swift
 SWIFT_READY := $(SWIFT)/.ready
+# The fuzzer, which only fuzzing needs.
+FUZZ_READY := $(VENV)/.fuzz-ready
+# How long each target is fuzzed; which one, by default all; and one input of it, to see what it does.
+FUZZ_SECONDS ?= 300
+FUZZ_TARGET ?=
+FUZZ_INPUT ?=
 # A file of tests runs in one process, long ones first. On two cores, tests of the system do well in three: one waits for containers.
 TEST_PROCESSES ?= 2
 SYSTEM_PROCESSES ?= 3
@@ -42,7 +48,7 @@ endef
 # What is imported is compiled then, where that may be written down; to compile all takes more than a minute.
 NO_COMPILE = $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
 
-.PHONY: install demo environments test test-system check docs audit lock manifests image image-train builder clean
+.PHONY: install demo environments test test-system interleavings fuzz check docs audit lock manifests image image-train builder clean
 
 install: $(READY)
 
@@ -71,6 +77,10 @@ $(SWIFT_READY): pyproject.toml constraints-swift.txt
 	$(SWIFT)/bin/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints-swift.txt --group swift
 	@touch $@
 
+$(FUZZ_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints.txt --group fuzz
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/slimbayes demo $(DEMO_FLAGS)
 
@@ -86,6 +96,15 @@ test: $(READY)
 # Tests that need Debian packages (.ci/containers, .ci/browser, .ci/clients), other environments, root, or minutes.
 test-system: environments
 	$(pytest) --numprocesses $(SYSTEM_PROCESSES) -m system $(TEST_FLAGS)
+
+# Commands on a store that cross and die at any step, far more often than `make test` tries.
+INTERLEAVINGS ?= 2000
+interleavings: environments
+	STORE_INTERLEAVINGS=$(INTERLEAVINGS) $(pytest) --numprocesses $(TEST_PROCESSES) --dist load tests/contract/store/test_interleavings.py
+
+# What reads strangers' bytes is given ever other ones. An input that is not borne becomes a file of tests/fuzz/corpus.
+fuzz: $(FUZZ_READY)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_INPUT),--input $(FUZZ_INPUT)) $(FUZZ_TARGET)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -120,4 +139,4 @@ audit: $(READY)
 	$(BIN)/python docker/requirements/audit.py
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(SWIFT) build dist .hypothesis .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(CLIENTS) $(DEPLOY) $(SWIFT) build dist .fuzz .hypothesis .mypy_cache .ruff_cache .pytest_cache

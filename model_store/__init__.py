@@ -1,11 +1,12 @@
 """Store immutable versions of pruned models, each described by one manifest.
 
-A store is a folder, a bucket or an OCI registry. `store` and `publishing` alone write its layout:
+A store is a folder, a bucket or an OCI registry. `store`, `publishing` and `claims` alone write its layout:
 
     STORE/MODEL/VERSION/LEVEL/model.onnx
     STORE/MODEL/VERSION/signature.json           where the version is signed
     STORE/MODEL/VERSION/manifest.json            written last: a version exists when its manifest does
     STORE/MODEL/aliases/ALIAS/TIME.VERSION.json  one for each change of an alias; the newest counts
+    STORE/MODEL/claims/VERSION.KIND.TOKEN.json   while a version is being written or removed
 """
 
 # Not from typing, whose import would cost more than this package's.

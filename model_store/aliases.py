@@ -23,6 +23,9 @@ from model_store.names import ALIAS_OR_LEVEL, VERSION_NAME
 ALIASES_FOLDER = "aliases"
 # Stands for the version where the alias was removed.
 REMOVED = "none"
+# A change with this time or a later one is none: no clock shows it, and nothing could come after the latest of all. The
+# rule is the same whatever a reader's clock says, so that all replicas agree.
+NO_CHANGE_FROM = datetime(2200, 1, 1, tzinfo=UTC)
 TIME_FORMAT = "%Y%m%d-%H%M%S-%f"
 CHANGE_NAME = re.compile(
     rf"(?P<alias>{ALIAS_OR_LEVEL[1:-1]})/(?P<time>[0-9]{{8}}-[0-9]{{6}}-[0-9]{{6}})"
@@ -32,13 +35,17 @@ CHANGE_NAME = re.compile(
 
 @dataclass(frozen=True)
 class Change:
-    """Point `alias` at `version`, or at none, from `time` (aware) on; `by` is the user who made the change."""
+    """Point `alias` at `version`, or at none, from `time` (aware) on; `by` is the user who made the change.
+
+    `problem` says why `before` and `by` cannot be read, where they cannot.
+    """
 
     time: datetime
     alias: str
     version: str | None = None
     before: str | None = None
     by: str = ""
+    problem: str | None = None
 
     @property
     def name(self) -> str:
@@ -48,21 +55,22 @@ class Change:
     def to_document(self) -> dict[str, str | None]:
         """Return the change as a JSON document."""
         details = {"alias": self.alias, "before": self.before, "version": self.version, "by": self.by}
-        return {"time": self.time.isoformat(), **details}
+        problem = {} if self.problem is None else {"problem": self.problem}
+        return {"time": self.time.isoformat(), **details, **problem}
 
     def to_json(self) -> bytes:
         """Return the bytes of the change's object."""
         return json.dumps(self.to_document(), indent=2).encode() + b"\n"
 
     def with_details(self, data: bytes) -> Change:
-        """Add `before` and `by` from the bytes of the change's object; raise StoreError where they are malformed."""
+        """Add `before` and `by` from the bytes of the change's object, or why they cannot be read."""
         try:
             document = json.loads(data)
             before, by = document["before"], document["by"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"the history of alias {self.alias} cannot be read") from error
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return replace(self, problem="its details are damaged")
         if not isinstance(by, str) or not isinstance(before, str | None):
-            raise StoreError(f"the history of alias {self.alias} cannot be read")
+            return replace(self, problem="its details are damaged")
         return replace(self, before=before, by=by)
 
 
@@ -76,6 +84,8 @@ def read_change(name: str) -> Change | None:
         time = datetime.strptime(found["time"], TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
+    if time >= NO_CHANGE_FROM:
+        return None
     return Change(time, found["alias"], None if found["version"] == REMOVED else found["version"])
 
 
@@ -86,6 +96,22 @@ def resolve_aliases(changes: Iterable[Change], versions: Iterable[str]) -> dict[
         if change.version is None or change.version in existing:
             latest[change.alias] = change.version
     return {alias: version for alias, version in sorted(latest.items()) if version is not None}
+
+
+def alias_candidates(
+    changes: Iterable[Change], versions: Iterable[str], doubtful: Iterable[str]
+) -> dict[str, set[str]]:
+    """Return the versions that each alias may point to, whichever of the `doubtful` versions are being removed."""
+    existing, uncertain = set(versions), set(doubtful)
+    candidates, settled = dict[str, set[str]](), set[str]()
+    for change in sorted(changes, key=_order, reverse=True):
+        if change.alias in settled or (change.version is not None and change.version not in existing):
+            continue
+        if change.version is not None:
+            candidates.setdefault(change.alias, set()).add(change.version)
+        if change.version not in uncertain:
+            settled.add(change.alias)
+    return candidates
 
 
 def predecessor(alias: str, changes: Iterable[Change], versions: Iterable[str]) -> str | None:
@@ -105,10 +131,16 @@ def predecessor(alias: str, changes: Iterable[Change], versions: Iterable[str]) 
 
 
 def next_change(alias: str, version: str | None, changes: Iterable[Change], before: str | None, by: str) -> Change:
-    """Return a change that is newer than all earlier ones of the alias, whatever this machine's clock says."""
-    newest = max((change.time for change in changes if change.alias == alias), default=None)
+    """Return a change that is newer than all earlier ones of the alias, whatever this machine's clock says.
+
+    Raises StoreError where the newest has the last time that there is.
+    """
+    newest = max((change for change in changes if change.alias == alias), key=_order, default=None)
     now = datetime.now(UTC)
-    time = now if newest is None else max(now, newest + timedelta(microseconds=1))
+    time = now if newest is None else max(now, newest.time + timedelta(microseconds=1))
+    if time >= NO_CHANGE_FROM:
+        late = "this machine's clock" if newest is None else newest.name
+        raise StoreError(f"{alias} cannot be changed: {late} is later than any change can be")
     return Change(time, alias, version, before, by)
 
 

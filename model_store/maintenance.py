@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from model_store.aliases import ALIASES_FOLDER
-from model_store.errors import ObjectError, StoreError
-from model_store.listing import ModelListing
+from model_store.claims import Claim
+from model_store.errors import StoreError
+from model_store.listing import CLAIMS_FOLDER, ModelListing, read_claim
 from model_store.names import is_version_name
 from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
 from model_store.store import Store
@@ -18,45 +19,79 @@ GRACE_PERIOD = timedelta(hours=1)
 
 
 def collect_garbage(store: Store, *, older_than: timedelta = GRACE_PERIOD, dry_run: bool = False) -> list[str]:
-    """Remove unfinished writes and versions without a manifest in which nothing has changed for `older_than`.
+    """Remove unfinished writes, dead claims, and versions without a manifest, if unchanged for `older_than`.
 
     Returns what was (or, with `dry_run`, would be) removed: names of objects, or MODEL/VERSION. Never touches a
-    version. Raises StoreError where something cannot be removed.
+    version. Raises StoreError at the end where something could not be listed or removed.
     """
-    removed = []
-    try:
-        for model in store.names():
-            for name, objects in _leftovers(model, store.listing(model), datetime.now(UTC) - older_than):
-                if not dry_run and not _remove(store, model, name, objects):
-                    continue
-                removed.append(name)
-    except ObjectError as error:
-        raise StoreError(f"cannot clean up the store: {error}") from error
+    removed, failed = list[str](), list[str]()
+    for model, listing in store.listings():
+        if isinstance(listing, StoreError):
+            failed.append(str(listing))
+            continue
+        for name, objects in _leftovers(model, listing, older_than):
+            try:
+                if dry_run or _remove(store, model, name, objects, older_than):
+                    removed.append(name)
+            except StoreError as error:
+                failed.append(f"{name} cannot be removed: {error}")
+    if failed:
+        raise StoreError(f"the rest was cleaned up, but {'; '.join(failed)}")
     return removed
 
 
-def _leftovers(model: str, listing: ModelListing, before: datetime) -> Iterator[tuple[str, list[ObjectInfo]]]:
+def _leftovers(model: str, listing: ModelListing, older_than: timedelta) -> Iterator[tuple[str, list[ObjectInfo]]]:
     """Yield names and objects of what belongs to no version, deepest first."""
     groups = defaultdict[str, list[ObjectInfo]](list)
     for name, found in sorted(listing.objects.items()):
         first, *rest = name.split("/")
         if is_version_name(first) and first not in listing.versions:
             groups[f"{model}/{first}"].append(found)
-        elif rest and rest[-1].startswith(TEMP_PREFIX) and (first == ALIASES_FOLDER or is_version_name(first)):
+        elif _is_leftover(first, rest) or read_claim(name, found.modified):
             groups[found.name].append(found)
+    now = datetime.now(UTC)
     for name, objects in groups.items():
-        if max(found.modified for found in objects) < before:
+        if all(_is_over(found, now, older_than) for found in objects):
             yield name, objects
 
 
-def _remove(store: Store, model: str, name: str, objects: list[ObjectInfo]) -> bool:
-    """Remove the objects, unless their version was published in the meantime."""
-    version = name.removeprefix(f"{model}/")
-    if is_version_name(version) and version in store.listing(model).versions:
+def _is_leftover(folder: str, rest: list[str]) -> bool:
+    """Return whether an object of a model is an unfinished write of the store's own, or an empty folder for one."""
+    logs = folder in (ALIASES_FOLDER, CLAIMS_FOLDER)
+    if not rest or not (logs or is_version_name(folder)):
         return False
-    for found in objects:
-        store.objects.delete(found.name)
+    return rest[-1].startswith(TEMP_PREFIX) or (logs and rest[-1] == "")
+
+
+def _remove(store: Store, model: str, name: str, objects: list[ObjectInfo], older_than: timedelta) -> bool:
+    """Remove the objects, unless their version is being published; return whether they were removed."""
+    version = name.removeprefix(f"{model}/")
+    if not is_version_name(version):
+        for found in objects:
+            store.objects.delete(found.name)
+        return True
+    with store.claim(model, version, "remove") as claim:
+        for _ in range(2):
+            listing = store.listing(model)
+            if version in listing.versions or not _is_quiet(listing, version, claim, older_than):
+                return False
+        for found in listing.objects_of(version):
+            claim.keep()
+            store.objects.delete(found.name)
     return True
+
+
+def _is_quiet(listing: ModelListing, version: str, claim: Claim, older_than: timedelta) -> bool:
+    """Return whether no object of the version, nor a claim to write it, is younger than `older_than`."""
+    own = listing.objects.get(claim.name)
+    now = datetime.now(UTC) if own is None else own.modified
+    writers = [listing.objects[each.name] for each in listing.claims if (each.version, each.kind) == (version, "write")]
+    return all(_is_over(found, now, older_than) for found in (*listing.objects_of(version), *writers))
+
+
+def _is_over(found: ObjectInfo, now: datetime, older_than: timedelta) -> bool:
+    """Return whether the object did not change for `older_than`; a time that is far in the future tells nothing."""
+    return now - found.modified > older_than or found.modified - now > max(older_than, GRACE_PERIOD)
 
 
 def superseded(listing: ModelListing, keep: int, *, keep_aliased: bool = False) -> list[str]:

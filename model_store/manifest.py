@@ -8,6 +8,7 @@ calibration comes from the calibration set, entropies and mutual information are
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -257,9 +258,14 @@ def read_manifest(data: bytes) -> Manifest:
             f"the manifest has schema version {found}, but this Slimbayes reads up to {SCHEMA_VERSION}: upgrade it"
         )
     try:
-        return Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise ManifestError(f"the manifest is not valid: {_summary(error)}") from error
+    for where, record in _records(manifest):
+        for name, value in record:
+            if isinstance(value, int) and abs(value) > sys.float_info.max:
+                raise ManifestError(f"the manifest is not valid: {where}{name} is no number that can be computed with")
+    return manifest
 
 
 def _records(record: Strict, where: str = "") -> Iterator[tuple[str, Strict]]:

@@ -1,4 +1,4 @@
-"""Build and check names of models, versions, aliases and levels, and make names that others chose safe to show.
+"""Build and check names of models, versions, aliases and levels.
 
 A version is named by its UTC time and content digest, 20261123-075100-3f9ca1: such names need no coordination, sort by
 time, and differ between concurrent publishers on any store.
@@ -14,12 +14,6 @@ from model_store.errors import InvalidNameError
 MODEL_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 ALIAS_OR_LEVEL = r"^[a-z][a-z0-9_-]{0,31}$"
 VERSION_NAME = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"
-# What a terminal or a log viewer obeys instead of showing it: control characters, line and paragraph separators, marks
-# that reorder text (Unicode Technical Report 36), invisible tags; and surrogates, which no encoding can write.
-UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 
 
 def version_name(created: datetime, digest: str) -> str:
@@ -54,12 +48,3 @@ def check_alias(text: str) -> str:
             f"{text[:80]!r} cannot name an alias: expected up to 32 of a-z, 0-9, '_' and '-', starting with a letter"
         )
     return text
-
-
-def printable(text: str) -> str:
-    """Return `text` as one line that is safe to show: what is in `UNPRINTABLE` is replaced by its escape sequence."""
-    return UNPRINTABLE.sub(_escape, text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()

@@ -1,13 +1,15 @@
 """Publish a version: its levels first, its manifest last.
 
 After a failed attempt, files that arrived are not sent again; files that another version of the model has are copied
-inside the store.
+inside the store. A claim (`model_store.claims`) keeps collection away from what is being written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
+from model_store.claims import Claim
 from model_store.errors import ManifestError, ObjectExistsError, ObjectNotFoundError, VersionExistsError
 from model_store.listing import ModelListing
 from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Level, Manifest, read_manifest
@@ -19,11 +21,13 @@ MIN_COPY_BYTES = 2**16
 
 
 class Publication:
-    """Write one version to `objects`, given the current listing of its model."""
+    """Write one version to `objects`; `list_model` lists the objects of its model."""
 
-    def __init__(self, objects: ObjectStorage, manifest: Manifest, listing: ModelListing) -> None:
-        self.objects, self.manifest, self.listing = objects, manifest, listing
+    def __init__(self, objects: ObjectStorage, manifest: Manifest, list_model: Callable[[], ModelListing]) -> None:
+        self.objects, self.manifest, self.list_model = objects, manifest, list_model
         self.folder = f"{manifest.model}/{manifest.version}"
+        self.listing = list_model()
+        self._claim: Claim | None = None
         # Levels by version, read from manifests so far.
         self._others = dict[str, tuple[Level, ...]]()
 
@@ -32,18 +36,45 @@ class Publication:
 
         Raises VersionExistsError where the version, or part of another version of its name, exists.
         """
+        self._check_new()
+        with ExitStack() as stack:
+            if self.objects.shows_unfinished_versions:
+                claim = Claim(self.objects, self.manifest.model, self.manifest.version, "write", self.list_model)
+                self._claim = stack.enter_context(claim)
+                self.listing = claim.await_removals()
+                self._check_new()
+            for level in self.manifest.levels:
+                self._put(level, files[level.name])
+            self._commit(signature)
+            self._complete(files)
+
+    def _check_new(self) -> None:
         if self.manifest.version in self.listing.versions:
             raise self._exists()
-        for level in self.manifest.levels:
-            self._put(level, files[level.name])
+
+    def _commit(self, signature: bytes | None) -> None:
         if signature is not None:
+            self._keep_claim()
             self.objects.write(f"{self.folder}/{SIGNATURE}", signature)
+        self._keep_claim()
         try:
             self.objects.write(f"{self.folder}/{MANIFEST}", self.manifest.to_json(), new=True)
         except ObjectExistsError as error:
             raise self._exists() from error
 
+    def _complete(self, files: Mapping[str, bytes]) -> None:
+        """Write files again that were removed while this process stood still for longer than its claim lasts."""
+        self.listing = self.list_model() if self._claim is None else self._claim.await_removals()
+        for level in self.manifest.levels:
+            if f"{self.manifest.version}/{level.file}" not in self.listing.objects:
+                self._put(level, files[level.name])
+
+    def _keep_claim(self) -> None:
+        if self._claim is not None:
+            self._claim.keep()
+
     def _put(self, level: Level, data: bytes) -> None:
+        self._keep_claim()
         name = f"{self.folder}/{level.file}"
         source = self._copy_source(level) if level.bytes >= MIN_COPY_BYTES else None
         try:

@@ -1,16 +1,20 @@
 """Publish, read, alias and delete versions of models, on any object storage.
 
 A version exists whole or not at all (`model_store.publishing`). Nothing is overwritten: a version's name contains its
-digest, and an alias is a log of changes (`model_store.aliases`).
+digest, and an alias is a log of changes (`model_store.aliases`). Commands that cross keep out of each other's way by
+claims (`model_store.claims`). An entry that cannot be read fails alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 
 from model_store.aliases import Change, next_change, whoami
+from model_store.claims import Claim, await_removals
 from model_store.errors import (
     ManifestError,
     NotInStoreError,
@@ -22,7 +26,7 @@ from model_store.errors import (
     VerificationError,
 )
 from model_store.integrity import check_bytes
-from model_store.listing import ModelListing
+from model_store.listing import Kind, ModelListing, check_deletable, check_version, joined, resolve
 from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Manifest, read_manifest
 from model_store.names import check_alias, check_model_name, is_model_name
 from model_store.publishing import Publication
@@ -76,15 +80,28 @@ class Store:
         with _error_context("the store cannot be read"):
             return [name for name in self.objects.folders() if is_model_name(name)]
 
+    def listings(self) -> Iterator[tuple[str, ModelListing | StoreError]]:
+        """Yield each name with the listing of its model, or the error for which that one cannot be read.
+
+        Raises StoreUnavailableError where the store is unreachable.
+        """
+        for name in self.names():
+            try:
+                yield name, self.listing(name)
+            except StoreError as error:
+                if isinstance(error, StoreUnavailableError):
+                    raise
+                yield name, error
+
     def models(self) -> list[str]:
-        """Return the names of all models with at least one version, sorted."""
-        return [name for name in self.names() if self.listing(name).versions]
+        """Return the names of all models with at least one version, sorted, without those that cannot be read."""
+        return [name for name, found in self.listings() if isinstance(found, ModelListing) and found.versions]
 
     def sole_model(self, model: str | None) -> str:
         """Return `model`, by default the store's only one; raise NotInStoreError where it has none or several."""
         names = [model] if model is not None else self.models()
         if len(names) != 1:
-            raise NotInStoreError(f"name a model with --model: there is {_joined(names)}")
+            raise NotInStoreError(f"name a model with --model: there is {joined(names)}")
         return names[0]
 
     def listing(self, model: str) -> ModelListing:
@@ -104,7 +121,7 @@ class Store:
             ManifestError: the manifest cannot be read.
             SignatureError: the store has trusted keys, and none of them signed the version.
         """
-        _check_version(model, version, self._existing(model))
+        check_version(model, version, self._existing(model))
         try:
             data = self.objects.read(f"{model}/{version}/{MANIFEST}", MANIFEST_READ_BYTES)
         except StoreUnavailableError:
@@ -131,7 +148,7 @@ class Store:
         """Return the verified bytes of a level's file; raise VerificationError where they are not as published."""
         entry = manifest.level(level)
         if entry is None:
-            known = _joined([known.name for known in manifest.levels])
+            known = joined([known.name for known in manifest.levels])
             raise NotInStoreError(
                 f"version {manifest.version} of {manifest.model} has no level {level!r}: it has {known}"
             )
@@ -156,13 +173,13 @@ class Store:
         return self.listing(model).aliases
 
     def history(self, model: str) -> list[Change]:
-        """Return all changes of the model's aliases with their details, oldest first."""
+        """Return all changes of the model's aliases, oldest first, with their details or why these cannot be read."""
         with _error_context(f"the history of {model} cannot be read"):
             return [self._with_details(model, change) for change in self._existing(model).changes]
 
     def resolve(self, model: str, name: str | None = None) -> str:
         """Return the version that `name`, a version or alias, points to; by default `production`, else the newest."""
-        return _resolve(model, self._existing(model), name)
+        return resolve(model, self._existing(model), name)
 
     # Writing
 
@@ -182,25 +199,33 @@ class Store:
             check_bytes(level, files[level.name])
         if signature is not None:
             _check_signed(manifest, signature)
-        publication = Publication(self.objects, manifest, self.listing(manifest.model))
         with _error_context(f"cannot publish {manifest.model}"):
-            publication.write(files, signature)
+            Publication(self.objects, manifest, self._lister(manifest.model)).write(files, signature)
 
     def attach(self, manifest: Manifest, signature: bytes) -> None:
         """Sign an existing version, replacing its signature; raise SignatureError where it covers other files."""
         _check_signed(manifest, signature)
-        with _error_context(f"cannot sign {manifest.model} {manifest.version}"):
-            self.objects.write(f"{manifest.model}/{manifest.version}/{SIGNATURE}", signature)
+        model, version = manifest.model, manifest.version
+        with _error_context(f"cannot sign {model} {version}"), self.claim(model, version, "write") as claim:
+            check_version(model, version, claim.await_removals())
+            self.objects.write(f"{model}/{version}/{SIGNATURE}", signature)
 
     def set_alias(self, model: str, alias: str, name: str, by: str | None = None) -> str:
         """Point `alias` at the version that `name` (a version or another alias) points to now, and return that version.
 
-        `by` names who does so in the alias's history; by default this process's user.
+        `by` names who does so; by default this process's user. Raises StoreError where the version is being removed.
         """
         check_alias(alias)
         listing = self._existing(model)
-        version = _resolve(model, listing, name)
-        self._change(model, alias, version, listing, by)
+        version = resolve(model, listing, name)
+        change = self._change(model, alias, version, listing, by)
+        # A deletion that began earlier may not have seen the change: the alias is set where it gives up.
+        with _error_context(f"cannot set alias {alias} of {model}"):
+            listing = await_removals(self._lister(model), model, version, change.name)
+            if version not in listing.versions:
+                with suppress(ObjectError):  # without effect as long as nobody publishes the version again
+                    self.objects.delete(f"{model}/{change.name}")
+        check_version(model, version, listing)
         return version
 
     def remove_alias(self, model: str, alias: str, by: str | None = None) -> None:
@@ -208,59 +233,56 @@ class Store:
         check_alias(alias)
         listing = self._existing(model)
         if alias not in listing.aliases:
-            raise NotInStoreError(f"model {model} has no alias {alias!r}: it has {_joined(sorted(listing.aliases))}")
+            raise NotInStoreError(f"model {model} has no alias {alias!r}: it has {joined(sorted(listing.aliases))}")
         self._change(model, alias, None, listing, by)
 
     def deletable(self, model: str, version: str) -> str:
         """Return the version if it exists and no alias points to it; raise StoreError otherwise."""
-        listing = self._existing(model)
-        _check_version(model, version, listing)
-        if named := [alias for alias, target in listing.aliases.items() if target == version]:
-            raise StoreError(f"{model} {version} is {_joined(named)}: promote another version first")
+        check_deletable(model, version, self._existing(model))
         return version
 
     def delete(self, model: str, version: str) -> None:
-        """Delete a version; raise StoreError where an alias points to it.
+        """Delete a version; raise StoreError where an alias points to it, or somebody publishes or signs it.
 
         The manifest goes first, so that an interrupted deletion leaves no partial version.
         """
         self.deletable(model, version)
-        listing = self.listing(model)
-        with _error_context(f"cannot delete {model} {version}"):
+        with _error_context(f"cannot delete {model} {version}"), self.claim(model, version, "remove") as claim:
+            listing = self.listing(model)  # the second after that in `deletable`, as a decision needs
+            claim.refuse_writers(listing)
+            check_deletable(model, version, listing)
             self.objects.delete(f"{model}/{version}/{MANIFEST}")
             for found in listing.objects_of(version):
+                claim.keep()
                 self.objects.delete(found.name)
 
-    def _change(self, model: str, alias: str, version: str | None, listing: ModelListing, by: str | None) -> None:
+    def claim(self, model: str, version: str, kind: Kind) -> Claim:
+        """Return a claim on a version, which holds from entering its context on."""
+        return Claim(self.objects, model, version, kind, self._lister(model))
+
+    def _lister(self, model: str) -> Callable[[], ModelListing]:
+        return partial(self.listing, model)
+
+    def _change(self, model: str, alias: str, version: str | None, listing: ModelListing, by: str | None) -> Change:
         before = listing.aliases.get(alias)
         change = next_change(alias, version, listing.changes, before, whoami() if by is None else by)
         with _error_context(f"cannot set alias {alias} of {model}"):
             self.objects.write(f"{model}/{change.name}", change.to_json())
+        return change
 
     def _with_details(self, model: str, change: Change) -> Change:
-        return change.with_details(self.objects.read(f"{model}/{change.name}", MANIFEST_READ_BYTES))
+        try:
+            return change.with_details(self.objects.read(f"{model}/{change.name}", MANIFEST_READ_BYTES))
+        except StoreUnavailableError:
+            raise
+        except ObjectError as error:
+            return replace(change, problem=f"its details cannot be read: {error}")
 
     def _existing(self, model: str) -> ModelListing:
         listing = self.listing(model)
         if not listing.versions:
-            raise NotInStoreError(f"no model {model!r} in the store: it has {_joined(self.models())}")
+            raise NotInStoreError(f"no model {model!r} in the store: it has {joined(self.models())}")
         return listing
-
-
-def _check_version(model: str, version: str, listing: ModelListing) -> None:
-    if version not in listing.versions:
-        raise NotInStoreError(f"model {model} has no version {version!r}: it has {_joined(listing.versions)}")
-
-
-def _resolve(model: str, listing: ModelListing, name: str | None) -> str:
-    versions, aliases = listing.versions, listing.aliases
-    if name is None:
-        return aliases.get("production", versions[-1])
-    version = aliases.get(name, name)
-    if version not in versions:
-        known = _joined(versions + sorted(aliases))
-        raise NotInStoreError(f"model {model} has no version or alias {name!r}: it has {known}")
-    return version
 
 
 def _check_signed(manifest: Manifest, signature: bytes) -> None:
@@ -276,7 +298,3 @@ def _error_context(what: str) -> Iterator[None]:
         yield
     except ObjectError as error:
         raise type(error)(f"{what}: {error}") from error
-
-
-def _joined(names: list[str]) -> str:
-    return ", ".join(names) if names else "none"

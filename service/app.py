@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +25,7 @@ from service.http.api_keys import Keyring
 from service.http.draining import DrainingMiddleware
 from service.http.fast_path import FastPathMiddleware
 from service.http.middleware import (
+    MethodsMiddleware,
     RequestIdMiddleware,
     SecurityHeadersMiddleware,
     add_cors_and_hosts,
@@ -40,6 +42,8 @@ from service.settings import Rate, Settings
 
 log = logging.getLogger("slimbayes.service")
 DESCRIPTION = "Classifies images with pruned Bayesian networks, and says of every prediction how sure it is."
+# Longest wait for networks before it is looked at which models answer, and how often where the store is not followed.
+POLL_S = 1.0
 # Longest wait at the end for threads, and for the collector of traces.
 CLOSE_S = 1.0
 Result = TypeVar("Result")
@@ -84,6 +88,7 @@ async def _lifespan(state: ServiceState, tracer: Tracer | None) -> AsyncIterator
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_follow_store, state)
         yield
+        state.repository.stop_following()
         tasks.cancel_scope.cancel()
     state.ready = False
     with anyio.move_on_after(CLOSE_S):
@@ -100,12 +105,15 @@ async def _in_thread(work: Callable[[], Result]) -> Result:
 
 async def _follow_store(state: ServiceState) -> None:
     """Build the default networks, then refresh the models until the service ends."""
-    state.ready = await _in_thread(state.repository.warm)
-    state.process_bytes = resident_bytes() - state.repository.runtime.memory.used
-    while state.settings.reload_seconds > 0:
-        await anyio.sleep(state.settings.reload_seconds)
+    repository, interval_s = state.repository, state.settings.reload_seconds
+    state.ready = await _in_thread(partial(repository.warm, POLL_S))
+    while True:
+        if state.ready and not state.process_bytes:
+            state.process_bytes = resident_bytes() - repository.runtime.memory.used
+        # A model that was slow to load answers later, even where the store is not followed.
+        await anyio.sleep(interval_s or POLL_S)
         try:
-            state.ready = await _in_thread(state.repository.refresh)
+            state.ready = await _in_thread(repository.refresh if interval_s else repository.answering)
         except Exception:  # keep serving what is loaded
             log.exception("the store was not read")
 
@@ -113,8 +121,13 @@ async def _follow_store(state: ServiceState) -> None:
 def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) -> None:
     """Add middleware from the inside out: what is added last runs first."""
     app.add_middleware(
-        FastPathMiddleware, state.authenticate, (predict.router, predict.fast_path), (infer.router, infer.fast_path)
+        FastPathMiddleware,
+        state.authenticate,
+        state.charge,
+        (predict.router, predict.fast_path),
+        (infer.router, infer.fast_path),
     )
+    app.add_middleware(MethodsMiddleware)
     add_cors_and_hosts(app, state.settings)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
+from model_store.text import written_name
 from service.api.schemas import Answer, Listing
 from service.errors import ClientError
 from service.types import FIELD
@@ -53,8 +54,7 @@ MODELS = Call(Listing.model_validate_json, "GET", "/models")
 def predict_call(pictures: Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
     """Build the call that posts images; the service chooses the parameters that are None."""
     query = {name: value for name, value in parameters.items() if value is not None}
-    # The service reads no file names; those of a file system may have bytes that are no text.
-    files = [(FIELD, (name.encode("utf-8", "replace").decode(), data)) for name, data in pictures]
+    files = [(FIELD, (written_name(name), data)) for name, data in pictures]  # a name on disk may be no text
     return Call(Answer.model_validate_json, "POST", "/predict", {"params": query, "files": files})
 
 

@@ -116,6 +116,20 @@ class WorkerPool:
             return None
 
 
+def run_in_thread(work: Callable[[], Result], name: str) -> Future[Result]:
+    """Run `work` in a daemon thread of its own: one that is stuck keeps neither others nor the end of the process."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
 def lower_thread_priority() -> None:
     """Lower the OS priority of the calling thread, to keep the event loop responsive.
 

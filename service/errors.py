@@ -3,6 +3,7 @@
     ServiceError
     ├── StartupError                   the service cannot start: its settings, store or port
     ├── ArtifactError                  a level's file that must not be run
+    │   └── TimeLimitError                 one whose networks take too long to build
     ├── ClientError                    a client's request that failed
     ├── ScoringError                   a scoring run that cannot go on
     │   └── UnreadableError            a single file that cannot be read, and never will be
@@ -44,6 +45,10 @@ class StartupError(ServiceError):
 
 class ArtifactError(ServiceError):
     """Level file that must not be run."""
+
+
+class TimeLimitError(ArtifactError):
+    """Level whose networks take too long to build, or to try."""
 
 
 class ClientError(ServiceError):

@@ -94,6 +94,28 @@ def resident_bytes() -> int:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+class _MallInfo(ctypes.Structure):
+    """Figures of the C library's allocator, as glibc's `mallinfo2` gives them."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+        )
+    )  # fmt: skip
+
+
+def allocated_bytes() -> int | None:
+    """Return the bytes that this process has allocated from the C library; None where it does not say."""
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except AttributeError:  # only glibc has it, since 2.33
+        return None
+    mallinfo2.restype = _MallInfo
+    found = mallinfo2()
+    return int(found.uordblks + found.hblkhd)
+
+
 def trim_heap() -> None:
     """Return freed memory to the system, which the C library would otherwise keep for the next bank."""
     try:

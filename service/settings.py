@@ -26,8 +26,11 @@ Precision = Literal["published", "float32"]
 MAX_SAMPLES = 256
 MAX_PIXELS = 16_777_216
 MAX_LEVEL_MB = 1_024
+MAX_LEVEL_GMACS = 50
 DECODE_MS = 5_000
 TOLERANCE = 0.02
+# Google's load balancers keep idle connections for 600 s, AWS's and nginx for 60: who closes first may lose a request.
+KEEP_ALIVE_S = 620
 PRECISION: Precision = "published"
 
 # Variables that the client, signing and the store's registry read.
@@ -123,6 +126,11 @@ class Settings(BaseSettings):
     receive_seconds: float = Field(
         60.0, gt=0.0, description="Maximum time for a request's headers, and then for its body, to arrive (s)."
     )
+    keep_alive_seconds: Positive = Field(
+        KEEP_ALIVE_S,
+        description="Time after which an idle connection is closed (s); longer than that of the proxy or load balancer"
+        " in front, which must be the one to close.",
+    )
     max_queue: Positive = Field(65_536, description="Maximum queued work (images x draws).")
     max_wait_ms: Positive = Field(1_000, description="Maximum predicted latency before a request is rejected (ms).")
     overload: Literal["shed", "degrade"] = Field(
@@ -153,6 +161,16 @@ class Settings(BaseSettings):
     )
     max_level_mb: Positive = Field(
         MAX_LEVEL_MB, description="Maximum tensors that a level may declare, or need for a batch (MiB)."
+    )
+    max_level_gmacs: Positive = Field(
+        MAX_LEVEL_GMACS,
+        description="Maximum operations of a level for one draw of one image, as multiply-adds and elements (10^9).",
+    )
+    max_build_seconds: float = Field(
+        60.0, gt=0.0, description="Maximum time to build and try out the published draws of a level (s)."
+    )
+    production_fallback: bool = Field(
+        False, description="At start, answer with the newest good version where production cannot be served."
     )
     log_format: Literal["text", "json"] | None = Field(
         None, description="Log format; by default text on a terminal, JSON elsewhere."

@@ -1,7 +1,7 @@
 """End a process on SIGTERM, Ctrl-C or a terminal's hang-up: in time whatever still runs, with the status of its kind.
 
 A thread that waits for a store, a decoder or a reader of its output cannot be interrupted, and Python's own exit waits
-for it. So a process that was told to end does so after a while without asking anyone.
+for it. So a process that got a signal ends after a while without asking anyone.
 """
 
 from __future__ import annotations

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from model_store.cli import manage, options, transfer
 from model_store.errors import StoreError
+from model_store.listing import ModelListing
 from model_store.onnx_file.summary import read_graph
 from model_store.reports.card import model_card
 from model_store.reports.diff import as_json as diff_as_json
@@ -21,8 +23,10 @@ from model_store.reports.diff import levels_table as diff_levels_table
 from model_store.reports.diff import provenance_table
 from model_store.reports.plot import as_svg
 from model_store.reports.tables import graph_table, levels_table
+from model_store.reports.terminal import cell
 from model_store.storage.location import default_location
 from model_store.store import Store
+from model_store.text import printable
 
 app = typer.Typer(
     help="List, compare, promote, move and remove the models of a store.", no_args_is_help=True, add_completion=False
@@ -33,17 +37,14 @@ app = typer.Typer(
 def list_models(store: options.ReadOption = None, as_json: options.JsonOption = False) -> None:
     """List every model, version and alias."""
     with options.reporting():
-        opened = Store.open(store or default_location())
-        found = {name: opened.listing(name) for name in opened.names()}
-    models = {name: listing for name, listing in found.items() if listing.versions}
+        found = dict(Store.open(store or default_location()).listings())
+    models = {name: each for name, each in found.items() if not isinstance(each, ModelListing) or _has_entries(each)}
     if as_json:
-        listed = [{"name": n, "versions": each.versions, "aliases": each.aliases} for n, each in models.items()]
-        return options.print_json({"models": listed})
+        return options.print_json({"models": [_listed(name, each) for name, each in models.items()]})
     table = options.names_table("aliases")
     for name, listing in models.items():
-        for version in reversed(listing.versions):
-            aliases = sorted(alias for alias, target in listing.aliases.items() if target == version)
-            table.add_row(name, version, ", ".join(aliases))
+        for entry, remark in _rows(listing):
+            table.add_row(cell(name), cell(entry), cell(remark))
     return Console().print(table if models else "The store is empty: publish with `slimbayes prune`.")
 
 
@@ -68,12 +69,12 @@ def show(
                 return options.print_json({"nodes": [asdict(node) for node in nodes]})
             return Console().print(graph_table(nodes))
     if as_json:
-        return typer.echo(manifest.to_json(), nl=False)
+        return options.print_json(json.loads(manifest.to_json()))
     training = manifest.training
     console = Console()
     console.print(f"[bold]{manifest.model}[/bold] {manifest.version}")
     console.print(
-        escape(
+        cell(
             f"{training.architecture} on {training.dataset}, {training.estimator}, {training.epochs} epochs, "
             f"seed {training.seed}; {len(manifest.classes)} classes; default level {manifest.default_level}"
         )
@@ -135,7 +136,8 @@ def history(
     table = Table("when", "alias", "from", "to", Column("by", overflow="fold"))
     for change in reversed(changes):
         before, after = (version or "—" for version in (change.before, change.version))
-        table.add_row(f"{change.time:%Y-%m-%d %H:%M:%S}", change.alias, before, after, escape(change.by))
+        by = f"refused: {change.problem}" if change.problem else change.by
+        table.add_row(f"{change.time:%Y-%m-%d %H:%M:%S}", *map(cell, (change.alias, before, after, by)))
     return Console().print(table if changes else f"{model} has no aliases yet: `slimbayes models promote` sets one.")
 
 
@@ -150,19 +152,15 @@ def verify(
     """Check every file against its checksum, with keys also signatures; exit status 1 if a check fails."""
     with options.reporting():
         opened = Store.open(store or default_location(), options.trusted_keys(trusted))
-        results = [
-            {"model": name, "version": one, "problem": _problem(opened, name, one)}
-            for name in ([model] if model else opened.models())
-            for one in ([opened.resolve(name, version)] if version else opened.versions(name))
-        ]
+        results = list(_verified(opened, model, version))
     if as_json:
         options.print_json({"versions": results})
     else:
         table = options.names_table("result")
         for row in results:
-            table.add_row(
-                row["model"], row["version"], f"[red]{escape(row['problem'])}" if row["problem"] else "[green]intact"
-            )
+            problem = row["problem"]
+            result = Text(printable(problem), "red") if problem else Text("intact", "green")
+            table.add_row(cell(row["model"]), cell(row["version"] or ""), result)
         Console().print(table)
     if any(row["problem"] for row in results):
         raise typer.Exit(1)
@@ -182,6 +180,40 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
+
+
+def _has_entries(listing: ModelListing) -> bool:
+    return bool(listing.versions or listing.refused)
+
+
+def _listed(name: str, listing: ModelListing | StoreError) -> dict[str, Any]:
+    """Return a model as a document; `refused` has what the store cannot use, as ENTRY: REASON."""
+    if isinstance(listing, StoreError):
+        return {"name": name, "versions": [], "aliases": {}, "refused": [str(listing)]}
+    refused = [f"{entry}: {reason}" for entry, reason in listing.refused.items()]
+    return {"name": name, "versions": listing.versions, "aliases": listing.aliases, "refused": refused}
+
+
+def _rows(listing: ModelListing | StoreError) -> Iterator[tuple[str, str]]:
+    """Yield a model's versions with their aliases, newest first, then what is refused, with the reasons."""
+    if isinstance(listing, StoreError):
+        yield "", f"refused: {listing}"
+        return
+    for version in reversed(listing.versions):
+        yield version, ", ".join(sorted(alias for alias, target in listing.aliases.items() if target == version))
+    for entry, reason in listing.refused.items():
+        yield entry, f"refused: {reason}"
+
+
+def _verified(store: Store, model: str | None, version: str | None) -> Iterator[dict[str, str | None]]:
+    """Verify one version, one model or all; yield `model`, `version` and `problem`, None where there is none."""
+    for name, listing in store.listings() if model is None else [(model, None)]:
+        if isinstance(listing, StoreError):
+            yield {"model": name, "version": None, "problem": str(listing)}
+            continue
+        versions = store.versions(name) if listing is None else listing.versions
+        for each in [store.resolve(name, version)] if version else versions:
+            yield {"model": name, "version": each, "problem": _problem(store, name, each)}
 
 
 def _problem(store: Store, model: str, version: str) -> str | None:

@@ -9,10 +9,12 @@ import typer
 
 from model_store.aliases import predecessor
 from model_store.cli import options
-from model_store.errors import NotInStoreError
+from model_store.errors import NotInStoreError, StoreError
+from model_store.listing import ModelListing
 from model_store.maintenance import collect_garbage, superseded
 from model_store.signing import SigningKey
 from model_store.store import Store
+from model_store.text import printable
 
 
 def promote(
@@ -98,8 +100,7 @@ def gc(
         old = [] if keep is None else _superseded(opened, keep, keep_aliased)
         if old and not dry_run:
             options.confirm(f"Remove {len(old)} versions for good, from {old[0][0]} {old[0][1]} on?", yes)
-            for model, version in old:
-                opened.delete(model, version)
+            old = [(model, version) for model, version in old if _deleted(opened, model, version)]
         removed = collect_garbage(opened, dry_run=dry_run)
     _print_removed([*(f"{model}/{version}" for model, version in old), *removed], dry_run, as_json)
 
@@ -132,9 +133,20 @@ def _promote(store: Store, model: str, alias: str, target: str, as_json: bool) -
 def _superseded(store: Store, keep: int, keep_aliased: bool) -> list[tuple[str, str]]:
     return [
         (model, version)
-        for model in store.names()
-        for version in superseded(store.listing(model), keep, keep_aliased=keep_aliased)
+        for model, listing in store.listings()
+        if isinstance(listing, ModelListing)
+        for version in superseded(listing, keep, keep_aliased=keep_aliased)
     ]
+
+
+def _deleted(store: Store, model: str, version: str) -> bool:
+    """Delete a version; where that is refused, say so, since another command may have promoted it meanwhile."""
+    try:
+        store.delete(model, version)
+    except StoreError as error:
+        typer.echo(f"Kept {model} {version}: {printable(error)}", err=True)
+        return False
+    return True
 
 
 def _print_removed(names: list[str], dry_run: bool, as_json: bool) -> None:

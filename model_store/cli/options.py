@@ -15,6 +15,7 @@ from rich.table import Column, Table
 
 from model_store.errors import StoreError
 from model_store.signing import TrustedKeys
+from model_store.text import printable
 
 StoreOption = Annotated[str, typer.Option("--store", envvar="SLIMBAYES_STORE", help="Folder or URL of the store.")]
 ReadOption = Annotated[
@@ -66,8 +67,9 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def print_result(as_json: bool, document: dict[str, Any], text: str) -> None:
-    """Print what a command has done, as a JSON document or as text."""
-    typer.echo(json.dumps(document, indent=2) if as_json else text)
+    """Print what a command has done, as a JSON document or as text of one or more lines."""
+    lines = "\n".join(map(printable, text.split("\n")))
+    typer.echo(json.dumps(document, indent=2) if as_json else lines)
 
 
 def names_table(last: str) -> Table:
@@ -97,5 +99,5 @@ def reporting() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {printable(error)}", err=True)
         raise typer.Exit(1) from error

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from model_store.images.encoded import EncodedImage, image_format, open_image
     from model_store.images.errors import ImageDamagedError, ImageError, ImageTooLargeError, ImageTypeError
     from model_store.images.formats import FORMATS, SUFFIXES
-    from model_store.images.naming import is_text, printable_name, written_name
 
 __all__ = [
     "FORMATS",
@@ -25,10 +24,7 @@ __all__ = [
     "ImageTooLargeError",
     "ImageTypeError",
     "image_format",
-    "is_text",
     "open_image",
-    "printable_name",
-    "written_name",
 ]
 
 if not TYPE_CHECKING:
@@ -41,10 +37,7 @@ if not TYPE_CHECKING:
         "ImageTypeError": "errors",
         "SUFFIXES": "formats",
         "image_format": "encoded",
-        "is_text": "naming",
         "open_image": "encoded",
-        "printable_name": "naming",
-        "written_name": "naming",
     }
 
     def __getattr__(name: str) -> object:

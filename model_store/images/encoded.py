@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from model_store.images import bmp, gif, jpeg, png, tiff, webp
 from model_store.images.errors import ImageDamagedError, ImageTooLargeError, ImageTypeError
-from model_store.images.header import Check, Header, Interrupted, interruptible, without_pillows_limit
+from model_store.images.header import SMALL_BYTES, Check, Header, Interrupted, interruptible, without_pillows_limit
 from model_store.images.pixels import Shape, resizing_bytes, to_pixels
 
 # A PNG within both is decoded in about 0.1 ms.
@@ -76,7 +76,8 @@ class EncodedImage:
             pixels = self._shape.width * self._shape.height
             return 4 * 8 * pixels + 3 * len(self._data) + FIXED_BYTES
         header = self._read
-        return header.decoding_bytes + resizing_bytes(header.width, header.height, self._shape) + FIXED_BYTES
+        copy = min(len(self._data), SMALL_BYTES)
+        return header.decoding_bytes + resizing_bytes(header.width, header.height, self._shape) + copy + FIXED_BYTES
 
     @property
     def quick(self) -> bool:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -20,6 +22,8 @@ Loaded = tuple[Image.Image, int]
 Load = Callable[[Check], Loaded]
 # Bytes between two checks: 30 of a progressive JPEG can demand a pass over all pixels.
 BLOCK_BYTES = 2_048
+# Files of which a copy is read sooner than several segments of memory.
+SMALL_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,22 @@ class PictureFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+class SmallPictureFile(BytesIO):
+    """Picture file of one segment: a small file is copied sooner than it is read from several."""
+
+    def __init__(self, data: bytes, check: Check) -> None:
+        super().__init__(data)
+        self._unchecked, self._check = 0, check
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self._unchecked += len(found)
+        if self._unchecked >= BLOCK_BYTES:
+            self._unchecked = 0
+            self._check()
+        return found
+
+
 class _WithoutPillowsLimit(ContextDecorator):
     """Lift Pillow's global limit on pixels while any thread decodes here.
 
@@ -127,7 +147,10 @@ without_pillows_limit = _WithoutPillowsLimit()
 
 def open_picture(name: str, segments: tuple[Segment, ...], check: Check) -> ImageFile:
     """Open a picture of one format with Pillow."""
-    picture = Image.open(PictureFile(segments, check), formats=(name,))  # type: ignore[arg-type]
+    file: Any = PictureFile(segments, check)
+    if sum(map(len, segments)) <= SMALL_BYTES:
+        file = SmallPictureFile(b"".join(segments), check)
+    picture = Image.open(file, formats=(name,))
     picture.decodermaxblock = BLOCK_BYTES
     return picture
 

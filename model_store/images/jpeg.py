@@ -77,7 +77,7 @@ def read_header(data: bytes, side: int) -> Header:
     width, height = -(-frame.width // scale), -(-frame.height // scale)
     is_grey = len(frame.components) == 1
     copies = (GREY_COPIES_BYTES if is_grey else COPIES_BYTES) * width * height
-    if not (has_end := data.find(END, max(scans.begin, len(data) - MAX_JUNK_BYTES)) >= 0):
+    if not (has_end := data.rfind(END, max(scans.begin, len(data) - MAX_JUNK_BYTES)) >= 0):
         copies *= 2  # two are compared
     band = BAND_ROWS * len(frame.components) * -(-frame.width // scale + BLOCK)
     kept = 0 if scans.in_one_scan else frame.coefficients_bytes()

@@ -69,9 +69,11 @@ def to_pixels(load: Load, shape: Shape, check: Check) -> npt.NDArray[np.uint8]:
     if picture.size != size:
         # Colours are weighted by alpha, so that what is hidden does not show at edges.
         mode = picture.mode
-        picture = picture.convert(WEIGHTED.get(mode, mode))
+        if mode in WEIGHTED:
+            picture = picture.convert(WEIGHTED[mode])
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-        picture = picture.convert(mode)
+        if mode in WEIGHTED:
+            picture = picture.convert(mode)
     picture = _upright_over_white(picture, orientation, "L" if shape.channels == 1 else "RGB")
     return np.frombuffer(picture.tobytes(), np.uint8).reshape(shape.height, shape.width, shape.channels)
 

@@ -149,6 +149,13 @@ def multiply_adds(name: str, operands: Sequence[Operand], made: Operand) -> int:
     return prod(operands[1].shape) if name == "Gemm" else 0
 
 
+def operations(name: str, operands: Sequence[Operand], made: Operand, attributes: Attributes) -> int:
+    """Return the operations of a node for one image: its multiply-adds, or the elements that it reads and makes."""
+    window = prod(_numbers(attributes, "kernel_shape")) if name == "MaxPool" else 1
+    read = sum(prod(operand.shape) for operand in operands if operand.kind in ("images", "activation"))
+    return multiply_adds(name, operands, made) + read + window * prod(made.shape)
+
+
 def _numbers(attributes: Attributes, name: str) -> Shape:
     value = attributes[name]
     assert isinstance(value, tuple)

@@ -19,13 +19,15 @@ from typing import Any
 from model_store.errors import VerificationError
 from model_store.manifest import Level, Manifest
 from model_store.onnx_file import format as file_format
-from model_store.onnx_file.operators import Operand, multiply_adds, operate
+from model_store.onnx_file.operators import Operand, multiply_adds, operate, operations
 from model_store.onnx_file.protobuf import malformed
 from model_store.onnx_file.schema import MODEL
 
 UINT8, FLOAT, INT64 = 2, 1, 7
 FLOAT_BYTES, INDEX_BYTES = 4, 8
 INT, INTS = 2, 7
+# Nodes of a graph; what optimises one takes time in the square of them: a second for these.
+MAX_NODES = 4_096
 # Limit for all tensors that a file declares, as dense ones, and for the activations of one batch at a time.
 MAX_BYTES = 2**30
 
@@ -62,7 +64,8 @@ class Node:
 class LevelFile:
     """A verified level's file: nodes in order, constants by name, metadata as written.
 
-    It takes uint8 `images` [N, *image_shape], and returns float32 `logits` [N, num_classes].
+    It takes uint8 `images` [N, *image_shape], and returns float32 `logits` [N, num_classes]. `operations` are its
+    multiply-adds and what all other operators read and make, for one draw of one image.
     """
 
     nodes: tuple[Node, ...]
@@ -70,6 +73,7 @@ class LevelFile:
     image_shape: tuple[int, ...]
     num_classes: int
     multiply_adds: int
+    operations: int
     metadata: Mapping[str, str]
 
 
@@ -83,6 +87,8 @@ def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> 
     model = MODEL.read(memoryview(data))
     graph = _part(model, "graph", "the file")
     _check_kind(model)
+    if len(graph["nodes"]) > MAX_NODES:
+        raise VerificationError(f"the file has {len(graph['nodes']):,} nodes, more than {MAX_NODES:,}")
     nodes = tuple(map(_node, graph["nodes"]))
     tensors = _tensors(graph, max_bytes)
     image_shape = _port(graph["inputs"], file_format.IMAGES, UINT8, 4)
@@ -90,7 +96,7 @@ def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> 
     checked = _GraphCheck.of(nodes, tensors, image_shape, max_bytes // batch)
     if checked.logits != Operand("activation", (num_classes,)):
         raise VerificationError(f"the file does not make float32 logits [N, {num_classes}] as it says")
-    return LevelFile(nodes, tensors, image_shape, num_classes, checked.multiply_adds, _metadata(model))
+    return LevelFile(nodes, tensors, image_shape, num_classes, *checked.cost, _metadata(model))
 
 
 def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
@@ -238,6 +244,7 @@ class _GraphCheck:
 
     known: dict[str, Operand]
     multiply_adds: int = 0
+    operations: int = 0
 
     @classmethod
     def of(
@@ -260,6 +267,11 @@ class _GraphCheck:
         return checked
 
     @property
+    def cost(self) -> tuple[int, int]:
+        """Return the multiply-adds, and all operations."""
+        return self.multiply_adds, self.operations
+
+    @property
     def logits(self) -> Operand | None:
         """Return the output, if the graph makes it."""
         return self.known.get(file_format.LOGITS)
@@ -273,6 +285,7 @@ class _GraphCheck:
         operands = [self.known[name] for name in node.inputs]
         made = self.known[node.output] = operate(node.domain, node.operation, operands, node.attributes)
         self.multiply_adds += multiply_adds(node.operation, operands, made)
+        self.operations += operations(node.operation, operands, made, node.attributes)
         return made
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from model_store.manifest import Level, Manifest, Score
 from model_store.onnx_file.format import LOGITS, PIXELS
+from model_store.text import printable
 
 MAX_CLASSES_SHOWN = 20
 SCORES: Mapping[Score, str] = {
@@ -204,7 +205,12 @@ def _use(manifest: Manifest) -> str:
         "Images of any size are resized to the one above, pixels as decoded; scaling is in the file. `level=`, "
         "`samples=` and `alpha=` select another level, number of draws and prediction set. Each level's `model.onnx` "
         "also runs by itself in ONNX Runtime: one run is one draw; average the softmax of logits divided by the "
-        "temperature over as many draws as the table says."
+        "temperature over as many draws as the table says. All sessions of a process repeat the same draws, unless "
+        "these two lines come before each of them, with other numbers:\n\n"
+        "```python\n"
+        "import onnxruntime\n"
+        "onnxruntime.set_seed(7)  # before the session is created\n"
+        "```"
     )
 
 
@@ -244,7 +250,7 @@ def _pruning(hyperparameters: dict[str, Any], level: str) -> str:
 def _number(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
@@ -255,8 +261,8 @@ def _and(parts: Iterable[str]) -> str:
 
 def _text(value: object) -> str:
     """Escape words of a manifest, which are never Markdown or HTML."""
-    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(str(value).split()))
+    return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", printable(" ".join(str(value).split())))
 
 
 def _code(value: str) -> str:
-    return " ".join(value.replace("`", "'").split())
+    return printable(" ".join(value.replace("`", "'").split()))

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from model_store.manifest import Level, Manifest
+from model_store.reports.terminal import cell
 
 Figure = Callable[[Level], float]
 # By JSON key: the table's heading, the figure, and the formats of a value and of a difference.
@@ -65,7 +66,7 @@ def levels_table(before: Manifest, after: Manifest) -> Table:
     table = Table("level", *heads, title=f"{before.version} → {after.version}")
     for pair in pairs(before, after):
         remark = "\nnew" if pair.before is None else "\ngone" if pair.after is None else ""
-        table.add_row(f"{pair.name}{remark}", *(_cell(pair, *formats) for formats in FORMATS))
+        table.add_row(cell(pair.name).append(remark), *(_cell(pair, *formats) for formats in FORMATS))
     return table
 
 
@@ -75,8 +76,8 @@ def provenance_table(before: Manifest, after: Manifest) -> Table:
         Column("", overflow="fold"), Column(before.version, overflow="fold"), Column(after.version, overflow="fold")
     )
     for name, (old, new) in provenance(before, after).items():
-        values = ("—" if value is None else str(value) for value in (old, new))
-        table.add_row(name.removeprefix("training.hyperparameters."), *values)
+        values = (cell("—" if value is None else value) for value in (old, new))
+        table.add_row(cell(name.removeprefix("training.hyperparameters.")), *values)
     return table
 
 

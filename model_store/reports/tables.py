@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from model_store.manifest import Metrics
 from model_store.onnx_file.summary import GraphNode
+from model_store.reports.terminal import cell
 
 
 class LevelFigures(Protocol):
@@ -34,7 +35,7 @@ def levels_table(levels: Iterable[LevelFigures], milliseconds: Mapping[str, floa
     for level in levels:
         metrics = level.metrics
         table.add_row(
-            level.name,
+            cell(level.name),
             f"{level.sparsity:.1%}",
             f"{level.bytes / 1e3:,.1f}",
             f"{level.multiply_adds / 1e6:,.3f}",
@@ -52,9 +53,9 @@ def graph_table(nodes: Iterable[GraphNode]) -> Table:
     for node in nodes:
         _, shape, count = max(node.holds, key=lambda held: len(held[1]), default=("", (), 0))
         table.add_row(
-            node.makes,
-            node.operation,
-            ", ".join(node.reads),
+            cell(node.makes),
+            cell(node.operation),
+            cell(", ".join(node.reads)),
             "x".join(map(str, shape)) if len(shape) > 1 else "",
             f"{count / prod(shape):.1%}" if len(shape) > 1 else "",
             "yes" if node.random else "",

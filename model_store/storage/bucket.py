@@ -104,6 +104,10 @@ class BucketStorage:
         """Return obstore's client, for ranged reads and listings; its errors are obstore's."""
         return self._slow_client
 
+    @property
+    def shows_unfinished_versions(self) -> bool:
+        return True
+
     def check(self, *, writable: bool = False) -> None:
         """Check that the bucket can be listed; only a write shows whether it can be written."""
         try:

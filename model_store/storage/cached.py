@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -31,6 +31,10 @@ class CachedStorage:
     def url(self) -> str:
         return self.objects.url
 
+    @property
+    def shows_unfinished_versions(self) -> bool:
+        return self.objects.shows_unfinished_versions
+
     def check(self, *, writable: bool = False) -> None:
         try:
             self._track(lambda: self.objects.check(writable=writable))
@@ -45,7 +49,7 @@ class CachedStorage:
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         # The key that caches on disk have from earlier releases.
         listed = self._fetch_or_cached(f"walk {prefix}", lambda: list(map(_to_json, self.objects.list_objects(prefix))))
-        found = [ObjectInfo(name, size, datetime.fromisoformat(modified)) for name, size, modified in listed]
+        found = list(map(_from_json, listed))
         self._listed[prefix] = {each.name: each for each in found}
         return iter(found)
 
@@ -105,5 +109,11 @@ class CachedStorage:
         return f"{self.url} {question}"
 
 
-def _to_json(found: ObjectInfo) -> tuple[str, int, str]:
-    return found.name, found.size, found.modified.isoformat()
+def _to_json(found: ObjectInfo) -> list[Any]:
+    problem = [] if found.problem is None else [found.problem]
+    return [found.name, found.size, found.modified.isoformat(), *problem]
+
+
+def _from_json(listed: Sequence[Any]) -> ObjectInfo:
+    name, size, modified, *problem = listed
+    return ObjectInfo(name, size, datetime.fromisoformat(modified), *problem)

@@ -5,18 +5,23 @@
 
 Entries are written atomically and verified when read; damaged ones are removed. The least recently used entries go
 first. Losing an entry only costs time, so that errors of the disk are logged, not raised.
+
+Only what this user wrote is read: the folder may be a volume that others can write to, and a listing has no digest to
+check it by. Links are never followed.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_store.errors import StoreError
@@ -39,7 +44,9 @@ class DiskCache:
         self._last_warning = ""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / LOCK_FILE).touch(mode=0o600)
+            self._make_private()
+            with self._locked():
+                pass
         except OSError as error:
             raise StoreError(f"no cache can be kept at {folder}: {error.strerror}") from error
 
@@ -77,11 +84,36 @@ class DiskCache:
         with self._locked():
             return sum(size for _, _, size in self._entries())
 
-    def _read(self, name: str) -> bytes | None:
-        path = self.folder / name
+    def _make_private(self) -> None:
+        """Take the folder from all other users; raise StoreError where it belongs to one of them.
+
+        A mounted volume belongs to root, and often everybody can write to it.
+        """
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            data = path.read_bytes()
-            os.utime(path)
+            found = os.fstat(descriptor)
+            if found.st_uid not in (os.geteuid(), 0):
+                raise StoreError(f"no cache can be kept at {self.folder}: it belongs to another user")
+            if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+                os.fchmod(descriptor, 0o700)
+        finally:
+            os.close(descriptor)
+
+    def _open(self, name: str, flags: int) -> int:
+        """Open a regular file of this user in the folder; raise OSError for anything else."""
+        path = self.folder / name
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            return descriptor
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "an entry is no file of this user", str(path))
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            with open(self._open(name, os.O_RDONLY), "rb") as file:
+                data = file.read(self.limit + DIGEST_BYTES)
+                os.utime(file.fileno())
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -96,10 +128,12 @@ class DiskCache:
         try:
             with self._locked():
                 self._make_room(len(data), name)
-                staged.write_bytes(data)
+                with open(self._open(staged.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                    file.write(data)
                 staged.replace(self.folder / name)
         except OSError as error:
-            staged.unlink(missing_ok=True)
+            with suppress(OSError):
+                staged.unlink(missing_ok=True)
             self._warn_once(error)
 
     def _make_room(self, size: int, name: str) -> None:
@@ -125,13 +159,14 @@ class DiskCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock that processes take to change the folder."""
-        with (self.folder / LOCK_FILE).open("w") as lock:
+        with open(self._open(LOCK_FILE, os.O_RDWR | os.O_CREAT), "r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _remove_damaged(self, name: str) -> None:
         log.warning("a damaged entry of the cache was removed and is read again")
-        (self.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _warn_once(self, error: OSError) -> None:
         problem = error.strerror or type(error).__name__

@@ -5,29 +5,52 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model_store.errors import ObjectError, ObjectExistsError, ObjectNotFoundError, StoreError, StoreNotFoundError
+from model_store.errors import (
+    ObjectError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreError,
+    StoreNotFoundError,
+    StoreUnavailableError,
+)
+from model_store.names import is_model_name
 from model_store.storage.object_storage import TEMP_PREFIX, ObjectInfo
 
 # A concurrent clean-up may remove a new folder before it has a file; it is then made again, so many times.
-WRITE_ATTEMPTS = 5
+WRITE_ATTEMPTS = 100
+# No name of a store has more parts: MODEL/VERSION/LEVEL/model.onnx.
+MAX_PARTS = 4
+EPOCH = datetime.fromtimestamp(0, UTC)
 # Errors of file systems without hard links.
 NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStorage:
-    """Objects as the files below `root`; follows no links to folders, nor any link out of its version."""
+    """Objects as the files below `root`; follows no links to folders, nor any link out of its version.
+
+    A folder that cannot be listed, or is nested too deep, is listed itself, with the problem. Once it was seen, a root
+    that is gone, or has no folder any more, is unreachable: deletion leaves a model's own folder, so that only somebody
+    else, or a file system that is not mounted, makes a store empty.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        # Whether the root was there, and had folders, when last looked at.
+        self._seen, self._filled = False, False
 
     @property
     def url(self) -> str:
         return str(self.root)
+
+    @property
+    def shows_unfinished_versions(self) -> bool:
+        return True
 
     def check(self, *, writable: bool = False) -> None:
         if writable:
@@ -38,24 +61,43 @@ class LocalStorage:
             )
         if not os.access(self.root, os.R_OK | os.X_OK, effective_ids=True):
             raise StoreNotFoundError(f"the store at {self.root} cannot be read: check its permissions")
+        self._seen = True
 
     def folders(self) -> list[str]:
         with _as_object_errors():
-            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
+            try:
+                with os.scandir(self.root) as entries:
+                    found = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if self._seen:
+                    raise StoreUnavailableError("its folder is gone") from error
+                raise
+        if self._filled and not any(map(is_model_name, found)):
+            raise StoreUnavailableError("its folder is empty all at once")
+        self._seen, self._filled = True, any(map(is_model_name, found))
+        return found
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         with _as_object_errors():
             try:
-                yield from self._list(prefix)
+                found = list(self._list(prefix))
             except (FileNotFoundError, NotADirectoryError):
-                return
+                found = []
+        if self._seen and not os.path.isdir(self.root / prefix):
+            self.folders()  # it may have gone with the whole store
+        yield from found
 
     def read(self, name: str, limit: int) -> bytes:
         path = self.root / name
         with _as_object_errors():
             self._check_inside(name, path)
-            with path.open("rb") as file:
-                return file.read(min(limit, os.fstat(file.fileno()).st_size))
+            # A FIFO without a writer, or a device, would keep its reader waiting.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            with open(descriptor, "rb") as file:
+                found = os.fstat(descriptor)
+                if not stat.S_ISREG(found.st_mode):
+                    raise ObjectError("it is not a regular file")
+                return file.read(min(limit, found.st_size))
 
     def write(self, name: str, data: bytes, *, new: bool = False) -> None:
         path = self.root / name
@@ -81,6 +123,8 @@ class LocalStorage:
                 path.rmdir() if name.endswith("/") and not path.is_symlink() else path.unlink()
             except (FileNotFoundError, NotADirectoryError):
                 return
+            except IsADirectoryError:
+                path.rmdir()
             self._remove_empty(path.parent)
 
     def _make_root(self) -> None:
@@ -92,17 +136,28 @@ class LocalStorage:
             raise StoreError(f"cannot write to the store at {self.root}: check its permissions")
 
     def _list(self, prefix: str) -> Iterator[ObjectInfo]:
-        entries = sorted(os.scandir(self.root / prefix), key=lambda entry: entry.name)
+        with os.scandir(self.root / prefix) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
         for entry in entries:
             name = f"{prefix}{entry.name}"
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    inside = list(self._list(f"{name}/"))
-                    yield from inside or [_object(f"{name}/", entry)]
+                    yield from self._list_folder(f"{name}/", entry)
                 else:
                     yield _object(name, entry)
             except FileNotFoundError:  # removed or renamed since the folder was listed
                 continue
+
+    def _list_folder(self, name: str, entry: os.DirEntry[str]) -> list[ObjectInfo]:
+        """List what is in a folder, or the folder where that is nothing or cannot be known."""
+        if name.count("/") >= MAX_PARTS:
+            return [_object(name, entry, "it is a folder where a file was expected")]
+        try:
+            return list(self._list(name)) or [_object(name, entry)]
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            return [_object(name, entry, _reason(error))]
 
     def _check_inside(self, name: str, path: Path) -> None:
         """Raise ObjectError unless the file is inside its own version, where nothing else can change it."""
@@ -112,8 +167,8 @@ class LocalStorage:
 
     def _write_durably(self, path: Path, data: bytes) -> None:
         for attempt in range(WRITE_ATTEMPTS):
-            self._make_folder(path.parent)
             try:
+                self._make_folder(path.parent)
                 with path.open("xb") as file:
                     file.write(data)
                     file.flush()
@@ -131,8 +186,8 @@ class LocalStorage:
         _fsync_folder(folder.parent)
 
     def _remove_empty(self, folder: Path) -> None:
-        """Remove empty folders, up to the root."""
-        while folder != self.root:
+        """Remove empty folders, up to those of models."""
+        while self.root not in (folder, folder.parent):
             try:
                 folder.rmdir()
             except OSError:
@@ -140,9 +195,27 @@ class LocalStorage:
             folder = folder.parent
 
 
-def _object(name: str, entry: os.DirEntry[str]) -> ObjectInfo:
-    found = entry.stat(follow_symlinks=False)
-    return ObjectInfo(name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+def _object(name: str, entry: os.DirEntry[str], problem: str | None = None) -> ObjectInfo:
+    try:
+        found = entry.stat(follow_symlinks=False)
+        modified = datetime.fromtimestamp(found.st_mtime, UTC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # in a folder that can be listed and not entered
+        return ObjectInfo(name, 0, EPOCH, problem or _reason(error))
+    except (ValueError, OverflowError):
+        return ObjectInfo(name, found.st_size, EPOCH, problem or "its time is no date")
+    if not _is_utf8(name):
+        problem = problem or "its name is not UTF-8"
+    return ObjectInfo(name, found.st_size, modified, problem)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _publish(staged: Path, path: Path, new: bool) -> None:

@@ -18,11 +18,12 @@ TEMP_PREFIX = ".write-"
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as listed: `size` in bytes, `modified` aware."""
+    """An object as listed: `size` in bytes, `modified` aware; `problem` says why it cannot be used, where it cannot."""
 
     name: str
     size: int
     modified: datetime
+    problem: str | None = None
 
 
 class ObjectStorage(Protocol):
@@ -35,6 +36,10 @@ class ObjectStorage(Protocol):
     def url(self) -> str:
         """Return the location as an operator wrote it."""
 
+    @property
+    def shows_unfinished_versions(self) -> bool:
+        """Return whether others see a version's objects before its manifest is written."""
+
     def check(self, *, writable: bool = False) -> None:
         """Raise StoreNotFoundError, naming the location, unless it exists and can be read, or written."""
 
@@ -44,7 +49,8 @@ class ObjectStorage(Protocol):
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield every object below `prefix`, a whole number of parts ending in `/`, sorted by name.
 
-        An empty folder may be listed as well, under a name that ends in `/`.
+        An empty folder may be listed as well, under a name that ends in `/`; so is one that cannot be listed, with the
+        problem. What exists from before the call until its end is listed; the rest may be.
         """
 
     def read(self, name: str, limit: int) -> bytes:

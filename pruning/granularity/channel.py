@@ -18,7 +18,7 @@ from torch import Tensor
 from model_store.onnx_file.format import IMAGES
 from pruning.cost.budget import Budget, Cost, layer_costs
 from pruning.cost.latency import Timings
-from pruning.errors import LevelError
+from pruning.errors import LevelError, PosteriorError
 from pruning.granularity.narrowing import Narrowing
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.network import Flatten, Network
@@ -82,6 +82,8 @@ class _Chooser:
         self.layers = []
         for name, node in network.weighted.items():
             area = flattened[node.source].area if node.source in flattened else 1
+            if f"{name}.weight" not in scores:
+                raise PosteriorError(f"{name} is deterministic, so its channels have no score: prune weights instead")
             score = scores[f"{name}.weight"]
             channel_scores = score.masked_fill(score == -torch.inf, 0.0)
             channel_scores = channel_scores.reshape(len(score), score.shape[1] // area, -1).sum(2)

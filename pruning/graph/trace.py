@@ -42,6 +42,7 @@ class GraphTemplate:
     def trace(cls, plain: nn.Module, pixels: Pixels) -> GraphTemplate:
         """Trace `plain` and put it into evaluation mode; raise TraceError, naming the place, for unsupported parts."""
         plain.eval()
+        _check_forward("the network", plain)
         try:
             traced = fx.symbolic_trace(plain)
         except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -116,6 +117,12 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
 
 
+def _check_forward(name: str, module: nn.Module) -> None:
+    """Raise TraceError if a module computes more than its type does, which a trace does not see."""
+    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        raise TraceError(f"{name}: a forward hook or a replaced forward pass cannot be traced: remove it")
+
+
 def _check_flattening(network: ir.Network) -> None:
     """Raise TraceError if `Flatten` is read by anything but linear layers, through which channels can be followed."""
     flattened = {node.name for node in network.nodes if isinstance(node, ir.Flatten)}
@@ -148,6 +155,7 @@ class _Reader:
         module: Any
         if node.op == "call_module":
             module = self.traced.get_submodule(str(node.target))
+            _check_forward(str(node.target), module)
             reader, operation = MODULES.get(type(module)), type(module).__name__
         else:
             module, reader = None, FUNCTIONS.get(node.target)
@@ -161,7 +169,8 @@ class _Reader:
         if converted is None:  # no effect in prediction
             return self.source(node)
         if converted.name == IMAGES or converted.name in {earlier.name for earlier in self.nodes}:
-            raise TraceError(f"{converted.name}: a layer may be used once, and not be called {IMAGES}")
+            problem = f"a layer may be used once, and not be called {IMAGES}: give each place one of its own"
+            raise TraceError(f"{converted.name}: {problem}")
         self.nodes.append(converted)
         return converted.name
 

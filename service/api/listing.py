@@ -31,7 +31,8 @@ def list_models(repository: ModelRepository, model: str | None = None) -> Listin
 def list_model(repository: ModelRepository, model: str) -> ModelListing:
     """List the versions of one model; raise NotFoundError."""
     found = repository.model(model)
-    return ModelListing(name=found.name, versions=[list_version(version, found.aliases) for version in found.listed()])
+    versions = [list_version(version, found.aliases) for version in found.listed()]
+    return ModelListing(name=found.name, refusal=found.refusal, versions=versions)
 
 
 def list_version(version: LoadedVersion, aliases: Mapping[str, str]) -> VersionListing:
@@ -78,6 +79,7 @@ def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
         **{name: getattr(level, name) for name in PUBLISHED},
         latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
         arrangement=_list_arrangement(loaded.bank),
+        refusal=loaded.refusal,
         pareto=on_front,
     )
 

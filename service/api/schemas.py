@@ -123,7 +123,7 @@ class Arrangement(BaseModel):
 class LevelListing(BaseModel):
     """One level; `pareto` if no other level is both at least as accurate and at least as cheap.
 
-    `arrangement` is null until the level's networks are built.
+    `arrangement` is null until the level's networks are built; `refusal` says why they cannot be.
     """
 
     name: str
@@ -134,6 +134,7 @@ class LevelListing(BaseModel):
     metrics: Metrics
     latency_ms: LatencyListing
     arrangement: Arrangement | None
+    refusal: str | None = None
     pareto: bool
 
 
@@ -150,9 +151,10 @@ class VersionListing(BaseModel):
 
 
 class ModelListing(BaseModel):
-    """One model, newest version first."""
+    """One model, newest version first; `refusal` says why it could not be read at all."""
 
     name: str
+    refusal: str | None = None
     versions: list[VersionListing]
 
 
@@ -196,6 +198,9 @@ class Status(BaseModel):
 
     load: Load
     store: StoreState = Field(description="Whether the store could be read at the last attempt.")
+    problems: dict[str, str] = Field(
+        description="Models that do not answer, or not with the version that production points to, and why."
+    )
     levels: list[LevelStatus]
 
 
@@ -238,4 +243,7 @@ class Readiness(Health):
 
     store: StoreState = Field(
         description="Whether the store could be read at the last attempt; loaded models are served without it."
+    )
+    unready: list[str] = Field(
+        description="Models that do not answer, or not with the version that production points to; `/status` says why."
     )

@@ -12,6 +12,15 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
+from service.errors import (
+    MalformedError,
+    MediaTypeError,
+    ParameterError,
+    RequestError,
+    SlowClientError,
+    TooLargeError,
+    UndecodableError,
+)
 from service.http.api_keys import Key, Keyring
 from service.http.auth import authenticate
 from service.http.body import read_body
@@ -30,6 +39,11 @@ from service.scheduling.job import Job
 from service.settings import Settings
 from service.types import StoreState
 
+# Refusals of what a request holds, which are found by reading it.
+CONTENT_ERRORS = (
+    *(MalformedError, MediaTypeError, ParameterError),
+    *(SlowClientError, TooLargeError, UndecodableError),
+)
 Result = TypeVar("Result")
 # Parsers that take less memory take well under a millisecond. Others run in another thread.
 INLINE_PARSE_BYTES = 32 * 2**10
@@ -99,9 +113,19 @@ class ServiceState:
         client = client_of(request)
         precheck(plan, self.repository.runtime.admission, lambda: self.rate_limiter.check(client, 1))
 
+    def charge(self, request: Request, error: RequestError) -> None:
+        """Count a request that is refused for its content as one image of its client, unless its images are counted."""
+        if isinstance(error, CONTENT_ERRORS) and not request.state.counted:
+            self.rate_limiter.charge(client_of(request))
+
     async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render, size: AnswerSize) -> Job:
         """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""
         client = client_of(request)
+
+        def count_images() -> None:
+            self.rate_limiter.spend(client, batch.count)
+            request.state.counted = True
+
         with until_disconnected(request):
             return await execute(
                 plan,
@@ -111,7 +135,7 @@ class ServiceState:
                 context_of(request),
                 self.repository.runtime,
                 self.settings,
-                on_admitted=lambda: self.rate_limiter.spend(client, batch.count),
+                on_admitted=count_images,
             )
 
 

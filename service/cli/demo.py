@@ -21,8 +21,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.rule import Rule
 
-from model_store.names import printable
 from model_store.reports.tables import levels_table
+from model_store.text import printable
 from service.api.schemas import Prediction
 from service.cli.main import reporting
 from service.cli.serve import build_server, prepare_process

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from model_store.images import printable_name
-from model_store.names import printable
+from model_store.text import printable
 from service.errors import ServiceError
 from service.signals import Interruption, end_process, handled
 
@@ -78,7 +77,7 @@ def slimbayes(
 
 def echo_error(message: object) -> None:
     """Print one line on standard error, safe for a terminal whatever names are in it."""
-    typer.echo(f"Error: {printable_name(str(message))}", err=True)
+    typer.echo(f"Error: {printable(str(message))}", err=True)
 
 
 @contextmanager

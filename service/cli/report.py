@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model_store.images import printable_name, written_name
-from model_store.names import printable
+from model_store.text import printable, written_name
 from service.cli.bulk_predict import Outcome
 
 Format = Literal["table", "json", "csv"]
@@ -25,7 +24,7 @@ COLUMNS = (
 )
 
 # A spreadsheet computes a cell that begins with one of these, also one that is quoted: labels and names of files are
-# strangers' text (OWASP, CSV injection).
+# clients' text (OWASP, CSV injection).
 FORMULA_PREFIXES = ("=", "+", "-", "@")
 
 
@@ -67,7 +66,7 @@ def _cells(outcome: Outcome, folder: str) -> list[str]:
     assert one is not None
     entropies = (one.uncertainty.total, one.uncertainty.aleatoric, one.uncertainty.epistemic)
     return [
-        printable_name(outcome.path.absolute().relative_to(Path(folder))),
+        printable(outcome.path.absolute().relative_to(Path(folder))),
         one.label,
         f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}",
         str(one.monte_carlo.draws),
@@ -90,7 +89,7 @@ def _name(outcome: Outcome) -> str:
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     if outcome.answer is None or outcome.prediction is None:
-        return {"image": _name(outcome), "error": printable_name(str(outcome.error))}
+        return {"image": _name(outcome), "error": printable(str(outcome.error))}
     source = outcome.answer.model_dump(mode="json", exclude={"predictions"})
     return {"image": _name(outcome), **source, **outcome.prediction.model_dump(mode="json")}
 
@@ -98,7 +97,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 def _row(outcome: Outcome) -> dict[str, object]:
     answer, one = outcome.answer, outcome.prediction
     if answer is None or one is None:
-        return {"image": _name(outcome), "error": printable_name(str(outcome.error))}
+        return {"image": _name(outcome), "error": printable(str(outcome.error))}
     return {
         "image": _name(outcome),
         **answer.model_dump(include={"model", "version", "level"}),

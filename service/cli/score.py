@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_store.cli.options import ReadOption, TrustedOption, key_files, trusted_keys
 from model_store.errors import StoreError
-from model_store.images import printable_name, written_name
 from model_store.manifest import Manifest
 from model_store.storage.location import default_location
 from model_store.store import Store
+from model_store.text import printable, written_name
 from service.cli.main import reporting
 from service.errors import NotFoundError
 from service.inference.decision import conformal_quantile
@@ -98,7 +98,7 @@ def score(
         manifest = opened.manifest(name, opened.resolve(name, version))
         found, inventory = scan_input(_absolute(source), manifest.input, column, id_column)
         if inventory.left_out:
-            first = printable_name(inventory.left_out[0])
+            first = printable(inventory.left_out[0])
             typer.echo(
                 f"left out, as no {inventory.kind}: {len(inventory.left_out):,} files, such as {first}", err=True
             )
@@ -114,7 +114,7 @@ def score(
             with _progress(sum(shard.rows for shard in missing)) as report:
                 run(task, missing, report)
         summary = target.finish(plan)
-    typer.echo(f"{printable_name(output)}: {summary}")
+    typer.echo(f"{printable(output)}: {summary}")
     raise typer.Exit(IMAGE_ERRORS if summary.errors else 0)
 
 

@@ -25,9 +25,13 @@ class FastPathMiddleware:
     """Answer requests to some routers' routes directly; their path parameters are in `request.path_params`."""
 
     def __init__(
-        self, app: ASGIApp, authenticate: Callable[[Request], object], *handlers: tuple[APIRouter, Handler]
+        self,
+        app: ASGIApp,
+        authenticate: Callable[[Request], object],
+        charge: Callable[[Request, RequestError], object],
+        *handlers: tuple[APIRouter, Handler],
     ) -> None:
-        self.app, self.authenticate = app, authenticate
+        self.app, self.authenticate, self.charge = app, authenticate, charge
         self.routes = [
             (route, handler) for router, handler in handlers for route in router.routes if isinstance(route, APIRoute)
         ]
@@ -41,6 +45,7 @@ class FastPathMiddleware:
             self.authenticate(request)
             response = await handler(request)
         except RequestError as error:
+            self.charge(request, error)
             response = refuse(request, error)
         return await response(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Wrap the application: request ids, trusted hosts, CORS, security headers."""
+"""Wrap the application: request ids, trusted hosts, CORS, HEAD and OPTIONS, security headers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# Every header of a request that the service reads, and of a response that it writes, beyond those that CORS always
+# allows: scripts of other origins may send and read these. A test compares both with the code.
+REQUEST_HEADERS = (
+    *("Accept", "Accept-Encoding", "Authorization", "Content-Encoding", "Content-Type", "If-None-Match"),
+    *("Inference-Header-Content-Length", "traceparent", "tracestate", "X-API-Key", "X-Request-ID"),
+)
+RESPONSE_HEADERS = (
+    *("Allow", "Content-Encoding", "ETag", "Inference-Header-Content-Length", "Retry-After", "Vary"),
+    *("WWW-Authenticate", "X-Request-ID"),
+)
 ENCODED_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 
@@ -37,9 +47,9 @@ def add_cors_and_hosts(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-            expose_headers=["Retry-After", "X-Request-ID"],
+            allow_methods=["GET", "HEAD", "OPTIONS", "POST"],
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
         )
     if settings.trusted_hosts:
         app.add_middleware(TrustedHostMiddleware, hosts=settings.trusted_hosts)
@@ -64,6 +74,43 @@ def _host(scope: Scope) -> str:
     """Return the host in lower case, without port or the brackets of an IPv6 address."""
     host = Headers(scope=scope).get("host", "").lower()
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+
+
+class MethodsMiddleware:
+    """Answer HEAD on every GET route as GET without its content, and OPTIONS with the methods of a path.
+
+    See RFC 9110, sections 9.3.2 and 9.3.7.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("HEAD", "OPTIONS"):
+            return await self.app(scope, receive, send)
+        head = empty = scope["method"] == "HEAD"
+
+        async def send_without_content(message: Message) -> None:
+            nonlocal empty
+            if message["type"] == "http.response.start" and message["status"] == 405 and not head:
+                empty, message = True, _methods_alone(message)
+            elif message["type"] == "http.response.body" and empty:
+                message = {**message, "body": b""}
+            await send(message)
+
+        # The server must still see HEAD, so that it sends no content.
+        inner = dict(scope, method="GET") if head else scope
+        try:
+            return await self.app(inner, receive, send_without_content)
+        finally:
+            if "route" in inner:  # metrics are by route
+                scope["route"] = inner["route"]
+
+
+def _methods_alone(message: Message) -> Message:
+    """Return the response to OPTIONS for a refusal that lists the methods of a path."""
+    kept = [(name, value) for name, value in message["headers"] if name not in (b"content-length", b"content-type")]
+    return {**message, "status": 204, "headers": kept}
 
 
 class SecurityHeadersMiddleware:
@@ -95,7 +142,7 @@ class RequestIdMiddleware:
             return await self.app(scope, receive, send)
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {}).update(request_id=request_id, caller=None)
+        scope.setdefault("state", {}).update(request_id=request_id, caller=None, counted=False)
 
         begun = False
 

@@ -89,7 +89,16 @@ def _one_describe_validation(error: Mapping[str, Any], skip: int) -> str:
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem_response(request, error.status_code, str(error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _methods(headers.get("Allow", "GET"))
+    return problem_response(request, error.status_code, str(error.detail), headers)
+
+
+def _methods(declared: str) -> str:
+    """List the methods of a path: those of its route, `GET` for files, and what is answered for every route."""
+    allowed = {name.strip() for name in declared.split(",")} | {"OPTIONS"}
+    return ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
 
 
 def problem_response(

@@ -1,4 +1,4 @@
-"""HTTP/1.1 protocol of uvicorn with limits on the size of a request's head and on slow clients.
+"""HTTP/1.1 connections that end in time: slow clients, half-closed ones, and those that are gone.
 
 A connection is closed in stages (lingering close, RFC 9112, section 9.6), so that a response that ends it reaches a
 client that is still sending: a socket that is closed with bytes unread is reset, and the response is lost.
@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from http import HTTPStatus
+import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from service.http.framing import FramingProtocol
+from service.http.request_head import MessageError
 
-# Far more than any client sends, and than one read returns, which may hold the beginning of a body after the headers.
-MAX_HEAD_BYTES = 2**20
 # The application reports a late body in a problem document, so its own timeout must expire first.
 APPLICATION_GRACE_S = 1.0
+# Longest that what is sent after a refusal is read and dropped.
+LINGER_S = 2.0
+# Time for an answer after which a half-closed client is asked whether it is there, and the interval of looking after.
+PROBE_AFTER_S, PROBE_INTERVAL_S = 1.0, 0.2
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class LimitedProtocol(HttpToolsProtocol):
-    """Close a connection whose request head is too long, or whose client is too slow to send or to read.
+class LimitedProtocol(FramingProtocol):
+    """Close a connection whose client is too slow to send or to read.
 
     `timeout_s` applies to the request line and headers together, to the body, and to each part of a response that waits
     to be read. The application reports a late body that it reads; one that it does not read closes the connection.
@@ -29,11 +33,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._timeout_s = timeout_s
-        self._in_head, self._head_bytes = False, 0
         # The client's deadlines to send its request and to read, on the loop's clock; infinite while it waits for us.
         self._request_deadline = self._write_deadline = math.inf
-        self._lingering = False
+        self._lingering = self._half_closed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._probe: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,30 +45,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._timeout_s, self._check_deadlines)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._probe):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                return self._refuse(400, f"the headers are over the limit of {MAX_HEAD_BYTES:,} bytes")
-        return super().data_received(data)
-
     def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
-        self._extend_deadline(self._timeout_s)
         super().on_message_begin()
+        self._extend_deadline(self._timeout_s)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._extend_deadline(self._timeout_s + APPLICATION_GRACE_S)
         super().on_headers_complete()
-        self.cycle.transport = LingeringTransport(self)
+        if not self._in_head:
+            self._extend_deadline(self._timeout_s + APPLICATION_GRACE_S)
+            self.cycle.transport = LingeringTransport(self)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        if self._in_head:
+            return
         if self._lingering:
             self.transport.close()
         elif self.cycle.response_complete:
@@ -74,7 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete and not self.cycle.more_body:
+        if self.cycle.response_complete and not self.cycle.more_body and not self._lingering:
             self._await_next_request()
 
     def pause_writing(self) -> None:
@@ -85,12 +84,71 @@ class LimitedProtocol(HttpToolsProtocol):
         self._write_deadline = math.inf
         super().resume_writing()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer requests that are complete before closing: a client may stop sending and wait (RFC 9112, section 9.6).
+
+        One that is gone looks the same until something is written to it: see `_watch_half_closed`.
+        """
+        self._half_closed = True
+        unparsed = bool(self._waiting) and self.scheme == "http"
+        return unparsed or self._end_requests()
+
+    def _feed(self) -> None:
+        super()._feed()
+        if self._half_closed and not self._waiting and not self._end_requests():
+            self.transport.close()
+
+    def _end_requests(self) -> bool:
+        """Note that no more requests come; return whether some are still to be answered."""
+        if self._lingering or self.transport.is_closing():
+            return False
+        if not self._deaf and (self._in_head or self.in_body):
+            self._refuse(MessageError(400, "the request ended before it was complete"))
+        self._keep_alive = False
+        if not self._open or self.scheme == "https":  # TLS has no half-closed connections here
+            return False
+        self._open[-1].keep_alive = self._refusal is not None
+        if self._probe is None:
+            self._probe = self.loop.call_later(PROBE_AFTER_S, self._watch_half_closed, True)
+        return True
+
+    def _watch_half_closed(self, first: bool) -> None:
+        """Find out whether the client of a half-closed connection is gone: a reset answers what is written to it then.
+
+        An interim response is written, which clients of HTTP/1.1 ignore (RFC 9110, section 15.2).
+        """
+        if self.transport.is_closing() or not self._open:
+            return
+        cycle = self._open[0]
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+            return
+        if first and cycle.scope["http_version"] == "1.1" and not cycle.response_started:
+            self.transport.write(CONTINUE)
+        self._probe = self.loop.call_later(PROBE_INTERVAL_S, self._watch_half_closed, False)
+
     def close_after_request(self) -> None:
         """Close the connection as soon as the answered request is complete, or late."""
-        if not self.cycle.more_body or self.transport.is_closing():
+        if not self.cycle.more_body or self._half_closed or self.transport.is_closing():
             return self.transport.close()
         self._lingering = True
-        return self.transport.write_eof() if self.transport.can_write_eof() else None
+        return self._write_eof()
+
+    def end_connection(self) -> None:
+        """Close the connection after a refusal: what the client is still sending is read and dropped for a while."""
+        if self._half_closed:
+            self.transport.close()
+            return
+        self._lingering = True
+        self._write_eof()
+        self.flow.resume_reading()
+        assert self._timer is not None
+        self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _write_eof(self) -> None:
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _extend_deadline(self, seconds: float) -> None:
         self._request_deadline = self.loop.time() + seconds
@@ -101,27 +159,16 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _check_deadlines(self) -> None:
         """Close the connection of a late client, else check again: one timer serves all requests of a connection."""
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if self.flow.read_paused or (self._in_head and answering):  # a pipelined request waits for the previous one
+        paused = self.flow.read_paused and not self._lingering
+        if paused or (self._in_head and self._open):  # a pipelined request waits for the previous one
             self._extend_deadline(self._timeout_s)
         left_s = min(self._request_deadline, self._write_deadline) - self.loop.time()
         if left_s > 0:
             self._timer = self.loop.call_later(min(left_s, self._timeout_s), self._check_deadlines)
-        elif self._in_head and self._write_deadline == math.inf:
-            self._refuse(408, f"the headers took longer than {self._timeout_s:g} s")
+        elif self._in_head and not self._deaf and self._write_deadline == math.inf:
+            self._refuse(MessageError(408, f"the headers took longer than {self._timeout_s:g} s"))
         else:
             self.transport.abort()
-
-    def _refuse(self, status: int, message: str) -> None:
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(message)).encode()),
-            (b"connection", b"close"),
-        ]
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(), *(b": ".join(each) for each in headers)]
-        self.transport.write(b"\r\n".join([*lines, b"", message.encode()]))
-        self.transport.close()
 
 
 class LingeringTransport(asyncio.Transport):

@@ -20,6 +20,8 @@ from service.settings import Rate
 
 # Beyond this many, the clients least recently seen are forgotten and start with a full allowance again.
 MAX_CLIENTS = 65_536
+# No address is longer, and no client is remembered by more.
+MAX_ADDRESS_CHARS = 64
 # An IPv6 subscriber is assigned a whole network of this prefix length.
 IPV6_PREFIX_BITS = 64
 
@@ -56,6 +58,15 @@ class RateLimiter:
             self._arrival_times.move_to_end(client)
             self._evict()
 
+    def charge(self, client: str) -> None:
+        """Take one image from the client's allowance even if none is left: for work that is done already."""
+        if self.rate is not None:
+            now = self.now()
+            arrival = max(now, self._arrival_times.get(client, now))
+            self._arrival_times[client] = arrival + self.rate.seconds / self.rate.images
+            self._arrival_times.move_to_end(client)
+            self._evict()
+
     def _evict(self) -> None:
         """Drop the clients least recently seen whose allowance is full, or while there are too many."""
         for _ in range(2):  # one more than a call can add
@@ -70,7 +81,8 @@ def client_of(request: Request) -> str:
     """Return the client whose allowance a request spends: its API key, else its address."""
     if request.state.caller is not None:
         return f"key {request.state.caller}"
-    return f"address {_network(request.client.host if request.client else '')}"
+    # A trusted proxy may hand on any text that its client sent.
+    return f"address {_network(request.client.host[:MAX_ADDRESS_CHARS] if request.client else '')}"
 
 
 @lru_cache(maxsize=1024)

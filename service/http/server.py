@@ -15,8 +15,6 @@ from service.http.draining import DrainingServer
 from service.http.protocol import LimitedProtocol
 from service.settings import Settings
 
-# Longer than clients and load balancers keep idle connections, so that they close them and no request is lost.
-KEEP_ALIVE_S = 75
 BACKLOG = 2048
 
 
@@ -65,7 +63,7 @@ class Server:
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=settings.keep_alive_seconds,
             lifespan="on",
             proxy_headers=bool(settings.proxies),
             forwarded_allow_ips=list(settings.proxies),

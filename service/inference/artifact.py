@@ -18,6 +18,7 @@ from model_store.manifest import Rounding
 from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT, IMAGES, IR_VERSION, LOGITS, OPSETS
 from model_store.onnx_file.reader import LevelFile, Node, Tensor, read_level_file
 from service.errors import ArtifactError
+from service.inference.footprint import graph_bytes
 from service.types import FloatArray
 
 
@@ -43,6 +44,11 @@ class Artifact:
     image_shape: tuple[int, ...]
     num_classes: int
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of its constants and of its posterior."""
+        return graph_bytes(self.graph) + sum(weight.mean.nbytes + weight.scale.nbytes for weight in self.weights)
 
     @classmethod
     def from_file(cls, file: LevelFile, roundings: Mapping[str, Rounding] | None = None) -> Artifact:

@@ -17,43 +17,64 @@ import numpy.typing as npt
 
 from service.errors import ArtifactError
 from service.inference.artifact import Artifact
-from service.inference.bank import Bank
+from service.inference.bank import COPIES, Bank
 from service.inference.early_stopping import CHECKPOINTS
 from service.inference.engine import Engine
-from service.inference.session import Session
+from service.inference.footprint import estimate_session_bytes, graph_bytes
+from service.inference.session import Session, TimeLimit
 from service.stats import Histogram
 from service.types import Arrays
 
 # Draws per graph; each divides the fewest draws that an answer is cut to, so that none is computed in vain.
 SIZES = (1, 2)
-ROUNDS = 5
+# Each is tried so often, but no longer than this once it has been tried.
+ROUNDS, TRIAL_S = 5, 1.0
 # Time of a larger graph, and of a prefix on more threads, that counts as faster.
 FASTER_GRAPH, FASTER_PREFIX = 0.97, 0.9
+# Most operators of a graph in eight bits for each one of the file.
+QUANTIZED_NODES = 5
 Key = TypeVar("Key")
 
 
 def autotune(
-    artifact: Artifact, key: str, builders: Executor, num_workers: int, batch_sizes: Histogram | None = None
+    artifact: Artifact,
+    key: str,
+    builders: Executor,
+    num_workers: int,
+    batch_sizes: Histogram | None = None,
+    limit: TimeLimit | None = None,
 ) -> Engine:
     """Build the engine that computes a first block of draws fastest on so many threads.
 
-    Raises ArtifactError when ONNX Runtime cannot load the file, or its logits are not finite.
+    Raises ArtifactError when ONNX Runtime cannot load the file, or its logits are not finite, and TimeLimitError when
+    that is not known within `limit`.
     """
-    engines = {size: Engine(Bank(artifact, key, size), builders, batch_sizes) for size in SIZES}
+    engines = {size: Engine(Bank(artifact, key, size, limit), builders, batch_sizes) for size in SIZES}
     image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
-    engine = _fastest(engines, num_workers, image_1HWC)
+    engine = _fastest(engines, num_workers, image_1HWC, limit)
     if num_workers > 1:
-        engine.bank.parallel_prefix = _parallel_prefix(engine.bank, num_workers, image_1HWC)
+        engine.bank.parallel_prefix = _parallel_prefix(engine.bank, num_workers, image_1HWC, limit)
     return engine
 
 
-def _fastest(engines: Mapping[int, Engine], num_workers: int, image_1HWC: npt.NDArray[np.uint8]) -> Engine:
+def trial_bytes(artifact: Artifact) -> int:
+    """Estimate from above what `autotune` takes for a while: a bank of each size, each with one block."""
+    weights = sum(weight.mean.nbytes for weight in artifact.weights)
+    constants, nodes = graph_bytes(artifact.graph), len(artifact.graph.graph.node)
+    bank = 2 * weights + 4 * constants + estimate_session_bytes(constants, QUANTIZED_NODES * nodes)
+    blocks = [estimate_session_bytes(size * (1 + COPIES) * weights, size * QUANTIZED_NODES * nodes) for size in SIZES]
+    return len(SIZES) * bank + sum(blocks)
+
+
+def _fastest(
+    engines: Mapping[int, Engine], num_workers: int, image_1HWC: npt.NDArray[np.uint8], limit: TimeLimit | None
+) -> Engine:
     for size, engine in engines.items():
-        engine.prepare(size)
-    features = engines[SIZES[0]].shared(image_1HWC)
-    if not all(np.isfinite(logits).all() for logits in engines[SIZES[-1]].run(0, features)):
+        engine.prepare(size, limit=limit)
+    features = engines[SIZES[0]].shared(image_1HWC, limit=limit)
+    if not all(np.isfinite(logits).all() for logits in engines[SIZES[-1]].run(0, features, limit)):
         raise ArtifactError("its logits are not finite")
-    graph = _seconds({size: partial(engine.run, 0, features) for size, engine in engines.items()})
+    graph = _seconds({size: partial(engine.run, 0, features, limit) for size, engine in engines.items()})
     first = {size: seconds * -(-CHECKPOINTS[0] // (size * num_workers)) for size, seconds in graph.items()}
     best = SIZES[0]
     for size in SIZES[1:]:
@@ -62,23 +83,27 @@ def _fastest(engines: Mapping[int, Engine], num_workers: int, image_1HWC: npt.ND
     # The running means start with the slow first passes; replace them.
     engine = engines[best]
     engine.seconds_per_draw = graph[best] / best
-    engine.seconds_shared = _seconds({best: partial(engine.shared, image_1HWC)})[best]
+    engine.seconds_shared = _seconds({best: partial(engine.shared, image_1HWC, limit=limit)})[best]
     return engine
 
 
-def _parallel_prefix(bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.uint8]) -> Session | None:
+def _parallel_prefix(
+    bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.uint8], limit: TimeLimit | None
+) -> Session | None:
     """Build the shared prefix on all threads; None if that is not faster, or rounds differently."""
-    wide, feed = Session(bank.split.prefix, num_workers), Arrays(images=image_1HWC)
-    seconds = _seconds({session: partial(session.run, feed) for session in (bank.prefix, wide)})
-    same = all(map(np.array_equal, wide.run(feed), bank.prefix.run(feed)))
+    wide, feed = Session(bank.split.prefix, num_workers, limit), Arrays(images=image_1HWC)
+    seconds = _seconds({session: partial(session.run, feed, limit) for session in (bank.prefix, wide)})
+    same = all(map(np.array_equal, wide.run(feed, limit), bank.prefix.run(feed, limit)))
     return wide if same and seconds[wide] < FASTER_PREFIX * seconds[bank.prefix] else None
 
 
 def _seconds(ways: Mapping[Key, Callable[[], object]]) -> dict[Key, float]:
-    seconds = dict.fromkeys(ways, np.inf)
+    seconds, started = dict.fromkeys(ways, np.inf), perf_counter()
     for _ in range(ROUNDS):
         for key, way in ways.items():
             begun = perf_counter()
             way()
             seconds[key] = min(seconds[key], perf_counter() - begun)
+        if perf_counter() - started > TRIAL_S:
+            break
     return seconds

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.inference.bank import Bank
+from service.inference.session import TimeLimit
 from service.stats import IMAGES, Histogram
 from service.types import Arrays, FloatArray
 
@@ -35,31 +36,33 @@ class Engine:
         self.seconds_per_draw = self.seconds_shared = 0.0
         self.batch_sizes = batch_sizes or Histogram(IMAGES)
 
-    def prepare(self, draws: int, enough: Callable[[int], bool] | None = None) -> float:
+    def prepare(self, draws: int, enough: Callable[[int], bool] | None = None, limit: TimeLimit | None = None) -> float:
         """Build missing networks for so many draws, or until `enough`; return the seconds that it took."""
-        return self.bank.fill(draws, self.builders, enough)
+        return self.bank.fill(draws, self.builders, enough, limit)
 
     def prepared(self, draws: int) -> bool:
         """Return whether the networks for so many draws are built."""
         return self.bank.draws >= draws
 
-    def shared(self, images_NHWC: npt.NDArray[np.uint8], *, alone: bool = False) -> list[FloatArray]:
+    def shared(
+        self, images_NHWC: npt.NDArray[np.uint8], *, alone: bool = False, limit: TimeLimit | None = None
+    ) -> list[FloatArray]:
         """Compute what all draws have in common, from images uint8 [N, H, W, C]: arrays [N, …].
 
         With `alone`, when nothing else is computed, other threads may help; the bits are the same.
         """
         session = self.bank.parallel_prefix if alone and self.bank.parallel_prefix else self.bank.prefix
         begun = time.perf_counter()
-        features = session.run({"images": images_NHWC})
+        features = session.run({"images": images_NHWC}, limit)
         seconds = session.threads * (time.perf_counter() - begun) / len(images_NHWC)
         self.seconds_shared = _moving_average(self.seconds_shared, seconds)
         return features
 
-    def run(self, block: int, features: Sequence[FloatArray]) -> list[FloatArray]:
+    def run(self, block: int, features: Sequence[FloatArray], limit: TimeLimit | None = None) -> list[FloatArray]:
         """Compute logits float32 [N, K] for each draw of a prepared block."""
         begun = time.perf_counter()
         feed: Arrays = dict(zip(self.bank.split.boundary, features, strict=True))
-        logits = self.bank.blocks[block].run(feed)
+        logits = self.bank.blocks[block].run(feed, limit)
         seconds = (time.perf_counter() - begun) / (len(logits) * len(logits[0]))
         self.seconds_per_draw = _moving_average(self.seconds_per_draw, seconds)
         return logits
@@ -68,12 +71,12 @@ class Engine:
         """Predict the seconds for so many draws of an image on one thread, with or without their shared part."""
         return draws * self.seconds_per_draw + (self.seconds_shared if shared else 0.0)
 
-    def draws(self, images_NHWC: npt.NDArray[np.uint8], samples: int) -> FloatArray:
+    def draws(self, images_NHWC: npt.NDArray[np.uint8], samples: int, limit: TimeLimit | None = None) -> FloatArray:
         """Compute logits float32 [S, N, K] of images uint8 [N, H, W, C] under the first S draws, on this thread."""
-        self.prepare(samples)
-        features = self.shared(images_NHWC)
+        self.prepare(samples, limit=limit)
+        features = self.shared(images_NHWC, limit=limit)
         blocks = range(-(-samples // self.bank.size))
-        return np.stack([logits for block in blocks for logits in self.run(block, features)][:samples])
+        return np.stack([logits for block in blocks for logits in self.run(block, features, limit)][:samples])
 
 
 def _moving_average(mean: float, seconds: float) -> float:

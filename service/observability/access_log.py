@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from model_store.names import UNPRINTABLE, printable
+from model_store.text import UNPRINTABLE, printable
 from service.observability.log_writer import LogWriter
 from service.pipeline.context import RequestContext
 from service.settings import Settings
@@ -39,6 +39,8 @@ def configure_logging(settings: Settings) -> None:
     # Other libraries log much that is of no use to an operator.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("slimbayes").setLevel(level)
+    # A damaged form is the client's matter and in its answer; warnings of it would let clients fill the log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.captureWarnings(True)
 
 

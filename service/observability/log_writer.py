@@ -26,8 +26,8 @@ class LogWriter(logging.Handler):
         super().__init__()
         self._descriptor, self._max_bytes = descriptor, max_bytes
         self.dropped = 0
-        # Lines that nobody was told of yet.
-        self._untold = 0
+        # Lines that were dropped and not reported yet.
+        self._unreported = 0
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
@@ -57,7 +57,7 @@ class LogWriter(logging.Handler):
 
     def _drop(self) -> None:
         self.dropped += 1
-        self._untold += 1
+        self._unreported += 1
 
     def _write_lines(self) -> None:
         while True:
@@ -76,12 +76,12 @@ class LogWriter(logging.Handler):
     def _tell_of_dropped(self) -> None:
         """Write a line that says how many were dropped since the last such line, if there were any."""
         with self._changed:
-            untold = self._untold
+            unreported = self._unreported
         message = "%d lines of the log were dropped: they could not be written"
-        record = logging.LogRecord("slimbayes.service", logging.WARNING, "", 0, message, (untold,), None)
-        if untold and self._write(self._line(record)):
+        record = logging.LogRecord("slimbayes.service", logging.WARNING, "", 0, message, (unreported,), None)
+        if unreported and self._write(self._line(record)):
             with self._changed:
-                self._untold -= untold
+                self._unreported -= unreported
 
     def _write(self, line: bytes) -> bool:
         """Write a line to the end; return False if that is impossible."""

@@ -69,6 +69,14 @@ class ServiceCollector(Collector):
             ("slimbayes_degradation_step", "Degradation step of the latest waiting request; 0 is none.", step),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)
+        models = self.repository.models.values()
+        yield _samples(
+            GaugeMetricFamily,
+            "slimbayes_model_problem",
+            "1 for a model that does not answer, or not with the version that production points to.",
+            ("model",),
+            [((model.name,), float(model.problem is not None)) for model in models],
+        )
         yield CounterMetricFamily(
             "slimbayes_log_lines_dropped", "Log lines that could not be written.", value=dropped_lines()
         )
@@ -149,7 +157,7 @@ def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
 
 def _banks(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
     families: tuple[tuple[Family, str, str, str], ...] = (
-        (GaugeMetricFamily, "slimbayes_bank_bytes", "Approximate memory of networks.", "nbytes"),
+        (GaugeMetricFamily, "slimbayes_bank_bytes", "Memory of networks, until requests use them no more.", "nbytes"),
         (CounterMetricFamily, "slimbayes_bank_builds", "Builds of networks.", "builds"),
         (CounterMetricFamily, "slimbayes_bank_build_seconds", "Time spent building networks.", "build_seconds"),
     )

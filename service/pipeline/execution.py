@@ -55,7 +55,7 @@ async def execute(
     answer_bytes += batch.count * plan.samples * len(plan.level.manifest.classes) * LOGIT_BYTES
     answer = context.reserve(runtime.request_memory, "answers")
     answer.check(answer_bytes, ANSWER)
-    with plan.level.in_use():
+    with plan.level.in_use(plan.samples):
         with until(latest), context.stage("decode"):
             opened = await open_batch(batch, plan.level.manifest.input, settings, runtime)
         draws, seconds = plan.cost(batch.count)

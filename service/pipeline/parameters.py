@@ -20,8 +20,10 @@ def _plain(value: object) -> object:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_plain)]
-Real = Annotated[float, BeforeValidator(_plain), Field(allow_inf_nan=False)]
+PLAIN = BeforeValidator(_plain)
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False), PLAIN]
+Deadline = Annotated[float, Field(gt=0, le=600_000, allow_inf_nan=False), PLAIN]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), PLAIN]
 
 
 class PredictOptions(BaseModel, extra="forbid", frozen=True):
@@ -34,12 +36,10 @@ class PredictOptions(BaseModel, extra="forbid", frozen=True):
     samples: str = Field(
         "auto", description="Draws: a whole number from 1, or auto: early stopping, at most the level's default number."
     )
-    deadline_ms: Real | None = Field(
-        None, gt=0, le=600_000, description="Answer with the draws computed by then, in milliseconds."
-    )
-    min_accuracy: Real | None = Field(None, ge=0, le=1, description="For level=auto: least accuracy on the test set.")
-    max_latency_ms: Real | None = Field(
-        None, gt=0, description="For level=auto: longest inference time, as measured, in milliseconds."
+    deadline_ms: Deadline | None = Field(None, description="Answer with the draws computed by then, in milliseconds.")
+    min_accuracy: Fraction | None = Field(None, description="For level=auto: least accuracy on the test set.")
+    max_latency_ms: Milliseconds | None = Field(
+        None, description="For level=auto: longest inference time, as measured, in milliseconds."
     )
 
     @property
@@ -57,8 +57,10 @@ class PredictQuery(PredictOptions):
 
     model: str | None = Field(None, description="Name of a model; may be omitted if there is only one.")
     version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
-    alpha: Real = Field(0.1, description="Error rate of the prediction set: one that the level is calibrated for.")
-    top_k: Whole = Field(10, ge=1, le=1000, description="Classes to list, most probable first.")
+    alpha: Annotated[float, Field(allow_inf_nan=False), PLAIN] = Field(
+        0.1, description="Error rate of the prediction set: one that the level is calibrated for."
+    )
+    top_k: Annotated[int, Field(ge=1, le=1000), PLAIN] = Field(10, description="Classes to list, most probable first.")
     draws: bool = Field(False, description="List the probability of each class under each draw.")
 
 

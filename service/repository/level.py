@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic, perf_counter
 
@@ -14,16 +12,25 @@ import numpy as np
 
 from model_store.errors import StoreError, StoreUnavailableError
 from model_store.manifest import Level, Manifest
-from service.errors import ArtifactError, DeadlineError, FetchingError, ParameterError, RequestError
+from service.errors import (
+    ArtifactError,
+    FetchingError,
+    NotFoundError,
+    RequestError,
+    TimeLimitError,
+)
 from service.inference.artifact import Artifact
 from service.inference.autotune import autotune
 from service.inference.bank import Bank
 from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
 from service.inference.engine import Engine
-from service.memory import MIB
+from service.repository.fetching import RETRY_AFTER_S, Fetching
+from service.repository.level_memory import building_room, check_draws, trial_room
 from service.repository.level_stats import LevelStats
+from service.repository.memory_budget import Claim
 from service.repository.runtime import Runtime
 from service.repository.verification import draw_key, not_served
+from service.resources import trim_heap
 from service.stats import LatencyWindow
 
 log = logging.getLogger("slimbayes.service")
@@ -31,15 +38,15 @@ log = logging.getLogger("slimbayes.service")
 EMA_ALPHA = 0.02
 # Fraction of the time until a deadline that is kept for computing: networks are built in the rest.
 COMPUTE_FRACTION = 0.2
-# Longest wait of a request without a deadline for a file from the store, and when to try again.
-MAX_FETCH_S, RETRY_AFTER_S = 10.0, 5
+# When a level is tried again whose networks took too long to build: the machine may have been busy.
+RETRY_SLOW_S = 600.0
 
 
 class LoadedLevel:
     """One level of a verified version; its file is read and its networks are built at the first request, or by `warm`.
 
     `expected_draws` is the running mean of draws of an image with early stopping; `builds` and `build_seconds` count
-    how often networks were built, and in what time.
+    how often networks were built, and in what time. While it is `pinned`, other levels' requests leave it its networks.
     """
 
     def __init__(self, manifest: Manifest, level: Level, runtime: Runtime) -> None:
@@ -52,11 +59,17 @@ class LoadedLevel:
         # Building takes long: nothing on the event loop waits for its lock.
         self._lock, self._building = threading.Lock(), threading.Lock()
         self._engine: Engine | None = None
+        # Memory of the engine that was built last.
+        self._claim: Claim | None = None
+        self.pinned = False
+        # Why its networks cannot be built, and when that was found.
+        self._refusal: tuple[str, float] | None = None
         # The file, from when it is fetched for a request until its engine is built, and the fetch in progress.
         self._artifact: Artifact | None = None
-        self._fetching: Future[RequestError | None] | None = None
-        # Requests in progress, and whether the networks are dropped after the last of them.
-        self._requests, self._releasing = 0, False
+        self._fetching = Fetching(str(self), self._fetch)
+        # Draws of each request in progress, and whether the networks are dropped after the last of them.
+        self._in_use: list[int] = []
+        self._releasing = False
 
     def __str__(self) -> str:
         return f"level {self.level.name} of {self.manifest.model} {self.manifest.version}"
@@ -73,49 +86,74 @@ class LoadedLevel:
         compute afterwards, in a fifth of what is left now at the least.
 
         Raises NotFoundError if the level's file was altered since or cannot be run, FetchingError if the store that has
-        it is unreachable, and ParameterError for draws that there is no memory for.
+        it is unreachable, ParameterError for draws that there is no memory for, and OverloadedError while requests in
+        progress use that memory.
         """
-        seconds, called = 0.0, monotonic()
-        with self._building:
-            engine = self._engine  # another thread may drop it at any time
-            if engine is None:
-                begun = perf_counter()
-                engine = self._load()
-                self._engine, self._artifact = engine, None
-                seconds = perf_counter() - begun
-        self._check_memory(engine.bank, draws)
+        found, called = self.prepared_engine(draws), monotonic()
+        if found is not None:
+            return found
 
         def enough(built: int) -> bool:
             if latest is None:
                 return False
             return monotonic() + max(COMPUTE_FRACTION * (latest - called), self.seconds(images, built, built)) > latest
 
-        seconds += engine.prepare(draws, enough)
+        with self._building:
+            engine, seconds = self._engine, 0.0  # another thread may drop it at any time
+            if engine is None:
+                engine, seconds = self._load(latest)
+            # The published draws tell, too, what more of them take.
+            for number in sorted({min(draws, self.default_samples), draws}):
+                check_draws(self, engine.bank, number, self._runtime.memory)
+                seconds += self._extend(engine, number, enough, latest)
         if seconds:
             with self._lock:
                 self.builds, self.build_seconds = self.builds + 1, self.build_seconds + seconds
-        self._runtime.memory.touch(self, engine.bank.nbytes, self._drop)
         return engine
 
-    def _load(self) -> Engine:
+    def _load(self, latest: float | None) -> tuple[Engine, float]:
+        """Build the engine within its time and memory; return it and the seconds that it took."""
+        self._check_refusal()
         runtime, key = self._runtime, draw_key(self.manifest.version, self.level.name)
+        claim = runtime.memory.claim(self)
         try:
             artifact = self._artifact or runtime.load_artifact(self.manifest, self.level)
-            engine = autotune(artifact, key, runtime.builders, runtime.num_workers, self.stats.batch_sizes)
-        except (StoreError, ArtifactError) as error:
-            raise self._failure(error) from error
-        runtime.memory.watch(engine)
-        return engine
+            with (
+                runtime.memory.room(claim, trial_room(self, artifact, runtime.memory), published=True, latest=latest),
+                runtime.time_limit() as limit,
+            ):
+                begun = perf_counter()
+                engine = autotune(artifact, key, runtime.builders, runtime.num_workers, self.stats.batch_sizes, limit)
+                claim.nbytes = engine.bank.nbytes
+        except BaseException as error:
+            runtime.memory.close(claim)
+            self._artifact = None
+            if isinstance(error, StoreError | ArtifactError):
+                raise self._failure(error) from error
+            raise
+        self._engine, self._claim, self._artifact = engine, claim, None
+        runtime.memory.follow(claim, engine)
+        runtime.memory.touch(self)
+        trim_heap()
+        return engine, perf_counter() - begun
 
-    def _check_memory(self, bank: Bank, draws: int) -> None:
-        """Refuse more draws than there is memory for; the published number of draws is always built."""
-        limit, own = self._runtime.memory.limit, self.default_samples
-        if limit is None or draws <= own or bank.bytes_of(draws) <= limit:
-            return
-        raise ParameterError(
-            f"{draws:,} draws of {self} take {bank.bytes_of(draws) / MIB:,.0f} MiB, more than the"
-            f" {limit / MIB:,.0f} MiB for networks here: ask for at most {max(own, bank.draws_in(limit)):,}"
-        )
+    def _extend(self, engine: Engine, draws: int, enough: Callable[[int], bool] | None, latest: float | None) -> float:
+        """Build the missing draws of an engine within its time and memory; return the seconds that it took."""
+        bank, claim, runtime = engine.bank, self._claim, self._runtime
+        missing = bank.bytes_of(draws) - bank.nbytes
+        if missing <= 0 or claim is None:
+            return 0.0
+        published = draws <= self.default_samples
+        nbytes = building_room(self, bank, draws, runtime.memory, runtime.num_workers)
+        time_limit = runtime.time_limit(max(1.0, draws / self.default_samples))
+        with runtime.memory.room(claim, nbytes, published=published, latest=latest), time_limit:
+            try:
+                return engine.prepare(draws, enough, time_limit)
+            except ArtifactError as error:
+                raise self._failure(error) from error
+            finally:
+                claim.nbytes = bank.nbytes
+                trim_heap()
 
     async def fetch(self, deadline_s: float | None) -> None:
         """Read the level's file from the store if it is not loaded, within `deadline_s` seconds.
@@ -124,17 +162,8 @@ class LoadedLevel:
         """
         if self._engine is not None or self._artifact is not None:
             return
-        with self._lock:
-            if self._fetching is None or self._fetching.done():
-                self._fetching = self._runtime.fetchers.submit(self._fetch)
-            fetching = asyncio.wrap_future(self._fetching)
-        # Other requests may wait for it: it goes on when this one leaves.
-        done, _ = await asyncio.wait([fetching], timeout=MAX_FETCH_S if deadline_s is None else deadline_s)
-        if not done and deadline_s is not None:
-            raise DeadlineError(f"the deadline passed while the file of {self} was read from the store")
-        if not done:
-            raise FetchingError(f"the file of {self} is still being read from the store", RETRY_AFTER_S)
-        failure = fetching.result()
+        self._check_refusal()
+        failure = await self._fetching.result(deadline_s)
         if failure is not None:
             raise failure
 
@@ -145,24 +174,35 @@ class LoadedLevel:
             return self._failure(error)
         return None
 
+    def _check_refusal(self) -> None:
+        if self._refusal is not None and monotonic() < self._refusal[1] + RETRY_SLOW_S:
+            raise NotFoundError(self._refusal[0])
+
     def _failure(self, error: StoreError | ArtifactError) -> RequestError:
         log.warning("level %s of %s cannot answer: %s", self.level.name, self.manifest.version, error)
+        if isinstance(error, TimeLimitError):
+            self._refusal = f"{self} is not served: {error}", monotonic()
+            return NotFoundError(self._refusal[0])
         if isinstance(error, StoreUnavailableError):
             return FetchingError(f"the store that has the file of {self} is unreachable", RETRY_AFTER_S)
         return not_served(str(self), str(error))
 
     @property
     def nbytes(self) -> int:
-        """Return the approximate memory of its networks in bytes."""
-        engine = self._engine
-        return 0 if engine is None else engine.bank.nbytes
+        """Return the memory of its networks in bytes, with those that were dropped and that requests still use."""
+        return self._runtime.memory.used_by(self)
+
+    @property
+    def refusal(self) -> str | None:
+        """Return why its networks cannot be built, None where they can for all that is known."""
+        return None if self._refusal is None else self._refusal[0]
 
     def prepared_engine(self, draws: int) -> Engine | None:
         """Return the engine if so many draws are built, else None; never blocks."""
         engine = self._engine
         if engine is None or not engine.prepared(draws):
             return None
-        self._runtime.memory.touch(self, engine.bank.nbytes, self._drop)
+        self._runtime.memory.touch(self)
         return engine
 
     def ready(self, draws: int) -> bool:
@@ -177,10 +217,16 @@ class LoadedLevel:
 
     def warm(self) -> None:
         """Build the default number of draws, to stay; raise NotFoundError if one of them overflows on a black image."""
-        self._releasing = False
+        self._releasing, self.pinned = False, True
         engine, shape = self.engine(self.default_samples), self.manifest.input
         black_1HWC = np.zeros((1, shape.height, shape.width, shape.channels), np.uint8)
-        if not np.isfinite(engine.draws(black_1HWC, self.default_samples)).all():
+        try:
+            with self._runtime.time_limit() as limit:
+                logits = engine.draws(black_1HWC, self.default_samples, limit)
+        except TimeLimitError as error:
+            self.release()
+            raise self._failure(error) from error
+        if not np.isfinite(logits).all():
             self.release()
             raise not_served(str(self), "its logits are not finite")
 
@@ -204,25 +250,46 @@ class LoadedLevel:
         return 1000 * engine.seconds(max(1.0, self.expected_draws / self._runtime.num_workers))
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keep the networks while the context lasts, even if they are released meanwhile."""
+    def in_use(self, draws: int) -> Iterator[None]:
+        """Keep the networks of so many draws while the context lasts, even if they are released meanwhile."""
         with self._lock:
-            self._requests += 1
+            self._in_use.append(draws)
         try:
             yield
         finally:
             with self._lock:
-                self._requests -= 1
+                self._in_use.remove(draws)
             if self._releasing:
                 self.release()
 
     def release(self) -> None:
         """Drop the networks once no request uses them; they are rebuilt on demand."""
         with self._lock:
-            self._releasing = self._requests > 0
+            self._releasing, self.pinned = bool(self._in_use), False
         if not self._releasing:
             self._runtime.memory.release(self)
-            self._drop()
+            self.drop()
 
-    def _drop(self) -> None:
+    @property
+    def busy(self) -> bool:
+        """Return whether requests use its networks."""
+        return bool(self._in_use)
+
+    @property
+    def published_bytes(self) -> int:
+        """Return the memory of the published number of draws; 0 while there are no networks."""
+        engine = self._engine
+        return 0 if engine is None else engine.bank.bytes_of(self.default_samples)
+
+    def shrink(self) -> None:
+        """Drop the draws beyond the published number that no request uses."""
+        engine, claim = self._engine, self._claim
+        with self._lock:
+            kept = max(self.default_samples, *self._in_use, 0)
+        if engine is not None and claim is not None and engine.bank.draws > kept + engine.bank.size:
+            engine.bank.shrink(kept)
+            claim.nbytes = engine.bank.nbytes
+
+    def drop(self) -> None:
+        """Drop the networks; requests in progress keep theirs, which count until their end."""
         self._engine = self._artifact = None

@@ -40,11 +40,12 @@ class WarnOnce:
 class Loader:
     """Load models of one store, and warn of versions that cannot be served."""
 
-    def __init__(self, store: Store, runtime: Runtime, warnings: WarnOnce) -> None:
-        self._store, self._runtime, self._warnings = store, runtime, warnings
+    def __init__(self, store: Store, runtime: Runtime, warnings: WarnOnce, *, fallback: bool) -> None:
+        """Load from `store`; with `fallback`, another version answers where production cannot from the start."""
+        self._store, self._runtime, self._warnings, self._fallback = store, runtime, warnings, fallback
 
     def load(self, name: str, before: ModelSnapshot | None = None) -> ModelSnapshot | None:
-        """Load a model as the store has it; known versions are kept, since versions never change."""
+        """Load a model as the store has it, None without versions; known versions are kept, as they never change."""
         known = before.versions if before else {}
         versions = {}
         listing = self._store.listing(name)
@@ -66,17 +67,30 @@ class Loader:
 
     def keep_aliases(self, model: ModelSnapshot, before: ModelSnapshot | None) -> ModelSnapshot:
         """Give an alias that now points to a version that cannot be served its old target."""
-        if before is None:
-            return model
         kept: dict[str, str] = {}
         for alias, target in model.aliases.items():
             version = model.versions.get(target)
-            found = target if version is not None and version.manifest else before.aliases.get(alias)
+            served = version is not None and version.manifest is not None
+            found = target if served else self._instead(model, alias, before)
             if found is not None and found in model.versions:
                 kept[alias] = found
             if found != target:
                 self._warnings.warn(f"alias {alias} of {model.name}", f"stays as it was: {target} cannot be served")
-        return replace(model, aliases=kept)
+        production = model.unserved or model.aliases.get(PRODUCTION)
+        return replace(model, aliases=kept, unserved=None if kept.get(PRODUCTION) == production else production)
+
+    def _instead(self, model: ModelSnapshot, alias: str, before: ModelSnapshot | None) -> str | None:
+        """Return the version for an alias whose target cannot be served: what it was, else the target all the same."""
+        if before is not None:
+            return before.aliases.get(alias)
+        ready = [name for name, version in model.versions.items() if version.manifest]
+        if alias != PRODUCTION or not self._fallback or not ready:
+            return model.aliases[alias]
+        log.error(
+            "production of model %s is %s, which cannot be served: %s answers instead, as production_fallback allows",
+            *(model.name, model.aliases[alias], ready[-1]),
+        )
+        return ready[-1]
 
     def _version(self, model: str, name: str) -> LoadedVersion:
         try:
@@ -88,6 +102,9 @@ class Loader:
         except (StoreError, ArtifactError) as error:
             self._warnings.warn(f"version {name} of {model}", f"is refused: {error}")
             return LoadedVersion(name, refusal=str(error), read=time.monotonic())
+        except Exception as error:  # whatever is wrong with one version, the others are served
+            log.exception("version %s of %s is refused", name, model)
+            return LoadedVersion(name, refusal=f"it cannot be read ({type(error).__name__})", read=time.monotonic())
         levels = {level.name: LoadedLevel(manifest, level, self._runtime) for level in manifest.levels}
         return LoadedVersion(name, manifest, levels)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
@@ -14,6 +17,7 @@ from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.concurrency import WorkerPool, lower_thread_priority
 from service.inference.artifact import Artifact
+from service.inference.session import TimeLimit
 from service.memory import MIB, RequestMemory
 from service.repository.memory_budget import MemoryBudget
 from service.repository.verification import verified_artifact
@@ -23,17 +27,17 @@ from service.scheduling.latency_model import DecodingModel
 from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
 
-# Threads that read level files for waiting requests. Store I/O uses its own pool so it cannot block compute threads.
-NUM_FETCHERS = 4
+# Requests that wait in threads for networks; more of them wait for these.
+NUM_PREPARING = 16
 
 
 @dataclass(frozen=True)
 class Runtime:
     """Threads, queues and limits of one service.
 
-    `workers` parse and decode for requests, `preparing` bounds requests that wait in threads for networks, `builders`
-    build networks, `fetchers` read files from the store; `load_artifact` reads and verifies a level's file and raises
-    StoreError or ArtifactError. `memory` bounds networks, `request_memory` requests in progress.
+    `workers` parse and decode for requests, `preparing` bounds requests that wait in threads for networks, which
+    `builders` build within `max_build_s`; `load_artifact` reads and verifies a level's file and raises StoreError or
+    ArtifactError. `memory` bounds networks, `request_memory` requests in progress.
     """
 
     scheduler: Scheduler
@@ -42,14 +46,16 @@ class Runtime:
     workers: WorkerPool
     preparing: anyio.CapacityLimiter
     builders: ThreadPoolExecutor
-    fetchers: ThreadPoolExecutor
     memory: MemoryBudget
+    max_build_s: float
     request_memory: RequestMemory
     num_workers: int
     max_samples: int
     decode_s: float
     tolerance: float
     load_artifact: Callable[[Manifest, Level], Artifact]
+    _limits: weakref.WeakSet[TimeLimit] = field(default_factory=weakref.WeakSet)
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def start(cls, settings: Settings, store: Store) -> Self:
@@ -64,9 +70,9 @@ class Runtime:
             ),
             decoding=DecodingModel(),
             workers=WorkerPool(num_workers),
-            preparing=anyio.CapacityLimiter(num_workers),
+            preparing=anyio.CapacityLimiter(NUM_PREPARING),
             builders=ThreadPoolExecutor(num_workers, "builder", lower_thread_priority),
-            fetchers=ThreadPoolExecutor(NUM_FETCHERS, "fetcher"),
+            max_build_s=settings.max_build_seconds,
             memory=MemoryBudget(for_networks),
             request_memory=RequestMemory(for_requests, settings.max_wait_ms / 1000),
             num_workers=num_workers,
@@ -74,13 +80,27 @@ class Runtime:
             decode_s=settings.decode_ms / 1000,
             tolerance=settings.tolerance,
             load_artifact=partial(
-                verified_artifact, store, precision=settings.precision, max_bytes=settings.max_level_mb * MIB
+                verified_artifact,
+                store,
+                precision=settings.precision,
+                max_bytes=min(settings.max_level_mb * MIB, for_networks or sys.maxsize),
+                max_operations=settings.max_level_gmacs * 10**9,
             ),
         )
 
+    def time_limit(self, share: float = 1.0) -> TimeLimit:
+        """Limit the time to build the published draws of a level, or `share` times as many; `close` stops it."""
+        limit = TimeLimit(self.max_build_s * share)
+        self._limits.add(limit)
+        if self._closed.is_set():
+            limit.expire()
+        return limit
+
     def close(self) -> None:
-        """Finish submitted work and end the threads; a fetch from a silent store ends by itself."""
+        """Finish submitted work and end the threads; what is being built is stopped."""
+        self._closed.set()
+        for limit in list(self._limits):
+            limit.expire()
         self.workers.close()
-        self.fetchers.shutdown(wait=False, cancel_futures=True)
         self.scheduler.close()
         self.builders.shutdown(cancel_futures=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from model_store.manifest import Manifest
-from service.errors import NotFoundError
+from service.errors import NotFoundError, NotReadyError
 from service.repository.level import LoadedLevel
 from service.repository.verification import not_served
 
@@ -55,13 +55,17 @@ class LoadedVersion:
 class ModelSnapshot:
     """Versions by name, oldest first, and aliases to their names; a request reads one of these as a whole.
 
-    A model that an operator unloaded (`loaded` is False) answers nothing.
+    A model that an operator unloaded (`loaded` is False) answers nothing, nor does one that could not be read yet, for
+    the reason `refusal`. `unserved` is the version that `production` points to in the store, where it cannot be served
+    and another answers.
     """
 
     name: str
     versions: Mapping[str, LoadedVersion]
     aliases: Mapping[str, str]
     loaded: bool = True
+    refusal: str | None = None
+    unserved: str | None = None
 
     @property
     def default(self) -> str | None:
@@ -80,6 +84,18 @@ class ModelSnapshot:
         used = (self.default, *self.aliases.values()) if self.loaded else ()
         return {name for name in self.versions if name in used}
 
+    @property
+    def problem(self) -> str | None:
+        """Return why requests without a version are not answered, or not by `production`; None where they are."""
+        if self.refusal is not None or not self.loaded:
+            return self.refusal
+        wanted = self.unserved or self.default
+        version = self.versions.get(wanted or "")
+        if version is None:
+            return "no version of it can be served"
+        reason = version.refusal or (version.default.refusal if version.default else None)
+        return f"version {version.name}: {reason}" if reason or self.unserved else None
+
     def listed(self) -> list[LoadedVersion]:
         """List all versions, newest first; those of an unloaded model as refused."""
         newest_first = reversed([*self.versions.values()])
@@ -89,6 +105,8 @@ class ModelSnapshot:
         """Find a version that can answer by name or alias, without one the default; raise NotFoundError."""
         if not self.loaded:
             raise NotFoundError(f"model {self.name} does not answer: {UNLOADED}")
+        if self.refusal is not None:
+            raise NotReadyError(self.refusal)
         wanted = self.default or "" if name is None else name
         found = self.versions.get(self.aliases.get(wanted, wanted))
         if found is None:

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import parquet
 
-from model_store.images import written_name
 from model_store.manifest import InputShape
+from model_store.text import written_name
 from service.errors import ScoringError, UnreadableError
 from service.scoring.source import Item, Pixels, Shard, Span
 from service.scoring.storage import File, Storage

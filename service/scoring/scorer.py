@@ -25,7 +25,7 @@ from service.scheduling.scheduler import Scheduler
 from service.scoring.config import ScoringPlan
 from service.scoring.rows import Row, render_columns
 from service.scoring.source import Item, Pixels
-from service.settings import DECODE_MS, MAX_LEVEL_MB
+from service.settings import DECODE_MS, MAX_LEVEL_GMACS, MAX_LEVEL_MB
 from service.types import FloatArray, StopReason
 
 # CPU time for one picture.
@@ -56,7 +56,12 @@ class Scorer:
         assert level is not None
         self.level: Level = level
         artifact = verified_artifact(
-            store, self.manifest, level, precision=plan.precision, max_bytes=MAX_LEVEL_MB * 2**20
+            store,
+            self.manifest,
+            level,
+            precision=plan.precision,
+            max_bytes=MAX_LEVEL_MB * 2**20,
+            max_operations=MAX_LEVEL_GMACS * 10**9,
         )
         with ThreadPoolExecutor(threads, "builder") as builders:
             self.engine = autotune(artifact, draw_key(plan.version, plan.level), builders, threads)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model_store.images import written_name
+from model_store.text import written_name
 from service.scoring.storage import File, Storage
 
 Kind = Literal["pictures", "parquet"]

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from model_store.errors import ObjectNotFoundError, StoreError
-from model_store.images import printable_name
 from model_store.storage import bucket
 from model_store.storage.bucket import object_error
+from model_store.text import printable
 from service.errors import ScoringError, UnreadableError
 from service.types import IMAGE_SUFFIXES
 
@@ -67,7 +67,7 @@ class Folder:
             yield _file(self.single_name, self.root / self.single_name)
             return
         if not self.root.is_dir():
-            raise ScoringError(f"cannot read {printable_name(self.root)}: there is no such file or folder")
+            raise ScoringError(f"cannot read {printable(self.root)}: there is no such file or folder")
         yield from self._below("")
 
     def read(self, name: str) -> bytes:
@@ -78,14 +78,14 @@ class Folder:
         path = os.path.join(self.root, name)
         with _as_file_errors(name):
             if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for ever
-                raise UnreadableError(f"{printable_name(name)} is no regular file")
+                raise UnreadableError(f"{printable(name)} is no regular file")
             return open(path, "rb")
 
     def _below(self, folder: str) -> Iterator[File]:
         try:
             entries = list(os.scandir(self.root / folder))
         except OSError as error:
-            raise ScoringError(f"cannot read {printable_name(error.filename)}: {error.strerror}") from error
+            raise ScoringError(f"cannot read {printable(error.filename)}: {error.strerror}") from error
         for entry in entries:
             name = f"{folder}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
@@ -164,9 +164,9 @@ def _as_file_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise UnreadableError(f"{printable_name(name)} cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"{printable(name)} cannot be read: {error.strerror}") from error
     except OSError as error:
-        raise ScoringError(f"{printable_name(name)} cannot be read: {error.strerror}") from error
+        raise ScoringError(f"{printable(name)} cannot be read: {error.strerror}") from error
 
 
 @contextmanager

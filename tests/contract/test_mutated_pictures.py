@@ -11,14 +11,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_store.images import (
-    FORMATS,
-    ImageDamagedError,
-    ImageError,
-    ImageTooLargeError,
-    ImageTypeError,
-    open_image,
-)
+from model_store.images import FORMATS, ImageDamagedError, ImageError, ImageTooLargeError, ImageTypeError, open_image
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, RequestError, TooLargeError, UndecodableError
 from service.pipeline.preprocessing import decode

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.func import functional_call
 
+from pruning.errors import PosteriorError, TraceError
 from pruning.granularity import GRANULARITIES
 from pruning.granularity.mask import Mask
 from pruning.granularity.narrowing import narrow_module
@@ -20,6 +24,8 @@ from tests.support.same_draw import (
     traced,
     without,
 )
+from training.bayesian.bayesianize import bayesianize, read_posterior
+from training.bayesian.estimators import reparam
 from training.bayesian.posterior import GaussianWeight, Posterior
 
 SIDES = {"convnet": 8, "resnet20": 16}
@@ -116,3 +122,49 @@ def test_other_shapes(seed: int, shares: list[float]) -> None:
     rest = {name: value * 0 if name.endswith("bias") and seed % 2 else value for name, value in posterior.rest.items()}
     pixels = random_pixels(3, 8)
     assert_same_draw(plain, Posterior(weights, rest), pixels, random_images(pixels, 3, seed), generator)
+
+
+def test_frozen_layers_are_the_same_in_every_form() -> None:
+    """A network of which only some layers were made Bayesian, dense and with fewer weights."""
+    torch.manual_seed(0)
+    plain = _Wide().eval()
+    for layer in (plain.stem, plain.left, plain.hidden):
+        layer.requires_grad_(False)
+    posterior = read_posterior(bayesianize(deepcopy(plain), reparam.draw, prior_scale=1.0, initial_scale=0.1))
+    assert set(posterior.weights) == {"right.weight", "head.weight"}
+    pixels, generator = random_pixels(3, 8), torch.Generator().manual_seed(0)
+    half = Mask({name: torch.rand(w.mean.shape) < 0.5 for name, w in posterior.weights.items()})
+    for left in (posterior, half.apply(posterior)):
+        assert_same_draw(plain, left, pixels, random_images(pixels, 3, 0), generator)
+    with pytest.raises(PosteriorError, match=r"^stem is deterministic.* prune weights instead"):
+        without(traced(plain, posterior, pixels), posterior, "channel", 0.5)
+
+
+class _Twice(nn.Module):
+    """A network with one convolution in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.second = nn.Conv2d(3, 3, 3, padding=1)
+        self.head = nn.Linear(3 * 64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.flatten(self.second(torch.relu(self.first(x))), 1))
+
+
+def test_a_layer_in_two_places_is_one_draw_or_refused_by_name() -> None:
+    """One draw through the Bayesian layers and through the plain network; pruning, which cuts places apart, refuses."""
+    torch.manual_seed(0)
+    plain, x = _Twice().eval(), torch.randn(4, 3, 8, 8)
+    module = bayesianize(deepcopy(plain), reparam.draw, prior_scale=1.0, initial_scale=0.1)
+    posterior = read_posterior(module)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        found = module(x)
+    torch.manual_seed(1)
+    draw = posterior.draw()  # takes the same normal numbers, weight by weight
+    with torch.no_grad():
+        expected = functional_call(plain, draw, (x,), tie_weights=False)
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(TraceError, match=r"^first: a layer may be used once.* give each place one of its own"):
+        traced(plain, posterior, random_pixels(3, 8))

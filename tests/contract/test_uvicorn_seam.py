@@ -30,12 +30,19 @@ OVERRIDDEN: dict[Callable[..., Any], list[str]] = {
     HttpToolsProtocol.connection_made: ["self", "transport"],
     HttpToolsProtocol.connection_lost: ["self", "exc"],
     HttpToolsProtocol.data_received: ["self", "data"],
+    HttpToolsProtocol.eof_received: ["self"],
+    HttpToolsProtocol.shutdown: ["self"],
     HttpToolsProtocol.on_message_begin: ["self"],
+    HttpToolsProtocol.on_url: ["self", "url"],
+    HttpToolsProtocol.on_body: ["self", "body"],
     HttpToolsProtocol.on_headers_complete: ["self"],
     HttpToolsProtocol.on_message_complete: ["self"],
     HttpToolsProtocol.on_response_complete: ["self"],
     HttpToolsProtocol.pause_writing: ["self"],
     HttpToolsProtocol.resume_writing: ["self"],
+    HttpToolsProtocol._unset_keepalive_if_required: ["self"],
+    FlowControl.__init__: ["self", "transport"],
+    FlowControl.resume_reading: ["self"],
     uvicorn.Server.__init__: ["self", "config"],
     uvicorn.Server.capture_signals: ["self"],
     uvicorn.Server.handle_exit: ["self", "sig", "frame"],
@@ -77,7 +84,7 @@ def test_server_ends_when_told() -> None:
 def test_attributes_of_a_connection() -> None:
     """What is read of a protocol is there from its making on, and `cycle` once a request has come."""
     with connected() as (protocol, transport):
-        for name in ("loop", "cycle", "flow", "transport", "timeout_keep_alive", "server_state"):
+        for name in ("loop", "cycle", "flow", "transport", "timeout_keep_alive", "server_state", "scheme", "pipeline"):
             assert hasattr(protocol, name), f"HttpToolsProtocol.{name} has moved"
         assert protocol.cycle is None, "HttpToolsProtocol.cycle is there before any request"
         assert protocol.transport is transport, "HttpToolsProtocol.transport is not the transport"
@@ -101,6 +108,75 @@ def test_a_cycle_writes_to_the_transport_that_it_is_given() -> None:
         assert other.write.called, "an answer is not written to RequestResponseCycle.transport any more"
         assert other.close.called, "an answer does not close RequestResponseCycle.transport any more"
         assert not transport.write.called, "an answer is written past RequestResponseCycle.transport"
+
+
+def test_a_head_is_changed_before_its_cycle_is_made() -> None:
+    """Target, fields and Expect are attributes until then; an application has a list of fields of its own."""
+    with connected() as (protocol, _):
+        protocol.on_message_begin()
+        protocol.on_url(b"/a")
+        assert protocol.url == b"/a", "HttpToolsProtocol.url has moved"
+        protocol.on_header(b"Expect", b"100-continue")
+        assert protocol.headers == [(b"expect", b"100-continue")], "HttpToolsProtocol.headers has moved"
+        assert protocol.expect_100_continue is True, "HttpToolsProtocol.expect_100_continue has moved"
+        protocol.url, protocol.expect_100_continue = b"/b", False
+        protocol.on_headers_complete()
+        cycle, protocol.headers = protocol.cycle, []
+        protocol.on_header(b"Trailer", b"1")
+        assert cycle.scope["path"] == "/b", "HttpToolsProtocol.on_headers_complete reads another target"
+        assert cycle.scope["headers"] == [(b"expect", b"100-continue")], "trailers become headers"
+        assert cycle.waiting_for_100_continue is False, "RequestResponseCycle.waiting_for_100_continue has moved"
+
+
+def test_the_latest_pipelined_request_is_leftmost() -> None:
+    """It is taken back from there if its body is not valid; reading is paused while it waits."""
+    with connected() as (protocol, _):
+        protocol.data_received(REQUEST + b"body" + REQUEST + b"body" + REQUEST)
+        assert protocol.pipeline[0][0] is protocol.cycle, "HttpToolsProtocol.pipeline has turned"
+        assert len(protocol.pipeline) == 2
+        assert protocol.flow.read_paused is True, "a pipelined request does not pause reading any more"
+
+
+def test_a_request_that_is_withdrawn() -> None:
+    """Its application hears of a disconnect, and what it sends goes nowhere."""
+    with connected() as (protocol, transport):
+        protocol.data_received(REQUEST)
+        cycle = protocol.cycle
+        assert cycle.response_started is False, "RequestResponseCycle.response_started has moved"
+        cycle.disconnected = cycle.response_complete = True
+        cycle.message_event.set()
+        message = protocol.loop.run_until_complete(cycle.receive())
+        assert message["type"] == "http.disconnect"
+        protocol.loop.run_until_complete(answer(cycle))
+        assert not transport.write.called
+
+
+def test_upgrades() -> None:
+    """The parser ends the message at its head, says where that is, and takes another message then."""
+    seen = Mock(spec=("on_message_complete", "on_body"))
+    parser = httptools.HttpRequestParser(seen)
+    head = b"POST / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: a\r\nContent-Length: 4\r\n\r\n"
+    with pytest.raises(httptools.HttpParserUpgrade) as raised:
+        parser.feed_data(head + b"body")
+    assert raised.value.args == (len(head),)
+    assert parser.should_upgrade() is True
+    assert seen.on_message_complete.call_count == 1
+    parser.feed_data(REQUEST + b"body")
+    assert parser.should_upgrade() is False
+    assert seen.on_body.call_args.args == (b"body",)
+    assert seen.on_message_complete.call_count == 2
+
+
+def test_errors_of_callbacks_stop_the_parser() -> None:
+    """Whatever is raised in one becomes an error of the parser; each chunk is announced."""
+    watched = Mock(spec=("on_url", "on_header", "on_headers_complete", "on_chunk_header", "on_message_begin"))
+    chunks = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    httptools.HttpRequestParser(watched).feed_data(chunks)
+    assert watched.on_chunk_header.call_count == 2
+    for name in ("on_url", "on_headers_complete", "on_message_begin"):
+        failing = Mock(spec=(name,), **{f"{name}.side_effect": ValueError})
+        with pytest.raises(httptools.HttpParserError):
+            httptools.HttpRequestParser(failing).feed_data(chunks)
 
 
 def test_order_of_callbacks() -> None:

@@ -133,7 +133,7 @@ def test_load_and_unload(client: TestClient, store: Store, keys: dict[str, Any],
     asked = PNG | keys["user"]
     assert client.post("/predict", content=example, headers=asked).status_code == 200
     assert client.post("/v2/repository/models/digits/unload", headers=keys["admin"]).json() == {}
-    assert catalog.runtime.memory.used == 0
+    wait_until(lambda: catalog.runtime.memory.used == 0)
     assert "no model" in refusal(client.post("/predict", content=example, headers=asked), 404)
     assert "unloaded" in refusal(client.post("/predict?model=digits", content=example, headers=asked), 404)
     assert client.get("/v2/models/digits/ready", headers=keys["user"]).status_code == 404

@@ -14,6 +14,8 @@ from tests.support.http import PNG
 from tests.support.services import running_service
 from tests.support.waiting import HANG_S
 
+DRAINING = {"status": "draining", "store": "reachable", "unready": []}
+
 
 def test_it_says_so_and_answers_on(digits_store: Path, example: bytes) -> None:
     """From the signal on it is not ready, and ends each connection with its answer; then it exits with status 0."""
@@ -26,7 +28,7 @@ def test_it_says_so_and_answers_on(digits_store: Path, example: bytes) -> None:
         while refused.status_code == 200:
             assert time.monotonic() < end
             refused = client.get(f"{url}/readyz")
-        assert (refused.status_code, refused.json()) == (503, {"status": "draining", "store": "reachable"})
+        assert (refused.status_code, refused.json()) == (503, DRAINING)
         answer = client.post(f"{url}/predict", content=example, headers=PNG)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert client.get(f"{url}/livez").status_code == 200

@@ -4,58 +4,29 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import httpx
 import orjson
 import pytest
 
-from service.cli.serve import build_server
 from service.http.api_keys import Key
-from service.http.server import bind
-from service.settings import Settings
-from tests.support.services import wait_until
+from tests.support.sockets import connection, served
 from tests.support.waiting import HANG_S
 
 SECONDS = 0.6
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"
 
 
-@contextmanager
-def served(store: Path, receive_seconds: float = SECONDS, **settings: object) -> Iterator[str]:
-    """A service on a socket of this process, whose clients have little time."""
-    chosen = Settings(store=store, port=0, receive_seconds=receive_seconds, **settings)
-    server = build_server(chosen, bind(chosen))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
-        yield server.url
-    finally:
-        server.stop()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def url(digits_store: Path) -> Iterator[str]:
     """Of one for all tests here."""
-    with served(digits_store) as url:
+    with served(digits_store, receive_seconds=SECONDS) as url:
         yield url
-
-
-@contextmanager
-def connection(url: str) -> Iterator[socket.socket]:
-    """A plain connection."""
-    address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=HANG_S) as opened:
-        yield opened
 
 
 def dribble(to: socket.socket, byte: bytes) -> bytes:
@@ -171,6 +142,6 @@ def test_a_refusal_is_read_however_large_the_body(digits_store: Path, tmp_path: 
     """Whoever is refused before the body was read hears why, on a connection that is not reset."""
     keys = tmp_path / "keys"
     keys.write_text(f"{Key.make('ann', 'user')[1]}\n")
-    with served(digits_store, HANG_S, keys_file=keys) as url:
+    with served(digits_store, receive_seconds=HANG_S, keys_file=keys) as url:
         for _ in range(3):
             assert send(f"{url}/predict", bytes(8_000_000)) == 401

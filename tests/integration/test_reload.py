@@ -74,9 +74,13 @@ def test_an_alias_to_what_cannot_be_served_stays(store: Store, example: bytes) -
         first = answering(client, example)
         store.set_alias("digits", "production", first)
         wait_until(lambda: catalog_of(client).models["digits"].aliases == {"production": first})
-        second = publish(store, 1)
-        path = Path(store.url) / "digits" / second / "dense" / "model.onnx"
+        digits = Path(store.url) / "digits"
+        aside = Path(store.url).with_name("aside")  # so that nobody sees it before it is bad
+        shutil.copytree(store.url, aside)
+        second = publish(Store.open(aside), 1)
+        path = aside / "digits" / second / "dense" / "model.onnx"
         path.write_bytes(path.read_bytes()[:-1])
+        path.parents[1].rename(digits / second)
         store.set_alias("digits", "production", second)
         wait_until(lambda: second in catalog_of(client).models["digits"].versions)
         assert answering(client, example) == first
@@ -96,7 +100,7 @@ def test_what_goes_is_gone(store: Store, example: bytes) -> None:
         shutil.rmtree(Path(store.url) / "digits" / second)
         wait_until(lambda: answering(client, example) == first)
         assert "no version" in refusal(client.post(f"/predict?version={second}", content=example, headers=PNG), 404)
-        shutil.rmtree(Path(store.url) / "digits")
+        store.delete("digits", first)
         wait_until(lambda: client.get("/readyz").status_code == 503)
         assert "no model" in refusal(client.post("/predict", content=example, headers=PNG), 404)
         assert client.get("/models").json() == {"models": []}
@@ -120,7 +124,7 @@ def test_an_empty_store(tmp_path: Path, store: Store, example: bytes) -> None:
     """With `allow_empty` it starts, is not ready, and answers once there is something."""
     (tmp_path / "empty").mkdir()
     with serving(Store.open(tmp_path / "empty"), allow_empty=True) as client:
-        assert client.get("/readyz").json() == {"status": "starting", "store": "reachable"}
+        assert client.get("/readyz").json() == {"status": "starting", "store": "reachable", "unready": []}
         assert "publish one first" in refusal(client.post("/predict", content=example, headers=PNG), 404)
         shutil.copytree(Path(store.url) / "digits", tmp_path / "empty" / "digits")
         wait_until(lambda: client.get("/readyz").status_code == 200)

@@ -127,7 +127,9 @@ def test_the_store_goes_away_under_load(store: Store, proxy: Proxy, settings: di
             wait_until(lambda: len(load.seconds) > 20)
             before = threads(), resident()
             proxy.down()
-            wait_until(lambda: client.get("/readyz").json() == {"status": "ready", "store": "unreachable"})
+            wait_until(
+                lambda: client.get("/readyz").json() == {"status": "ready", "store": "unreachable", "unready": []}
+            )
             assert client.get("/status").json()["store"] == "unreachable"
             assert metric(client.get("/metrics").text, "slimbayes_store_reachable") == 0
             second = publish(store, 1)
@@ -155,7 +157,7 @@ def test_a_service_starts_from_its_cache(
         answers = [ask(client, example, level=level)["predictions"] for level in ("dense", "p90")]
     proxy.down()
     with serving(settings) as client:
-        assert client.get("/readyz").json() == {"status": "ready", "store": "unreachable"}
+        assert client.get("/readyz").json() == {"status": "ready", "store": "unreachable", "unready": []}
         assert catalog_of(client).models["digits"].aliases == {"production": store.resolve("digits")}
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p90")] == answers
     with pytest.raises(StartupError, match=f"the store at {bucket.url} cannot be reached: it does not answer"):
@@ -228,7 +230,7 @@ def test_a_level_that_does_not_come_in_time(
     store: Store, proxy: Proxy, settings: dict[str, Any], example: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request without a deadline waits for it so long, and is told to come again; then it is there."""
-    monkeypatch.setattr("service.repository.level.MAX_FETCH_S", 0.3)
+    monkeypatch.setattr("service.repository.fetching.MAX_FETCH_S", 0.3)
     with serving(settings | {"cache_bytes": 1, "reload_seconds": 0}) as client:
         slow, away = cold_levels(store)
         proxy.rate = slow.bytes / 3
@@ -238,7 +240,7 @@ def test_a_level_that_does_not_come_in_time(
         proxy.rate = None
         query = {"level": slow.name}
         wait_until(lambda: client.post("/predict", params=query, content=example, headers=PNG).status_code == 200)
-        monkeypatch.setattr("service.repository.level.MAX_FETCH_S", 30.0)
+        monkeypatch.setattr("service.repository.fetching.MAX_FETCH_S", 30.0)
         proxy.down()
         response = client.post("/predict", params={"level": away.name}, content=example, headers=PNG)
         assert "is unreachable" in refusal(response, FetchingError.status)

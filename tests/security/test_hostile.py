@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from model_store.errors import VerificationError
 from model_store.manifest import Manifest
-from model_store.onnx_file.reader import read_level_file
+from model_store.onnx_file.reader import MAX_NODES, read_level_file
 from model_store.storage.location import ZOO
 from model_store.store import Store
 from service.settings import Settings
@@ -24,6 +25,7 @@ from tests.support.hostile.bytes import bombs, mutated
 from tests.support.hostile.manifests import MANIFESTS
 from tests.support.hostile.models import crafted
 from tests.support.restamped import replaced
+from tests.support.tiny_levels import publish_tiny
 from tests.support.waiting import HANG_S
 
 LEVEL, MUTATIONS, SEED = "p90", 100, 20261123
@@ -148,3 +150,16 @@ def test_the_limit_is_the_operators(version: tuple[Manifest, bytes], most: int) 
     """What one service serves, another may refuse."""
     with pytest.raises(VerificationError, match=rf"more than (the {most} bytes|{most:,})"):
         read_level_file(version[1], most)
+
+
+def test_more_nodes_than_any_network_are_refused(tmp_path: Path) -> None:
+    """Optimising a graph takes time in the square of them."""
+    folder = publish_tiny(tmp_path)
+    model = onnx.load_model_from_string((folder / "a" / "model.onnx").read_bytes())
+    read_level_file(model.SerializeToString())
+    (last,) = (node for node in model.graph.node if node.output[0] == "pooled")
+    for number in range(MAX_NODES):
+        model.graph.node.insert(2, onnx.helper.make_node("Relu", [f"r{number}"], [f"r{number + 1}"], name=f"r{number}"))
+    last.input[0] = f"r{MAX_NODES}"
+    with pytest.raises(VerificationError, match="nodes, more than 4,096"):
+        read_level_file(model.SerializeToString())

@@ -6,8 +6,6 @@ the exported ONNX file in ONNX Runtime.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -95,10 +93,11 @@ def assert_same_draw(
 ) -> Compaction:
     """Take one draw of the posterior through every form; returns the compaction."""
     weights = {name: weight.draw(noise) for name, weight in posterior.weights.items()}
-    by_node: Mapping[str, Tensor] = {name.removesuffix(".weight"): weight for name, weight in weights.items()}
     with torch.no_grad():
         expected = functional_call(plain, dict(posterior.rest) | weights, (pixels.normalise(images),))
     network = traced(plain, posterior, pixels)
+    state = dict(posterior.rest) | weights  # deterministic layers have their weights in the rest
+    by_node = {name: state[f"{name}.weight"] for name in network.weighted}
     assert_close(forward(network, images, by_node), expected, "traced")
     folding = fold(network)
     folded = folding.carry(by_node)

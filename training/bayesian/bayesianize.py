@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from training.bayesian.layers import BayesianConv2d, BayesianLayer, BayesianLinear, Draw
+from training.bayesian.eligibility import check_replaceable, random_layers
+from training.bayesian.forward_pass import delimit_passes
+from training.bayesian.layers import BAYESIAN, BayesianLayer, Draw
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.errors import ConversionError
 
-# Modules whose parameters stay deterministic; any other module with parameters of its own is an error.
-DETERMINISTIC = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d, nn.LayerNorm)
-
 
 def bayesianize(module: nn.Module, draw: Draw, *, prior_scale: float, initial_scale: float = 0.02) -> nn.Module:
-    """Replace, in place, every Conv2d and Linear below `module` by its Bayesian form, and return `module`.
+    """Replace, in place, every convolution and linear layer below `module` by its Bayesian form, and return `module`.
 
-    The means start at the plain weights. Raises ConversionError, naming the module, for parameters that are neither
-    converted nor of a normalisation layer.
+    The means start at the plain weights; frozen layers stay as they are. One call of `module` is one draw, however
+    often it calls a layer. Raises ConversionError, naming the module and what to do, for parts whose computation or
+    attachments would be lost, and changes nothing then.
     """
-    for path, child in random_layers(module).items():
-        kind = BayesianConv2d if isinstance(child, nn.Conv2d) else BayesianLinear
-        try:
-            layer = kind(child, draw, prior_scale, initial_scale)  # type: ignore[arg-type]
-        except ConversionError as error:
-            raise ConversionError(f"{path}: {error}") from error
-        parent, _, name = path.rpartition(".")
-        setattr(module.get_submodule(parent), name, layer)
+    for name, scale in (("prior_scale", prior_scale), ("initial_scale", initial_scale)):
+        if not 0 < scale < math.inf:
+            raise ConversionError(f"{name} is {scale}: expected a finite standard deviation above 0")
+    layers = random_layers(module)
+    if not layers:
+        raise ConversionError("the network has no convolution or linear layer to make Bayesian that is not frozen")
+    check_replaceable(layers)
+    converted: dict[nn.Module, BayesianLayer] = {
+        child: BAYESIAN[type(child)](child, draw, prior_scale, initial_scale, path) for path, child in layers.items()
+    }
+    for path, child in list(module.named_modules(remove_duplicate=False)):
+        if child in converted:
+            parent, _, name = path.rpartition(".")
+            setattr(module.get_submodule(parent), name, converted[child])
+    delimit_passes(module)
     return module
-
-
-def random_layers(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the layers of a plain network that `bayesianize` converts, by path; raise ConversionError as it does."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        raise ConversionError("the network is a single layer: put it into an nn.Sequential")
-    names, all_names = (dict(module.named_parameters(remove_duplicate=each)).keys() for each in (True, False))
-    if shared := sorted(all_names - names):
-        raise ConversionError(f"{shared[0]}: a parameter that is used in two places cannot be made Bayesian")
-    layers = {}
-    for path, child in module.named_modules():
-        if isinstance(child, nn.Conv2d | nn.Linear):
-            layers[path] = child
-        elif not isinstance(child, DETERMINISTIC) and list(child.parameters(recurse=False)):
-            raise ConversionError(f"{path or 'the network'}: cannot make a {type(child).__name__} Bayesian")
-    return layers
 
 
 def bayesian_layers(module: nn.Module) -> dict[str, BayesianLayer]:
@@ -54,19 +46,31 @@ def bayesian_layers(module: nn.Module) -> dict[str, BayesianLayer]:
 
 def read_posterior(module: nn.Module) -> Posterior:
     """Return the posterior of a converted network, detached and on the CPU."""
-    layers = bayesian_layers(module)
-    own = {f"{path}.{name}" for path in layers for name in ("mean", "log_scale", "mask")}
-    weights = {f"{path}.weight": layer.weight() for path, layer in layers.items()}
+    layers, rest = bayesian_parts(module)
+    weights = {f"{path}.weight": layer.posterior() for path, layer in layers.items()}
     return Posterior(
         {name: GaussianWeight(w.mean.cpu(), w.scale.cpu()) for name, w in weights.items()},
-        {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items() if name not in own},
+        {name: tensor.detach().cpu().clone() for name, tensor in rest.items()},
     )
+
+
+def bayesian_parts(module: nn.Module) -> tuple[dict[str, BayesianLayer], dict[str, Tensor]]:
+    """Return the Bayesian layers of a converted network by path, and the rest of its state by name."""
+    layers = bayesian_layers(module)
+    own = {f"{path}.{name}" for path in layers for name in ("mean", "log_scale", "mask")}
+    return layers, {name: tensor for name, tensor in _state(module).items() if name not in own}
 
 
 def plain_parts(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the weights of a plain network that `bayesianize` converts, and the rest of its state, by name."""
-    weights = {f"{path}.weight": layer.weight for path, layer in random_layers(module).items()}
-    return weights, {name: tensor for name, tensor in module.state_dict().items() if name not in weights}
+    weights: dict[str, Tensor] = {f"{path}.weight": layer.weight for path, layer in random_layers(module).items()}
+    return weights, {name: tensor for name, tensor in _state(module).items() if name not in weights}
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """Return the network's state, of a module in several places only under its first name."""
+    paths = dict(module.named_modules()).keys()
+    return {name: tensor for name, tensor in module.state_dict().items() if name.rpartition(".")[0] in paths}
 
 
 def plain_posterior(module: nn.Module, scales: Mapping[str, Tensor]) -> Posterior:
@@ -80,9 +84,7 @@ def plain_posterior(module: nn.Module, scales: Mapping[str, Tensor]) -> Posterio
 
 def restore(module: nn.Module, posterior: Posterior) -> None:
     """Set a converted network to `posterior`; weights with mean and scale zero are masked out."""
-    layers = bayesian_layers(module)
-    own = {f"{path}.{name}" for path in layers for name in ("mean", "log_scale", "mask")}
-    rest = {name: tensor for name, tensor in module.state_dict().items() if name not in own}
+    layers, rest = bayesian_parts(module)
     check_matches(posterior, {f"{path}.weight": layer.mean for path, layer in layers.items()}, rest)
     module.load_state_dict(dict(posterior.rest), strict=False)
     for path, layer in layers.items():

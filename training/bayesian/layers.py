@@ -9,32 +9,57 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.bayesian.forward_pass import Stochastic
 from training.bayesian.posterior import GaussianWeight
 from training.errors import ConversionError
 
+HALF_TYPES = (torch.float16, torch.bfloat16)
 # Forward pass of an estimator: maps a layer and its input to one random output.
 Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
+PlainLayer: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
-class BayesianLayer(nn.Module, ABC):
-    """Base class of Bayesian layers; `draw` is the estimator of the forward pass."""
+class BayesianLayer(Stochastic, ABC):
+    """Base class of Bayesian layers; `draw` is the estimator of the forward pass.
 
-    def __init__(self, plain: nn.Conv2d | nn.Linear, draw: Draw, prior_scale: float, initial_scale: float) -> None:
+    Inputs and outputs have channels at `channel_dim`, counted from the end. Before the channels a batch has examples at
+    axis 0, and a linear layer's may have positions between both; an input without any is a single example. The layer
+    keeps the plain one's bias, dtype, device, mode and attributes such as `in_features`. `path` names it in messages.
+    """
+
+    channel_dim: int
+
+    def __init__(
+        self, plain: PlainLayer, draw: Draw, prior_scale: float, initial_scale: float, path: str = "the layer"
+    ) -> None:
         super().__init__()
         self.draw = draw
         self.prior_scale = prior_scale
+        self.path = path
         self.mean = nn.Parameter(plain.weight.detach().clone())
         self.log_scale = nn.Parameter(torch.full_like(plain.weight, math.log(initial_scale)))
-        self.bias = None if plain.bias is None else nn.Parameter(plain.bias.detach().clone())
+        self.bias = plain.bias
         # 1 for a weight, 0 for a pruned one. None while nothing is pruned: no pass over memory, no buffer to broadcast.
         self.mask: Tensor | None
         self.register_buffer("mask", None)
+        self.training = plain.training
+        for name, value in vars(plain).items():
+            if not name.startswith("_") and not hasattr(self, name):
+                setattr(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight":
+            raise AttributeError(
+                f"{self.path}: a Bayesian layer has no single weight, so a network that reads one of a layer cannot be "
+                "made Bayesian: call the layer instead"
+            )
+        return super().__getattr__(name)
 
     @abstractmethod
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -43,6 +68,18 @@ class BayesianLayer(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Return one random output, drawn by the layer's estimator."""
         return self.draw(self, x)
+
+    def batched(self, x: Tensor) -> bool:
+        """Return whether an input or output is a batch, and no single example."""
+        return x.dim() > -self.channel_dim
+
+    def sign_shape(self, x: Tensor) -> list[int]:
+        """Return the shape of signs per example and channel that multiply an input or output, 1 for its positions."""
+        shape = [1] * x.dim()
+        shape[self.channel_dim] = x.shape[self.channel_dim]
+        if self.batched(x):
+            shape[0] = len(x)
+        return shape
 
     def masked_mean(self) -> Tensor:
         """Return the mean of every weight, zero where pruned."""
@@ -62,10 +99,12 @@ class BayesianLayer(nn.Module, ABC):
         if self.mask is not None:  # put pruned weights at the prior, where the divergence is zero
             at_prior = math.log(self.prior_scale)
             mean, log_scale = mean * self.mask, torch.where(self.mask > 0, log_scale, at_prior)
+        if mean.dtype in HALF_TYPES:  # sums over a layer would overflow or be rounded away
+            mean, log_scale = mean.float(), log_scale.float()
         divergence: Tensor = _Divergence.apply(mean, log_scale, self.prior_scale)  # type: ignore[no-untyped-call]
         return divergence
 
-    def weight(self) -> GaussianWeight:
+    def posterior(self) -> GaussianWeight:
         """Return the layer's posterior, detached."""
         return GaussianWeight(self.masked_mean().detach().clone(), self.masked_scale().detach().clone())
 
@@ -108,28 +147,56 @@ class _Divergence(torch.autograd.Function):
         return mean * factor, (var * factor).sub_(gradients[0]), None
 
 
-class BayesianConv2d(BayesianLayer):
-    """Convolution with weight [out, in / groups, height, width]."""
+class BayesianConvolution(BayesianLayer):
+    """Convolution over one to three axes, with weight [out, in / groups, *kernel] and any padding."""
 
-    def __init__(self, plain: nn.Conv2d, draw: Draw, prior_scale: float, initial_scale: float) -> None:
-        super().__init__(plain, draw, prior_scale, initial_scale)
-        if plain.padding_mode != "zeros":
-            raise ConversionError("a convolution must pad with zeros")
-        self.stride, self.padding = plain.stride, plain.padding
-        self.dilation, self.groups = plain.dilation, plain.groups
+    CONVOLVE: ClassVar[dict[type[nn.Module], Callable[..., Tensor]]] = {
+        nn.Conv1d: F.conv1d,
+        nn.Conv2d: F.conv2d,
+        nn.Conv3d: F.conv3d,
+    }
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
 
-    def apply_weight(self, x_NCHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(x_NCHW, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+    def __init__(
+        self,
+        plain: nn.Conv1d | nn.Conv2d | nn.Conv3d,
+        draw: Draw,
+        prior_scale: float,
+        initial_scale: float,
+        path: str = "the layer",
+    ) -> None:
+        super().__init__(plain, draw, prior_scale, initial_scale, path)
+        self.convolve = self.CONVOLVE[type(plain)]
+        self.channel_dim = -1 - len(plain.kernel_size)
+        self.padding_of_sides = list(plain._reversed_padding_repeated_twice)
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = F.pad(x, self.padding_of_sides, self.padding_mode), (0,) * len(self.stride)
+        return self.convolve(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 class BayesianLinear(BayesianLayer):
-    """Linear layer with weight [out, in]."""
+    """Linear layer with weight [out, in] over inputs [..., in]."""
 
-    def apply_weight(self, x_NC: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.linear(x_NC, weight, bias)
+    channel_dim = -1
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
 
 
-def random_signs(x: Tensor) -> Tensor:
-    """Draw independent signs per example and channel: [N, C, 1, …] for x [N, C, …], of its dtype."""
-    shape = x.shape[:2] + (1,) * (x.dim() - 2)
-    return torch.randint(0, 2, shape, device=x.device, dtype=x.dtype).mul_(2).sub_(1)
+# The exact types that are made Bayesian: a subclass may compute anything else.
+BAYESIAN: dict[type[nn.Module], type[BayesianLayer]] = {
+    nn.Linear: BayesianLinear,
+    **dict.fromkeys(BayesianConvolution.CONVOLVE, BayesianConvolution),
+}
+
+
+def random_signs(layer: BayesianLayer, x: Tensor) -> Tensor:
+    """Draw independent signs per example and channel of the layer's input or output, of its dtype."""
+    return torch.randint(0, 2, layer.sign_shape(x), device=x.device, dtype=x.dtype).mul_(2).sub_(1)

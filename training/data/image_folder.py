@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model_store.images import FORMATS, SUFFIXES, ImageError, image_format, is_text, open_image, printable_name
+from model_store.images import FORMATS, SUFFIXES, ImageError, image_format, open_image
+from model_store.text import is_text, printable
 from training.data.dataset import Images, Source
 from training.errors import DataError
 from training.progress import Stage
@@ -67,7 +68,7 @@ def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -
     files = [file for part in parts.values() for files in part.values() for file in files]
     with Stage("reading pictures", len(files), quiet=quiet) as stage:
         if left_out and not quiet:
-            names = _listed([printable_name(file) for file in left_out])
+            names = _listed([printable(file) for file in left_out])
             note = f"left out, since no pictures of a class: {len(left_out):,} files{names}"
             stage.console.print(note, highlight=False, markup=False, soft_wrap=True)
         pixels = _read_all(files, side, stage)
@@ -78,7 +79,7 @@ def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -
 def _class_roots(folder: Path) -> list[Path]:
     """Return the folders that hold class folders: `folder` itself, or its `train` and `test`."""
     if not folder.is_dir():
-        raise DataError(f"there is no folder {printable_name(folder)}")
+        raise DataError(f"there is no folder {printable(folder)}")
     roots = [folder / part for part in SPLIT_NAMES]
     official = {inside.name for inside in _folders(folder)} == set(SPLIT_NAMES) and all(map(_folders, roots))
     if not official:
@@ -90,10 +91,10 @@ def _check_no_split(folder: Path) -> None:
     """Raise DataError if the folders in this one hold the same folders: these are the classes then."""
     inside = [{each.name for each in _folders(root)} for root in _folders(folder) if not _pictures_in(root)]
     if len(inside) > 1 and len(inside[0]) > 1 and len(inside) == len(_folders(folder)) and inside.count(inside[0]) > 1:
-        names = ", ".join(sorted(printable_name(root.name) for root in _folders(folder)))
-        same = ", ".join(sorted(map(printable_name, inside[0]))[:MAX_NAMES])
+        names = ", ".join(sorted(printable(root.name) for root in _folders(folder)))
+        same = ", ".join(sorted(map(printable, inside[0]))[:MAX_NAMES])
         raise DataError(
-            f"{printable_name(folder)} holds {names}, and these hold the same folders, {same}: "
+            f"{printable(folder)} holds {names}, and these hold the same folders, {same}: "
             f"expected a folder for each class, or exactly {' and '.join(SPLIT_NAMES)}, each with such"
         )
 
@@ -108,7 +109,7 @@ def _files_of_classes(root: Path, left_out: list[Path]) -> Classes:
     classes = Classes()
     for folder in _folders(root):
         if not is_text(folder.name):
-            raise DataError(f"the class {printable_name(folder)} needs a name in UTF-8, without control characters")
+            raise DataError(f"the class {printable(folder)} needs a name in UTF-8, without control characters")
         files = sorted(_files_below(folder))
         pictures = [file for file in files if _is_picture(file)]
         left_out += sorted({*files} - {*pictures})
@@ -124,7 +125,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         status = current.stat()
         identity = status.st_dev, status.st_ino
         if identity in above:
-            raise DataError(f"{printable_name(current)} is a link to a folder that holds it")
+            raise DataError(f"{printable(current)} is a link to a folder that holds it")
         for inside in _visible(current):
             if inside.is_dir():
                 waiting.append((inside, above | {identity}))
@@ -155,7 +156,7 @@ def _visible(folder: Path) -> list[Path]:
     try:
         return sorted(inside for inside in folder.iterdir() if not inside.name.startswith("."))
     except OSError as error:
-        raise DataError(f"cannot read {printable_name(folder)}: {error.strerror}") from error
+        raise DataError(f"cannot read {printable(folder)}: {error.strerror}") from error
 
 
 def _check_classes(folder: Path, parts: dict[Path, Classes]) -> None:
@@ -163,18 +164,16 @@ def _check_classes(folder: Path, parts: dict[Path, Classes]) -> None:
     for other in others:
         if odd := sorted(classes ^ other):
             raise DataError(
-                f"train and test in {printable_name(folder)} must hold the same classes: only one has {', '.join(odd)}"
+                f"train and test in {printable(folder)} must hold the same classes: only one has {', '.join(odd)}"
             )
     if len(classes) < 2:
         found = ", ".join(classes) or "none"
-        raise DataError(f"{printable_name(folder)} must hold at least two folders, one for each class: found {found}")
+        raise DataError(f"{printable(folder)} must hold at least two folders, one for each class: found {found}")
     for (root, part), fewest in zip(parts.items(), MIN_PICTURES_OFFICIAL if others else MIN_PICTURES, strict=True):
         for name, files in part.items():
             if len(files) < fewest:
                 expected = f"expected at least {fewest}, ending in {', '.join(READ_SUFFIXES)}"
-                raise DataError(
-                    f"the class {printable_name(root / name)} has too few pictures, {len(files)}: {expected}"
-                )
+                raise DataError(f"the class {printable(root / name)} has too few pictures, {len(files)}: {expected}")
 
 
 def _labels(part: Classes) -> Tensor:
@@ -208,7 +207,7 @@ def _read_all(files: list[Path], side: int, stage: Stage) -> Tensor:
 
 def read_picture(file: Path, side: int) -> tuple[bool, npt.NDArray[np.uint8]]:
     """Return whether a picture is grey, and its pixels uint8 [side, side, 3]; raise DataError, naming the file."""
-    name = printable_name(file)
+    name = printable(file)
     if file.exists() and not (file.is_file() or file.is_dir()):
         raise DataError(f"{name} is no regular file")
     try:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model_store.images import is_text, printable_name
+from model_store.text import is_text, printable
 from training.data.dataset import Pixels
 from training.data.digits import sklearn_file
 from training.errors import DataError
@@ -41,7 +41,7 @@ def load_ood_sets(pixels: Pixels, folder: Path | None = None) -> dict[str, Tenso
     for path in (file for file in files if not file.name.startswith(".")):
         name = path.name.removesuffix(SUFFIX)
         if not is_text(name):
-            raise DataError(f"{printable_name(path)} needs a name in UTF-8, without control characters")
+            raise DataError(f"{printable(path)} needs a name in UTF-8, without control characters")
         if name in (*sets, *SPLIT_NAMES, ""):
             raise DataError(f"{path} needs another name: {name!r} is taken")
         sets[name] = _from_file(path, pixels)

@@ -49,6 +49,10 @@ class RegistryStorage:
     def url(self) -> str:
         return f"{self.scheme}://{self.host}/{self.name}"
 
+    @property
+    def shows_unfinished_versions(self) -> bool:
+        return False
+
     def check(self, *, writable: bool = False) -> None:
         try:
             if self._client.digest(self.name, MARKER) is not None:

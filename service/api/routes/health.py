@@ -20,9 +20,11 @@ async def live() -> Health:
 async def ready(state: StateDep, response: Response) -> Readiness:
     """Answer 200 once the networks of default levels are built, 503 before, and from SIGTERM on.
 
-    An unreachable store does not make the service unready: it serves loaded models.
+    An unreachable store does not make the service unready: it serves loaded models. Nor does a single model that
+    cannot be served, while others answer.
     """
+    unready = sorted(state.repository.problems())
     if state.answering:
-        return Readiness(status="ready", store=state.store)
+        return Readiness(status="ready", store=state.store, unready=unready)
     response.status_code = 503
-    return Readiness(status="draining" if state.draining.is_set() else "starting", store=state.store)
+    return Readiness(status="draining" if state.draining.is_set() else "starting", store=state.store, unready=unready)

@@ -13,7 +13,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/status", summary="How busy the service is, and how its predictions do")
 async def status(state: StateDep) -> Status:
-    """Return waiting work, images answered per second, and abstentions and drift of each level that answered."""
+    """Return waiting work, images answered per second, models with problems, and how each level's predictions do."""
     admission = state.repository.runtime.admission
     load = Load(
         queued=admission.waiting,
@@ -22,7 +22,8 @@ async def status(state: StateDep) -> Status:
         answered_per_second=state.stats.rate.per_second,
     )
     answered = [level for level in state.repository.levels() if level.stats.answered]
-    return Status(load=load, store=state.store, levels=list(map(_level, answered)))
+    problems = state.repository.problems()
+    return Status(load=load, store=state.store, problems=problems, levels=list(map(_level, answered)))
 
 
 def _level(loaded: LoadedLevel) -> LevelStatus:

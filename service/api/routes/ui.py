@@ -14,7 +14,6 @@ from service.errors import NotFoundError
 
 ROOT = Path(__file__).parents[1] / "static" / "ui"
 router = APIRouter(include_in_schema=False)
-FETCH = ["GET", "HEAD"]
 IfNoneMatch = Annotated[str, Header()]
 # Files of other types, such as the licence of a font, are not served.
 MEDIA_TYPES = {
@@ -50,13 +49,13 @@ def _read(path: Path) -> Asset:
     return Asset(data, MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:32]}"')
 
 
-@router.api_route("/", methods=FETCH)
+@router.get("/")
 async def page(if_none_match: IfNoneMatch = "") -> Response:
     """Serve the page itself."""
     return _respond("index.html", if_none_match)
 
 
-@router.api_route("/page/{name:path}", methods=FETCH)
+@router.get("/page/{name:path}")
 async def part(name: str, if_none_match: IfNoneMatch = "") -> Response:
     """Serve a style, script, font or example; raise NotFoundError for any other name."""
     return _respond(name, if_none_match)

@@ -18,11 +18,8 @@ from model_store.images import (
     ImageTooLargeError,
     ImageTypeError,
     open_image,
-    printable_name,
-    written_name,
 )
 from model_store.images.exif import read_orientation
-from model_store.images.naming import is_text
 from tests.support.images import encode
 from tests.support.pictures import SIX, Size, drawn, originals
 
@@ -247,18 +244,6 @@ def test_tiff_tags_are_bounded() -> None:
     assert outcomes[0] is ImageTypeError
     assert outcomes[3] is ImageDamagedError
     assert set(outcomes[1:3]) <= {ImageDamagedError, (8, 8, 3)}
-
-
-def test_names_of_files_are_text_and_differ() -> None:
-    """Bytes that are no UTF-8, a name that looks like what is written for them, and controls."""
-    names = [b"caf\xe9.jpg", b"caf\xe8.jpg", rb"caf\xe9.jpg", "café.jpg".encode(), b"a\x1b[31m.png"]
-    decoded = [name.decode("utf-8", "surrogateescape") for name in names]
-    written = list(map(written_name, decoded))
-    assert written[:2] == [r"caf\xe9.jpg", r"caf\xe8.jpg"]
-    assert len(set(written)) == len(names)
-    assert [each.encode() for each in written]
-    assert printable_name(decoded[4]) == r"a\x1b[31m.png"
-    assert list(map(is_text, decoded)) == [False, False, True, True, False]
 
 
 def test_pixels_do_not_depend_on_the_container() -> None:

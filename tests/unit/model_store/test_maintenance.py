@@ -109,7 +109,7 @@ def test_links_are_removed_and_never_followed(store: Store, tmp_path: Path) -> N
         link.symlink_to(target)
         set_age(link, 2 * HOURS)
     assert collect_garbage(store) == [f"digits/{UNFINISHED}"]
-    assert not (Path(store.url) / "digits").exists()
+    assert list((Path(store.url) / "digits").iterdir()) == []
     assert (outside / "precious").read_text() == "keep"
 
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_removed_is_an_error(
     path.parent.chmod(0o555)
     with unprivileged():
         assert collect_garbage(Store.open("store"), dry_run=True) == [f"digits/{UNFINISHED}"]
-        with pytest.raises(StoreError, match="cannot clean up the store: Permission denied"):
+        with pytest.raises(StoreError, match=r"was cleaned up, but digits/.* cannot be removed: Permission denied"):
             collect_garbage(Store.open("store"))
     path.parent.chmod(0o755)
     assert path.exists()

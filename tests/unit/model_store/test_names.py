@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import InvalidNameError
-from model_store.names import check_alias, check_model_name, is_version_name, printable, version_name
+from model_store.names import check_alias, check_model_name, is_version_name, version_name
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 moments = st.datetimes(
@@ -90,22 +90,3 @@ def test_a_refused_name_is_quoted_in_short() -> None:
     with pytest.raises(InvalidNameError) as caught:
         check_model_name("x" * 10_000)
     assert len(str(caught.value)) < 300
-
-
-@pytest.mark.parametrize(
-    "character",
-    [*map(chr, range(32)), *map(chr, range(0x7F, 0xA0)), "\u2028", "\u2029", "\u202e", "\u2066", "\u200f", "\udce9"],
-    ids=ascii,
-)
-def test_control_characters_cannot_reach_a_terminal(character: str) -> None:
-    """C0, C1, line separators, marks that turn text around, and what no encoding can write are shown as escapes."""
-    shown = printable(f"a{character}b")
-    assert character not in shown
-    assert shown.startswith("a\\")
-    assert shown.endswith("b")
-    assert shown.isascii()
-
-
-@pytest.mark.parametrize("text", ["", "ship", "Größe 3 µm", "猫", "قطة", "می‌خواهم", "👩‍🔬", "a\\nb", "[red]"])
-def test_words_of_any_language_are_shown_as_they_are(text: str) -> None:
-    assert printable(text) == text

@@ -127,7 +127,6 @@ def test_messages_name_no_paths(filled: Filled) -> None:
     next(Path(filled.store.url).rglob("aliases/*/*")).write_text("{}")
     for attempt in (
         lambda: filled.store.verify("digits", filled.new),
-        lambda: filled.store.history("digits"),
         lambda: filled.store.versions("cifar"),
         lambda: filled.store.publish(*build_version(b"first")),
     ):

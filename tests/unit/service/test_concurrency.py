@@ -10,7 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.concurrency import MAX_NICENESS, NICENESS, SHORT_S, Interrupted, WorkerPool, lower_thread_priority
+from service.concurrency import (
+    MAX_NICENESS,
+    NICENESS,
+    SHORT_S,
+    Interrupted,
+    WorkerPool,
+    lower_thread_priority,
+    run_in_thread,
+)
 from service.scheduling.scheduler import Scheduler
 from tests.support.waiting import HANG_S
 
@@ -46,6 +54,13 @@ def test_the_scheduler_steps_back() -> None:
         assert time.monotonic() < end
         time.sleep(0.01)
     scheduler.close()
+
+
+def test_a_thread_of_its_own_gives_its_result_or_its_error() -> None:
+    """As a daemon: what is stuck keeps no process from ending."""
+    assert run_in_thread(lambda: threading.current_thread().daemon, "own").result(HANG_S)
+    with pytest.raises(ZeroDivisionError):
+        run_in_thread(lambda: 1 // 0, "own").result(HANG_S)
 
 
 @pytest.fixture

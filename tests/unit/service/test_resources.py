@@ -9,6 +9,7 @@ import pytest
 
 from service.resources import (
     PROCESS_BYTES,
+    allocated_bytes,
     container_memory_limit,
     network_bytes,
     request_bytes,
@@ -116,3 +117,19 @@ def test_the_tightest_limit_counts(tmp_path: Path) -> None:
     (group / "memory.limit_in_bytes").write_text(str(2**31))
     (group.parent / "memory.limit_in_bytes").write_text(str(2**30))
     assert container_memory_limit(tmp_path / "cgroup", own) == 2**30
+
+
+def test_what_is_allocated_is_told() -> None:
+    """Large blocks and small ones, until they are freed."""
+    before = allocated_bytes()
+    if before is None:
+        pytest.skip("this C library does not say what it has allocated")
+    kept = [b"x" * 2**24, *(b"x" * 10_000 for _ in range(1_000))]
+    taken = sum(map(len, kept))
+    during = allocated_bytes()
+    kept.clear()
+    after = allocated_bytes()
+    assert during is not None
+    assert after is not None
+    assert during - before == pytest.approx(taken, rel=0.1)
+    assert during - after == pytest.approx(taken, rel=0.1)

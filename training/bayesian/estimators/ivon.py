@@ -190,7 +190,7 @@ class NaturalGradient(Approximation):
         decay = recipe.prior_scale**-2 / precision
         optimizer = IVON(
             weights,
-            [parameter for parameter in plain.parameters() if parameter not in chosen],
+            [each for each in plain.parameters() if each not in chosen and each.requires_grad],
             lr=recipe.learning_rate,
             precision=precision,
             decay=decay,

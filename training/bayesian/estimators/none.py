@@ -34,7 +34,10 @@ class Point(Approximation):
         chosen = set(weights)
         groups = [
             {"params": weights, "weight_decay": recipe.beta / (train_size * recipe.prior_scale**2)},
-            {"params": [each for each in plain.parameters() if each not in chosen], "weight_decay": 0.0},
+            {
+                "params": [each for each in plain.parameters() if each not in chosen and each.requires_grad],
+                "weight_decay": 0.0,
+            },
         ]
         groups = [group for group in groups if group["params"]]
         return cls(plain, torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True))
@@ -47,7 +50,7 @@ class Point(Approximation):
     def restore(self, posterior: Posterior) -> None:
         weights, rest = plain_parts(self.module)
         check_matches(posterior, weights, rest)
-        self.module.load_state_dict(posterior.mean())
+        self.module.load_state_dict(posterior.mean(), strict=False)
         for weight in weights.values():
             weight.register_hook(_masking((weight != 0).to(weight.dtype)))
 

@@ -12,6 +12,7 @@ from training.bayesian.layers import BayesianLayer
 
 
 def draw(layer: BayesianLayer, x: Tensor) -> Tensor:
-    """Return one random output; all examples share one weight."""
-    weight = layer.masked_mean() + layer.masked_scale() * torch.randn_like(layer.mean)
+    """Return one random output; all examples, and all calls in a pass, share one weight."""
+    noise = layer.drawn_once("weight", lambda: torch.randn_like(layer.mean))
+    weight = layer.masked_mean() + layer.masked_scale() * noise
     return layer.apply_weight(x, weight, layer.bias)

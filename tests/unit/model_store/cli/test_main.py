@@ -43,8 +43,9 @@ def test_list(filled: Filled) -> None:
                 "name": "digits",
                 "versions": [filled.old, filled.new],
                 "aliases": {"candidate": filled.old, "production": filled.old},
+                "refused": [],
             },
-            {"name": "letters", "versions": [filled.letters], "aliases": {}},
+            {"name": "letters", "versions": [filled.letters], "aliases": {}, "refused": []},
         ]
     }
     rows = [row for row in invoke(filled.store, "list").splitlines() if "20261123" in row]

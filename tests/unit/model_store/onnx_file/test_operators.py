@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from model_store.errors import VerificationError
-from model_store.onnx_file.operators import Attributes, Operand, multiply_adds, operate
+from model_store.onnx_file.operators import Attributes, Operand, multiply_adds, operate, operations
 
 sizes = st.integers(1, 20)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -125,3 +125,13 @@ def test_sums_of_images_need_equal_shapes() -> None:
     assert operate("", "Add", [image, image], {}) == image
     with pytest.raises(VerificationError, match="do not fit"):
         operate("", "Add", [image, Operand("activation", (1, 8, 8))], {})
+
+
+def test_operators_without_multiply_adds_are_counted_by_what_they_read_and_make() -> None:
+    """A chain of them would compute for ever at no cost, else; a pool reads each element many times."""
+    image, smaller = Operand("activation", (4, 8, 8)), Operand("activation", (4, 2, 2))
+    kernel, bias = Operand("constant", (4, 4, 3, 3)), Operand("constant", (4,))
+    assert operations("Relu", [image], image, {}) == 2 * 256
+    assert operations("Add", [image, image], image, {}) == 3 * 256
+    assert operations("MaxPool", [image], smaller, {"kernel_shape": (7, 7)}) == 256 + 49 * 16
+    assert operations("Conv", [image, kernel, bias], image, {}) == 64 * 144 + 2 * 256

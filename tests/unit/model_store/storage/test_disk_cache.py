@@ -110,3 +110,65 @@ def test_several_processes_share_it(cache: DiskCache) -> None:
         assert (worker.returncode, errors) == (0, "")
         assert 30_000 < int(said) <= cache.limit
     assert len(entries(cache)) > 3
+
+
+# Who else can reach the folder
+
+
+def test_a_folder_that_others_can_write_to_is_taken_from_them(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    folder.chmod(0o777)
+    cache = DiskCache(folder, KIB)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert cache.content(cache.keep_content(b"a")) == b"a"
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_what_another_user_wrote_is_not_read(cache: DiskCache, caplog: pytest.LogCaptureFixture) -> None:
+    """A listing has no digest to be checked by: that it is this user's own is all that vouches for it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can write as somebody else")
+    cache.keep_document("question", b"forged")
+    (entry,) = entries(cache)
+    os.chown(entry, 65534, 65534)
+    assert cache.document("question") is None
+    assert "an entry is no file of this user" in caplog.text or "not permitted" in caplog.text
+    cache.keep_document("question", b"true")
+    assert cache.document("question") == b"true"
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a folder of somebody else")
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(StoreError, match=r"no cache can be kept at .*: it belongs to another user"):
+        DiskCache(tmp_path, KIB)
+
+
+def test_links_are_not_followed(cache: DiskCache, tmp_path: Path) -> None:
+    """Neither the folder's, nor the lock's, nor an entry's."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"keep")
+    digest = cache.keep_content(b"keep")
+    (cache.folder / f"{digest}.content").unlink()
+    (cache.folder / f"{digest}.content").symlink_to(precious)
+    assert cache.content(digest) is None
+    (cache.folder / ".lock").unlink()
+    (cache.folder / ".lock").symlink_to(precious)
+    cache.keep_document("question", b"x")
+    with pytest.raises(StoreError, match="no cache can be kept at"):
+        DiskCache(cache.folder, KIB)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(StoreError, match="no cache can be kept at"):
+        DiskCache(tmp_path / "link", KIB)
+    assert precious.read_bytes() == b"keep"
+
+
+def test_a_pipe_among_the_entries_keeps_nobody_waiting(cache: DiskCache) -> None:
+    digest = sha256(b"x")
+    os.mkfifo(cache.folder / f"{digest}.content")
+    assert cache.content(digest) is None
+    assert cache.keep_content(b"x") == digest
+    assert cache.content(digest) == b"x"

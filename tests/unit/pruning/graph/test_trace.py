@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from pruning.errors import PosteriorError, TraceError
 from pruning.granularity.narrowing import Narrowing, narrow_module
@@ -83,6 +85,51 @@ class Forward(nn.Module):
 def test_refused_by_name(plain: nn.Module, says: str) -> None:
     with pytest.raises(TraceError, match=says):
         GraphTemplate.trace(plain, random_pixels(3, 8))
+
+
+def _replaced(layer: nn.Module) -> nn.Module:
+    layer.forward = lambda x: x * 2  # type: ignore[method-assign]
+    return layer
+
+
+def _hooked(layer: nn.Module, before: bool = False) -> nn.Module:
+    if before:
+        layer.register_forward_pre_hook(lambda module, x: None)
+    else:
+        layer.register_forward_hook(lambda module, x, y: y * 2)
+    return layer
+
+
+def _old_weight_norm(layer: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        normed: nn.Module = nn.utils.weight_norm(layer)
+        return normed
+
+
+@pytest.mark.parametrize(
+    ("attach", "says"),
+    [
+        (_hooked, "forward hook"),
+        (lambda layer: _hooked(layer, before=True), "forward hook"),
+        (_replaced, "replaced forward pass"),
+        (_old_weight_norm, "forward hook"),
+        (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), "forward hook"),
+        (lambda layer: nn.utils.parametrizations.weight_norm(layer), "ParametrizedConv2d"),
+    ],
+)
+def test_what_a_layer_computes_besides_its_type_is_refused_by_name(
+    attach: Callable[[nn.Module], nn.Module], says: str
+) -> None:
+    plain = nn.Sequential(nn.ReLU(), attach(nn.Conv2d(3, 4, 3)))
+    with pytest.raises(TraceError, match=rf"^1: .*{says}"):
+        GraphTemplate.trace(plain, random_pixels(3, 8))
+
+
+@pytest.mark.parametrize("attach", [_hooked, _replaced])
+def test_what_a_network_computes_besides_its_type_is_refused(attach: Callable[[nn.Module], nn.Module]) -> None:
+    with pytest.raises(TraceError, match=r"^the network: "):
+        GraphTemplate.trace(attach(nn.Sequential(nn.Conv2d(3, 4, 3))), random_pixels(3, 8))
 
 
 def test_what_the_logits_do_not_depend_on_is_left_out() -> None:

@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from model_store.names import UNPRINTABLE
+from model_store.text import UNPRINTABLE
 from service.api.routes.predict import EXAMPLE
 from service.api.schemas import Answer
 from service.cli.bulk_predict import Outcome

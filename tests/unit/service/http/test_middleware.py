@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from service.api.v2.schemas import HEADER
 from service.app import create_app
+from service.http.middleware import SECURITY_HEADERS
 from service.settings import Settings
 from tests.support.http import PNG, refusal
+from tests.support.project import PROJECT
 from tests.support.services import running_service
 
 
@@ -61,6 +65,71 @@ def test_cors(guarded: TestClient) -> None:
         for response in (preflight, refused):
             assert response.headers.get("access-control-allow-origin") == allowed
         assert preflight.status_code == (200 if allowed else 400)
+
+
+def test_cors_lists_every_header_that_is_read_or_sent(guarded: TestClient) -> None:
+    """Names are searched for in the code, however the header is reached, and in the documented parameters."""
+    read, sent = headers_read(), headers_sent()
+    parameters = [
+        each["name"]
+        for methods in guarded.get("/openapi.json", headers={"host": "api.example.org"}).json()["paths"].values()
+        for operation in methods.values()
+        for each in operation.get("parameters", [])
+        if each["in"] == "header"
+    ]
+    read |= {name.lower() for name in parameters}
+    assert {"authorization", "content-encoding", "inference-header-content-length", "traceparent", "x-api-key"} <= read
+    assert {"inference-header-content-length", "retry-after", "www-authenticate", "x-request-id"} <= sent
+    headers = {"host": "api.example.org", "Origin": "https://app.example.org"}
+    asked = headers | {"Access-Control-Request-Method": "POST"}
+    for name in sorted(read - FORBIDDEN - OTHERS):
+        response = guarded.options("/predict", headers=asked | {"Access-Control-Request-Headers": name})
+        assert response.status_code == 200, name
+    exposed = guarded.get("/livez", headers=headers).headers["access-control-expose-headers"].lower().split(", ")
+    assert sent - SAFELISTED - set(SECURITY) <= set(exposed)
+
+
+# Headers that scripts may not set, and responses' that they may always read (Fetch, sections 2.2.2 and 2.2.6).
+FORBIDDEN = {"accept-encoding", "content-length", "host", "connection", "expect", "transfer-encoding", "upgrade"}
+SAFELISTED = {"cache-control", "content-length", "content-type"} | FORBIDDEN
+SECURITY = [name.lower() for name in SECURITY_HEADERS]
+# Read of responses, and of the parts of a form.
+OTHERS = {"allow", "content-disposition"}
+CODE = [
+    path.read_text()
+    for folder in ("api", "http", "observability", "pipeline")
+    for path in (PROJECT / "service" / folder).rglob("*.py")
+] + [(PROJECT / "service" / "errors.py").read_text()]
+
+
+def headers_read() -> set[str]:
+    """What is looked up in `headers`, compared with a name of bytes, or listed as a constant of such names."""
+    found = set()
+    for text in CODE:
+        found |= set(re.findall(r"""headers(?:\.get\(|\[)"([\w-]+)\"""", text))
+        found |= {m for m in re.findall(r"""b"([a-z]+(?:-[a-z]+)*)\"""", text) if "headers" in text and m in KNOWN}
+        if "headers.get(HEADER" in text:
+            found.add(HEADER)
+    return {name.lower() for name in found}
+
+
+def headers_sent() -> set[str]:
+    """Names in the form of headers that are keys, or are set."""
+    keys = re.compile(r"""["]((?:[A-Z][A-Za-z]*-)*[A-Z][A-Za-z]*)["](?::|\] = )""")
+    found = {name.lower() for text in CODE for name in keys.findall(text)}
+    return (found & KNOWN) | {HEADER.lower()}
+
+
+# Fields of HTTP (IANA's registry, those that services use) and ours.
+KNOWN = {
+    *("accept", "accept-encoding", "accept-language", "age", "allow", "authorization", "cache-control", "connection"),
+    *("content-disposition", "content-encoding", "content-language", "content-length", "content-type", "cookie"),
+    *("date", "etag", "expect", "forwarded", "host", "if-match", "if-modified-since", "if-none-match", "last-modified"),
+    *("link", "location", "origin", "prefer", "priority", "range", "referer", "retry-after", "server-timing"),
+    *("set-cookie", "traceparent", "tracestate", "baggage", "transfer-encoding", "upgrade", "user-agent", "vary"),
+    *("warning", "www-authenticate", "x-api-key", "x-forwarded-for", "x-request-id", "deprecation", "sunset"),
+    *("idempotency-key", "digest", "content-digest", "accept-post", "ratelimit", "ratelimit-policy"),
+}
 
 
 def test_no_cors_by_default(client: TestClient) -> None:

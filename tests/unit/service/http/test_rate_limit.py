@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from service.app import create_app
 from service.errors import RateLimitError
@@ -80,6 +81,25 @@ def test_clients_do_not_share() -> None:
     limiter.spend("bob", 1)
     with pytest.raises(RateLimitError):
         limiter.spend("ann", 1)
+
+
+def test_work_that_is_done_already_is_charged_beyond_the_allowance() -> None:
+    """Requests that were under way together are paid for later; nothing is charged without a rate."""
+    clock = Clock()
+    limiter = RateLimiter(Rate(1, 60), clock)
+    for _ in range(3):
+        limiter.charge("ann")
+    with pytest.raises(RateLimitError) as raised:
+        limiter.check("ann", 1)
+    assert raised.value.retry_after == 180
+    limiter.check("bob", 1)
+    RateLimiter(None).charge("ann")
+
+
+def test_memory_of_a_client_is_bounded() -> None:
+    """A trusted proxy may name it by any text that it was sent."""
+    scope = {"type": "http", "client": ("x" * 60_000, 1), "state": {"caller": None}}
+    assert len(rate.client_of(Request(scope))) < 100
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

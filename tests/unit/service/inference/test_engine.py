@@ -11,7 +11,7 @@ from scipy.special import softmax
 from service.inference.artifact import Artifact
 from service.inference.bank import Bank
 from service.inference.engine import Engine
-from service.inference.session import Session
+from service.inference.session import Session, TimeLimit
 from service.types import Arrays, FloatArray
 from tests.support.engines import KEY
 
@@ -21,10 +21,10 @@ class CountingSession(Session):
 
     runs = 0
 
-    def run(self, feed: Arrays) -> list[FloatArray]:
+    def run(self, feed: Arrays, limit: TimeLimit | None = None) -> list[FloatArray]:
         """As it is, counted."""
         self.runs += 1
-        return super().run(feed)
+        return super().run(feed, limit)
 
 
 def test_what_is_shared_may_take_more_threads(zoo_level: Artifact, builders: ThreadPoolExecutor) -> None:

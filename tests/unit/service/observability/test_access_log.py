@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from model_store.names import UNPRINTABLE
+from model_store.text import UNPRINTABLE
 from service.observability.access_log import JsonFormatter, TextFormatter
 from tests.support.http import PNG
 from tests.support.services import running_service

@@ -23,7 +23,7 @@ def test_nobody_waits_for_networks_to_be_built_who_needs_none(digits_store: Path
     building = threading.Thread(target=served.engine, args=(64,))
     building.start()
     wait_until(served._building.locked)
-    with served.in_use():
+    with served.in_use(64):
         assert served.bank is None
         building.join()
         assert served.ready(64)

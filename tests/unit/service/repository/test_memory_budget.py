@@ -8,20 +8,22 @@ import sys
 import threading
 import time
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
-from service.app import create_app
+from service.errors import OverloadedError
 from service.inference.engine import Engine
-from service.repository.memory_budget import TRIM_DELAY_S, MemoryBudget
+from service.repository.memory_budget import TRIM_DELAY_S, Claim, MemoryBudget
 from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.http import PNG, ask
-from tests.support.services import Warm, wait_until
+from tests.support.services import Warm, catalog_of, wait_until
 from tests.support.waiting import HANG_S
 
+# Memory for the published draws of one level of the digits, and not of all.
+BANK_MB = 36
 RELOADS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -52,37 +54,121 @@ print(resident() / tenth)
 """
 
 
-def test_longest_unused_goes_first() -> None:
-    """Until the rest fits; the one that is asked for stays, however large."""
-    memory, gone = MemoryBudget(100), []
-    for name, size in (("a", 40), ("b", 40), ("a", 40), ("c", 50)):
-        memory.touch(name, size, lambda name=name: gone.append(name))
-    assert gone == ["b"]
-    memory.touch("d", 1000, lambda: gone.append("d"))
-    assert gone == ["b", "a", "c"]
-    assert memory.used == 1000
+@dataclass(eq=False)
+class Level:
+    """A level with some bytes for its published draws, and some more."""
+
+    name: str
+    published_bytes: int
+    memory: MemoryBudget
+    pinned: bool = False
+    busy: bool = False
+    claim: Claim | None = None
+
+    def build(self, nbytes: int, *, published: bool = True, latest: float | None = None) -> None:
+        """Build networks of so many bytes."""
+        claim = self.claim = self.memory.claim(self)
+        try:
+            with self.memory.room(claim, nbytes, published=published, latest=latest):
+                claim.nbytes = nbytes
+        except OverloadedError:
+            self.memory.close(claim)
+            raise
+        self.memory.touch(self)
+
+    def shrink(self) -> None:
+        assert self.claim is not None
+        self.claim.nbytes = min(self.claim.nbytes, self.published_bytes)
+
+    def drop(self) -> None:
+        """Networks in use are freed by who uses them."""
+        if not self.busy and self.claim is not None:
+            self.memory.close(self.claim)
+
+
+def test_room_is_made_by_who_was_unused_for_longest() -> None:
+    """Draws beyond the published number go first; then whole networks, until what is built fits."""
+    memory = MemoryBudget(100)
+    a, b, c, d = (Level(name, 20, memory) for name in "abcd")
+    a.build(60)
+    b.build(40)
+    memory.touch(a)
+    c.build(30)
+    assert [memory.used_by(level) for level in (a, b, c)] == [20, 20, 30]
+    d.build(70)
+    assert [memory.used_by(level) for level in (a, b, c, d)] == [0, 0, 20, 70]
+
+
+def test_room_is_made_before_networks_are_built() -> None:
+    """What is reserved counts for others, so that two that build at once stay within the limit together."""
+    memory = MemoryBudget(100)
+    first, second = Level("first", 60, memory), Level("second", 60, memory)
+    claim = memory.claim(first)
+    with memory.room(claim, 60, published=True):
+        assert memory.used == 60
+        with pytest.raises(OverloadedError, match="try again"):
+            second.build(60, latest=time.monotonic())
+        claim.nbytes = 55
+    assert memory.used == 55
+    memory.close(claim)
+    second.build(60)
+    assert memory.used == 60
+
+
+def test_networks_in_use_count_until_they_are_freed() -> None:
+    """Who needs their memory waits for it, and is told to try again where that takes too long."""
+    memory = MemoryBudget(100)
+    busy, other = Level("busy", 80, memory, busy=True), Level("other", 80, memory)
+    busy.build(80)
+    with pytest.raises(OverloadedError, match="requests in progress use the memory"):
+        other.build(80, latest=time.monotonic() + 0.1)
+    assert memory.used == 80
+    assert busy.claim is not None
+    threading.Timer(0.1, memory.close, (busy.claim,)).start()
+    other.build(80)
+    assert (memory.used_by(busy), memory.used_by(other)) == (0, 80)
+
+
+def test_no_client_takes_what_default_requests_need() -> None:
+    """Pinned networks are kept from all but other pinned ones, up to half of the limit."""
+    memory = MemoryBudget(100)
+    pinned, other = Level("pinned", 40, memory, pinned=True), Level("other", 60, memory)
+    pinned.build(90, published=False)
+    assert memory.available_to(other, published=True) == 60
+    assert memory.available_to(pinned, published=True) == 100
+    other.build(60)
+    assert (memory.used_by(pinned), memory.used_by(other)) == (40, 60)
+    with pytest.raises(OverloadedError):
+        Level("more", 70, memory).build(70, published=False, latest=time.monotonic())
+    assert memory.used_by(pinned) == 40
+    second = Level("second", 40, memory, pinned=True)
+    second.build(40)
+    assert memory.available_to(other, published=False) == 60
+    assert memory.used <= 100
 
 
 def test_no_limit() -> None:
     """Nothing goes."""
     memory = MemoryBudget(None)
-    for number in range(100):
-        memory.touch(number, 2**30, lambda: pytest.fail("dropped"))
+    levels = [Level(str(number), 2**30, memory) for number in range(100)]
+    for level in levels:
+        level.build(2**30)
     assert memory.used == 100 * 2**30
 
 
 def test_levels_come_back(digits_store: Path, example: bytes) -> None:
     """Under a limit that holds one bank, levels asked for in turn give the answers that they gave before."""
-    app = create_app(Settings(store=digits_store, memory_mb=1))
-    with TestClient(app) as client:
+    with Warm(digits_store, memory_mb=BANK_MB) as client:
+        memory = catalog_of(client).runtime.memory
         first = [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")]
-        assert len(app.state.service.repository.runtime.memory._owners) < 3
+        assert memory.used <= BANK_MB * 2**20
+        assert len(memory._owners) < 3
         assert [ask(client, example, level=level)["predictions"] for level in ("dense", "p50", "p90")] == first
 
 
 def test_draws_that_there_is_no_memory_for(digits_store: Path, example: bytes) -> None:
-    """They are refused, with how many there is memory for; those that the level was published with are made anyway."""
-    with Warm(digits_store, memory_mb=1) as client:
+    """They are refused, with how many there is memory for."""
+    with Warm(digits_store, memory_mb=BANK_MB) as client:
         assert ask(client, example, level="dense")["predictions"]
         refused = client.post("/predict", params={"level": "dense", "samples": 256}, content=example, headers=PNG)
         assert refused.status_code == 422
@@ -108,10 +194,11 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
     gone.extend(map(weakref.ref, answering))
     for level in levels:
         level.release()
-    assert catalog.runtime.memory.used == 0
+    assert catalog.runtime.memory.used == sum(level.nbytes for level in levels) > 0
     time.sleep(1.5 * TRIM_DELAY_S)
     assert given_back == []
     answering.clear()
+    assert catalog.runtime.memory.used == 0
     wait_until(lambda: bool(given_back))
     time.sleep(0.5 * TRIM_DELAY_S)
     assert given_back == [[True, True]]

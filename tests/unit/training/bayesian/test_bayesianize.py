@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from training.architectures import ARCHITECTURES, architecture
-from training.bayesian.bayesianize import bayesian_layers, bayesianize, read_posterior, restore
-from training.bayesian.estimators import flipout, lrt, reparam
-from training.bayesian.layers import BayesianConv2d, BayesianLinear, Draw
+from training.bayesian.bayesianize import bayesian_layers, bayesianize, plain_parts, read_posterior, restore
+from training.bayesian.estimators import create_approximation, flipout, lrt, reparam
+from training.bayesian.layers import BayesianConvolution, BayesianLinear, Draw
 from training.errors import ConversionError
+from training.recipe import Recipe
 
 
 def bayesian(plain: nn.Module, initial_scale: float = 0.1) -> nn.Module:
@@ -32,7 +34,7 @@ def small(channels: int = 3, classes: int = 5, *, bias: bool = True, norm: bool 
 def test_every_convolution_and_linear_layer_is_converted() -> None:
     module = bayesian(small())
     kinds = {path: type(layer) for path, layer in bayesian_layers(module).items()}
-    assert kinds == {"0.0": BayesianConv2d, "3": BayesianLinear}
+    assert kinds == {"0.0": BayesianConvolution, "3": BayesianLinear}
     assert not any(isinstance(child, nn.Conv2d | nn.Linear) for child in module.modules())
 
 
@@ -56,11 +58,9 @@ def test_without_noise_the_network_computes_what_it_did() -> None:
     ("layer", "message"),
     [
         (nn.Embedding(3, 2), "body.0: cannot make a Embedding Bayesian"),
-        (nn.Conv1d(2, 2, 3), "body.0: cannot make a Conv1d Bayesian"),
         (nn.ConvTranspose2d(2, 2, 3), "body.0: cannot make a ConvTranspose2d Bayesian"),
         (nn.PReLU(), "body.0: cannot make a PReLU Bayesian"),
         (nn.MultiheadAttention(4, 2), "body.0: cannot make a MultiheadAttention Bayesian"),
-        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "body.0: a convolution must pad with zeros"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_by_name(layer: nn.Module, message: str) -> None:
@@ -75,13 +75,6 @@ def test_a_parameter_of_the_networks_own_is_refused() -> None:
     module.register_parameter("temperature", nn.Parameter(torch.ones(1)))
     with pytest.raises(ConversionError, match="the network: cannot make a Sequential Bayesian"):
         bayesian(module)
-
-
-def test_a_layer_used_twice_is_refused_by_name() -> None:
-    """One of its places would stay deterministic, and no longer be the other's weight."""
-    shared = nn.Linear(3, 3)
-    with pytest.raises(ConversionError, match=r"2\.bias: .* two places"):
-        bayesian(nn.Sequential(shared, nn.ReLU(), shared))
 
 
 def test_weights_tied_between_layers_are_refused_by_name() -> None:
@@ -156,3 +149,46 @@ def test_a_posterior_of_another_architecture_is_refused(other: Callable[[], nn.M
     here, there = (small, other) if turned else (other, small)
     with pytest.raises(ConversionError, match="of another architecture"):
         restore(bayesian(here()), read_posterior(bayesian(there())))
+
+
+class Twice(nn.Module):
+    """A network that calls its layer twice."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.first = self.second = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+def test_a_layer_in_two_places_stays_one() -> None:
+    torch.manual_seed(0)
+    plain, x = Twice(nn.Linear(4, 4)), torch.randn(3, 4)
+    expected = plain(x)
+    module = bayesian(plain, initial_scale=1e-12)
+    assert module.first is module.second
+    torch.testing.assert_close(module(x), expected)
+    posterior = read_posterior(module)
+    assert (list(posterior.weights), list(posterior.rest)) == (["first.weight"], ["first.bias"])
+    fresh = Twice(nn.Linear(4, 4))
+    torch.testing.assert_close(functional_call(fresh, posterior.mean(), (x,), tie_weights=False), expected)
+    other = bayesian(fresh)
+    restore(other, posterior)
+    assert torch.equal(read_posterior(other).weights["first.weight"].mean, posterior.weights["first.weight"].mean)
+
+
+def test_a_block_in_two_places_stays_one() -> None:
+    block = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    module = bayesian(nn.Sequential(block, nn.ReLU(), block))
+    assert list(bayesian_layers(module)) == ["0.0"]
+    assert read_posterior(module).rest.keys() == {"0.0.bias", *(f"0.1.{name}" for name in block[1].state_dict())}
+
+
+def test_a_layer_in_two_places_is_one_weight_of_the_plain_network() -> None:
+    weights, rest = plain_parts(Twice(nn.Linear(4, 4)))
+    assert (list(weights), list(rest)) == (["first.weight"], ["first.bias"])
+    approximation = create_approximation(
+        Twice(nn.Linear(4, 4)), Recipe(estimator="none", warmup_epochs=0.0), train_size=10
+    )
+    approximation.restore(approximation.posterior())

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.bayesian.estimators import DRAWS, ESTIMATORS, create_approximation
-from training.bayesian.layers import BayesianConv2d, BayesianLayer, BayesianLinear
+from training.bayesian.layers import BayesianConvolution, BayesianLayer, BayesianLinear
 from training.errors import RecipeError
 from training.recipe import Recipe
 
@@ -22,7 +22,7 @@ def linear_layer(name: str) -> BayesianLayer:
 
 def convolution(name: str) -> BayesianLayer:
     torch.manual_seed(5)
-    return _with_scales(BayesianConv2d(nn.Conv2d(2, 3, 3, stride=2, padding=1), DRAWS[name], 1.0, 0.5))
+    return _with_scales(BayesianConvolution(nn.Conv2d(2, 3, 3, stride=2, padding=1), DRAWS[name], 1.0, 0.5))
 
 
 def _with_scales(layer: BayesianLayer) -> BayesianLayer:

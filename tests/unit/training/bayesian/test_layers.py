@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from training.bayesian.estimators import DRAWS, reparam
-from training.bayesian.layers import BayesianConv2d, BayesianLayer, BayesianLinear
+from training.bayesian.layers import BayesianConvolution, BayesianLayer, BayesianLinear
 from training.bayesian.posterior import GaussianWeight
 from training.errors import ConversionError
 
@@ -70,7 +70,7 @@ def test_divergence_is_zero_at_the_prior_only() -> None:
 def test_a_pruned_weight_has_mean_and_scale_exactly_zero() -> None:
     layer = some_linear()
     left = some_mask(layer)
-    weight = layer.weight()
+    weight = layer.posterior()
     for tensor in (weight.mean, weight.scale, layer.masked_mean(), layer.masked_scale()):
         assert (tensor[~left] == 0).all()
         assert (tensor[left] != 0).all()
@@ -88,7 +88,7 @@ def test_a_pruned_weight_draws_exactly_zero(estimator: str) -> None:
 
 @pytest.mark.parametrize("estimator", DRAWS)
 def test_a_pruned_filter_gives_exactly_zero(estimator: str) -> None:
-    layer = BayesianConv2d(nn.Conv2d(2, 3, 3, bias=False), DRAWS[estimator], 1.0, 0.5)
+    layer = BayesianConvolution(nn.Conv2d(2, 3, 3, bias=False), DRAWS[estimator], 1.0, 0.5)
     layer.keep(torch.tensor([True, False, True])[:, None, None, None].expand_as(layer.mean))
     output = layer(torch.randn(4, 2, 6, 6))
     assert (output[:, 1].abs() < ZERO).all()
@@ -124,8 +124,8 @@ def test_restore_gives_the_posterior_back() -> None:
     layer.restore(GaussianWeight(mean, scale))
     assert layer.mask is not None
     assert torch.equal(layer.mask, torch.tensor([[1.0, 1, 1], [0, 1, 0]]))
-    assert torch.equal(layer.weight().mean, mean)
-    torch.testing.assert_close(layer.weight().scale, scale, rtol=1e-6, atol=0)
+    assert torch.equal(layer.posterior().mean, mean)
+    torch.testing.assert_close(layer.posterior().scale, scale, rtol=1e-6, atol=0)
     assert layer.divergence().isfinite()
 
 
@@ -134,7 +134,7 @@ def test_restore_unmasks_what_the_posterior_has() -> None:
     layer.keep(torch.zeros(2, 3, dtype=torch.bool))
     layer.restore(GaussianWeight(torch.ones(2, 3), torch.ones(2, 3)))
     assert layer.mask is None
-    assert (layer.weight().scale > 0).all()
+    assert (layer.posterior().scale > 0).all()
 
 
 def test_restore_refuses_a_mean_without_a_scale() -> None:
@@ -146,14 +146,16 @@ def test_restore_refuses_a_mean_without_a_scale() -> None:
 def test_a_layer_starts_at_the_plain_weights_and_keeps_the_bias() -> None:
     plain = nn.Linear(3, 4)
     layer = BayesianLinear(plain, reparam.draw, 1.0, 0.25)
-    assert torch.equal(layer.weight().mean, plain.weight)
-    torch.testing.assert_close(layer.weight().scale, torch.full((4, 3), 0.25))
+    assert torch.equal(layer.posterior().mean, plain.weight)
+    torch.testing.assert_close(layer.posterior().scale, torch.full((4, 3), 0.25))
     assert layer.bias is not None
     assert torch.equal(layer.bias, plain.bias)
 
 
 def test_a_convolution_is_the_plain_one_at_its_mean() -> None:
     plain = nn.Conv2d(2, 3, 3, stride=2, padding=1)
-    layer = BayesianConv2d(plain, lambda layer, x: layer.apply_weight(x, layer.masked_mean(), layer.bias), 1.0, 0.5)
+    layer = BayesianConvolution(
+        plain, lambda layer, x: layer.apply_weight(x, layer.masked_mean(), layer.bias), 1.0, 0.5
+    )
     x = torch.randn(4, 2, 7, 7)
     torch.testing.assert_close(layer(x), plain(x))

@@ -14,6 +14,7 @@ def test_status(fresh: TestClient, example: bytes) -> None:
     assert fresh.get("/status").json() == {
         "load": {"queued": 0, "capacity": 65_536, "step": 0, "answered_per_second": 0.0},
         "store": "reachable",
+        "problems": {},
         "levels": [],
     }
     fresh.post("/predict", params={"level": "p50"}, content=example, headers=PNG)
