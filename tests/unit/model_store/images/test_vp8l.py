@@ -118,10 +118,10 @@ def test_images_before_the_picture_are_read_to_a_bound() -> None:
 
 def test_every_cut_before_the_codes_is_damaged() -> None:
     for data in encoded()[::5]:
-        codes_end = len(data) - codes_of(data).bits // 8 - 1
+        codes_end, size = len(data) - codes_of(data).bits // 8 - 1, pixels_of(data).size
         for end in range(HEADS_BYTES, min(codes_end, HEADS_BYTES + 400)):
             with pytest.raises(ImageDamagedError):
-                read_codes(data, HEADS_BYTES, end, *pixels_of(data).size)
+                read_codes(data, HEADS_BYTES, end, *size)
 
 
 def test_mutants_are_read_or_damaged_and_never_refused_where_they_decode() -> None:
