@@ -99,7 +99,7 @@ def decide(summary: Predictive, calibration: Calibration) -> list[tuple[Decision
     uncertain by its entropy is reported as uncertain.
     """
     rule = calibration.out_of_distribution
-    uncertain_N = (summary.total > calibration.abstain_above).tolist()
+    uncertain_N = (~(summary.total <= calibration.abstain_above)).tolist()  # NaN counts as uncertain
     if rule is None:
         return [_decision(uncertain, False, None) for uncertain in uncertain_N]
     return [

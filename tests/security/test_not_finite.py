@@ -101,7 +101,7 @@ def test_a_level_that_overflows_at_once_is_not_served(overflowing: Path, monkeyp
         level = repository.model(None).version(None).level(None)
         engine = level.engine(level.default_samples)
         last = engine.bank.blocks[-1]
-        monkeypatch.setattr(last, "run", lambda feed: [each * np.nan for each in type(last).run(last, feed)])
+        monkeypatch.setattr(last, "run", lambda *given: [each * np.nan for each in type(last).run(last, *given)])
         with pytest.raises(NotFoundError, match="not finite"):
             level.warm()
         assert level.bank is None
