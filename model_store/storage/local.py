@@ -64,6 +64,7 @@ class LocalStorage:
         self._seen = True
 
     def folders(self) -> list[str]:
+        filled = self._filled  # before looking: another thread may see the first folder afterwards
         with _as_object_errors():
             try:
                 with os.scandir(self.root) as entries:
@@ -72,9 +73,9 @@ class LocalStorage:
                 if self._seen:
                     raise StoreUnavailableError("its folder is gone") from error
                 raise
-        if self._filled and not any(map(is_model_name, found)):
+        if filled and not any(map(is_model_name, found)):
             raise StoreUnavailableError("its folder is empty all at once")
-        self._seen, self._filled = True, any(map(is_model_name, found))
+        self._seen, self._filled = True, self._filled or any(map(is_model_name, found))
         return found
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
