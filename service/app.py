@@ -30,7 +30,6 @@ from service.http.middleware import (
     SecurityHeadersMiddleware,
     add_cors_and_hosts,
 )
-from service.http.pacing import PacingMiddleware
 from service.http.problems import add_error_handlers, describe, describe_refusals
 from service.http.rate_limit import RateLimiter
 from service.observability.middleware import ObservabilityMiddleware, Tracer
@@ -131,7 +130,6 @@ def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) ->
     add_cors_and_hosts(app, state.settings)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
-    app.add_middleware(PacingMiddleware)
     app.add_middleware(DrainingMiddleware, state.draining.is_set)
     app.add_middleware(ObservabilityMiddleware, state.stats, tracer)
 

@@ -42,12 +42,14 @@ class RequestMemory:
     def __init__(self, capacity: int, max_wait_s: float) -> None:
         self.capacity, self.max_wait_s = capacity, max_wait_s
         self.used: dict[Part, int] = dict.fromkeys(SHARES, 0)
-        self._used_by_small = 0
+        self._used_by_all = self._used_by_small = 0
+        self._small_bytes, self._kept_for_small = int(SMALL_SIZE * capacity), int(SMALL_FRACTION * capacity)
+        self._limits = {part: int(share * capacity) for part, share in SHARES.items()}
         self._waiting: dict[Part, deque[Waiter]] = {part: deque() for part in SHARES}
 
     def largest(self, part: Part) -> int:
         """Return the bytes that one reservation of a part can have at most."""
-        return int(self.capacity * (SHARES[part] - SMALL_FRACTION))
+        return self._limits[part] - self._kept_for_small
 
     def add(self, reservation: Reservation, nbytes: int) -> bool:
         """Give a reservation more bytes if it has not to wait for them; return whether it has them."""
@@ -73,22 +75,27 @@ class RequestMemory:
     def release(self, reservation: Reservation, nbytes: int) -> None:
         """Take bytes from a reservation, and give them to those that wait."""
         self._change(reservation, -nbytes)
-        self._grant()
+        if any(self._waiting.values()):
+            self._grant()
 
     def _fits(self, reservation: Reservation, nbytes: int) -> bool:
-        used = sum(self.used.values()) + nbytes
+        used, limit = self._used_by_all + nbytes, self._limits[reservation.part]
         if self._is_small(reservation, nbytes):
-            return used <= SHARES[reservation.part] * self.capacity
-        kept = SMALL_FRACTION * self.capacity
-        return used - min(self._used_by_small, kept) <= SHARES[reservation.part] * self.capacity - kept
+            return used <= limit
+        kept = self._kept_for_small
+        return used - min(self._used_by_small, kept) <= limit - kept
 
-    def _is_small(self, reservation: Reservation, nbytes: int = 0) -> bool:
-        return reservation.nbytes + nbytes <= SMALL_SIZE * self.capacity
+    def _is_small(self, reservation: Reservation, nbytes: int) -> bool:
+        return reservation.nbytes + nbytes <= self._small_bytes
 
     def _change(self, reservation: Reservation, nbytes: int) -> None:
-        self._used_by_small -= reservation.nbytes if self._is_small(reservation) else 0
-        reservation.nbytes += nbytes
-        self._used_by_small += reservation.nbytes if self._is_small(reservation) else 0
+        before = reservation.nbytes
+        after = reservation.nbytes = before + nbytes
+        if before <= self._small_bytes:
+            self._used_by_small -= before
+        if after <= self._small_bytes:
+            self._used_by_small += after
+        self._used_by_all += nbytes
         self.used[reservation.part] += nbytes
 
     def _grant(self) -> None:

@@ -7,7 +7,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from service.concurrency import WorkerPool
 from service.errors import MalformedError, MediaTypeError, SlowClientError, TooLargeError
@@ -62,7 +62,12 @@ async def _received(request: Request, max_bytes: int, reservation: Reservation) 
     if announced.isdigit() and int(announced) > max_bytes:
         raise _too_large(max_bytes)
     body: bytes | bytearray = b""
-    async for part in request.stream():
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = message.get("body", b""), message.get("more_body", False)
         size = len(body) + len(part)
         if size > max_bytes:
             raise _too_large(max_bytes)

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
-import anyio
 from starlette.requests import ClientDisconnect, Request
 
 # Seconds after which a request starts to watch for a disconnect; most are answered before.
 WATCH_AFTER_S = 0.05
 
 
-@contextmanager
-def until_disconnected(request: Request) -> Iterator[None]:
+class until_disconnected:  # a context manager, used as one of contextlib's
     """Cancel the context when the client of a request, whose body has been read, disconnects.
 
     Raises ClientDisconnect then.
     """
-    loop = asyncio.get_running_loop()
-    watch: asyncio.Task[None] | None = None
 
-    async def disconnected() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
+    __slots__ = ("_gone", "_later", "_request", "_task", "_watch")
+
+    def __init__(self, request: Request) -> None:
+        self._request, self._gone = request, False
+        self._watch: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._later = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._later.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._gone and kind is asyncio.CancelledError and self._task is not None:
+            self._task.uncancel()
+            raise ClientDisconnect from None
+
+    def _begin(self) -> None:
+        self._watch = asyncio.get_running_loop().create_task(self._disconnected())
+
+    async def _disconnected(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
             pass
-        scope.cancel()
-
-    def begin() -> None:
-        nonlocal watch
-        watch = loop.create_task(disconnected())
-
-    later = loop.call_later(WATCH_AFTER_S, begin)
-    try:
-        with anyio.CancelScope() as scope:
-            yield
-    finally:
-        later.cancel()
-        if watch is not None:
-            watch.cancel()
-    if scope.cancelled_caught:
-        raise ClientDisconnect
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()

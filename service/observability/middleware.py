@@ -53,7 +53,7 @@ class ObservabilityMiddleware:
         try:
             await self.app(scope, receive, send_and_observe)
         finally:
-            context.cleanup.close()
+            context.close()
             ended, outcome = monotonic(), outcome_of(scope, status)
             self.stats.record(context, outcome, ended - context.begun)
             trace = None if self.tracer is None else self.tracer.record(context, outcome, scope, ended)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -15,12 +14,27 @@ from service.scheduling.job import Job
 from service.stats import Stage
 
 
+class StageTimer:
+    """Record the time of a stage in its context."""
+
+    __slots__ = ("_begun", "_stage", "_stages")
+
+    def __init__(self, stages: dict[Stage, tuple[float, float]], stage: Stage) -> None:
+        self._stages, self._stage = stages, stage
+
+    def __enter__(self) -> None:
+        self._begun, _ = self._stages.get(self._stage) or (monotonic(), 0.0)
+
+    def __exit__(self, *_: object) -> None:
+        self._stages[self._stage] = (self._begun, monotonic())
+
+
 @dataclass
 class RequestContext:
     """Facts about one request; `stages` holds begin and end of each, in seconds of `time.monotonic`.
 
-    `received` is when the body had arrived, `body` the memory that it and its pixels take, once it is read; `cleanup`
-    runs at the end of the request and releases what it holds.
+    `received` is when the body had arrived, `body` the memory that it and its pixels take, once it is read. `close`
+    releases the memory that the request holds, at its end.
     """
 
     begun: float = field(default_factory=monotonic)
@@ -31,11 +45,18 @@ class RequestContext:
     results: Sequence[ImageResult] = ()
     received: float = field(default_factory=monotonic)
     body: Reservation = field(init=False)
-    cleanup: ExitStack = field(default_factory=ExitStack)
+    reservations: list[Reservation] = field(default_factory=list)
 
     def reserve(self, memory: RequestMemory, part: Part) -> Reservation:
         """Open a reservation that is released at the end of the request."""
-        return self.cleanup.enter_context(Reservation(memory, part))
+        reservation = Reservation(memory, part)
+        self.reservations.append(reservation)
+        return reservation
+
+    def close(self) -> None:
+        """Release all reservations."""
+        for reservation in self.reservations:
+            reservation.shrink(0)
 
     def latest(self, deadline_s: float | None) -> float | None:
         """Return when the deadline passes, in seconds of `time.monotonic`: so long after the body has arrived."""
@@ -46,14 +67,9 @@ class RequestContext:
         """Return the draws of all images together."""
         return sum(each.draws for each in self.results)
 
-    @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
+    def stage(self, stage: Stage) -> StageTimer:
         """Record begin and end of a stage, whether it succeeds or not; one that is entered again goes on."""
-        begun, _ = self.stages.get(stage, (monotonic(), 0.0))
-        try:
-            yield
-        finally:
-            self.stages[stage] = (begun, monotonic())
+        return StageTimer(self.stages, stage)
 
     def milliseconds(self, stage: Stage) -> float:
         """Return the duration of a stage, zero if there was none."""

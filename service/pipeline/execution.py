@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import anyio
@@ -25,6 +25,7 @@ from service.settings import Settings
 # Memory of one logit of one draw while it is summarised: itself, its probability, and their intermediate results.
 LOGIT_BYTES = 32
 ANSWER = "the answer"
+FOREVER = nullcontext()
 
 
 def precheck(plan: Plan, admission: Admission, check_rate: Callable[[], object]) -> None:
@@ -51,13 +52,13 @@ async def execute(
 
     Raises RequestError.
     """
-    context.images, latest = batch.count, context.latest(plan.deadline_s)
-    answer_bytes += batch.count * plan.samples * len(plan.level.manifest.classes) * LOGIT_BYTES
+    context.images, latest, manifest = batch.count, context.latest(plan.deadline_s), plan.level.manifest
+    answer_bytes += batch.count * plan.samples * len(manifest.classes) * LOGIT_BYTES
     answer = context.reserve(runtime.request_memory, "answers")
     answer.check(answer_bytes, ANSWER)
     with plan.level.in_use(plan.samples):
         with until(latest), context.stage("decode"):
-            opened = await open_batch(batch, plan.level.manifest.input, settings, runtime)
+            opened = await open_batch(batch, manifest.input, settings, runtime)
         draws, seconds = plan.cost(batch.count)
         seconds += opened.expected_s / runtime.num_workers if seconds else 0.0
         with runtime.admission.admit(draws, seconds, plan.deadline_s) as work:
@@ -86,12 +87,13 @@ async def _prepared(plan: Plan, images: int, latest: float | None, runtime: Runt
     return await anyio.to_thread.run_sync(prepare, limiter=runtime.preparing, abandon_on_cancel=True)
 
 
-@contextmanager
-def until(latest: float | None) -> Iterator[None]:
+def until(latest: float | None) -> AbstractContextManager[None]:
     """Cancel the context at a time of `time.monotonic`, None for never; raise DeadlineError then."""
-    if latest is None:
-        yield
-        return
+    return FOREVER if latest is None else _until(latest)
+
+
+@contextmanager
+def _until(latest: float) -> Iterator[None]:
     with anyio.move_on_after(latest - time.monotonic()) as scope:
         yield
     if scope.cancelled_caught:

@@ -68,9 +68,12 @@ class ResponseBuilder:
         """Yield the pieces of the prediction of one image as JSON."""
         document = self.document(result)
         shown = document["probabilities"]
+        count = max(1, PIECE_VALUES // (4 + (result.draws if self.draws else 0)))
+        if len(shown) <= count:
+            yield _dumps(document)
+            return
         before, after = _dumps({**document, "probabilities": orjson.Fragment(HOLE)}).split(HOLE)
         yield before
-        count = max(1, PIECE_VALUES // (4 + (result.draws if self.draws else 0)))
         for start in range(0, len(shown), count):
             yield (b"[" if start == 0 else b",") + _dumps(shown[start : start + count])[1:-1]
         yield b"]" + after
@@ -93,6 +96,8 @@ class ResponseBuilder:
 
 def write_answer(answer: dict[str, Any], builder: ResponseBuilder, results: Sequence[ImageResult]) -> list[bytes]:
     """Write an answer as JSON, in pieces: `answer` has what it says beside its predictions."""
+    if len(results) == 1 and not builder.draws:
+        return [_dumps({**answer, "predictions": [builder.document(results[0])]})]
     before, after = _dumps({**answer, "predictions": orjson.Fragment(HOLE)}).split(HOLE)
     pieces = [before]
     for number, result in enumerate(results):
