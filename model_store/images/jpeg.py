@@ -18,8 +18,9 @@ from model_store.images.header import Check, Header, Loaded, Segment, check_size
 from model_store.images.pixels import COPIES_BYTES, GREY_COPIES_BYTES
 
 START, END = b"\xff\xd8", b"\xff\xd9"
-# Bytes of fill, and then a marker; what is before them is skipped.
-MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+# The last byte of fill, and then a marker; what is before them is skipped. A run of fill is passed once: `\xff+` would
+# begin at each of its bytes anew, and hold the interpreter for the square of its length.
+MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
 # DHT, DAC, DQT, DRI: what libjpeg keeps.
 TABLES = (0xC4, 0xCC, 0xDB, 0xDD)

@@ -29,7 +29,7 @@ from model_store.errors import ObjectError
 
 VARIABLES = USERNAME, PASSWORD = "SLIMBAYES_REGISTRY_USERNAME", "SLIMBAYES_REGISTRY_PASSWORD"
 DENIED = "the credentials do not allow it"
-PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+PARAMETER = re.compile(r'\b(\w+)="([^"]*)"')
 # Username by which a credential helper marks a refresh token.
 TOKEN_USERNAME = "<token>"
 HELPER_TIMEOUT_S = 30.0
