@@ -30,7 +30,8 @@ SMALL_BYTES = 2**20
 class Header:
     """Header of a picture: `pixels` and `decoding_bytes` bound what `load` makes of it before it is made smaller.
 
-    `load` calls the function that it is given every few KiB; it raises what Pillow's decoders raise for damaged files.
+    `passes` is the time that `load` takes for a pixel, as a multiple of that of a simple picture. `load` calls the
+    function that it is given every few KiB; it raises what Pillow's decoders raise for damaged files.
     """
 
     format: str
@@ -40,6 +41,7 @@ class Header:
     decoding_bytes: int
     is_grey: bool
     load: Load
+    passes: int = 1
 
 
 class Interrupted(BaseException):

@@ -12,7 +12,7 @@ from functools import partial
 
 from PIL import Image, ImageChops
 
-from model_store.images.errors import ImageDamagedError, ImageTypeError
+from model_store.images.errors import ImageDamagedError, ImageTooLargeError, ImageTypeError
 from model_store.images.exif import PREFIX, UPRIGHT, read_orientation
 from model_store.images.header import Check, Header, Loaded, Segment, check_size, open_picture
 from model_store.images.pixels import COPIES_BYTES, GREY_COPIES_BYTES
@@ -21,6 +21,8 @@ START, END = b"\xff\xd8", b"\xff\xd9"
 # The last byte of fill, and then a marker; what is before them is skipped. A run of fill is passed once: `\xff+` would
 # begin at each of its bytes anew, and hold the interpreter for the square of its length.
 MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+# Without those that have no length, of which compressed pixels may have any number.
+SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
 # DHT, DAC, DQT, DRI: what libjpeg keeps.
 TABLES = (0xC4, 0xCC, 0xDB, 0xDD)
@@ -34,6 +36,9 @@ COLOUR_MARKERS = {APP0: (b"JFIF\0", 14), APP14: (b"Adobe", 12)}
 # Segments before the first scan: the longest metadata of panoramas are some 300.
 MAX_SEGMENTS = 1_024
 MAX_TABLES_BYTES = MAX_JUNK_BYTES = 65_536
+# Each scan may be a pass over all pixels, in some 30 bytes. Encoders write about ten; one for each bit of each
+# coefficient of three components would be some 1,500, which nobody writes.
+MAX_SCANS = 100
 # Rows of a band at most, with those before and after it, of a byte a sample and twice for conversions.
 BAND_ROWS = 64
 COEFFICIENT_BYTES = 2
@@ -86,7 +91,8 @@ def read_header(data: bytes, side: int) -> Header:
     load = partial(_load, data, scans, has_end, side, (width, height))
     if scans.in_one_scan:
         return Header("JPEG", width, height, width * height, memory, is_grey, load)
-    return Header("JPEG", frame.width, frame.height, frame.width * frame.height, memory, is_grey, load)
+    count = _count_scans(data, scans.begin)
+    return Header("JPEG", frame.width, frame.height, frame.width * frame.height, memory, is_grey, load, count)
 
 
 def _read_segments(data: bytes) -> Scans:
@@ -122,6 +128,20 @@ def _read_segments(data: bytes) -> Scans:
         if len(head) > MAX_TABLES_BYTES:
             break
     raise ImageDamagedError
+
+
+def _count_scans(data: bytes, offset: int) -> int:
+    """Return the number of scans, of which the first has its pixels at an offset; raise ImageTooLargeError for many."""
+    count = 1
+    for _ in range(MAX_SEGMENTS):
+        found = SEGMENT.search(data, offset)
+        if found is None or found[1] == END[1:]:
+            return count
+        offset = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        count += found[1][0] == START_OF_SCAN
+        if count > MAX_SCANS:
+            break
+    raise ImageTooLargeError(f"has far too many scans or segments: at most {MAX_SCANS} scans are allowed")
 
 
 def _next_marker(data: bytes, offset: int, limit: int) -> tuple[int, int]:

@@ -39,6 +39,8 @@ CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 # Chunks before the pixels; Photoshop's have a dozen, and with text hardly a hundred.
 MAX_CHUNKS = 1_024
 MAX_PALETTE_BYTES = 3 * 256
+# Fewest bytes of a file for each chunk of pixels, beyond the first MAX_CHUNKS: encoders write thousands.
+MIN_CHUNK_BYTES = 64
 # Pillow's mode and PNG's colour type of plain files, by the model's channels.
 PLAIN = {1: ("L", GREY), 3: ("RGB", RGB)}
 
@@ -213,6 +215,8 @@ def _spans(data: bytes, offset: int, check: Check) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + length, len(data))
         if count % MAX_CHUNKS == 0:
             check()
+            if count * MIN_CHUNK_BYTES > len(data):
+                raise ImageDamagedError("cannot be decoded: its pixels are in far too many chunks")
 
 
 def _late_exif(data: bytes, offset: int) -> bytes | None:

@@ -94,7 +94,7 @@ class OpenedBatch:
         work.service_time_s += expected_s / runtime.num_workers
 
     def _expected_s(self, image: EncodedImage) -> float:
-        return 0.0 if image.quick else image.width * image.height * self._runtime.decoding.seconds_per_pixel
+        return 0.0 if image.quick else image.work * self._runtime.decoding.seconds_per_pixel
 
     def _groups(self) -> Iterator[Group]:
         """Yield pictures with their numbers, several together as long as that is short work, and forget them."""
@@ -117,7 +117,7 @@ class OpenedBatch:
         seconds = time.thread_time() - begun
         self._cpu_left_s -= seconds
         if not self._quick:
-            self._runtime.decoding.update(seconds, sum(image.width * image.height for _, image in group))
+            self._runtime.decoding.update(seconds, sum(image.work for _, image in group))
         return decoded
 
 

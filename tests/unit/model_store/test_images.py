@@ -241,6 +241,49 @@ def test_compressed_bitmaps_are_bounded() -> None:
         opened(bytes(many))
 
 
+def test_a_pass_over_all_pixels_is_not_to_be_had_for_thirty_bytes() -> None:
+    """Each scan counts in the work, wherever an end is feigned; more than any encoder writes are refused."""
+    plain, progressive = (encode(drawn("L", (64, 64)), "JPEG", progressive=each) for each in (False, True))
+    last = progressive.rindex(b"\xff\xda")
+    scan, comment = progressive[last:-2], b"\xff\xfe\x00\x04\xff\xd9"
+    assert opened(plain).work <= 64 * 64
+    first = opened(progressive).work
+    for more in (1, 50):
+        assert opened(progressive[:-2] + more * (comment + scan) + b"\xff\xd9").work == first + more * 64 * 64
+        assert opened(progressive + more * scan).work == first
+    with pytest.raises(ImageTooLargeError, match="at most 100 scans"):
+        opened(progressive[:-2] + 100 * (comment + scan) + b"\xff\xd9")
+
+
+def test_restart_markers_are_no_segments() -> None:
+    """Of which a picture in several scans may have thousands."""
+    data = encode(drawn("L", (64, 64)), "JPEG", progressive=True)
+    begin = data.index(b"\xff\xda") + 10
+    assert opened(data[:begin] + 5_000 * b"\xff\xd0" + data[begin:]).work == opened(data).work
+
+
+def test_compressed_bitmaps_count_as_the_work_that_they_are() -> None:
+    """Which Pillow does in Python."""
+    palette = b"".join(bytes((each, each, each, 0)) for each in range(256))
+    body = b"\x40\x07\0\0" * 64 + b"\0\1"
+    head = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 1, len(body), 0, 0, 256, 0)
+    data = b"BM" + struct.pack("<IHHI", 54 + len(palette) + len(body), 0, 0, 54 + len(palette)) + head + palette + body
+    image = opened(data)
+    assert (image.decode() == 7).all()
+    assert image.work > 10 * image.width * image.height
+
+
+def test_pixels_in_empty_chunks_are_refused() -> None:
+    """A file of nothing else would take a second for each 10 MB; as many as encoders write are read."""
+    empty = struct.pack(">I4sI", 0, b"IDAT", zlib.crc32(b"IDAT"))
+    data = encode(drawn("RGB", (40, 40)))
+    at = data.index(b"IDAT") - 4
+    expected = opened(data).decode()
+    assert (opened(data[:at] + 1_000 * empty + data[at:]).decode() == expected).all()
+    with pytest.raises(ImageDamagedError, match="far too many chunks"):
+        opened(data[:at] + 100_000 * empty + data[at:]).decode()
+
+
 def test_tiff_tags_are_bounded() -> None:
     """A strip that lies outside, a tile larger than the picture, and codecs that choose their memory."""
     plain = encode(PHOTOGRAPH, "TIFF", compression="tiff_lzw")
