@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model_store.images import bmp, gif, jpeg, png, tiff, webp
 from model_store.images.errors import ImageDamagedError, ImageTooLargeError, ImageTypeError
 from model_store.images.header import SMALL_BYTES, Check, Header, Interrupted, interruptible, without_pillows_limit
 from model_store.images.pixels import Shape, resizing_bytes, to_pixels
+from model_store.images.readers import bmp, gif, jpeg, png, tiff, webp
 
 # A PNG within both is decoded in about 0.1 ms.
 QUICK_MAX_BYTES, QUICK_MAX_PIXELS = 4_096, 4_096

@@ -23,9 +23,9 @@ from service.errors import (
 )
 from service.http.api_keys import Key, Keyring
 from service.http.auth import authenticate
-from service.http.body import read_body
+from service.http.content.body import read_body
+from service.http.content.json_body import MAX_SMALL_BYTES, parse_small_json
 from service.http.disconnect import until_disconnected
-from service.http.json_body import MAX_SMALL_BYTES, parse_small_json
 from service.http.rate_limit import RateLimiter, client_of
 from service.inference.decision import Render
 from service.observability.request_stats import RequestStats

@@ -11,8 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.errors import StartupError
+from service.http.connection.intake import PipelineTurns
+from service.http.connection.protocol import LimitedProtocol
 from service.http.draining import DrainingServer
-from service.http.protocol import LimitedProtocol
 from service.settings import Settings
 
 BACKLOG = 2048
@@ -57,7 +58,7 @@ class Server:
         self.socket = bound
         config = uvicorn.Config(
             app,
-            http=partial(LimitedProtocol, timeout_s=settings.receive_seconds),  # type: ignore[arg-type]
+            http=partial(LimitedProtocol, timeout_s=settings.receive_seconds, turns=PipelineTurns()),  # type: ignore[arg-type]
             ws="none",
             log_config=None,
             log_level="warning",

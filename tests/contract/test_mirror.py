@@ -30,7 +30,7 @@ ELSEWHERE = {
     "service.api.state": "integration/test_server.py",
     "service.cli.demo": "e2e/test_demo.py",
     "service.http.draining": "integration/test_draining.py",
-    "service.http.protocol": "integration/test_protocol.py",
+    "service.http.connection.protocol": "integration/test_protocol.py",
     "service.http.server": "integration/test_server.py",
     "service.pipeline.context": "unit/service/observability/test_prometheus.py",
     "service.pipeline.execution": "integration/test_server.py",

@@ -100,3 +100,19 @@ def with_checksums(damaged: bytearray) -> bytes:
         damaged[end : end + 4] = struct.pack(">I", zlib.crc32(damaged[offset + 4 : end]))
         offset = end + 4
     return bytes(damaged)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def put_in(data: bytes, *chunks: bytes, before: bytes = b"IDAT") -> bytes:
+    """A PNG with more chunks, before those of a type."""
+    place = data.index(before) - 4
+    return data[:place] + b"".join(chunks) + data[place:]
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    """A segment of a JPEG."""
+    return bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content

@@ -13,7 +13,7 @@ from service.api.query import parse_query
 from service.api.responses import PiecesResponse
 from service.api.schemas import Answer
 from service.api.state import context_of, state_of
-from service.http.payload import parse_images, parsing_bytes
+from service.http.content.payload import parse_images, parsing_bytes
 from service.http.problems import describe
 from service.pipeline.answer_size import AnswerSize
 from service.pipeline.parameters import PredictQuery

@@ -20,7 +20,7 @@ from service.api.v2.input_tensors import read_images
 from service.api.v2.output_tensors import render, requested_outputs, write_response
 from service.api.v2.schemas import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
 from service.errors import ParameterError
-from service.http.body import accepted_encoding, compress
+from service.http.content.body import accepted_encoding, compress
 from service.http.problems import PROTOCOL, describe_refusals
 from service.inference.decision import ImageResult
 from service.pipeline.answer_size import AnswerSize

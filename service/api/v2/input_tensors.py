@@ -10,7 +10,7 @@ import numpy.typing as npt
 from model_store.manifest import InputShape
 from service.api.v2.schemas import HEADER, RequestInput
 from service.errors import MalformedError
-from service.http.payload import check_count, from_base64
+from service.http.content.payload import check_count, from_base64
 from service.pipeline.preprocessing import EncodedBatch
 from service.settings import Settings
 

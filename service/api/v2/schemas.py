@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from service.api.schemas import Degraded
 from service.errors import MalformedError, ParameterError, RequestError
-from service.http.json_body import parse_json
+from service.http.content.json_body import parse_json
 from service.http.problems import describe_validation
 from service.pipeline.parameters import PredictOptions
 from service.types import Decision, Reason, StopReason

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.http.request_head import (
+from service.http.connection.intake import IntakeFlow, PipelineTurns
+from service.http.connection.request_head import (
     HEAD_LIMIT,
     MAX_FIELDS,
     MAX_HEAD_BYTES,
@@ -39,34 +38,15 @@ CHUNK_FRAMING_BYTES = 16
 MAX_DROPPED_BYTES = 64 * 2**10
 
 
-class IntakeFlow(FlowControl):
-    """Flow control that reads on only once everything received is parsed."""
-
-    def __init__(self, transport: asyncio.Transport, on_resume: Callable[[], object]) -> None:
-        super().__init__(transport)
-        self._on_resume, self._reading = on_resume, True
-
-    def pause_reading(self) -> None:
-        self.read_paused = True
-        self.read(False)
-
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            self.read_paused = False
-            self._on_resume()
-
-    def read(self, reading: bool) -> None:
-        """Have the transport read, or not."""
-        if reading != self._reading and not self._transport.is_closing():
-            self._reading = reading
-            (self._transport.resume_reading if reading else self._transport.pause_reading)()
-
-
 class FramingProtocol(HttpToolsProtocol):
     """Parse requests one slice after the other, and refuse what is no request with a response in its turn."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, turns: PipelineTurns, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._turns = turns
+        self._turn: asyncio.TimerHandle | None = None
+        # Requests that began since the latest turn.
+        self._begun = 0
         self._intake: IntakeFlow = None  # type: ignore[assignment]
         # Received, not parsed.
         self._waiting: deque[memoryview] = deque()
@@ -114,6 +94,8 @@ class FramingProtocol(HttpToolsProtocol):
 
     def _feed(self) -> None:
         """Parse what waits, until a request waits for its turn, a body for its reader, or others for the event loop."""
+        if self._turn is not None:
+            return
         while self._waiting and not self.pipeline and not self.flow.read_paused and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             piece = self._waiting.popleft()
@@ -159,6 +141,7 @@ class FramingProtocol(HttpToolsProtocol):
         return b"".join([line, *fields, b"\r\n"])
 
     def on_message_begin(self) -> None:
+        self._begun += 1
         if not self._keep_alive or self.transport.is_closing():  # nothing is answered after the last response
             self._deaf = True
             self._waiting.clear()
@@ -245,9 +228,14 @@ class FramingProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._open.popleft()
         super().on_response_complete()
-        if self._waiting:
-            self.loop.call_soon(self._feed)
+        if self._waiting and not self.pipeline and self._turn is None:
+            pause_s, self._begun = self._turns.pause(self.loop.time(), self._begun), 0
+            self._turn = self.loop.call_later(pause_s, self._take_turn)
         self._answer_refusal()
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        self._feed()
 
     def _refuse(self, error: MessageError) -> None:
         """Read no more requests; once all before it are answered, answer what cannot be read, and close."""

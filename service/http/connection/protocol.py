@@ -11,8 +11,8 @@ import math
 import socket
 from typing import Any
 
-from service.http.framing import FramingProtocol
-from service.http.request_head import MessageError
+from service.http.connection.framing import FramingProtocol
+from service.http.connection.request_head import MessageError
 
 # The application reports a late body in a problem document, so its own timeout must expire first.
 APPLICATION_GRACE_S = 1.0

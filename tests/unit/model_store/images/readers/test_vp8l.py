@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from model_store.images.errors import ImageDamagedError
-from model_store.images.vp8l import (
+from model_store.images.readers.vp8l import (
     DISTANCES,
     LENGTHS,
     LITERALS,

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.errors import MalformedError
-from service.http.payload import PIECE_CHARACTERS, from_base64
+from service.http.content.payload import PIECE_CHARACTERS, from_base64
 from tests.support.http import PNG, ask, refusal
 from tests.support.open_inference import INFER
 

@@ -9,7 +9,7 @@ from functools import partial
 from model_store.images.errors import ImageDamagedError
 from model_store.images.exif import MAX_BLOCK_BYTES, UPRIGHT, read_orientation
 from model_store.images.header import Check, Header, Loaded, check_size, open_picture
-from model_store.images.vp8l import read_codes
+from model_store.images.readers.vp8l import read_codes
 
 RIFF, CHUNK_HEAD = struct.Struct("<4sI4s"), struct.Struct("<4sI")
 SIGNATURE_LOSSY, SIGNATURE_LOSSLESS = b"\x9d\x01\x2a", 0x2F

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.errors import MalformedError, TooLargeError
-from service.http.body import MIN_COMPRESSED_BYTES, PIECE_BYTES, accepted_encoding, inflate
+from service.http.content.body import MIN_COMPRESSED_BYTES, PIECE_BYTES, accepted_encoding, inflate
 from tests.support.http import PNG, ask, refusal
 
 COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}

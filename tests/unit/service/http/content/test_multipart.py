@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.errors import MalformedError
-from service.http.multipart import read_form
+from service.http.content.multipart import read_form
 from tests.support.http import refusal
 
 HEAD = b'--x\r\nContent-Disposition: form-data; name="images"'

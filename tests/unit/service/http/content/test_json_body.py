@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.errors import MalformedError, TooLargeError
-from service.http.json_body import MAX_SMALL_BYTES, MAX_WIDE_BYTES, parse_json, parse_small_json
+from service.http.content.json_body import MAX_SMALL_BYTES, MAX_WIDE_BYTES, parse_json, parse_small_json
 from tests.support.http import refusal
 from tests.support.open_inference import INFER, refused
 

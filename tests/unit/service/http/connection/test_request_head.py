@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from service.http.request_head import (
+from service.http.connection.request_head import (
     MAX_FIELDS,
     MAX_HEAD_BYTES,
     MessageError,

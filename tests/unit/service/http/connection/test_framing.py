@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from service.http.framing import CHUNKS_PER_TURN, SLICE_BYTES
-from service.http.protocol import LimitedProtocol
-from service.http.request_head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from service.http.connection.framing import CHUNKS_PER_TURN, SLICE_BYTES
+from service.http.connection.intake import PipelineTurns
+from service.http.connection.protocol import LimitedProtocol
+from service.http.connection.request_head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 
 HOST = b"Host: a\r\n"
 CHUNKED = b"POST /chunked HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -102,7 +103,7 @@ class Connection:
         config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", access_log=False)
         config.load()
         self.loop, self.wire = asyncio.new_event_loop(), Wire()
-        self.protocol = LimitedProtocol(config, ServerState(), {}, self.loop, timeout_s=60.0)
+        self.protocol = LimitedProtocol(config, ServerState(), {}, self.loop, timeout_s=60.0, turns=PipelineTurns())
         self.protocol.connection_made(cast(Any, self.wire))
 
     def send(self, *pieces: bytes) -> None:
@@ -118,6 +119,10 @@ class Connection:
         """Let everything happen that can."""
         for _ in range(1000):
             self.loop.run_until_complete(asyncio.sleep(0))
+            if self.protocol._turn is not None:  # which is some milliseconds later
+                self.protocol._turn.cancel()
+                self.protocol._take_turn()
+                continue
             if not self.wire.paused and not self.loop._ready:  # type: ignore[attr-defined]
                 return
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from model_store.images.png import CHECKSUM, decode_plain
+from model_store.images.readers.png import CHECKSUM, decode_plain
 from model_store.manifest import InputShape
 from service.pipeline.preprocessing import decode
 

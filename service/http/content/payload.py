@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from python_multipart.multipart import parse_options_header
 
 from service.errors import MalformedError, MediaTypeError, TooLargeError
-from service.http.json_body import parse_json
-from service.http.multipart import FormEntry, read_form
+from service.http.content.json_body import parse_json
+from service.http.content.multipart import FormEntry, read_form
 from service.settings import Settings
 from service.types import FIELD
 

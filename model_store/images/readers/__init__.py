@@ -1,0 +1,1 @@
+"""Read the headers of pictures, one file a format."""

@@ -1,0 +1,1 @@
+"""Read requests from connections within bounds of size and time."""

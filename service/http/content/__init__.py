@@ -1,0 +1,1 @@
+"""Read what requests contain: bodies, forms, JSON and the pictures in them."""
