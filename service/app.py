@@ -113,6 +113,7 @@ async def _follow_store(state: ServiceState) -> None:
         await anyio.sleep(interval_s or POLL_S)
         try:
             state.ready = await _in_thread(repository.refresh if interval_s else repository.answering)
+            await _in_thread(repository.runtime.memory.release_idle)
         except Exception:  # keep serving what is loaded
             log.exception("the store was not read")
 

@@ -14,6 +14,7 @@ from typing import Literal, Self
 import anyio
 
 from service.errors import OverloadedError, TooLargeError
+from service.resources import trim_heap_soon
 
 Part = Literal["bodies", "pictures", "answers"]
 MIB = 2**20
@@ -22,6 +23,8 @@ SHARES: dict[Part, float] = {"bodies": 0.5, "pictures": 0.85, "answers": 1.0}
 # Reservations up to a fraction of the capacity may use the fraction of it that others may not.
 SMALL_SIZE, SMALL_FRACTION = 1 / 32, 1 / 8
 RETRY_AFTER_S = 2
+# After so many bytes were released, the heap is trimmed, as long afterwards: it would keep them for this process.
+TRIM_BYTES, TRIM_DELAY_S = 16 * MIB, 1.0
 
 
 @dataclass(eq=False)
@@ -42,7 +45,7 @@ class RequestMemory:
     def __init__(self, capacity: int, max_wait_s: float) -> None:
         self.capacity, self.max_wait_s = capacity, max_wait_s
         self.used: dict[Part, int] = dict.fromkeys(SHARES, 0)
-        self._used_by_all = self._used_by_small = 0
+        self._used_by_all = self._used_by_small = self._freed = 0
         self._small_bytes, self._kept_for_small = int(SMALL_SIZE * capacity), int(SMALL_FRACTION * capacity)
         self._limits = {part: int(share * capacity) for part, share in SHARES.items()}
         self._waiting: dict[Part, deque[Waiter]] = {part: deque() for part in SHARES}
@@ -75,6 +78,10 @@ class RequestMemory:
     def release(self, reservation: Reservation, nbytes: int) -> None:
         """Take bytes from a reservation, and give them to those that wait."""
         self._change(reservation, -nbytes)
+        self._freed += nbytes
+        if self._freed > TRIM_BYTES:
+            self._freed = 0
+            trim_heap_soon(TRIM_DELAY_S)
         if any(self._waiting.values()):
             self._grant()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import threading
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -21,6 +22,7 @@ CPU_FILES = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
 MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
 # In v1, a number from here on stands for no limit.
 UNLIMITED_BYTES = 2**60
+_trim_scheduled = threading.Event()
 
 
 def cgroup_directories(controller: str, cgroup: Path = CGROUP, own: Path = OWN) -> set[Path]:
@@ -114,6 +116,21 @@ def allocated_bytes() -> int | None:
     mallinfo2.restype = _MallInfo
     found = mallinfo2()
     return int(found.uordblks + found.hblkhd)
+
+
+def trim_heap_soon(delay_s: float) -> None:
+    """Trim the heap after a while, once for all that ask until then: what was freed together is returned together."""
+    if _trim_scheduled.is_set():
+        return
+    _trim_scheduled.set()
+    timer = threading.Timer(delay_s, _trim_now)
+    timer.daemon = True
+    timer.start()
+
+
+def _trim_now() -> None:
+    _trim_scheduled.clear()
+    trim_heap()
 
 
 def trim_heap() -> None:

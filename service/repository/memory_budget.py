@@ -17,12 +17,14 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from service.errors import OverloadedError
-from service.resources import trim_heap
+from service.resources import trim_heap, trim_heap_soon
 
 # Long enough for all of an engine, and for others dropped with it, to be freed.
 TRIM_DELAY_S = 0.2
 # Share of the limit up to which networks of default requests are kept from others.
 PINNED_SHARE = 0.5
+# Time without requests after which draws beyond the published number are dropped, and levels that clients named.
+EXTRA_IDLE_S, IDLE_S = 60.0, 900.0
 # Longest wait for networks in use to be freed, how often that is looked at, and when a client may try again.
 MAX_WAIT_S, POLL_S, RETRY_AFTER_S = 5.0, 0.01, 2
 
@@ -63,11 +65,10 @@ class MemoryBudget:
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
-        # Owners with networks, the least recently used first; claims last as long as their engines.
-        self._owners: OrderedDict[Owner, None] = OrderedDict()
+        # When owners with networks were used last, the least recently used first; claims last as long as their engines.
+        self._owners: OrderedDict[Owner, float] = OrderedDict()
         self._claims: set[Claim] = set()
         self._lock = threading.Lock()
-        self._trim_scheduled = False
 
     @property
     def used(self) -> int:
@@ -88,13 +89,27 @@ class MemoryBudget:
     def touch(self, owner: Owner) -> None:
         """Record that networks of `owner` are used now."""
         with self._lock:
-            self._owners[owner] = None
+            self._owners[owner] = monotonic()
             self._owners.move_to_end(owner)
 
     def release(self, owner: Owner) -> None:
         """Forget an owner that has dropped its networks."""
         with self._lock:
             self._owners.pop(owner, None)
+
+    def release_idle(self) -> None:
+        """Drop draws beyond the published number, and later networks that no default request needs, while unused."""
+        now, before = monotonic(), self.used
+        with self._lock:
+            idle = [(owner, now - used) for owner, used in self._owners.items() if now - used > EXTRA_IDLE_S]
+        for owner, idle_s in idle:
+            if idle_s > IDLE_S and not owner.pinned and not owner.busy:
+                self.release(owner)
+                owner.drop()
+            else:
+                owner.shrink()
+        if self.used < before:
+            trim_heap_soon(TRIM_DELAY_S)
 
     def claim(self, owner: Owner) -> Claim:
         """Open a claim for an engine that is built next; `follow` or `close` ends it."""
@@ -172,13 +187,4 @@ class MemoryBudget:
     def _freed(self, claim: Claim) -> None:
         # Without the lock: the finalizer may run in a thread that holds it.
         self.close(claim)
-        if self._trim_scheduled:
-            return
-        self._trim_scheduled = True
-        timer = threading.Timer(TRIM_DELAY_S, self._trim)
-        timer.daemon = True
-        timer.start()
-
-    def _trim(self) -> None:
-        self._trim_scheduled = False
-        trim_heap()
+        trim_heap_soon(TRIM_DELAY_S)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import OverloadedError, TooLargeError
-from service.memory import MIB, SHARES, SMALL_FRACTION, SMALL_SIZE, Part, RequestMemory, Reservation
+from service.memory import MIB, SHARES, SMALL_FRACTION, SMALL_SIZE, TRIM_BYTES, Part, RequestMemory, Reservation
 
 CAPACITY = 64 * MIB
 PARTS: tuple[Part, ...] = ("bodies", "pictures", "answers")
@@ -105,6 +105,24 @@ def test_large_requests_do_not_wait_for_small_ones() -> None:
             await held(memory, "bodies", int(SMALL_SIZE * CAPACITY))
         async with asyncio.timeout(5):
             await held(memory, "pictures", memory.largest("pictures"))
+
+    run(work())
+
+
+def test_the_heap_is_trimmed_once_much_was_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after each small request."""
+    trims = list[float]()
+    monkeypatch.setattr("service.memory.trim_heap_soon", trims.append)
+
+    async def work() -> None:
+        memory = RequestMemory(CAPACITY, max_wait_s=60)
+        for _ in range(int(TRIM_BYTES / MIB)):
+            (await held(memory, "bodies", MIB)).shrink(0)
+        assert trims == []
+        (await held(memory, "bodies", MIB)).shrink(0)
+        assert len(trims) == 1
+        (await held(memory, "bodies", MIB)).shrink(0)
+        assert len(trims) == 1
 
     run(work())
 

@@ -15,7 +15,7 @@ import pytest
 
 from service.errors import OverloadedError
 from service.inference.engine import Engine
-from service.repository.memory_budget import TRIM_DELAY_S, Claim, MemoryBudget
+from service.repository.memory_budget import EXTRA_IDLE_S, IDLE_S, TRIM_DELAY_S, Claim, MemoryBudget
 from service.repository.repository import ModelRepository
 from service.settings import Settings
 from tests.support.http import PNG, ask
@@ -97,6 +97,25 @@ def test_room_is_made_by_who_was_unused_for_longest() -> None:
     assert [memory.used_by(level) for level in (a, b, c)] == [20, 20, 30]
     d.build(70)
     assert [memory.used_by(level) for level in (a, b, c, d)] == [0, 0, 20, 70]
+
+
+def test_what_nobody_uses_any_more_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws that one client asked for soon, networks of levels that clients named later, default levels never."""
+    memory, now = MemoryBudget(None), 1_000.0
+    monkeypatch.setattr("service.repository.memory_budget.monotonic", lambda: now)
+    named, busy, default = (Level(name, 20, memory) for name in ("named", "busy", "default"))
+    busy.busy, default.pinned = True, True
+    levels = (named, busy, default)
+    for level in levels:
+        level.build(60)
+    for idle_s, left in ((EXTRA_IDLE_S, 60), (EXTRA_IDLE_S + 1, 20), (IDLE_S, 20)):
+        now = 1_000.0 + idle_s
+        memory.release_idle()
+        assert [memory.used_by(level) for level in levels] == [left] * 3
+    memory.touch(default)
+    now += IDLE_S + 1
+    memory.release_idle()
+    assert [memory.used_by(level) for level in levels] == [0, 20, 20]
 
 
 def test_room_is_made_before_networks_are_built() -> None:
@@ -185,9 +204,7 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
         if isinstance(timer, threading.Timer):  # of what was let go of before
             timer.join()
     given_back, gone = [], list[weakref.ref[Engine]]()
-    monkeypatch.setattr(
-        "service.repository.memory_budget.trim_heap", lambda: given_back.append([each() is None for each in gone])
-    )
+    monkeypatch.setattr("service.resources.trim_heap", lambda: given_back.append([each() is None for each in gone]))
     catalog = ModelRepository(Settings(store=digits_store))
     levels = [catalog.model(None).version(None).level(name) for name in ("p50", "p90")]
     answering = [level.engine(4) for level in levels]
