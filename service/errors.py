@@ -16,6 +16,7 @@
         ├── UnwritableError      409   a store that the service cannot write
         ├── TooLargeError        413   too many bytes, pixels or images
         ├── MediaTypeError       415   an unsupported media type
+        │   └── EncodingError    415   an unsupported Content-Encoding
         ├── MisdirectedError     421   addressed to another host
         ├── UndecodableError     422   an image that cannot be decoded
         ├── ParameterError       422   a parameter out of range
@@ -139,6 +140,13 @@ class MediaTypeError(RequestError):
     """Unsupported media type."""
 
     status, kind = 415, "media_type"
+
+
+class EncodingError(MediaTypeError):
+    """Unsupported Content-Encoding; the response names those that are read (RFC 9110, section 15.5.16)."""
+
+    def headers(self) -> dict[str, str]:
+        return {"Accept-Encoding": "gzip, deflate"}
 
 
 class MisdirectedError(RequestError):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from starlette.requests import ClientDisconnect, Request
 
 from service.concurrency import WorkerPool
-from service.errors import MalformedError, MediaTypeError, SlowClientError, TooLargeError
+from service.errors import EncodingError, MalformedError, SlowClientError, TooLargeError
 from service.memory import Reservation
 
 # Window sizes as zlib takes them.
@@ -22,6 +22,8 @@ ENCODINGS = ("gzip", "deflate")
 MIN_COMPRESSED_BYTES = 1024
 # Bytes that are inflated at a time, and a body's reserve for growing, as a fraction of what has arrived.
 PIECE_BYTES, GROWTH = 2**20, 8
+# Members of a gzip file, each of which costs the time of some hundred bytes.
+MAX_MEMBERS = 1_024
 # Bytes that are copied in about 0.1 ms.
 INLINE_COPY_BYTES = 2**20
 WHAT = "the body"
@@ -34,18 +36,18 @@ async def read_body(
     """Read the whole body, inflated; give up as soon as it exceeds `max_bytes`, as sent or inflated.
 
     The reservation grows with what has arrived. Raises TooLargeError, SlowClientError if the body takes longer than
-    `receive_s` to arrive, OverloadedError without memory for it, MediaTypeError for another encoding than gzip or
+    `receive_s` to arrive, OverloadedError without memory for it, EncodingError for another encoding than gzip or
     deflate, and MalformedError if it is damaged.
     """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in WINDOW_BITS and encoding not in ("", "identity"):
+        raise EncodingError(f"Content-Encoding {encoding[:80]!r} is not read here: expected gzip or deflate")
     try:
         async with asyncio.timeout(receive_s):
             body = await _received(request, max_bytes, reservation)
     except TimeoutError as error:
         raise SlowClientError(f"the body took longer than {receive_s:g} s to arrive: send less, or faster") from error
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding and encoding != "identity" and body:
-        if encoding not in WINDOW_BITS:
-            raise MediaTypeError(f"Content-Encoding {encoding[:80]!r} is not read here: expected gzip or deflate")
+    if encoding in WINDOW_BITS and body:
         body = await _inflated(body, encoding, max_bytes, workers, reservation)
     if isinstance(body, bytes):
         return body
@@ -94,27 +96,33 @@ async def _inflated(
 
 
 def inflate(data: bytes | bytearray, encoding: str, max_bytes: int) -> Iterator[bytes]:
-    """Decompress a body piece by piece, as it is asked for; raise TooLargeError or MalformedError."""
-    inflater, size = zlib.decompressobj(WINDOW_BITS[encoding]), 0
+    """Decompress a body piece by piece, as it is asked for; raise TooLargeError or MalformedError.
+
+    A gzip file may have several members (RFC 1952, section 2.2), here a few.
+    """
+    inflater, size, members = zlib.decompressobj(WINDOW_BITS[encoding]), 0, 1
     for begin in range(0, len(data), PIECE_BYTES):
-        rest = data[begin : begin + PIECE_BYTES]
-        while rest and not inflater.eof:
+        rest: bytes | bytearray = data[begin : begin + PIECE_BYTES]
+        full = False
+        while rest or full:
+            if inflater.eof:
+                members += 1
+                if encoding == "deflate" or members > MAX_MEMBERS:
+                    raise MalformedError(f"the body is not valid {encoding}: something follows its end")
+                inflater = zlib.decompressobj(WINDOW_BITS[encoding])
             try:
                 piece = inflater.decompress(rest, PIECE_BYTES)
             except zlib.error as error:
                 raise MalformedError(f"the body is not valid {encoding}, as its Content-Encoding says") from error
-            rest = inflater.unconsumed_tail
+            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            full = len(piece) == PIECE_BYTES and not inflater.eof
             size += len(piece)
             if size > max_bytes:
                 raise _too_large(max_bytes)
             if piece:
                 yield piece
-        if inflater.eof and (inflater.unused_data or begin + PIECE_BYTES < len(data)):
-            break
-    else:
-        if inflater.eof:
-            return
-    raise MalformedError(f"the body is not valid {encoding}: it is cut short, or more than one piece")
+    if not inflater.eof:
+        raise MalformedError(f"the body is not valid {encoding}: it is cut short")
 
 
 def accepted_encoding(accept: str, size: int) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.errors import MalformedError, TooLargeError
-from service.http.content.body import MIN_COMPRESSED_BYTES, PIECE_BYTES, accepted_encoding, inflate
+from service.http.content.body import MAX_MEMBERS, MIN_COMPRESSED_BYTES, PIECE_BYTES, accepted_encoding, inflate
 from tests.support.http import PNG, ask, refusal
 
 COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
@@ -30,8 +30,8 @@ def test_pieces_of_any_size(encoding: str, size: int) -> None:
         if size:
             with pytest.raises(TooLargeError):
                 inflated(COMPRESS[encoding](data), encoding, size - 1)
-            with pytest.raises(MalformedError):
-                inflated(COMPRESS[encoding](data) + b"x", encoding, size)
+        with pytest.raises(MalformedError):
+            inflated(COMPRESS[encoding](data) + b"x", encoding, size)
 
 
 @pytest.mark.parametrize("encoding", list(COMPRESS))
@@ -45,11 +45,32 @@ def test_what_was_compressed_comes_back(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", list(COMPRESS))
 def test_damaged(encoding: str) -> None:
-    """Garbage, half of it, and more than one piece."""
+    """Garbage, half of it, and something behind it."""
     whole = COMPRESS[encoding](b"slim" * 100)
-    for data in (b"garbage", whole[: len(whole) // 2], whole[:-1], whole + whole, whole + b"x"):
+    for data in (b"garbage", whole[: len(whole) // 2], whole[:-1], whole + b"x", whole + whole[:-1]):
         with pytest.raises(MalformedError, match=f"not valid {encoding}"):
             inflated(data, encoding, 10_000)
+
+
+def test_members_of_gzip_follow_each_other() -> None:
+    """Some of them, of any size; a zlib stream has one."""
+    for sizes in ([5, 0, 7], [PIECE_BYTES, 1, 3 * PIECE_BYTES], [1] * MAX_MEMBERS):
+        parts = [bytes([65 + number % 26]) * size for number, size in enumerate(sizes)]
+        assert inflated(b"".join(map(gzip.compress, parts)), "gzip", sum(sizes)) == b"".join(parts)
+        with pytest.raises(TooLargeError):
+            inflated(b"".join(map(gzip.compress, parts)), "gzip", sum(sizes) - 1)
+    with pytest.raises(MalformedError, match="something follows"):
+        inflated(gzip.compress(b"") * (MAX_MEMBERS + 1), "gzip", 1)
+    with pytest.raises(MalformedError, match="something follows"):
+        inflated(2 * zlib.compress(b"a"), "deflate", 10)
+
+
+def test_an_encoding_that_is_not_read_is_refused_before_the_body(client: TestClient) -> None:
+    """With those that are (RFC 9110, section 15.5.16)."""
+
+    response = client.post("/predict", content=b"", headers=PNG | {"content-encoding": "br"})
+    assert refusal(response, 415)
+    assert response.headers["accept-encoding"] == "gzip, deflate"
 
 
 def test_a_bomb_is_cut_off_at_the_limit() -> None:
