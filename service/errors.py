@@ -145,6 +145,8 @@ class MediaTypeError(RequestError):
 class EncodingError(MediaTypeError):
     """Unsupported Content-Encoding; the response names those that are read (RFC 9110, section 15.5.16)."""
 
+    status, kind = 415, "content_encoding"
+
     def headers(self) -> dict[str, str]:
         return {"Accept-Encoding": "gzip, deflate"}
 

@@ -22,6 +22,8 @@ CPU_FILES = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
 MEMORY_FILES = ("memory.max", "memory.limit_in_bytes")
 # In v1, a number from here on stands for no limit.
 UNLIMITED_BYTES = 2**60
+# Of glibc's malloc.h, and the size from which blocks are returned at once.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES = -1, -3, 8 * 2**20
 _trim_scheduled = threading.Event()
 
 
@@ -116,6 +118,20 @@ def allocated_bytes() -> int | None:
     mallinfo2.restype = _MallInfo
     found = mallinfo2()
     return int(found.uordblks + found.hblkhd)
+
+
+def bound_heap() -> None:
+    """Have the C library return large blocks at once, and keep little at the end of each thread's heap.
+
+    By default it adapts to the largest block that was ever freed, and keeps up to 64 MiB for each thread, which trimming
+    does not return. Networks of the usual sizes compute with smaller blocks.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # a C library without it
+        return
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+    mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def trim_heap_soon(delay_s: float) -> None:

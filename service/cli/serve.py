@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from rich.markup import escape
 
 from service.cli.main import reporting
+from service.resources import bound_heap
 from service.settings import Settings
 from service.signals import end_process, handled, run_interruptibly
 
@@ -128,6 +129,7 @@ def prepare_process() -> None:
     """Set up the interpreter of a process that serves, once its application is built; never called by a library."""
     # The event loop must never wait long for a thread that computes in Python.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    bound_heap()
     # What exists now stays: a collection that traverses it would halt every thread for some 60 ms.
     gc.collect()
     gc.freeze()

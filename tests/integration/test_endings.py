@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 from PIL import Image
 
 from tests.support.services import running_service
@@ -71,9 +72,9 @@ def test_a_request_that_is_cut_off_is_told_so(digits_store: Path) -> None:
 
 def test_a_half_done_handshake_does_not_hold_the_end(digits_store: Path, tmp_path: Path) -> None:
     """Of TLS, whose client sent a first record and no more."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    cert, key, issued = tmp_path / "cert.pem", tmp_path / "key.pem", trustme.CA().issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(cert)
+    issued.private_key_pem.write_to_path(key)
     arguments = ["--store", str(digits_store), "--port", "0", "--tls-cert", str(cert), "--tls-key", str(key)]
     with started("from service.cli.serve import serve_app\nserve_app()", *arguments) as process:
         assert process.stdout is not None
