@@ -66,6 +66,7 @@ class FineTuner:
             epochs=self.tuning.epochs,
             learning_rate=self.recipe.learning_rate * self.tuning.rate,
             warmup_epochs=0.0,
+            memory_images=self.recipe.hessian_memory(len(self.dataset.train)),
             init_from=None,
         )
         alone = World(0, 1, torch.device("cpu"))

@@ -20,7 +20,8 @@ class Recipe:
     networks. `learning_rate` is the peak on one rank; `scaling` selects its growth with the number of ranks. It rises
     over the first `rise` of the run, then falls to zero along a cosine. `prior_scale` and `initial_scale` are standard
     deviations of the prior and of the initial posterior. `beta` weights the KL divergence after `warmup_epochs`; below
-    1 the posterior is cold. `memory` is the decay factor per step of IVON's Hessian. `init_from` is a trained plain
+    1 the posterior is cold. `hessian_left` is the share of IVON's initial Hessian that is left at the end of the run;
+    `memory_images`, after which 1/e of it is left, replaces it. `init_from` is a trained plain
     network to start from; the initial scale in Bayesian layers is then `initial_share` of each weight's magnitude
     (MOPED, Krishnan et al. 2020).
     """
@@ -39,7 +40,8 @@ class Recipe:
     initial_scale: float = 0.02
     beta: float = 0.03
     warmup_epochs: float = 5.0
-    memory: float = 0.9999
+    hessian_left: float = 0.01
+    memory_images: float | None = None
     augmentation: str = "none"
     precision: str = "float32"
     seed: int = 0
@@ -61,7 +63,9 @@ class Recipe:
         _check(0 <= self.beta <= 1, "beta", self.beta, "from 0 to 1")
         _check(0 <= self.warmup_epochs < math.inf, "warm-up", self.warmup_epochs, "at least 0 epochs")
         _check(0 < self.initial_share < math.inf, "initial share", self.initial_share, "above 0")
-        _check(0 <= self.memory < 1, "memory", self.memory, "from 0 to below 1")
+        _check(0 < self.hessian_left < 1, "initial Hessian left", self.hessian_left, "between 0 and 1")
+        memory = self.memory_images
+        _check(memory is None or 0 < memory < math.inf, "memory", memory, "above 0 images")
         _check(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
         _check(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
         _check(self.limit is None or self.limit >= 4, "limit", self.limit, "at least 4 images")
@@ -81,6 +85,12 @@ class Recipe:
     def beta_at(self, epochs_done: float) -> float:
         """Return the weight of the KL divergence: linear from zero during warm-up, then `beta`."""
         return self.beta if epochs_done >= self.warmup_epochs else self.beta * epochs_done / self.warmup_epochs
+
+    def hessian_memory(self, train_size: int) -> float:
+        """Return the images after which 1/e is left of IVON's initial Hessian."""
+        if self.memory_images is not None:
+            return self.memory_images
+        return train_size * self.epochs / -math.log(self.hessian_left)
 
     def changed(self, **changes: Any) -> Recipe:
         """Return the recipe with every change that is not None."""

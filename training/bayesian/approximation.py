@@ -34,6 +34,10 @@ class Approximation(ABC):
         """Return KL(q‖p) in nats for logs, where it is no term of the loss; it may lag some steps behind."""
         return 0.0
 
+    def figures(self) -> dict[str, float]:
+        """Return figures of the posterior's progress, by name, for the log of an epoch."""
+        return {}
+
     @property
     def synchronised(self) -> bool:
         """Return whether the state of module and optimiser is complete and equal on every rank."""

@@ -46,7 +46,12 @@ def train_command(
         float | None, typer.Option(help="Weight of the KL divergence; below 1 gives a cold posterior.")
     ] = None,
     warmup_epochs: Annotated[float | None, typer.Option(help="Epochs over which beta warms up.")] = None,
-    memory: Annotated[float | None, typer.Option(help="Decay factor of IVON's Hessian per step.")] = None,
+    hessian_left: Annotated[
+        float | None, typer.Option(help="Share of IVON's initial Hessian that is left at the end of the run.")
+    ] = None,
+    memory_images: Annotated[
+        float | None, typer.Option(help="Images after which 1/e of IVON's Hessian is left, instead of --hessian-left.")
+    ] = None,
     augmentation: Annotated[str | None, typer.Option(help="Augmentation: none, crop-flip or rand.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32 or bfloat16; by default the faster one on this machine.")
@@ -91,7 +96,8 @@ def train_command(
         "initial_scale": initial_scale,
         "beta": beta,
         "warmup_epochs": warmup_epochs,
-        "memory": memory,
+        "hessian_left": hessian_left,
+        "memory_images": memory_images,
         "augmentation": augmentation,
         "precision": precision,
         "seed": seed,

@@ -46,11 +46,14 @@ class BatchSampler:
 
     def steps_taken(self, images: int) -> int:
         """Return the number of steps after `images` images of all ranks."""
-        batch = self.batch_size * self.world_size
-        full, remainder = divmod(self.train_size, batch)
-        steps_per_epoch = max(1, full + (remainder >= self._min_remainder))
         epochs, seen = divmod(images, self.train_size)
-        return epochs * steps_per_epoch + seen // batch
+        return epochs * self.steps_per_epoch + seen // (self.batch_size * self.world_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the number of global batches in an epoch."""
+        full, remainder = divmod(self.train_size, self.batch_size * self.world_size)
+        return max(1, full + (remainder >= self._min_remainder))
 
     @property
     def _min_remainder(self) -> int:

@@ -38,6 +38,7 @@ EPOCH_ROWS = {
     "accuracy": ("Training accuracy", "{:.2%}"),
     "held_out_accuracy": ("Held-out accuracy", "{:.2%}"),
     "held_out_nll": ("Held-out NLL", "{:.4f}"),
+    "hessian_left": ("Initial Hessian left", "{:.1%}"),
 }
 
 

@@ -83,7 +83,7 @@ class Recorder:
         if not math.isfinite(nll := metrics.nll(p_NK, self.held_out.labels)):
             raise DivergedError(f"predictions are not finite after {step.images:,} images: lower the learning rate")
         progress = step.images / (len(self.dataset.train) * self.recipe.epochs)
-        figures = means | {
+        figures = means | self.state.approximation.figures() | {
             "held_out_accuracy": metrics.accuracy(p_NK, self.held_out.labels),
             "held_out_nll": nll,
             "learning_rate": self.recipe.learning_rate_at(progress, self.world.size),

@@ -36,7 +36,9 @@ TEST_DRAWS = 32
 def approximation(recipe: Recipe, dataset: Dataset, world: World, plain: nn.Module | None = None) -> Approximation:
     """Set up the recipe's estimator on a network, by default the recipe's fresh one, on the world's device."""
     plain = fresh_network(recipe, dataset) if plain is None else plain
-    return create_approximation(plain.to(world.device), recipe, len(dataset.train), world.mean)
+    size = len(dataset.train)
+    steps = BatchSampler(size, recipe.batch_size, world.size, recipe.seed).steps_per_epoch
+    return create_approximation(plain.to(world.device), recipe, size, size / steps, world.mean)
 
 
 def train(

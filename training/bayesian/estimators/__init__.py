@@ -28,11 +28,16 @@ ESTIMATORS = (*DRAWS, "ivon", "none")
 
 
 def create_approximation(
-    plain: nn.Module, recipe: Recipe, train_size: int, average: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    plain: nn.Module,
+    recipe: Recipe,
+    train_size: int,
+    images_per_step: float | None = None,
+    average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
 ) -> Approximation:
     """Set up the recipe's estimator on a plain network, for training on `train_size` images.
 
-    `average` returns the mean of a tensor over ranks.
+    `images_per_step` is the mean over an epoch, of all ranks, by default the recipe's batch; `average` returns the mean of
+    a tensor over ranks.
 
     Raises:
         RecipeError: the estimator is unknown, or does not support the recipe.
@@ -41,7 +46,8 @@ def create_approximation(
     if recipe.estimator in DRAWS:
         return Variational.create(DRAWS[recipe.estimator], plain, recipe)
     if recipe.estimator == "ivon":
-        return NaturalGradient.create(plain, recipe, train_size, average)
+        images = float(min(recipe.batch_size, train_size)) if images_per_step is None else images_per_step
+        return NaturalGradient.create(plain, recipe, train_size, images, average)
     if recipe.estimator == "none":
         return Point.create(plain, recipe, train_size)
     raise RecipeError(f"unknown estimator {recipe.estimator!r}: there is {', '.join(ESTIMATORS)}")

@@ -10,11 +10,15 @@ h₀ + δ, so that α compares with that of gradient descent. A step may take se
 is averaged over `HESSIAN_EVERY_STEPS` steps, after which h moves by 1 − κ to that power at once. Ranks exchange their
 products only then, so that the second all-reduce costs that fraction of one in float32.
 
+κ = exp(−images of a step / memory): the memory counts images, not steps, so that scales depend neither on the batch size
+nor on the number of ranks. What is left of h₀ at the end must be small, or the scales are those that it began with.
+
 Deterministic parameters (biases, normalisation) descend the same averaged gradient without scaling or decay.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +39,8 @@ MOMENTUM = 0.9
 class IVON(torch.optim.Optimizer):
     """IVON over `random`, and averaged gradient descent over `deterministic`.
 
-    `precision` is λ and `decay` is δ, where λδ is the prior's precision; `hessian` is h₀; `memory` is κ of one step;
+    `precision` is λ and `decay` is δ, where λδ is the prior's precision; `hessian` is h₀; `memory` is κ of one step, and
+    `left` the share of h₀ in the Hessian so far;
     `average` returns the mean of a tensor over ranks. Between steps the parameters are the means; within
     `sampled_params` they are a draw, and the gradient of a backward pass is multiplied by its noise.
     """
@@ -53,7 +58,7 @@ class IVON(torch.optim.Optimizer):
         average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
     ) -> None:
         own: dict[str, Any] = {"random": True, "precision": precision, "decay": decay}
-        own |= {"hessian": hessian, "memory": memory, "steps": 0, "since_hessian": 0}
+        own |= {"hessian": hessian, "memory": memory, "steps": 0, "since_hessian": 0, "left": 1.0}
         groups = [{"params": list(random), **own}, {"params": list(deterministic), "random": False, "steps": 0}]
         super().__init__([group for group in groups if group["params"]], {"lr": lr})
         self.average = average
@@ -100,9 +105,14 @@ class IVON(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update the means and, every `HESSIAN_EVERY_STEPS` steps, the Hessian."""
+        """Update every `HESSIAN_EVERY_STEPS` steps the Hessian, and then the means."""
         for group in self.param_groups:
             group["steps"] += 1
+            if group["random"]:
+                group["since_hessian"] += 1
+                if group["since_hessian"] == HESSIAN_EVERY_STEPS:
+                    self._update_hessian(group)
+                    group["since_hessian"] = 0
             debias = 1 - MOMENTUM ** group["steps"]
             for parameter in group["params"]:
                 state = self.state[parameter]
@@ -114,11 +124,6 @@ class IVON(torch.optim.Optimizer):
                     parameter.sub_(direction, alpha=rate)
                 else:
                     parameter.sub_(gradient, alpha=group["lr"] / debias)
-            if group["random"]:
-                group["since_hessian"] += 1
-                if group["since_hessian"] == HESSIAN_EVERY_STEPS:
-                    self._update_hessian(group)
-                    group["since_hessian"] = 0
 
     @torch.no_grad()
     def restore(self, parameter: Tensor, weight: GaussianWeight) -> None:
@@ -136,21 +141,27 @@ class IVON(torch.optim.Optimizer):
         state["hessian"] = torch.where(scale > 0, scale.pow(-2) / group["precision"] - group["decay"], 0.0)
 
     def rescale(self) -> None:
-        """Set h₀ to the mean Hessian of the unpruned weights, so that α keeps its scale.
+        """Set h₀ to the median Hessian of the unpruned weights, so that α keeps its scale.
 
         Without it, a Hessian that has decreased during training would make steps larger by that factor.
         """
         for group in self.param_groups:
             if group["random"]:
-                states = [self.state[parameter] for parameter in group["params"]]
-                left = torch.cat([state["hessian"][state["scale"] > 0] for state in states])
-                group["hessian"] = float(left.mean()) if len(left) else group["hessian"]
+                hessian = self.hessian_of(group)
+                group["hessian"] = float(hessian.median()) if len(hessian) else group["hessian"]
+
+    def hessian_of(self, group: dict[str, Any]) -> Tensor:
+        """Return the Hessian of a group's unpruned weights, flat."""
+        states = [self.state[parameter] for parameter in group["params"]]
+        return torch.cat([state["hessian"][state["scale"] > 0] for state in states])
 
     def _update_hessian(self, group: dict[str, Any]) -> None:
         states = [self.state[parameter] for parameter in group["params"]]
         products = torch.cat([state["products"].flatten() for state in states])
         averaged = self.average(products).split([state["products"].numel() for state in states])
-        rate = 1 - group["memory"] ** HESSIAN_EVERY_STEPS
+        kept = group["memory"] ** HESSIAN_EVERY_STEPS
+        group["left"] *= kept
+        rate = 1 - kept
         for state, product in zip(states, averaged, strict=True):
             hessian, scale = state["hessian"], state["scale"]
             estimate = product.view_as(hessian) / (scale * HESSIAN_EVERY_STEPS)
@@ -172,7 +183,12 @@ class NaturalGradient(Approximation):
 
     @classmethod
     def create(
-        cls, plain: nn.Module, recipe: Recipe, train_size: int, average: Callable[[Tensor], Tensor]
+        cls,
+        plain: nn.Module,
+        recipe: Recipe,
+        train_size: int,
+        images_per_step: float,
+        average: Callable[[Tensor], Tensor],
     ) -> NaturalGradient:
         """Start at the plain network's weights, with the recipe's initial scale.
 
@@ -195,7 +211,7 @@ class NaturalGradient(Approximation):
             precision=precision,
             decay=decay,
             hessian=recipe.initial_scale**-2 / precision - decay,
-            memory=recipe.memory,
+            memory=math.exp(-images_per_step / recipe.hessian_memory(train_size)),
             average=average,
         )
         return cls(plain, optimizer, recipe.prior_scale)
@@ -214,6 +230,14 @@ class NaturalGradient(Approximation):
                 of_each = gaussian_divergence(mean, state["scale"].log(), self.prior_scale)
                 self.last_divergence += float(of_each.where(state["scale"] > 0, 0.0).sum())
         return self.last_divergence
+
+    def figures(self) -> dict[str, float]:
+        """Return `hessian_left`, the share of the initial Hessian in the median of the present one."""
+        shares = [1.0]
+        for group in self.optimizer.param_groups:
+            if group["random"] and len(hessian := self.optimizer.hessian_of(group)):
+                shares.append(group["hessian"] * group["left"] / max(float(hessian.median()), 1e-30))
+        return {"hessian_left": min(shares)}
 
     @property
     def synchronised(self) -> bool:
