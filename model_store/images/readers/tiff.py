@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
-from functools import partial
+from ctypes.util import find_library
+from functools import cache, partial
+from pathlib import Path
+
+import PIL
 
 from model_store.images.errors import ImageDamagedError, ImageTypeError
 from model_store.images.exif import BYTE_ORDERS, ORIENTATION, SHORT, UPRIGHT
@@ -97,6 +102,7 @@ def _value(tags: Tags, tag: int, order: str, default: int) -> int:
 
 def _load(data: bytes, tags: Tags, order: str, orientation: int, size: tuple[int, int], check: Check) -> Loaded:
     """Decode what the directory says that is written at the end of the file, in place of its own."""
+    silence_libtiff()
     padding = bytes(len(data) % 2)
     directory = struct.pack(f"{order}H", len(tags)) + b"".join(tags[tag] for tag in sorted(tags)) + bytes(4)
     head = data[:4] + struct.pack(f"{order}I", len(data) + len(padding))
@@ -104,3 +110,15 @@ def _load(data: bytes, tags: Tags, order: str, orientation: int, size: tuple[int
     check_size(picture, *size)
     picture.load()
     return picture, orientation
+
+
+@cache
+def silence_libtiff() -> None:
+    """Have libtiff print nothing: by default it writes to standard error whatever is wrong with a file."""
+    bundled = Path(PIL.__file__).parent.parent.glob("pillow.libs/libtiff*")
+    found = next(map(str, bundled), None) or find_library("tiff")
+    # Without one, Pillow has its own copy within, whose handlers cannot be reached.
+    if found is not None:
+        library = ctypes.CDLL(found)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
