@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from model_store.manifest import Level, Manifest, Score
+from model_store.manifest import SCHEMA_VERSION, Level, Manifest, Score
 from model_store.onnx_file.format import LOGITS, PIXELS
 from model_store.text import printable
 
@@ -170,7 +170,7 @@ def _limits(manifest: Manifest) -> str:
         "The posterior is mean-field: weights are independent, normal, and certain where they were pruned; the "
         "resulting uncertainty is usually too small."
     )
-    if manifest.schema_version < 3:
+    if manifest.schema_version < SCHEMA_VERSION:
         limits.append(f"Its manifest is of schema {manifest.schema_version}, which lacks fields of newer ones.")
     return "\n".join(f"- {limit}" for limit in limits)
 

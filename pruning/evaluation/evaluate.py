@@ -98,6 +98,7 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
             ood: metrics.auroc(score(logits_SNK, temperature), score(split_ood_images(logits_SMK)[1], temperature))
             for ood, logits_SMK in ood_logits.items()
         },
+        abstained=float((metrics.entropy(p_NK) > calibration.abstain_above).double().mean()),
     )
     top_SN = (logits_SNK.double() / temperature).softmax(-1)[:, torch.arange(len(labels_N)), p_NK.argmax(1)]
     error = float(top_SN.std(0).mean()) / math.sqrt(num_draws) if num_draws > 1 else 0.0
@@ -118,6 +119,7 @@ def reference_histograms(p_NK: Tensor, information_N: Tensor) -> Reference:
         confidence=_shares(p_NK.max(1).values, 1.0),
         entropy=_shares(metrics.entropy(p_NK), top),
         mutual_information=_shares(information_N, top),
+        edges=None,
     )
 
 
