@@ -62,7 +62,7 @@ def main(
     work = {name: (network.multiply_adds - shared(network), shared(network)) for name, network in networks.items()}
     entered = [
         BenchLevel(
-            name, to_bytes(export_onnx(network)), "ab" * 32, draws, tuple("0123456789"), CALIBRATION, roundings(network)
+            name, to_bytes(export_onnx(network)), draws, tuple("0123456789"), CALIBRATION, roundings(network)
         )
         for name, network in networks.items()
     ]

@@ -50,7 +50,9 @@ def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> d
     row = {"estimator": recipe.estimator, "reduction": reduction, "seed": recipe.seed}
     row["bytes_per_step"] = steps.gradient_sync.bytes_sent / count + hessian_bytes(state.approximation.optimizer)
     world.broadcast_buffers(state.approximation.module)
-    p_NK = metrics.predictive(predictions(recipe, dataset, state.approximation.posterior(), world))
+    p_NK = metrics.predictive(
+        predictions(recipe, dataset, dataset.test, state.approximation.posterior(), world).logits_SNK
+    )
     figures = {"accuracy": metrics.accuracy, "nll": metrics.nll, "ece": metrics.ece}
     return row | {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}
 

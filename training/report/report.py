@@ -38,7 +38,7 @@ class ReportData:
     recipe: Recipe
     log: list[dict[str, Any]]
     layer_lines: list[dict[str, Any]]
-    quality: dict[str, float | int] | None
+    quality: dict[str, Any] | None
     ratios: snr.Ratios | None
 
     @classmethod
@@ -158,7 +158,7 @@ def _lines(run: Run, name: str, check: Callable[[dict[str, Any]], None]) -> list
     return lines
 
 
-def _quality(run: Run) -> dict[str, float | int] | None:
+def _quality(run: Run) -> dict[str, Any] | None:
     try:
         return run.quality() if (run.folder / "quality.json").exists() else None
     except (OSError, ValueError, TypeError) as error:
