@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from training.atomic import write_atomically
 from training.errors import RunError
+from training.evaluation.mean_network import MeanNetworkFigures
 from training.evaluation.metrics import predictive
 from training.recipe import Recipe
 from training.report.markdown import render_page
@@ -160,6 +161,9 @@ def _lines(run: Run, name: str, check: Callable[[dict[str, Any]], None]) -> list
 
 def _quality(run: Run) -> dict[str, Any] | None:
     try:
-        return run.quality() if (run.folder / "quality.json").exists() else None
+        quality = run.quality() if (run.folder / "quality.json").exists() else None
+        if quality is not None and quality.get("mean_network") is not None:
+            _ = MeanNetworkFigures(**quality["mean_network"])
+        return quality
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"quality.json of the run in {run.folder} is damaged: {error}") from error
