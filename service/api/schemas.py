@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from model_store.manifest import Manifest, Metrics, Score
+from model_store.manifest import Manifest, MeanNetwork, Metrics, Score, SetKind
 from service.types import Decision, Reason, StopReason, StoreState
 
 
@@ -131,7 +131,16 @@ class LevelListing(BaseModel):
     bytes: int
     parameters: int
     multiply_adds: int
-    metrics: Metrics
+    draws: int = Field(description="Default number of draws; 1 is one pass of the mean network.")
+    metrics: Metrics = Field(description="On the test set; abstained is the share that the default thresholds reject.")
+    mean_network: MeanNetwork | None = Field(
+        description="One pass of the mean network at a temperature of its own, and what draws gain over it in NLL, with"
+        " the standard error of the paired difference. Null if unknown, or if no weight is random."
+    )
+    default_alpha: float = Field(description="Error rate of prediction sets where a request names none.")
+    coverage: dict[SetKind, dict[str, float]] = Field(
+        description="Share of test images whose prediction set holds the true class, by kind of set and error rate."
+    )
     latency_ms: LatencyListing
     arrangement: Arrangement | None
     refusal: str | None = None
