@@ -76,16 +76,19 @@ class LatencyWindow:
 
 
 class DriftWindow:
-    """Drift of one statistic: its latest values in the reference's bins, each with its lower edge."""
+    """Drift of one statistic: its latest values in the reference's bins, between ascending inner `edges`.
 
-    def __init__(self, reference: tuple[float, ...], inner_edges: tuple[float, ...]) -> None:
-        self.reference, self.inner_edges = reference, inner_edges
+    A value on an edge belongs to the bin above.
+    """
+
+    def __init__(self, reference: tuple[float, ...], edges: tuple[float, ...]) -> None:
+        self.reference, self.edges = reference, edges
         self.counts = [0] * len(reference)
         self.latest: deque[int] = deque()
 
     def record(self, value: float) -> None:
         """Add one value; drop the oldest if the window is full."""
-        number = bisect_right(self.inner_edges, value)
+        number = bisect_right(self.edges, value)
         self.counts[number] += 1
         self.latest.append(number)
         if len(self.latest) > DRIFT_WINDOW:
@@ -101,12 +104,7 @@ class DriftMonitor:
     """Drift of one level's predictions: confidence, predictive entropy and mutual information."""
 
     def __init__(self, reference: Reference, num_classes: int) -> None:
-        max_entropy = math.log(num_classes)
-        edges = reference.edges or Edges(
-            confidence=_equal_bins(reference.confidence, 1.0),
-            entropy=_equal_bins(reference.entropy, max_entropy),
-            mutual_information=_equal_bins(reference.mutual_information, max_entropy),
-        )
+        edges = reference.edges or _equal_edges(reference, math.log(num_classes))
         self.confidence = DriftWindow(reference.confidence, edges.confidence)
         self.entropy = DriftWindow(reference.entropy, edges.entropy)
         self.mutual_information = DriftWindow(reference.mutual_information, edges.mutual_information)
@@ -116,9 +114,11 @@ class DriftMonitor:
         return {name: getattr(self, name) for name in Edges.model_fields}
 
 
-def _equal_bins(reference: tuple[float, ...], upper: float) -> tuple[float, ...]:
-    """Return the inner edges of equal bins over [0, `upper`]."""
-    return tuple(upper * number / len(reference) for number in range(1, len(reference)))
+def _equal_edges(reference: Reference, max_entropy: float) -> Edges:
+    """Return the edges of equal bins, which manifests before schema 4 have: of confidence over [0, 1]."""
+    tops = {"confidence": 1.0, "entropy": max_entropy, "mutual_information": max_entropy}
+    counts = {name: len(getattr(reference, name)) for name in tops}
+    return Edges(**{name: tuple(top * n / counts[name] for n in range(1, counts[name])) for name, top in tops.items()})
 
 
 def population_stability(counts: list[int], reference: tuple[float, ...]) -> float:
