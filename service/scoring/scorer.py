@@ -69,7 +69,8 @@ class Scorer:
         rule = EarlyStopping.from_calibration(level.calibration, plan.tolerance)
         self.early_stopping = rule if plan.adaptive else None
         quantile = conformal_quantile(plan.alpha, level)
-        self.postprocess = Postprocessor(level.calibration, partial(render_columns, self.manifest.classes, quantile))
+        render = partial(render_columns, self.manifest.classes, quantile)
+        self.postprocess = Postprocessor(level.calibration, render, self.early_stopping)
         self.scheduler = Scheduler(threads)
 
     def __enter__(self) -> Self:
