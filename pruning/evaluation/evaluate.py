@@ -97,12 +97,12 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
     noise_N = torch.rand(len(held_N), generator=generator_for(seed, "conformal"), dtype=torch.float64)
     calibration = calibrate(held_SNK, held_N, ood_logits, noise_N)
     p_NK = metrics.predictive(logits_SNK, calibration.temperature)
-    served_N = metrics.mutual_information(logits_SNK[:FIRST_DRAWS], calibration.temperature)
+    first_SNK = logits_SNK[:FIRST_DRAWS]
     return Evaluation(
         metrics=_quality(logits_SNK, labels_N, ood_logits, calibration),
         calibration=calibration,
         monte_carlo=MonteCarlo(draws=num_draws, standard_error=_standard_error(logits_SNK, calibration.temperature)),
-        reference=reference_histograms(p_NK, served_N),
+        reference=reference_histograms(first_SNK, calibration.temperature),
         mean_network=_mean_network(p_NK, mean_logits, dataset) if random else None,
         calibration_accuracy=metrics.accuracy(metrics.predictive(held_SNK, calibration.temperature), held_N),
         coverage=coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),

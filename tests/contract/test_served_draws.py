@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from model_store.onnx_file.draws import FIRST_DRAWS
+from model_store.store import Store
 from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import draw_logits, served_draws
 from pruning.graph.network import Network
@@ -16,9 +18,12 @@ from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.quantization import quantize_network
 from service.inference.artifact import Artifact, read_artifact
 from service.inference.bank import Bank
+from service.inference.decision import Postprocessor
 from service.inference.early_stopping import CHECKPOINTS
 from service.inference.engine import Engine
+from service.repository.level_stats import LevelStats
 from tests.support.same_draw import network_of, random_images, random_pixels, traced, without
+from training.data import load_dataset
 from training.progress import Stage
 
 NUM_DRAWS = 6
@@ -67,6 +72,18 @@ def test_logits_are_those_of_the_engine(eight_bits: bool) -> None:
     assert np.abs(ours_SNK[0] - theirs_SNK[1]).mean() > spread / 2  # another draw is another network
 
 
-def test_the_reference_of_drift_is_of_the_draws_that_every_answer_has() -> None:
-    """Few draws have a lower mutual information than many, which would count as drift."""
+def test_test_images_have_no_drift(digits_store: Path) -> None:
+    """With the number of draws of each image as it comes, by early stopping or on request."""
+    store = Store.open(digits_store)
+    manifest = store.manifest("digits", store.resolve("digits"))
+    images_NHWC = load_dataset("digits", None, seed=0).test.pixels.numpy()
+    for described in manifest.levels:
+        artifact = read_artifact(store.read_level(manifest, described.name), described.roundings)
+        with ThreadPoolExecutor(1) as builders:
+            logits_SNK = Engine(Bank(artifact, artifact.draw_key), builders).draws(images_NHWC, 32)
+        postprocess = Postprocessor(described.calibration, lambda summary: [None] * len(summary.mean))
+        for num_draws in (CHECKPOINTS[0], 5, 32):
+            stats = LevelStats(manifest, described)
+            stats.record(postprocess(logits_SNK[:num_draws], "samples"))
+            assert all((window.index() or 0) < 1e-3 for window in stats.drift.windows().values())
     assert CHECKPOINTS[0] == FIRST_DRAWS
