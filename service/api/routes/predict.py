@@ -72,7 +72,7 @@ EXAMPLE: dict[str, Any] = {
             "decision": "abstain",
             "reason": "uncertain",
             "ood": {"score": "energy", "value": -6.1, "threshold": -5.3},
-            "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "converged"},
+            "monte_carlo": {"draws": 32, "standard_error": 0.011, "stop": "samples"},
         }
     ],
     "timing_ms": {"decode": 0.2, "queue": 0.0, "inference": 3.1},

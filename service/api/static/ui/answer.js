@@ -2,7 +2,7 @@
 
 import { html } from "./element.js";
 import { Segmented } from "./segmented.js";
-import { counted, milliseconds, named, nats, percent, points, scored } from "./words.js";
+import { counted, LEAST, milliseconds, named, nats, percent, points, scored } from "./words.js";
 
 const STOPS = {
   converged: "stopped early: more would change neither class nor decision",
@@ -14,7 +14,7 @@ export class AnswerPanel {
   // `change` is called with { alpha }.
   constructor({ verdict, set, facts }, change) {
     Object.assign(this, { verdict, set, facts });
-    this.alpha = new Segmented("alpha", "Coverage of at least", (alpha) => change({ alpha }));
+    this.alpha = new Segmented("alpha", "Coverage of about", (alpha) => change({ alpha }));
     this.labels = html("ul", { class: "labels", "aria-label": "Prediction set" });
     this.meaning = html("p", { class: "fine" });
     set.append(this.labels, this.alpha.element, this.meaning);
@@ -31,17 +31,18 @@ export class AnswerPanel {
       ...[mistake(prediction, example), less(answer)].filter(Boolean).map((words) => html("p", { class: "aside" }, words)),
       before ? html("p", { class: "fine before" }, `Before: ${brief(before)}`) : "",
     );
-    this.showSet(prediction, alpha, level.calibration);
+    this.showSet(prediction, alpha, level);
     this.facts.textContent = facts(answer);
   }
 
-  showSet(prediction, alpha, { conformal_quantiles: quantiles }) {
+  showSet(prediction, alpha, { calibration: { conformal_quantiles: quantiles }, coverage }) {
     this.labels.replaceChildren(...prediction.prediction_set.map((label) => html("li", {}, label)));
     this.alpha.show(Object.keys(quantiles).map((each) => [each, percent(1 - each, 0)]), alpha);
+    const held = coverage.lac?.[alpha];
     const others = prediction.prediction_set.length - 1;
     this.meaning.textContent =
-      `On pictures like the calibration data, the set contains the right class at least ${percent(1 - alpha, 0)} of the time ` +
-      `(α = ${alpha}). Here it has ${others ? counted(others, "class", "classes") : "no class"} beside the first.`;
+      `On pictures like the calibration data, the set contains the right class about ${percent(1 - alpha, 0)} of the time ` +
+      `(α = ${alpha}${held === undefined ? "" : `; in the test set ${percent(held)}`}). Here it has ${others ? counted(others, "class", "classes") : "no class"} beside the first.`;
   }
 }
 
@@ -62,6 +63,7 @@ const compared = ({ score, value, threshold }) => `OOD score: ${named(score)} ${
 
 function spread({ monte_carlo: { draws }, probabilities: [first] }) {
   if (draws === 1) return "A single draw shows no spread: request more.";
+  if (first.low === null) return `${draws} draws are too few for an interval, which takes ${LEAST}: request more to see one.`;
   const [low, high] = [percent(first.low, 0), percent(first.high, 0)];
   return `Nine draws in ten give ${first.label} ${low === high ? low : `between ${low} and ${high}`}.`;
 }
@@ -70,8 +72,8 @@ function source({ reason, probabilities: [first, second], uncertainty: { total, 
   if (reason === "out_of_distribution") return "Class and probability mean little then: the network assigns every picture to one of its classes.";
   if (reason !== "uncertain" || !second) return "";
   const share = percent(epistemic / total, 0);
-  if (epistemic / total > 0.25) return `The draws disagree, as they do on pictures unlike the training data: ${share} of the uncertainty is epistemic, due to the model.`;
-  return `Each draw by itself is uncertain, mainly between ${first.label} and ${second.label}: most of the uncertainty is aleatoric, due to the picture.`;
+  if (epistemic / total > 0.25) return `The draws disagree: ${share} of the uncertainty is between them (epistemic).`;
+  return `Each draw by itself is uncertain, mainly between ${first.label} and ${second.label}: most of the uncertainty is within the draws (aleatoric).`;
 }
 
 function mistake({ decision, label }, example) {
