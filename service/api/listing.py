@@ -20,7 +20,7 @@ from service.repository.repository import ModelRepository
 from service.repository.snapshot import LoadedVersion
 
 # Figures of a level that its manifest has.
-PUBLISHED = ("name", "sparsity", "bytes", "parameters", "multiply_adds", "metrics")
+PUBLISHED = ("name", "sparsity", "bytes", "parameters", "multiply_adds", "members", "metrics")
 
 
 def list_models(repository: ModelRepository, model: str | None = None) -> Listing:
@@ -87,5 +87,6 @@ def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
 def _list_arrangement(bank: Bank | None) -> Arrangement | None:
     if bank is None:
         return None
-    threads = (bank.parallel_prefix or bank.prefix).threads
-    return Arrangement(draws_per_graph=bank.size, eight_bits=bool(bank.artifact.roundings), shared_threads=threads)
+    threads = max((prefix.parallel or prefix.session).threads for prefix in bank.prefixes)
+    eight_bits = any(member.roundings for member in bank.artifact.members)
+    return Arrangement(draws_per_graph=bank.size, eight_bits=eight_bits, shared_threads=threads)

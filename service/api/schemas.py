@@ -131,6 +131,7 @@ class LevelListing(BaseModel):
     bytes: int
     parameters: int
     multiply_adds: int
+    members: int
     metrics: Metrics
     latency_ms: LatencyListing
     arrangement: Arrangement | None

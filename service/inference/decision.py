@@ -41,14 +41,15 @@ class ImageResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Postprocessor:
-    """Summarise the draws of images, decide, and render each."""
+    """Summarise the draws of images, which take turns through `members`, decide, and render each."""
 
     calibration: Calibration
     render: Render
+    members: int = 1
 
     def __call__(self, logits_SNK: FloatArray, stop: StopReason, draws: Draws | None = None) -> list[ImageResult]:
         """Return the result of each image; `draws` is the summary of its logits, where there is one already."""
-        draws = draws or Draws.from_logits(logits_SNK, self.calibration.temperature)
+        draws = draws or Draws.from_logits(logits_SNK, self.calibration.temperature, self.members)
         summary = Predictive.from_draws(draws)
         error_N = summary.standard_error
         figures = (summary.mean.max(1), summary.total, summary.aleatoric, summary.epistemic)

@@ -76,7 +76,7 @@ def test_pruned_weights_of_a_published_file_are_exactly_zero(digits_run: Path, t
     ]
     store = Store.create(tmp_path / "store")
     manifest = publish(store, "digits", run, levels)
-    weights = read_artifact(store.read_level(manifest, "p80")).weights
+    weights = read_artifact(store.read_level(manifest, "p80")).members[0].weights
     left = sum(int(((weight.mean != 0) | (weight.scale != 0)).sum()) for weight in weights)
     total = sum(weight.mean.numel() for weight in run.posterior.weights.values())
     assert all(((weight.mean == 0) == (weight.scale == 0)).all() for weight in weights)

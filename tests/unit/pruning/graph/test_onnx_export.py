@@ -28,8 +28,8 @@ def test_weights_are_those_of_the_posterior(sparsity: float) -> None:
     """Means and scales arrive bit by bit, sparse or dense; pruned ones as exact zeros in both."""
     network = level(sparsity)
     artifact = read_artifact(to_bytes(export_onnx(network)))
-    assert {weight.name.removesuffix(".weight") for weight in artifact.weights} == network.weighted.keys()
-    for weight in artifact.weights:
+    assert {weight.name.removesuffix(".weight") for weight in artifact.members[0].weights} == network.weighted.keys()
+    for weight in artifact.members[0].weights:
         ours = network.weighted[weight.name.removesuffix(".weight")].weight
         assert (torch.from_numpy(weight.mean) == ours.mean).all()
         assert (torch.from_numpy(weight.scale) == ours.scale).all()
@@ -59,5 +59,5 @@ def test_form_of_the_file() -> None:
     assert (images.name, images.type.tensor_type.elem_type) == ("images", onnx.TensorProto.UINT8)
     assert [d.dim_param or d.dim_value for d in images.type.tensor_type.shape.dim] == ["N", 8, 8, 3]
     assert [d.dim_param or d.dim_value for d in logits.type.tensor_type.shape.dim] == ["N", 10]
-    says = {"model": "digits", "version": "20261123-075100-3f9ca1", "level": "p50", "manifest_schema": "3"}
+    says = {"model": "digits", "version": "20261123-075100-3f9ca1", "level": "p50", "manifest_schema": "4"}
     assert {entry.key: entry.value for entry in read.metadata_props} == {f"slimbayes.{k}": v for k, v in says.items()}

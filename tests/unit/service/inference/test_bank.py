@@ -9,8 +9,9 @@ import pytest
 
 from service.inference.artifact import Artifact
 from service.inference.autotune import SIZES
-from service.inference.bank import Bank, noise
+from service.inference.bank import Bank
 from service.inference.engine import Engine
+from service.inference.member_networks import noise
 from tests.support.engines import KEY, plain
 
 
@@ -55,6 +56,6 @@ def test_bank_grows_once_under_many_threads(
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda samples: engine.draws(images, samples), [3, 8, 5, 8, 2, 8]))
     assert len(bank.blocks) == 4
-    assert bank.nbytes > 8 * sum(weight.mean.nbytes for weight in artifact.weights)
+    assert bank.nbytes > 8 * sum(weight.mean.nbytes for weight in artifact.members[0].weights)
     for answer in answers:
         np.testing.assert_array_equal(answer, answers[1][: len(answer)])

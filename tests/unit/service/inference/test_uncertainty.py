@@ -94,3 +94,20 @@ def test_some_images_of_a_summary(logits: np.ndarray, images: set[int]) -> None:
     taken, alone = Draws.from_logits(logits, 1.3).take(chosen), Draws.from_logits(logits[:, chosen], 1.3)
     for name in ("p", "entropies", "log_sums", "mean", "surprise", "cross_entropies"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(alone, name))
+
+
+def test_standard_error_of_a_mixture_is_that_within_its_members() -> None:
+    """Over 4,000 images, its square is the variance of the mean over other draws; members differ by much more."""
+    generator = np.random.default_rng(0)
+    apart = generator.normal(0, 2, (4, 1, 3))
+    logits = np.repeat(generator.normal(0, 0.3, (8, 4_000, 3)) + np.tile(apart, (2, 1, 1)), 2, 0).astype(np.float32)
+    summary = Predictive.from_draws(Draws.from_logits(logits, 1.0, 4))
+    top = summary.mean.argmax(1)
+    assert summary.standard_error is not None
+    most = np.bincount(top).argmax()
+    chosen = top == most
+    expected = summary.mean[chosen, most].var(ddof=1)
+    assert np.square(summary.standard_error[chosen]).mean() == pytest.approx(expected, rel=0.1)
+    blind = Predictive.from_draws(Draws.from_logits(logits, 1.0))
+    assert blind.standard_error is not None
+    assert blind.standard_error.mean() > 2 * summary.standard_error.mean()
