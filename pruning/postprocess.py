@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from model_store.onnx_file.format import whole_rounds
 from pruning.errors import LevelError
 from pruning.evaluation.evaluate import Evaluation, evaluate
 from pruning.granularity.mask import weights_left
@@ -83,26 +84,55 @@ def _parse_budget(text: str) -> float:
 class PrunedLevel:
     """A level ready to publish: compacted and evaluated.
 
-    `config` is None for the dense level; `sparsity` is the share of the dense network's random weights removed.
+    `config` is None for the dense level; `sparsity` is the share of the dense networks' random weights removed;
+    `members` are the networks through which draws take turns.
     """
 
+    name: str
     level: Level
     config: PruningConfig | None
     sparsity: float
-    network: Network
+    members: tuple[Network, ...]
     evaluation: Evaluation
+
+    @property
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one draw of one image, the mean over members, rounded down."""
+        return sum(network.multiply_adds for network in self.members) // len(self.members)
+
+    @property
+    def parameters(self) -> int:
+        """Count the unpruned weights and the nonzero biases of all members."""
+        return sum(network.parameters for network in self.members)
 
     @classmethod
     def build(
-        cls, run: TrainedRun, level: Level, posterior: Posterior, config: PruningConfig, num_draws: int
+        cls,
+        runs: Sequence[TrainedRun],
+        level: Level,
+        posteriors: Sequence[Posterior],
+        config: PruningConfig,
+        num_draws: int,
+        name: str | None = None,
     ) -> PrunedLevel:
-        """Compact and postprocess a level's posterior, and evaluate it with `num_draws` draws per image."""
-        network, seed = fold_and_compact(run.network(posterior)), run.recipe.seed
-        images = run.dataset.calibration.spread(NUM_IMAGES).pixels
-        if config.scale_budget > 0:
-            network = prune_scales(network, images, config.scale_budget, NUM_SCALE_DRAWS, seed).network
-        if config.eight_bits:
-            network = quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(seed, "ranges"))
-        evaluation = evaluate(network, run.dataset, num_draws, seed, name=level.name)
-        sparsity = 1 - weights_left(posterior) / run.weights
-        return cls(level, None if level == DENSE else config, sparsity, network, evaluation)
+        """Compact and postprocess the posteriors of a level, and evaluate them with `num_draws` draws per image.
+
+        There is one posterior, or one for each of the first runs of a mixture, whose draws are rounded up to whole
+        rounds through its members.
+        """
+        members = [_postprocess(run, posterior, config) for run, posterior in zip(runs, posteriors, strict=False)]
+        dataset, seed, name = runs[0].dataset, runs[0].recipe.seed, name or level.name
+        evaluation = evaluate(members, dataset, whole_rounds(num_draws, len(members)), seed, name=name)
+        dense = sum(run.weights for run in runs[: len(members)])
+        sparsity = 1 - sum(map(weights_left, posteriors)) / dense
+        return cls(name, level, None if level == DENSE else config, sparsity, tuple(members), evaluation)
+
+
+def _postprocess(run: TrainedRun, posterior: Posterior, config: PruningConfig) -> Network:
+    network, seed = fold_and_compact(run.network(posterior)), run.recipe.seed
+    images = run.dataset.calibration.spread(NUM_IMAGES).pixels
+    if config.scale_budget > 0:
+        network = prune_scales(network, images, config.scale_budget, NUM_SCALE_DRAWS, seed).network
+    if config.eight_bits:
+        network = quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(seed, "ranges"))
+    return network

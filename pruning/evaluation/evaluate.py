@@ -6,6 +6,7 @@ Predictions are those of the service, the mean over draws of softmax(logits / T)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from model_store.manifest import Calibration, Metrics, MonteCarlo, Reference
 from pruning.evaluation.calibration import calibrate, check_size, coverage
 from pruning.evaluation.ood import SCORES, split_ood_images
-from pruning.graph.forward import draw_logits
+from pruning.graph.forward import draw_mixture_logits
 from pruning.graph.network import Network
 from training.data.dataset import Dataset
 from training.evaluation import metrics
@@ -62,8 +63,8 @@ class Evaluation:
         return cls(**models, calibration_accuracy=accuracy, coverage=coverage)
 
 
-def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
-    """Evaluate a network, shown as `name` in progress, with `num_draws` draws per image.
+def evaluate(members: Sequence[Network], dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
+    """Evaluate a network or the members of a mixture, shown as `name` in progress, with `num_draws` draws per image.
 
     Raises CalibrationError if the calibration set is too small.
     """
@@ -74,7 +75,7 @@ def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, n
     sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | ood_images
     with Stage(f"evaluating {name}", num_draws * sum(map(len, sets.values()))) as stage:
         logits = {
-            purpose: draw_logits(network, images_NHWC, num_draws, generator_for(seed, purpose), stage)
+            purpose: draw_mixture_logits(members, images_NHWC, num_draws, generator_for(seed, purpose), stage)
             for purpose, images_NHWC in sets.items()
         }
     held_SNK, held_N = logits["calibration"], dataset.calibration.labels

@@ -5,13 +5,13 @@ A network's roundings apply to its tensors, and to the weights of convolutions t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_store.onnx_file.format import IMAGES
+from model_store.onnx_file.format import IMAGES, member_of
 from pruning.graph import network as ir
 from pruning.graph.rounding import rounded_layer
 from training.evaluation.prediction import BATCH_SIZE
@@ -57,6 +57,19 @@ def draw_logits(
         parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in draws]))
         stage.advance(num_draws * len(x_NHWC), "")
     return torch.cat(parts, 1)
+
+
+def draw_mixture_logits(
+    members: Sequence[ir.Network], images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
+) -> Tensor:
+    """Return logits float32 [S, N, K] of draws that take turns through the members, pair by pair, as served."""
+    turns = [member_of(draw, len(members)) for draw in range(num_draws)]
+    parts = [
+        iter(draw_logits(network, images_NHWC, turns.count(member), generator, stage))
+        for member, network in enumerate(members)
+        if member in turns
+    ]
+    return torch.stack([next(parts[member]) for member in turns])
 
 
 def _pixels(network: ir.Network, images_NHWC: Tensor) -> dict[str, Tensor]:

@@ -61,10 +61,9 @@ def _select(run: TrainedRun, folders: Sequence[Path], trial: Trial, postprocess:
             pruned = PruningConfig(trial.criterion, trial.granularity, ranking, tuning)
             config = postprocess.for_level(pruned, trial.level)
             if config != pruned:
-                return PrunedLevel.build(run, trial.level, posterior, config, draws)
-        return PrunedLevel(
-            trial.level, config, result.sparsity, fold_and_compact(run.network(posterior)), result.evaluation
-        )
+                return PrunedLevel.build([run], trial.level, [posterior], config, draws)
+        network = fold_and_compact(run.network(posterior))
+        return PrunedLevel(trial.level.name, trial.level, config, result.sparsity, (network,), result.evaluation)
     known = sorted({path.parent.name for folder in folders for path in (folder / TRIALS).glob("*/figures.json")})
     raise StudyError(f"no study has a finished {trial.name}: there is {', '.join(known) or 'none so far'}")
 
