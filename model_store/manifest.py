@@ -240,6 +240,11 @@ class Level(Strict):
     monte_carlo: MonteCarlo
     reference: Reference
 
+    @property
+    def draws(self) -> int:
+        """Return the default number of draws."""
+        return self.monte_carlo.draws
+
     @model_validator(mode="after")
     def _file_lies_in_its_folder(self) -> Level:
         expected = f"{self.name}/model.onnx"

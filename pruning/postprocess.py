@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from model_store.onnx_file.format import whole_rounds
 from pruning.errors import LevelError
 from pruning.evaluation.evaluate import Evaluation, evaluate
 from pruning.granularity.mask import weights_left
 from pruning.graph.compaction import fold_and_compact
-from pruning.graph.network import Network
+from pruning.graph.network import Network, posterior_mean
 from pruning.graph.partial_stochastic import prune_scales
 from pruning.graph.quantization import quantize_network
 from pruning.level import DENSE, Level
@@ -24,6 +23,8 @@ MAX_SCALE_BUDGET = 0.83
 ALL_LEVELS = "all"
 # Held-out images for scale pruning and quantization, and the number of draws that each takes of them.
 NUM_IMAGES, NUM_SCALE_DRAWS, NUM_RANGE_DRAWS = 500, 16, 4
+# Draws that are compared with the mean network where no number is given.
+NUM_DRAWS = 32
 
 
 @dataclass(frozen=True)
@@ -112,20 +113,33 @@ class PrunedLevel:
         level: Level,
         posteriors: Sequence[Posterior],
         config: PruningConfig,
-        num_draws: int,
+        num_draws: int | None = None,
         name: str | None = None,
     ) -> PrunedLevel:
         """Compact and postprocess the posteriors of a level, and evaluate them with `num_draws` draws per image.
 
-        There is one posterior, or one for each of the first runs of a mixture, whose draws are rounded up to whole
-        rounds through its members.
+        There is one posterior, or one for each of the first runs of a mixture. Without a number it is NUM_DRAWS, or the
+        mean network in one pass where draws gain nothing over it.
         """
-        members = [_postprocess(run, posterior, config) for run, posterior in zip(runs, posteriors, strict=False)]
+        members = tuple(_postprocess(run, posterior, config) for run, posterior in zip(runs, posteriors, strict=False))
         dataset, seed, name = runs[0].dataset, runs[0].recipe.seed, name or level.name
-        evaluation = evaluate(members, dataset, whole_rounds(num_draws, len(members)), seed, name=name)
-        dense = sum(run.weights for run in runs[: len(members)])
-        sparsity = 1 - sum(map(weights_left, posteriors)) / dense
-        return cls(name, level, None if level == DENSE else config, sparsity, tuple(members), evaluation)
+        evaluation = evaluate(members, dataset, num_draws or NUM_DRAWS, seed, name=name)
+        sparsity = 1 - sum(map(weights_left, posteriors)) / sum(run.weights for run in runs[: len(members)])
+        built = cls(name, level, None if level == DENSE else config, sparsity, members, evaluation)
+        return built if num_draws else built.with_draws_worth_their_cost(runs[0])
+
+    def with_draws_worth_their_cost(self, run: TrainedRun) -> PrunedLevel:
+        """Return the level, or that of its mean network in one pass where draws gain nothing over it.
+
+        One draw with noise would be worse than either: the level loses its scales. It keeps the comparison. Of a
+        mixture, it is one pass of each member's mean network.
+        """
+        mean = self.evaluation.mean_network
+        if mean is None or mean.draws_gain:
+            return self
+        members, count = tuple(map(posterior_mean, self.members)), len(self.members)
+        evaluation = evaluate(members, run.dataset, count, run.recipe.seed, name=f"{self.name}, mean network")
+        return replace(self, members=members, evaluation=replace(evaluation, mean_network=mean))
 
 
 def _postprocess(run: TrainedRun, posterior: Posterior, config: PruningConfig) -> Network:

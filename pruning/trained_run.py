@@ -25,12 +25,16 @@ from training.trainer.run_dir import Run
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run: its recipe, its data set and its dense posterior."""
+    """A finished run: its recipe, its data set and its dense posterior.
+
+    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators.
+    """
 
     recipe: Recipe
     dataset: Dataset
     posterior: Posterior
     world_size: int
+    hessian_left: float | None = None
 
     @classmethod
     def load(cls, run: Run, data_dir: Path | None = None, dataset: Dataset | None = None) -> TrainedRun:
@@ -42,7 +46,7 @@ class TrainedRun:
         if dataset is None:
             folder, seed = data_dir or run.data_dir(), recipe.data_seed
             dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
-        trained = cls(recipe, dataset, posterior, facts["world_size"])
+        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left())
         trained.template.check_dense(posterior)
         return trained
 

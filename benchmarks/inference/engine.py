@@ -37,7 +37,6 @@ from service.inference.decision import decide
 from service.inference.early_stopping import EarlyStopping
 from service.inference.graph import with_constants
 from service.inference.uncertainty import Draws, Predictive
-from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
@@ -216,7 +215,7 @@ def _quality(
     calibration = level.calibration
     with ThreadPoolExecutor(threads) as builders:
         artifact = read_artifact(store.read_level(manifest, name), level.roundings)
-        engine = autotune(artifact, draw_key(manifest.version, name), builders, threads)
+        engine = autotune(artifact, artifact.draw_key, builders, threads)
         engine.prepare(REFERENCE_DRAWS)
         parts = np.array_split(test_NHWC, 40)
 

@@ -56,19 +56,3 @@ def turn(member: int, members: int) -> tuple[str, str, str, str]:
     before = NOTHING if member == 0 else f"{LOGITS}.{member - 1}"
     after = LOGITS if member == members - 1 else f"{LOGITS}.{member}"
     return f"{MEMBERS}.{member}", f"{MEMBER}.{member}", before, after
-
-
-def member_of(draw: int, members: int) -> int:
-    """Return the member of a draw: antithetic pairs, draws 2n and 2n + 1, take turns through the members."""
-    return draw // 2 % members
-
-
-def draws_in_round(members: int) -> int:
-    """Return the draws after which every member of a mixture had as many: a pair each; a single network needs one."""
-    return 2 * members if members > 1 else 1
-
-
-def whole_rounds(draws: int, members: int) -> int:
-    """Return the smallest number of whole rounds through the members that holds so many draws, in draws."""
-    size = draws_in_round(members)
-    return -(-draws // size) * size

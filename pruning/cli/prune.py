@@ -12,6 +12,7 @@ from model_store.cli.options import SignKeyOption
 from model_store.errors import StoreError
 from model_store.names import check_alias, check_model_name
 from model_store.onnx_file.format import MAX_MEMBERS
+from model_store.reports.mean_network import DRAWS_ADD_NOTHING, gain_text, mean_table
 from model_store.reports.tables import levels_table
 from model_store.signing import SigningKey
 from model_store.store import Store
@@ -41,8 +42,14 @@ def prune_command(
     rate: options.RateOption = 1.0,
     distillation: options.DistillationOption = 0.0,
     draws: Annotated[
-        int, typer.Option(min=2, max=1024, help="Draws per image in evaluation, and default in serving.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            min=2,
+            max=1024,
+            help="Draws per image in evaluation, and default in serving.  [default: 32; 1, of the mean network, at "
+            "levels whose draws gain nothing over it]",
+        ),
+    ] = None,
     from_study: Annotated[
         list[Path] | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable.")
     ] = None,
@@ -91,7 +98,7 @@ def prune_command(
         recipe = trained[0].recipe
         name = check_model_name(model or f"{recipe.data}-{recipe.architecture}")
         pruned = (
-            _select(trained, config, postprocess, levels, from_study)
+            _select(trained, config, postprocess, levels, from_study, draws)
             if from_study
             else _prune(trained, config, postprocess, levels, draws)
         )
@@ -103,13 +110,19 @@ def prune_command(
         raise typer.Exit(1) from error
     console = Console()
     console.print(levels_table(manifest.levels))
+    console.print(mean_table(manifest.levels))
     console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
 
 
 def _select(
-    runs: list[TrainedRun], config: PruningConfig, postprocess: PostprocessConfig, levels: str, studies: list[Path]
+    runs: list[TrainedRun],
+    config: PruningConfig,
+    postprocess: PostprocessConfig,
+    levels: str,
+    studies: list[Path],
+    draws: int | None,
 ) -> list[PrunedLevel]:
-    """Take levels of a single run from finished studies."""
+    """Take levels of a single run from finished studies, and report each."""
     from pruning.errors import MixtureError
     from pruning.study.select import parse_trials, select_trials
 
@@ -118,11 +131,14 @@ def _select(
     (trained,) = runs
     trials = parse_trials(levels, config.criterion, config.granularity, trained.auto_level)
     postprocess.check([trial.level for trial in trials])
-    return select_trials(trained, studies, trials, postprocess)
+    selected = select_trials(trained, studies, trials, postprocess, draws)
+    for pruned in selected:
+        _report(pruned)
+    return selected
 
 
 def _prune(
-    runs: list[TrainedRun], config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int
+    runs: list[TrainedRun], config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int | None
 ) -> list[PrunedLevel]:
     """Prune to each level, and report it when it is done."""
     from pruning.mixture import parse_mixture_levels, prune_members
@@ -138,9 +154,25 @@ def _prune(
 
 
 def _report(pruned: PrunedLevel) -> None:
-    quality = pruned.evaluation.metrics
-    members = f"{len(pruned.members)} members, " if len(pruned.members) > 1 else ""
+    evaluation, count = pruned.evaluation, len(pruned.members)
+    quality, mean = evaluation.metrics, evaluation.mean_network
+    members = f"{count} members, " if count > 1 else ""
     typer.echo(
         f"{pruned.name}: {members}sparsity {pruned.sparsity:.1%}, {pruned.multiply_adds:,} multiply-adds a draw, "
         f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
     )
+    if mean is None:
+        typer.echo(f"  no scales: {_passes(count)} published")
+        return
+    typer.echo(
+        f"  {_passes(count).rpartition(' ')[0]}: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
+        f"draws gain {gain_text(mean)} nats over it"
+    )
+    if not mean.draws_gain:
+        published = evaluation.monte_carlo.draws
+        what = _passes(count) if published == count else f"{published} draws are"
+        typer.echo(f"  {DRAWS_ADD_NOTHING}; {what} published")
+
+
+def _passes(members: int) -> str:
+    return "one pass of the mean network is" if members == 1 else f"one pass of each of {members} mean networks is"

@@ -6,19 +6,17 @@ import math
 from collections.abc import Mapping
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from model_store.manifest import Calibration
 from pruning.errors import CalibrationError
 from pruning.evaluation.ood import choose_ood_rule
 from training.evaluation import metrics
+from training.evaluation.temperature import fit_temperature
 
 ALPHAS = (0.1, 0.05, 0.01)
 # Largest share of calibration images that the abstention threshold accepts, and their largest error rate.
 MAX_ACCEPTED_SHARE, MAX_ACCEPTED_RISK = 0.95, 0.01
-# Standard deviation of ln T under its prior.
-TEMPERATURE_PRIOR_STD = 0.5
 
 
 def calibrate(logits_SNK: Tensor, labels_N: Tensor, ood_logits: Mapping[str, Tensor], noise_N: Tensor) -> Calibration:
@@ -51,20 +49,6 @@ def check_size(count: int) -> None:
             )
 
 
-def fit_temperature(logits_SNK: Tensor, labels_N: Tensor) -> float:
-    """Fit the maximum a posteriori temperature T (Guo et al. 2017), with prior ln T ~ N(0, `TEMPERATURE_PRIOR_STD`²).
-
-    The likelihood is that of the mean over draws of softmax(logits / T). Without the prior, a small set without errors
-    would give T = 0.
-    """
-
-    def loss(log_t: float) -> float:
-        prior = log_t**2 / (2 * TEMPERATURE_PRIOR_STD**2 * len(labels_N))
-        return metrics.nll(metrics.predictive(logits_SNK, math.exp(log_t)), labels_N) + prior
-
-    return math.exp(float(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
-
-
 def aps_scores(p_NK: Tensor, labels_N: Tensor, noise_N: Tensor) -> Tensor:
     """Return APS scores (Romano et al. 2020): the mass of likelier classes, plus a random part of the label's own."""
     own_N = p_NK.gather(1, labels_N[:, None])
@@ -80,13 +64,24 @@ def conformal_quantile(scores_N: Tensor, alpha: float) -> float:
     return float(scores_N.sort().values[rank - 1].clamp(0, 1))
 
 
+def abstained(entropy_N: Tensor, score_N: Tensor, calibration: Calibration) -> float:
+    """Return the share of images that the thresholds of entropy and OOD score abstain on."""
+    rule = calibration.out_of_distribution
+    above_N = entropy_N > calibration.abstain_above
+    return float((above_N if rule is None else above_N | (score_N > rule.above)).double().mean())
+
+
 def coverage(
     p_NK: Tensor, labels_N: Tensor, calibration: Calibration, generator: torch.Generator
 ) -> dict[str, dict[str, float]]:
-    """Return the share of labels in their prediction sets, by kind of set and by nominal error rate as text."""
+    """Return the share of labels in their prediction sets, by kind of set and by nominal error rate as text.
+
+    A LAC set holds the most probable class in any case, as the service's does.
+    """
     noise_N = torch.rand(len(labels_N), generator=generator, dtype=torch.float64)
+    lac_N = torch.where(p_NK.argmax(1) == labels_N, 0.0, 1 - p_NK.gather(1, labels_N[:, None]).squeeze(1))
     kinds = {
-        "lac": (1 - p_NK.gather(1, labels_N[:, None]).squeeze(1), calibration.conformal_quantiles),
+        "lac": (lac_N, calibration.conformal_quantiles),
         "aps": (aps_scores(p_NK, labels_N, noise_N), calibration.aps_quantiles),
     }
     return {

@@ -1,30 +1,33 @@
 """Evaluate a level: calibrate it on the calibration set and measure its quality on the test set.
 
-Predictions are those of the service, the mean over draws of softmax(logits / T), but with other draws of the posterior.
+Predictions are those of the service, the mean over draws of softmax(logits / T), with the very draws that it serves.
+Beside them stands the mean network, in one pass and with a temperature of its own; that of a mixture
+is the mean prediction of its members' mean networks, one pass of each.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from model_store.manifest import Calibration, Metrics, MonteCarlo, Reference
-from pruning.evaluation.calibration import calibrate, check_size, coverage
+from model_store.manifest import Calibration, MeanNetwork, Metrics, MonteCarlo, Reference
+from model_store.onnx_file.draws import first_draws, whole_rounds
+from pruning.evaluation.calibration import abstained, calibrate, check_size, coverage
 from pruning.evaluation.ood import SCORES, split_ood_images
-from pruning.graph.forward import draw_mixture_logits
-from pruning.graph.network import Network
+from pruning.evaluation.reference import reference_histograms
+from pruning.graph.forward import mean_weights, mixture_logits, served_draws
+from pruning.graph.network import Network, random_tensors
 from training.data.dataset import Dataset
 from training.evaluation import metrics
+from training.evaluation.mean_network import LabelledLogits, compare_with_mean
 from training.progress import Stage
 from training.randomness import generator_for
 
-HISTOGRAM_BINS = 20
 # Images of each OOD set, evenly spread: enough for a standard error of the AUROC below 0.01.
 MAX_OOD_IMAGES = 2_000
 PARTS: dict[str, Any] = {
@@ -39,45 +42,59 @@ PARTS: dict[str, Any] = {
 class Evaluation:
     """A level's quality and calibration, as manifests have them, and more.
 
-    `calibration_accuracy`, on the calibration set, is for the choice of levels. `coverage` is the share of test images
-    whose prediction set contains the label, by kind of set, `lac` or `aps`, and nominal error rate as text.
+    `mean_network` is None for a network without scales, which is its own mean. `calibration_accuracy`, on the
+    calibration set, is for the choice of levels. `coverage` is the share of test images whose prediction set contains
+    the label, by kind of set, `lac` or `aps`, and nominal error rate as text.
     """
 
     metrics: Metrics
     calibration: Calibration
     monte_carlo: MonteCarlo
     reference: Reference
+    mean_network: MeanNetwork | None
     calibration_accuracy: float
     coverage: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values."""
         models = {name: getattr(self, name).model_dump(mode="json") for name in PARTS}
-        return models | {"calibration_accuracy": self.calibration_accuracy, "coverage": self.coverage}
+        mean = None if self.mean_network is None else self.mean_network.model_dump(mode="json")
+        own = {"mean_network": mean, "calibration_accuracy": self.calibration_accuracy, "coverage": self.coverage}
+        return models | own
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Evaluation:
         """Restore from `to_json`'s values; raise ValueError, KeyError or TypeError for other values."""
         models = {name: part.model_validate(values[name]) for name, part in PARTS.items()}
-        accuracy, coverage = float(values["calibration_accuracy"]), dict(values["coverage"])
-        return cls(**models, calibration_accuracy=accuracy, coverage=coverage)
+        mean = values["mean_network"]
+        return cls(
+            **models,
+            mean_network=None if mean is None else MeanNetwork.model_validate(mean),
+            calibration_accuracy=float(values["calibration_accuracy"]),
+            coverage=dict(values["coverage"]),
+        )
 
 
 def evaluate(members: Sequence[Network], dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
     """Evaluate a network or the members of a mixture, shown as `name` in progress, with `num_draws` draws per image.
 
+    Without scales there is one draw of each member.
+
     Raises CalibrationError if the calibration set is too small.
     """
     check_size(len(dataset.calibration))
+    count = len(members)
+    random = any(network.output in random_tensors(network) for network in members)
+    num_draws = whole_rounds(num_draws, count) if random else count
     ood_images = {
         ood: images[:: -(-len(images) // MAX_OOD_IMAGES)] for ood, images in dataset.out_of_distribution.items()
     }
-    sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels} | ood_images
-    with Stage(f"evaluating {name}", num_draws * sum(map(len, sets.values()))) as stage:
-        logits = {
-            purpose: draw_mixture_logits(members, images_NHWC, num_draws, generator_for(seed, purpose), stage)
-            for purpose, images_NHWC in sets.items()
-        }
+    own = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels}
+    draws, means = served_draws(members, num_draws), [[mean_weights(network)] for network in members]
+    total = num_draws * sum(map(len, (own | ood_images).values())) + random * count * sum(map(len, own.values()))
+    with Stage(f"evaluating {name}", total) as stage:
+        logits = {of: mixture_logits(members, images, draws, stage) for of, images in (own | ood_images).items()}
+        mean_logits = {of: mixture_logits(members, images, means, stage) for of, images in own.items() if random}
     held_SNK, held_N = logits["calibration"], dataset.calibration.labels
     logits_SNK, labels_N = logits["test"], dataset.test.labels
     ood_logits = {ood: logits[ood] for ood in ood_images}
@@ -85,45 +102,58 @@ def evaluate(members: Sequence[Network], dataset: Dataset, num_draws: int, seed:
     calibration = calibrate(held_SNK, held_N, ood_logits, noise_N)
     temperature = calibration.temperature
     p_NK = metrics.predictive(logits_SNK, temperature)
-    assert calibration.out_of_distribution is not None
-    score = SCORES[calibration.out_of_distribution.score]
-    information_N = metrics.mutual_information(logits_SNK, temperature)
-    quality = Metrics(
+    served_N = metrics.mutual_information(logits_SNK[: first_draws(count)], calibration.temperature)
+    return Evaluation(
+        metrics=_quality(logits_SNK, labels_N, ood_logits, calibration),
+        calibration=calibration,
+        monte_carlo=MonteCarlo(draws=num_draws, standard_error=_standard_error(logits_SNK, temperature, count)),
+        reference=reference_histograms(p_NK, served_N),
+        mean_network=_mean_network(p_NK, mean_logits, dataset) if random else None,
+        calibration_accuracy=metrics.accuracy(metrics.predictive(held_SNK, calibration.temperature), held_N),
+        coverage=coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),
+    )
+
+
+def _quality(
+    logits_SNK: Tensor, labels_N: Tensor, ood_logits: Mapping[str, Tensor], calibration: Calibration
+) -> Metrics:
+    temperature, rule = calibration.temperature, calibration.out_of_distribution
+    assert rule is not None
+    p_NK, score = metrics.predictive(logits_SNK, temperature), SCORES[rule.score]
+    return Metrics(
         accuracy=metrics.accuracy(p_NK, labels_N),
         nll=metrics.nll(p_NK, labels_N),
         brier=metrics.brier(p_NK, labels_N),
         ece=metrics.ece(p_NK, labels_N),
         aurc=metrics.aurc(p_NK, labels_N),
-        mutual_information=float(information_N.mean()),
+        mutual_information=float(metrics.mutual_information(logits_SNK, temperature).mean()),
         ood_auroc={
             ood: metrics.auroc(score(logits_SNK, temperature), score(split_ood_images(logits_SMK)[1], temperature))
             for ood, logits_SMK in ood_logits.items()
         },
-        abstained=float((metrics.entropy(p_NK) > calibration.abstain_above).double().mean()),
-    )
-    top_SN = (logits_SNK.double() / temperature).softmax(-1)[:, torch.arange(len(labels_N)), p_NK.argmax(1)]
-    error = float(top_SN.std(0).mean()) / math.sqrt(num_draws) if num_draws > 1 else 0.0
-    return Evaluation(
-        quality,
-        calibration,
-        MonteCarlo(draws=num_draws, standard_error=error),
-        reference_histograms(p_NK, information_N),
-        metrics.accuracy(metrics.predictive(held_SNK, temperature), held_N),
-        coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),
+        abstained=abstained(metrics.entropy(p_NK), score(logits_SNK, temperature), calibration),
     )
 
 
-def reference_histograms(p_NK: Tensor, information_N: Tensor) -> Reference:
-    """Compute histograms of confidence, predictive entropy and mutual information, as shares in equal bins."""
-    top = math.log(p_NK.shape[1])
-    return Reference(
-        confidence=_shares(p_NK.max(1).values, 1.0),
-        entropy=_shares(metrics.entropy(p_NK), top),
-        mutual_information=_shares(information_N, top),
-        edges=None,
-    )
+def _standard_error(logits_SNK: Tensor, temperature: float, members: int) -> float:
+    """Return the standard error of the top probability, mean over images; draws come in antithetic pairs.
+
+    What members of a mixture differ by is no error: with two pairs of each or more, only what differs within them is.
+    """
+    p_SNK = (logits_SNK.double() / temperature).softmax(-1)
+    top_SN = p_SNK[:, torch.arange(p_SNK.shape[1]), p_SNK.mean(0).argmax(1)]
+    if len(top_SN) == members:
+        return 0.0
+    if len(top_SN) >= 4 and len(top_SN) % (2 * members) == 0:
+        top_SN = top_SN.reshape(-1, 2, members, p_SNK.shape[1]).mean(1).flatten(0, 1)
+    if members > 1 and len(top_SN) >= 2 * members:
+        rounds = top_SN.reshape(-1, members, p_SNK.shape[1])
+        var_N = (rounds - rounds.mean(0)).square().sum((0, 1)) / (len(top_SN) - members)
+        return float(var_N.sqrt().mean()) / math.sqrt(len(top_SN))
+    return float(top_SN.std(0).mean()) / math.sqrt(len(top_SN))
 
 
-def _shares(values_N: Tensor, top: float) -> tuple[float, ...]:
-    counts, _ = np.histogram(values_N.clamp(0, top).numpy(), bins=HISTOGRAM_BINS, range=(0.0, top))
-    return tuple((counts / len(values_N)).tolist())
+def _mean_network(p_NK: Tensor, mean_logits: Mapping[str, Tensor], dataset: Dataset) -> MeanNetwork:
+    held = LabelledLogits(mean_logits["calibration"], dataset.calibration.labels)
+    test = LabelledLogits(mean_logits["test"], dataset.test.labels)
+    return MeanNetwork(**asdict(compare_with_mean(p_NK, held, test)))

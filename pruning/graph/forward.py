@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_store.onnx_file.format import IMAGES, member_of
+from model_store.onnx_file.draws import draw_key, member_and_noise, noise
+from model_store.onnx_file.format import IMAGES
 from pruning.graph import network as ir
 from pruning.graph.rounding import rounded_layer
 from training.evaluation.prediction import BATCH_SIZE
@@ -38,38 +39,58 @@ def draw_weights(network: ir.Network, generator: torch.Generator) -> dict[str, T
     return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
 
 
+def served_draws(members: Sequence[ir.Network], num_draws: int) -> list[list[dict[str, Tensor]]]:
+    """Draw every weight as the service does for the exported file, for each member by node; bit for bit the same."""
+    random = [
+        {name: node.weight for name, node in network.weighted.items() if (node.weight.scale > 0).any()}
+        for network in members
+    ]
+    key = draw_key((weight.mean.numpy(), weight.scale.numpy()) for drawn in random for weight in drawn.values())
+    draws: list[list[dict[str, Tensor]]] = [[] for _ in members]
+    for draw in range(num_draws):
+        member, number = member_and_noise(draw, len(members))
+        noisy = {
+            name: weight.mean + weight.scale * torch.from_numpy(noise(key, number, place, tuple(weight.mean.shape)))
+            for place, (name, weight) in enumerate(random[member].items())
+        }
+        draws[member].append(mean_weights(members[member]) | noisy)
+    return draws
+
+
+def mean_weights(network: ir.Network) -> dict[str, Tensor]:
+    """Return the posterior mean of every weight, by node."""
+    return {name: node.weight.mean for name, node in network.weighted.items()}
+
+
 @torch.no_grad()
 def draw_logits(
-    network: ir.Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
+    network: ir.Network, images_NHWC: Tensor, draws: Sequence[Mapping[str, Tensor]], stage: Stage
 ) -> Tensor:
-    """Return logits float32 [S, N, K] under `num_draws` draws, the same for every image.
+    """Return logits float32 [S, N, K] under draws of the weights, by node.
 
     Tensors that do not depend on the draw are computed once. The stage advances by one per image and draw.
     """
-    draws = [_layers(network, draw_weights(network, generator)) for _ in range(num_draws)]
+    layers_S = [_layers(network, weights) for weights in draws]
     random = ir.random_tensors(network)
     shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
     read = {name for node in drawn for name in ir.sources(node)} | {network.output}
     parts = []
     for x_NHWC in images_NHWC.split(BATCH_SIZE):
-        known = _compute(network, shared, _pixels(network, x_NHWC), draws[0])
+        known = _compute(network, shared, _pixels(network, x_NHWC), layers_S[0])
         kept = {name: value for name, value in known.items() if name in read}
-        parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in draws]))
-        stage.advance(num_draws * len(x_NHWC), "")
+        parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in layers_S]))
+        stage.advance(len(draws) * len(x_NHWC), "")
     return torch.cat(parts, 1)
 
 
-def draw_mixture_logits(
-    members: Sequence[ir.Network], images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
+def mixture_logits(
+    members: Sequence[ir.Network], images_NHWC: Tensor, draws: Sequence[Sequence[Mapping[str, Tensor]]], stage: Stage
 ) -> Tensor:
-    """Return logits float32 [S, N, K] of draws that take turns through the members, pair by pair, as served."""
-    turns = [member_of(draw, len(members)) for draw in range(num_draws)]
-    parts = [
-        iter(draw_logits(network, images_NHWC, turns.count(member), generator, stage))
-        for member, network in enumerate(members)
-        if member in turns
-    ]
-    return torch.stack([next(parts[member]) for member in turns])
+    """Return logits float32 [S, N, K] of draws of each member, which take turns through the members."""
+    some = [(network, own) for network, own in zip(members, draws, strict=True) if own]
+    parts = [draw_logits(network, images_NHWC, own, stage) for network, own in some]
+    rounds = range(max(map(len, parts)))
+    return torch.stack([part[number] for number in rounds for part in parts if number < len(part)])
 
 
 def _pixels(network: ir.Network, images_NHWC: Tensor) -> dict[str, Tensor]:

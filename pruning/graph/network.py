@@ -7,8 +7,9 @@ The graph is immutable: transformations return a new one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from model_store.onnx_file.format import IMAGES
@@ -116,7 +117,8 @@ Node = Convolution | Linear | Normalisation | Relu | Add | MaxPool | GlobalAvera
 class Network:
     """Nodes from the tensor `images` to the logits, the last node's tensor.
 
-    `roundings` are those of tensors computed in eight bits, by name; transformations drop them.
+    `roundings` are those of tensors computed in eight bits, by name; transformations drop them, but for
+    `posterior_mean`.
     """
 
     pixels: Pixels
@@ -168,6 +170,17 @@ def drop_unreachable(network: Network) -> Network:
             alive.append(node)
             read |= set(sources(node))
     return Network(network.pixels, tuple(reversed(alive)))
+
+
+def posterior_mean(network: Network) -> Network:
+    """Return the network of posterior means, which computes in one pass: all its scales are zero."""
+    nodes = tuple(
+        replace(node, weight=GaussianWeight(node.weight.mean, torch.zeros_like(node.weight.scale)))
+        if isinstance(node, Convolution | Linear)
+        else node
+        for node in network.nodes
+    )
+    return replace(network, nodes=nodes)
 
 
 def sources(node: Node) -> tuple[str, ...]:

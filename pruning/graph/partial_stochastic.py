@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pruning.graph.forward import draw_logits
+from pruning.graph.forward import draw_logits, draw_weights
 from pruning.graph.network import Convolution, Linear, Network
 from training.bayesian.posterior import GaussianWeight
 from training.evaluation.metrics import entropy, predictive
@@ -41,8 +41,9 @@ def prune_scales(network: Network, images_NHWC: Tensor, budget: float, num_draws
     with Stage("scale pruning", (len(layers) + 1) * num_draws * len(images_NHWC)) as stage:
 
         def predict(fixed: Collection[str]) -> Tensor:
-            generator = generator_for(seed, "scale pruning")
-            return predictive(draw_logits(without_scales(network, fixed), images_NHWC, num_draws, generator, stage))
+            generator, left = generator_for(seed, "scale pruning"), without_scales(network, fixed)
+            draws = [draw_weights(left, generator) for _ in range(num_draws)]
+            return predictive(draw_logits(left, images_NHWC, draws, stage))
 
         p_NK, fixed, distance = predict(()), list[str](), 0.0
         for name in layers:

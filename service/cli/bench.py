@@ -39,7 +39,6 @@ from service.inference.graph import with_constants
 from service.inference.quantization import quantize
 from service.pipeline.postprocessing import ResponseBuilder
 from service.pipeline.preprocessing import decode
-from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
@@ -102,11 +101,10 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class BenchLevel:
-    """Level to time: the bytes of its ONNX file, the key and number of its draws, and its calibration."""
+    """Level to time: the bytes of its ONNX file, the number of its draws, and its calibration."""
 
     name: str
     data: bytes
-    key: str
     draws: int
     classes: tuple[str, ...]
     calibration: Calibration
@@ -119,7 +117,6 @@ def levels_of(store: Store, manifest: Manifest) -> list[BenchLevel]:
         BenchLevel(
             level.name,
             store.read_level(manifest, level.name),
-            draw_key(manifest.version, level.name),
             level.monte_carlo.draws,
             manifest.classes,
             level.calibration,
@@ -140,7 +137,7 @@ def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: 
     try:
         for level in levels:
             artifact = read_artifact(level.data, level.roundings)
-            engine = autotune(artifact, level.key, builders, threads)
+            engine = autotune(artifact, artifact.draw_key, builders, threads)
             engine.prepare(level.draws)
             stopping = EarlyStopping.from_calibration(level.calibration, tolerance, len(artifact.members))
             exact = [replace(member, roundings={}) for member in artifact.members]

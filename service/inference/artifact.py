@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.manifest import Rounding
+from model_store.onnx_file.draws import draw_key
 from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT, IMAGES, IR_VERSION, LOGITS, OPSETS, member_prefix
 from model_store.onnx_file.reader import LevelFile, MemberGraph, Node, read_level_file
 from model_store.onnx_file.tensors import Tensor
@@ -64,6 +66,11 @@ class Artifact:
     members: tuple[Member, ...]
     image_shape: tuple[int, ...]
     num_classes: int
+
+    @cached_property
+    def draw_key(self) -> str:
+        """Return the key of its draws, so that equal content gives equal answers."""
+        return draw_key((weight.mean, weight.scale) for member in self.members for weight in member.weights)
 
     @property
     def nbytes(self) -> int:

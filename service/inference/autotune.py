@@ -50,7 +50,8 @@ def autotune(
     Raises ArtifactError when ONNX Runtime cannot load the file, or its logits are not finite, and TimeLimitError when
     that is not known within `limit`.
     """
-    engines = {size: Engine(Bank(artifact, key, size, limit), builders, batch_sizes) for size in SIZES}
+    sizes = SIZES if len(artifact.members) == 1 else SIZES[:1]
+    engines = {size: Engine(Bank(artifact, key, size, limit), builders, batch_sizes) for size in sizes}
     image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
     engine = _fastest(engines, num_workers, image_1HWC, limit)
     if num_workers > 1:
@@ -76,7 +77,7 @@ def _fastest(
 ) -> Engine:
     for size, engine in engines.items():
         engine.prepare(size, limit=limit)
-    features, largest = engines[SIZES[0]].shared(image_1HWC, limit=limit), engines[SIZES[-1]]
+    features, largest = engines[SIZES[0]].shared(image_1HWC, limit=limit), engines[max(engines)]
     largest.prepare(largest.bank.fewest_draws, limit=limit)
     blocks = range(len(largest.bank.blocks))
     if not all(np.isfinite(logits).all() for block in blocks for logits in largest.run(block, features, limit)):
@@ -85,7 +86,7 @@ def _fastest(
     draws = checkpoints(len(largest.bank.members))[0]
     first = {size: seconds * -(-draws // (size * num_workers)) for size, seconds in graph.items()}
     best = SIZES[0]
-    for size in SIZES[1:]:
+    for size in first:
         if first[size] < FASTER_GRAPH * first[best]:
             best = size
     # The running means start with the slow first passes; replace them.

@@ -4,8 +4,8 @@ Drawing weights inside the graph at each run costs more than the convolutions th
 kept. A block is one graph with `size` draws of the network side by side, behind the deterministic prefix that they
 share: it saves the calls of `size` graphs, and its logits are bit-identical to theirs.
 
-Draws take turns through the members of a mixture, pair by pair: draws 2n and 2n + 1 are of member n mod M. The noise of
-a draw depends on the version's content, the draw's number and the weight, and on nothing else.
+The noise of a draw is that of `model_store.onnx_file.draws`, a function of its key and number; draws take turns through
+the members of a mixture.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from time import perf_counter
 
-from model_store.onnx_file.format import draws_in_round, member_of
+from model_store.onnx_file.draws import member_and_noise
 from service.inference.artifact import Artifact
 from service.inference.footprint import Footprint
 from service.inference.member_networks import Features, MemberNetworks, Prefix
@@ -32,10 +32,12 @@ class Bank:
     """Draws of one artifact, built on first use and kept; block n holds draws n·size to (n+1)·size - 1.
 
     `prefixes` are the deterministic parts before them, one a member unless they are the same; the features that they
-    compute lie one after the other. In a mixture, a block has one or two draws, so that they are of one member.
+    compute lie one after the other. A block of a mixture has one draw, as the next draw is of another member.
     """
 
     def __init__(self, artifact: Artifact, key: str, size: int = 1, limit: TimeLimit | None = None) -> None:
+        if len(artifact.members) > 1 and size > 1:
+            raise ValueError(f"a block of a mixture has one draw, got {size}")
         self.artifact, self.key, self.size = artifact, key, size
         self.members = tuple(map(MemberNetworks, artifact.members))
         self.prefixes: list[Prefix] = []
@@ -59,7 +61,7 @@ class Bank:
 
     def member(self, block: int) -> int:
         """Return the member whose draws a block holds."""
-        return member_of(block * self.size, len(self.members))
+        return member_and_noise(block * self.size, len(self.members))[0]
 
     def features(self, block: int) -> Features:
         """Return which features a block reads."""
@@ -67,8 +69,8 @@ class Bank:
 
     @property
     def fewest_draws(self) -> int:
-        """Return the fewest draws that are built: one block, or one of each pair in a round through the members."""
-        return max(self.size, draws_in_round(len(self.members)))
+        """Return the fewest draws that are built: one block, or one draw of each member."""
+        return max(self.size, len(self.members))
 
     @property
     def nbytes(self) -> int:
@@ -108,7 +110,8 @@ class Bank:
 
     def weights(self, draw: int) -> dict[str, FloatArray]:
         """Draw the random weights of the member whose turn it is, by name."""
-        return self.members[member_of(draw, len(self.members))].weights(self.key, draw)
+        member, number = member_and_noise(draw, len(self.members))
+        return self.members[member].weights(self.key, number)
 
     @property
     def draws(self) -> int:
@@ -164,4 +167,5 @@ class Bank:
     def build(self, number: int, limit: TimeLimit | None = None) -> Session:
         """Build one block, ready to run; its outputs are logits float32 [N, K], one for each draw."""
         draws = range(number * self.size, (number + 1) * self.size)
-        return self.members[self.member(number)].build(self.key, draws, limit)
+        draws = range(number * self.size, (number + 1) * self.size)
+        return self.members[self.member(number)].build([self.weights(draw) for draw in draws], limit)

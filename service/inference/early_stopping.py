@@ -11,9 +11,9 @@ error of the top probability is within the tolerance. An image that is out of di
 so its second margin is not required. Draws come in antithetic pairs: means of pairs vary less than single draws do, but
 are half as many, so the tighter of the two bounds holds.
 
-Draws of a mixture take turns through its members, so that convergence is tested after whole rounds only, and what
+Draws of a mixture take turns through its members, so that convergence is tested where each had as many, and what
 members differ by is no error of the mean: where a member has two pairs or more, draws vary around its own mean. Before
-that they vary around the mean of all, which gives a wider bound.
+that they vary around the mean of all, which gives a wider bound; where no draw has its partner, single draws alone do.
 
 Mutual information is the exception. It hardly depends on the sign of the noise, so both draws of a pair say the same,
 and only the bound from pairs holds; and its distribution is skewed like that of a square, so its margin is taken in
@@ -30,12 +30,12 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration, Strangeness
-from model_store.onnx_file.format import whole_rounds
+from model_store.onnx_file.draws import first_draws
 from service.inference.ood import SCORES
-from service.inference.uncertainty import Draws
+from service.inference.uncertainty import Draws, pairs_of
 
-# The fewest and the most draws at which convergence is tested.
-FEWEST_DRAWS, MOST_DRAWS = 4, 1024
+# The most draws at which convergence is tested.
+MOST_DRAWS = 1024
 # Two-sided 99 % quantiles of Student's t by degrees of freedom; between two of them, that of the fewer holds.
 STUDENT = {1: 63.657, 2: 9.925, 3: 5.841, 4: 4.604, 5: 4.032, 6: 3.707, 7: 3.499, 12: 3.055, 15: 2.947, 24: 2.797}
 STUDENT |= {31: 2.744, 63: 2.656, 127: 2.615, 255: 2.595, 511: 2.586, 1023: 2.581}
@@ -44,11 +44,11 @@ EPSILON = 1e-12
 
 @cache
 def checkpoints(members: int) -> tuple[int, ...]:
-    """Return the numbers of draws at which convergence is tested: whole rounds through the members, each time doubled.
+    """Return the numbers of draws at which convergence is tested, after which each member had as many.
 
-    4, 8, 16, … for a single network and for two members, 8, 16, … for four.
+    4, 8, 16, … for a single network, and for two or four members; 6, 12, 24, … for three.
     """
-    found = [whole_rounds(FEWEST_DRAWS, members)]
+    found = [first_draws(members)]
     while found[-1] < MOST_DRAWS:
         found.append(2 * found[-1])
     return tuple(found)
@@ -92,13 +92,16 @@ class EarlyStopping:
             parts_SMN[:, 3] = SCORES[ood.score](draws)
         mean_MN = np.add.reduce(parts_SMN, 0) / count
         deviation_SMN = parts_SMN - mean_MN
-        paired_PMN, means = (deviation_SMN[0::2] + deviation_SMN[1::2]) / 2, 1
+        paired_PMN, means = pairs_of(deviation_SMN, self.members), 1
         if 1 < self.members <= count // 4:
             deviation_SMN, paired_PMN = _around_members(deviation_SMN, paired_PMN, self.members)
             means = self.members
-        single_MN, paired_MN = _standard_error(deviation_SMN, means), _standard_error(paired_PMN, means)
-        paired_reach_MN = _student(count // 2 - means) * paired_MN
-        reach_MN = np.minimum(_student(count - means) * single_MN, paired_reach_MN)
+        single_MN = paired_MN = _standard_error(deviation_SMN, means)
+        reach_MN = paired_reach_MN = _student(count - means) * single_MN
+        if paired_PMN is not None:
+            paired_MN = _standard_error(paired_PMN, means)
+            paired_reach_MN = _student(len(paired_PMN) - means) * paired_MN
+            reach_MN = np.minimum(reach_MN, paired_reach_MN)
         decided_N = np.abs(mean_MN[1] - self.abstain_above) > reach_MN[1]
         if ood is not None:
             margin_N, reach_N = mean_MN[3] - ood.above, reach_MN[3]
@@ -120,13 +123,13 @@ def _standard_error(deviation: npt.NDArray[np.floating], means: int) -> npt.NDAr
 
 
 def _around_members(
-    single: npt.NDArray[np.floating], paired: npt.NDArray[np.floating], members: int
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-    """Subtract each member's mean from draws [S, …], and from the means of their pairs [S / 2, …]."""
-    rounds = paired.reshape(-1, members, *paired.shape[1:])
-    mean = rounds.mean(0, keepdims=True)
-    draws = single.reshape(-1, members, 2, *single.shape[1:]) - mean[:, :, None]
-    return draws.reshape(single.shape), (rounds - mean).reshape(paired.shape)
+    single: npt.NDArray[np.floating], paired: npt.NDArray[np.floating] | None, members: int
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating] | None]:
+    """Subtract each member's mean from draws [S, …], and from the means of pairs."""
+    parts = (None if values is None else values.reshape(-1, members, *values.shape[1:]) for values in (single, paired))
+    own, own_paired = (None if part is None else part - part.mean(0) for part in parts)
+    assert own is not None
+    return own.reshape(single.shape), None if own_paired is None else own_paired.reshape(-1, *single.shape[1:])
 
 
 @cache

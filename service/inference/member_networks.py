@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from model_store.onnx_file.draws import noise
 from service.inference.artifact import Member
 from service.inference.footprint import Footprint, estimate_session_bytes, graph_bytes
 from service.inference.graph import Split, side_by_side, split
@@ -64,28 +64,14 @@ class MemberNetworks:
         random = sum(weight.mean.size if weight.name in layers else weight.mean.nbytes for weight in weights)
         return estimate_session_bytes(size * random + graph_bytes(drawn), size * len(drawn.graph.node))
 
-    def weights(self, key: str, draw: int) -> dict[str, FloatArray]:
-        """Draw the random weights, by name."""
+    def weights(self, key: str, number: int) -> dict[str, FloatArray]:
+        """Draw the random weights with noise of a number, by name."""
         return {
-            weight.name: weight.mean + weight.scale * noise(key, draw, number, weight.mean.shape)
-            for number, weight in enumerate(self.member.weights)
+            weight.name: weight.mean + weight.scale * noise(key, number, place, weight.mean.shape)
+            for place, weight in enumerate(self.member.weights)
         }
 
-    def build(self, key: str, draws: range, limit: TimeLimit | None) -> Session:
-        """Build a block, ready to run; its outputs are logits float32 [N, K], one for each draw."""
-        constants = [self.quantized.constants(self.weights(key, draw)) for draw in draws]
+    def build(self, draws: Sequence[Mapping[str, FloatArray]], limit: TimeLimit | None) -> Session:
+        """Build a block of draws of the weights, ready to run; its outputs are logits float32 [N, K], one for each."""
+        constants = [self.quantized.constants(weights) for weights in draws]
         return Session(side_by_side(self.split.drawn, constants), limit=limit)
-
-
-def noise(key: str, draw: int, weight: int, shape: tuple[int, ...]) -> FloatArray:
-    """Return standard normal noise float32 for one weight of one draw; `key` is hexadecimal, of 32 digits or more.
-
-    Draws come in antithetic pairs: an odd draw has the noise of the even one before it, negated, so that terms linear
-    in the noise cancel in a pair's mean. The generator is counter-based (Philox): all replicas have the same draws. No
-    two pairs share their noise, so neither do members, which have other pairs.
-    """
-    words = np.frombuffer(bytes.fromhex(key)[:16], "<u8")
-    pair, second = divmod(draw, 2)
-    counter = np.array([0, 0, weight, pair], np.uint64)
-    values = np.random.Generator(np.random.Philox(counter=counter, key=words)).standard_normal(shape, np.float32)
-    return -values if second else values

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from service.types import DoubleArray, FloatArray
 
@@ -23,7 +24,7 @@ class Draws:
     """Predictions of N images under S draws.
 
     `p` [S, N, K] holds the prediction of each draw; `entropies` [S, N] and `log_sums` [S, N] its entropy and ln Σ_k
-    exp(logits_k / T). `mean` [N, K] is the mean prediction, `surprise` [N, K] −ln of it. Antithetic pairs take turns
+    exp(logits_k / T). `mean` [N, K] is the mean prediction, `surprise` [N, K] −ln of it. Draws take turns
     through so many `members`.
     """
 
@@ -123,8 +124,8 @@ def _standard_error(draws: Draws) -> DoubleArray | None:
     images = np.arange(len(draws.mean))
     values_NS = np.ascontiguousarray(draws.p[:, images, draws.mean.argmax(1)].T)
     # The mean of an antithetic pair varies less than that of two independent draws.
-    if len(draws) >= 4 and len(draws) % 2 == 0:
-        values_NS = (values_NS[:, 0::2] + values_NS[:, 1::2]) / 2
+    if len(draws) >= 4 and (pairs_PN := pairs_of(values_NS.T, draws.members)) is not None:
+        values_NS = np.ascontiguousarray(pairs_PN.T)
     count, members = values_NS.shape[1], draws.members
     if 1 < members <= len(draws) // 4 and len(draws) % (2 * members) == 0:  # what members differ by is no error
         rounds_NRM = values_NS.reshape(len(values_NS), -1, members)
@@ -133,3 +134,14 @@ def _standard_error(draws: Draws) -> DoubleArray | None:
         members, deviation_NS = 1, values_NS - np.add.reduce(values_NS, 1, keepdims=True) / count
     deviation_NS *= deviation_NS
     return np.asarray(np.sqrt(np.add.reduce(deviation_NS, 1) / (count * (count - members))))
+
+
+def pairs_of(values: npt.NDArray[np.floating], members: int) -> npt.NDArray[np.floating] | None:
+    """Return the means of antithetic pairs [S / 2, …] of draws [S, …], None where one has no partner.
+
+    With M members, the partner of a draw is M draws later, in every other round through them.
+    """
+    if len(values) % (2 * members):
+        return None
+    rounds = values.reshape(-1, 2, members, *values.shape[1:])
+    return np.asarray((rounds[:, 0] + rounds[:, 1]) / 2).reshape(-1, *values.shape[1:])

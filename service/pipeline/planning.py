@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from model_store.onnx_file.format import draws_in_round
 from service.inference.early_stopping import EarlyStopping
 from service.pipeline.level_selection import select_level
 from service.pipeline.parameters import PredictQuery
@@ -55,8 +54,8 @@ class Plan:
         draws = DEGRADED_DRAWS[min(step, len(DEGRADED_DRAWS) - 1)]
 
         def samples_of(level: LoadedLevel) -> int:
-            """Return the draws at a level, a whole round through the members of a mixture at the least."""
-            return self.samples if draws is None else min(self.samples, max(draws, draws_in_round(level.level.members)))
+            """Return the draws at a level, at least one of each member."""
+            return self.samples if draws is None else min(self.samples, max(draws, level.level.members))
 
         cheaper = self.version.cheaper(self.level) if step == STEPS and not self.fixed_level else None
         if cheaper is not None and not cheaper.ready(samples_of(cheaper)):

@@ -9,7 +9,7 @@ from scipy.stats import entropy
 from scipy.stats import t as student
 
 from model_store.manifest import Score, Strangeness
-from model_store.onnx_file.format import member_of
+from model_store.onnx_file.draws import member_and_noise
 from service.inference.early_stopping import STUDENT, EarlyStopping, checkpoints
 from service.inference.ood import SCORES
 from service.inference.uncertainty import Draws
@@ -37,14 +37,15 @@ def test_checkpoints_have_quantiles() -> None:
     assert all(draws - 1 in STUDENT and draws // 2 - 1 in STUDENT for draws in checkpoints(1))
 
 
-@pytest.mark.parametrize(("members", "first"), [(1, 4), (2, 4), (3, 6), (4, 8), (5, 10), (16, 32)])
+@pytest.mark.parametrize(("members", "first"), [(1, 4), (2, 4), (3, 6), (4, 4), (5, 5), (16, 16)])
 def test_checkpoints_hold_whole_rounds(members: int, first: int) -> None:
-    """Every member has as many pairs at each, from the first on."""
+    """Every member has as many draws at each, from the first on, and each its partner from the second on."""
     found = checkpoints(members)
     assert found[0] == first
     for draws in found:
-        turns = [member_of(draw, members) for draw in range(draws)]
+        turns = [member_and_noise(draw, members)[0] for draw in range(draws)]
         assert {turns.count(member) for member in range(members)} == {draws // members}
+    assert all(draws % (2 * members) == 0 for draws in found[1:])
 
 
 def test_equal_draws_settle_at_once() -> None:
@@ -166,10 +167,11 @@ def test_it_is_right_of_strangers(score: Score, share: float) -> None:
 
 
 def mixture(images: int, draws: int, members: int, apart: float, spread: float) -> np.ndarray:
-    """Logits of members that differ, whose pairs take turns."""
+    """Logits of members that differ and take turns, each with antithetic pairs."""
     logits = antithetic(images, draws, spread)
     offsets = np.random.default_rng(1).normal(0, apart, (members, images, 10))
-    return (logits + offsets[[member_of(draw, members) for draw in range(draws)]]).astype(np.float32)
+    turns = [member_and_noise(draw, members) for draw in range(draws)]
+    return np.stack([logits[number] + offsets[member] for member, number in turns]).astype(np.float32)
 
 
 @pytest.mark.parametrize("members", [2, 3, 4])
@@ -185,15 +187,12 @@ def test_it_is_right_of_mixtures(members: int) -> None:
     ours = np.stack([p[:draws, image].mean(0) for image, draws in enumerate(used)])
     agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours, axis=-1) > 0.9) == (entropy(full, axis=-1) > 0.9))
     assert agrees[used < most].mean() >= 0.99
-    alone = np.full(1000, most)
-    for draws in reversed(tested[:-1]):
-        alone[RULE.converged(Draws.from_logits(logits[:draws], 1.0))] = draws
-    assert used.mean() < alone.mean() / 2
+    assert np.median(used) <= 8 * members
 
 
 def test_members_that_agree_with_themselves_settle_after_two_rounds() -> None:
     """However much they differ from each other: more draws would repeat them."""
-    logits = np.repeat(np.array([[3.0, 0.0, 0.0], [2.0, 1.0, 0.0]], np.float32), 2, 0)[:, None]
+    logits = np.tile(np.array([[3.0, 0.0, 0.0], [2.0, 1.0, 0.0]], np.float32), (2, 1))[:, None]
     rule = EarlyStopping(1.0, 0.5, 0.001, members=2)
     assert not rule.converged(Draws.from_logits(logits, 1.0, 2))[0]
     assert rule.converged(Draws.from_logits(np.tile(logits, (2, 1, 1)), 1.0, 2))[0]

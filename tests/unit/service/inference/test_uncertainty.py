@@ -100,7 +100,8 @@ def test_standard_error_of_a_mixture_is_that_within_its_members() -> None:
     """Over 4,000 images, its square is the variance of the mean over other draws; members differ by much more."""
     generator = np.random.default_rng(0)
     apart = generator.normal(0, 2, (4, 1, 3))
-    logits = np.repeat(generator.normal(0, 0.3, (8, 4_000, 3)) + np.tile(apart, (2, 1, 1)), 2, 0).astype(np.float32)
+    drawn = generator.normal(0, 0.3, (8, 4_000, 3)) + np.tile(apart, (2, 1, 1))
+    logits = drawn[[0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]].astype(np.float32)
     summary = Predictive.from_draws(Draws.from_logits(logits, 1.0, 4))
     top = summary.mean.argmax(1)
     assert summary.standard_error is not None
@@ -110,4 +111,4 @@ def test_standard_error_of_a_mixture_is_that_within_its_members() -> None:
     assert np.square(summary.standard_error[chosen]).mean() == pytest.approx(expected, rel=0.1)
     blind = Predictive.from_draws(Draws.from_logits(logits, 1.0))
     assert blind.standard_error is not None
-    assert blind.standard_error.mean() > 2 * summary.standard_error.mean()
+    assert blind.standard_error.mean() > 1.5 * summary.standard_error.mean()
