@@ -50,6 +50,8 @@ Count = Annotated[int, Field(ge=0)]
 Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
 InnerEdges = Annotated[tuple[NonNegative, ...], Field(max_length=999), FailFast()]
 SetKind = Literal["lac", "aps"]
+# Error rate of prediction sets where a request names none.
+DEFAULT_ALPHA: Final = 0.1
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from service.inference.uncertainty import Draws, Predictive
 from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
+from service.settings import TOLERANCE
 from service.types import Decision, Reason
 from training.bayesian.bayesianize import bayesian_layers, bayesianize
 from training.bayesian.estimators import flipout
@@ -58,7 +59,7 @@ def main(
     model: Annotated[str | None, typer.Option(help="Model to time; optional if the store holds one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
     draws: Annotated[int | None, typer.Option(help="Maximum draws of an answer; by default the level's.")] = None,
-    tolerance: Annotated[float, typer.Option(help="Standard error at which sampling stops early.")] = 0.02,
+    tolerance: Annotated[float, typer.Option(help="Standard error at which sampling stops early.")] = TOLERANCE,
     rounds: Annotated[int, typer.Option(help="Rounds of five answers per variant.")] = 60,
     images: Annotated[int, typer.Option(help="Test images for the quality of answers.")] = 1000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,

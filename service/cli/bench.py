@@ -157,7 +157,7 @@ def _ask(
     scheduler: Scheduler, engine: Engine, level: BenchLevel, stopping: EarlyStopping | None, image_1HWC: Images
 ) -> int:
     builder = ResponseBuilder(level.classes, level.calibration, quantile=0.5, top_k=10)
-    postprocess = Postprocessor(level.calibration, builder.render, len(engine.bank.members))
+    postprocess = Postprocessor(level.calibration, builder.render, stopping, len(engine.bank.members))
     job = Job(engine, image_1HWC, level.draws, postprocess, stopping)
     scheduler.submit(job)
     results: list[ImageResult] = job.future.result()

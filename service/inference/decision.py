@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from model_store.manifest import Calibration, Level
 from service.errors import ParameterError
+from service.inference.early_stopping import EarlyStopping
 from service.inference.ood import ood_score
 from service.inference.uncertainty import Draws, Predictive
 from service.types import Decision, FloatArray, Reason, StopReason
@@ -22,8 +23,8 @@ Render = Callable[[Predictive], Iterable[Any]]
 class ImageResult(NamedTuple):
     """One image's decision and uncertainty, entropies in nats.
 
-    `confidence` is the probability of the top class, `standard_error` its standard error, None for a single draw.
-    `content` holds the prediction as a protocol renders it.
+    `confidence` is the probability of the top class, `standard_error` as in `Predictive`. `content` holds the
+    prediction as a protocol renders it.
     """
 
     decision: Decision
@@ -41,16 +42,21 @@ class ImageResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Postprocessor:
-    """Summarise the draws of images, which take turns through `members`, decide, and render each."""
+    """Summarise the draws of images, which take turns through `members`, decide, and render each.
+
+    `early_stopping` chooses the number of draws, if any.
+    """
 
     calibration: Calibration
     render: Render
+    early_stopping: EarlyStopping | None = None
     members: int = 1
 
     def __call__(self, logits_SNK: FloatArray, stop: StopReason, draws: Draws | None = None) -> list[ImageResult]:
         """Return the result of each image; `draws` is the summary of its logits, where there is one already."""
         draws = draws or Draws.from_logits(logits_SNK, self.calibration.temperature, self.members)
-        summary = Predictive.from_draws(draws)
+        first = None if self.early_stopping is None else self.early_stopping.first_draws
+        summary = Predictive.from_draws(draws, first)
         error_N = summary.standard_error
         figures = (summary.mean.max(1), summary.total, summary.aleatoric, summary.epistemic)
         return [

@@ -7,9 +7,9 @@ Of n draws of an image, p_s is the s-th draw's prediction and p̄ their mean. Th
     OOD         score − threshold, where the level has one; per draw as in `service.inference.ood`
 
 Sampling has converged when each margin is further from zero than its 99 % interval (Student's t), and the standard
-error of the top probability is within the tolerance. An image that is out of distribution is abstained on in any case,
-so its second margin is not required. Draws come in antithetic pairs: means of pairs vary less than single draws do, but
-are half as many, so the tighter of the two bounds holds.
+error of the top probability, as the answer reports it, is within the tolerance. An image that is out of distribution
+is abstained on in any case, so its second margin is not required. Draws come in antithetic pairs: means of pairs vary
+less than single draws do, but are half as many, so the tighter of the two bounds holds.
 
 Draws of a mixture take turns through its members, so that convergence is tested where each had as many, and what
 members differ by is no error of the mean: where a member has two pairs or more, draws vary around its own mean. Before
@@ -32,7 +32,7 @@ import numpy.typing as npt
 from model_store.manifest import Calibration, Strangeness
 from model_store.onnx_file.draws import first_draws
 from service.inference.ood import SCORES
-from service.inference.uncertainty import Draws, pairs_of
+from service.inference.uncertainty import Draws, pairs_of, student_factor
 
 # The most draws at which convergence is tested.
 MOST_DRAWS = 1024
@@ -59,7 +59,8 @@ class EarlyStopping:
     """The stopping rule of one level.
 
     `abstain_above` is the threshold of the predictive entropy in nats, `tolerance` the largest standard error of the
-    top probability, `ood` the OOD score and its threshold, `members` the number through which draws take turns.
+    top probability (`Predictive.standard_error`), `ood` the OOD score and its threshold, `members` the number through
+    which draws take turns.
     """
 
     temperature: float
@@ -79,6 +80,11 @@ class EarlyStopping:
         """Return the numbers of draws at which convergence is tested."""
         return checkpoints(self.members)
 
+    @property
+    def first_draws(self) -> int:
+        """Return the number of draws that every image gets, of which spreads are measured."""
+        return self.checkpoints[0]
+
     def converged(self, draws: Draws) -> npt.NDArray[np.bool_]:
         """Test each of N images for convergence; the number of draws is one of `checkpoints`."""
         count, images, ood = len(draws), len(draws.mean), self.ood
@@ -96,11 +102,11 @@ class EarlyStopping:
         if 1 < self.members <= count // 4:
             deviation_SMN, paired_PMN = _around_members(deviation_SMN, paired_PMN, self.members)
             means = self.members
-        single_MN = paired_MN = _standard_error(deviation_SMN, means)
-        reach_MN = paired_reach_MN = _student(count - means) * single_MN
+        error_MN, freedom = _standard_error(deviation_SMN, means), count - means
+        reach_MN = paired_reach_MN = _student(freedom) * error_MN
         if paired_PMN is not None:
-            paired_MN = _standard_error(paired_PMN, means)
-            paired_reach_MN = _student(len(paired_PMN) - means) * paired_MN
+            error_MN, freedom = _standard_error(paired_PMN, means), len(paired_PMN) - means
+            paired_reach_MN = _student(freedom) * error_MN
             reach_MN = np.minimum(reach_MN, paired_reach_MN)
         decided_N = np.abs(mean_MN[1] - self.abstain_above) > reach_MN[1]
         if ood is not None:
@@ -110,9 +116,8 @@ class EarlyStopping:
                 margin_N = np.log(positive_N / (max(ood.above, 0.0) + EPSILON))
                 reach_N = paired_reach_MN[3] / positive_N
             decided_N = (margin_N > reach_N) | (decided_N & (margin_N < -reach_N))
-        converged_N: npt.NDArray[np.bool_] = (
-            (mean_MN[0] > reach_MN[0]) & decided_N & (np.minimum(single_MN, paired_MN)[2] <= self.tolerance)
-        )
+        error_N = student_factor(freedom) * error_MN[2]
+        converged_N: npt.NDArray[np.bool_] = (mean_MN[0] > reach_MN[0]) & decided_N & (error_N <= self.tolerance)
         return converged_N
 
 

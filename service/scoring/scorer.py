@@ -70,7 +70,7 @@ class Scorer:
         self.early_stopping = rule if plan.adaptive else None
         quantile = conformal_quantile(plan.alpha, level)
         render = partial(render_columns, self.manifest.classes, quantile)
-        self.postprocess = Postprocessor(level.calibration, render, level.members)
+        self.postprocess = Postprocessor(level.calibration, render, self.early_stopping, level.members)
         self.scheduler = Scheduler(threads)
 
     def __enter__(self) -> Self:
