@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.onnx_file.format import MAX_MEMBERS
+from pruning.cost.latency import Timings
 from pruning.errors import LevelError, MixtureError
 from pruning.level import DENSE, Level, sort_levels
 from pruning.pruner import Pruner, PruningConfig
@@ -86,8 +87,9 @@ def prune_members(
     members: dict[Level, int] = {}
     for each in levels:
         members[each.level] = max(each.members, members.get(each.level, 0))
+    timings = Timings()  # measured once, so that all members are cut by the same
     lines = [
-        Pruner(run, config).levels([level for level, count in members.items() if count > member])
+        Pruner(run, config, timings).levels([level for level, count in members.items() if count > member])
         for member, run in enumerate(runs)
     ]
     for level, count in members.items():

@@ -47,15 +47,14 @@ def test_levels_hold_all_members_or_the_first() -> None:
 
 def test_each_member_is_pruned_by_itself_and_once(run: TrainedRun) -> None:
     """To what it is pruned to alone, whatever levels share it."""
-    runs = [run, other(run, 1)]
-    found = {
-        each.name: posteriors for each, posteriors in prune_members(runs, CONFIG, parse_mixture_levels("x4,x4-m1", 2))
-    }
-    assert {name: len(posteriors) for name, posteriors in found.items()} == {"dense": 2, "x4-m1": 1, "x4": 2}
-    assert found["x4-m1"][0] is found["x4"][0]
-    (alone,) = (p for each, (p,) in prune_members(runs[1:], CONFIG, parse_mixture_levels("x4", 1)) if each.name == "x4")
-    for name, weight in alone.weights.items():
-        assert weight.mean.equal(found["x4"][1].weights[name].mean)
+    runs, config = [run, other(run, 1)], replace(CONFIG, granularity="weight")
+    found = {each.name: own for each, own in prune_members(runs, config, parse_mixture_levels("p80,p80-m1", 2))}
+    assert {name: len(posteriors) for name, posteriors in found.items()} == {"dense": 2, "p80-m1": 1, "p80": 2}
+    assert found["p80-m1"][0] is found["p80"][0]
+    alone = {each.name: own for each, own in prune_members(runs[1:], config, parse_mixture_levels("p80", 1))}["p80"]
+    for name, weight in alone[0].weights.items():
+        assert weight.mean.equal(found["p80"][1].weights[name].mean)
+        assert not weight.mean.equal(found["p80"][0].weights[name].mean)
 
 
 def test_a_mixture_is_published_as_one_level(run: TrainedRun, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ Change = Callable[[onnx.ModelProto], object]
 def member(seed: int) -> Network:
     plain, posterior = network_of("convnet", 3, seed=seed)
     network, pixels = traced(plain, posterior, random_pixels(3, 8)), random_pixels(3, 8)
-    return fold_and_compact(traced(plain, without(network, posterior, "weight", 0.3 * seed), pixels))
+    return fold_and_compact(traced(plain, without(network, posterior, "weight", 0.45 * seed), pixels))
 
 
 @pytest.fixture(scope="module")

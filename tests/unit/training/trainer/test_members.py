@@ -80,6 +80,6 @@ def test_damaged_and_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "members.json").write_text(json.dumps({"members": 99}))
     with pytest.raises(RunError, match="expected 1 to 16 members, got 99"):
         runs_in(tmp_path)
-    with pytest.raises(RunError, match="holds several members: name one"):
+    with pytest.raises(RunError, match="holds members: name one of them"):
         Run(tmp_path).recipe()
     assert [run.folder for run in runs_in(tmp_path / "other")] == [tmp_path / "other"]
