@@ -70,11 +70,13 @@ def _purpose(manifest: Manifest) -> str:
 
 
 def _levels(manifest: Manifest) -> str:
+    mixtures = any(level.members > 1 for level in manifest.levels)
     columns: list[Column] = [
         ("kB", lambda level: f"{level.bytes / 1e3:,.1f}"),
         ("sparsity", lambda level: f"{level.sparsity:.1%}"),
         ("weights left", lambda level: f"{level.parameters:,}"),
         ("M multiply-adds", lambda level: f"{level.multiply_adds / 1e6:,.2f}"),
+        *([("members", lambda level: f"{level.members}")] if mixtures else []),
         ("accuracy", lambda level: f"{level.metrics.accuracy:.2%}"),
         ("NLL", lambda level: f"{level.metrics.nll:.4f}"),
         ("Brier", lambda level: f"{level.metrics.brier:.4f}"),
@@ -85,6 +87,11 @@ def _levels(manifest: Manifest) -> str:
     ]
     rounded = [f"`{level.name}`" for level in manifest.levels if level.roundings]
     note = f" The figures of {_and(rounded)} are of convolutions in eight bits, as they are served." if rounded else ""
+    if mixtures:
+        note += (
+            " The members of a mixture are networks of several trainings, each pruned by itself, through which draws take"
+            " turns; multiply-adds are the mean over them, weights left and kB those of all."
+        )
     return (
         f"{_table('level', manifest.levels, columns)}\n\n"
         "Quality is measured on the test set, for the mean over so many draws of the weights, after calibration. NLL "
@@ -204,10 +211,10 @@ def _limits(manifest: Manifest) -> str:
 
 def _late_noise(manifest: Manifest) -> Iterable[str]:
     """Explain the mutual information of levels whose first layers are the same for every draw."""
-    late = [level for level in manifest.levels if set(level.shared) - {PIXELS, LOGITS}]
+    late = [level for level in manifest.levels if _shared(level) - {PIXELS, LOGITS}]
     if late:
         figures = _and(f"{level.metrics.mutual_information:.4f} at `{level.name}`" for level in late)
-        whole = [level for level in manifest.levels if level not in late and LOGITS not in level.shared]
+        whole = [level for level in manifest.levels if level not in late and LOGITS not in _shared(level)]
         comparison = "".join(
             f", and {level.metrics.mutual_information:.4f} at `{level.name}`, random throughout" for level in whole[:1]
         )
@@ -217,8 +224,15 @@ def _late_noise(manifest: Manifest) -> Iterable[str]:
             f"{figures}{comparison}. Compare it between images of one level, never between levels."
         )
     for level in manifest.levels:
-        if LOGITS in level.shared:
+        if _shared(level) == {LOGITS} and level.members > 1:
+            yield f"`{level.name}` has no random weight: its draws, and its epistemic uncertainty, are of its members alone."
+        elif LOGITS in _shared(level):
             yield f"`{level.name}` has no random weight: all draws are the same, and its epistemic uncertainty is zero."
+
+
+def _shared(level: Level) -> set[str]:
+    """Return where the parts end that all draws share, whichever member's they are."""
+    return {name.partition(".")[2] if level.members > 1 else name for name in level.shared}
 
 
 def _use(manifest: Manifest) -> str:
@@ -232,7 +246,7 @@ def _use(manifest: Manifest) -> str:
         "Images of any size are resized to the one above, pixels as decoded; scaling is in the file. `level=`, "
         "`samples=` and `alpha=` select another level, number of draws and prediction set. Each level's `model.onnx` "
         "also runs by itself in ONNX Runtime: one run is one draw; average the softmax of logits divided by the "
-        "temperature over as many draws as the table says. All sessions of a process repeat the same draws, unless "
+        "temperature over as many draws as the table says; a mixture picks one of its members in each run. All sessions of a process repeat the same draws, unless "
         "these two lines come before each of them, with other numbers:\n\n"
         "```python\n"
         "import onnxruntime\n"

@@ -65,7 +65,7 @@ def test_shares_are_those_of_the_thresholds(evaluation: Evaluation, network: Net
 
 def test_a_network_without_scales_takes_one_pass(network: Network, digits: Dataset, evaluation: Evaluation) -> None:
     """It is its own mean network: the same figures, and none beside them."""
-    found = evaluate(posterior_mean(network), digits, 32, 0, name="mean")
+    found = evaluate([posterior_mean(network)], digits, 32, 0, name="mean")
     assert found.monte_carlo.draws == 1
     assert found.mean_network is None
     assert evaluation.mean_network is not None
