@@ -162,17 +162,18 @@ def _report(pruned: PrunedLevel) -> None:
         f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
     )
     if mean is None:
-        typer.echo(f"  no scales: {_passes(count)} published")
+        what = "one pass of the mean network is" if count == 1 else f"one pass of {count} mean networks each is"
+        typer.echo(f"  no scales: {what} published")
         return
     typer.echo(
-        f"  {_passes(count).rpartition(' ')[0]}: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
+        f"  {_passes(count)}: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
         f"draws gain {gain_text(mean)} nats over it"
     )
     if not mean.draws_gain:
         published = evaluation.monte_carlo.draws
-        what = _passes(count) if published == count else f"{published} draws are"
+        what = "one pass of the mean network is" if published == 1 else f"{published} draws are"
         typer.echo(f"  {DRAWS_ADD_NOTHING}; {what} published")
 
 
 def _passes(members: int) -> str:
-    return "one pass of the mean network is" if members == 1 else f"one pass of each of {members} mean networks is"
+    return "mean network, one pass" if members == 1 else f"{members} mean networks, one pass each"

@@ -38,7 +38,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Features:
-    """Where a member's features lie among those of all members: names of the tensors, and their places."""
+    """Locate a member's features among those of all members: names of the tensors, and their places."""
 
     names: tuple[str, ...]
     places: slice

@@ -18,6 +18,8 @@ from torch.func import functional_call
 from model_store.onnx_file import format as file_format
 from model_store.onnx_file.draws import member_and_noise
 from model_store.onnx_file.reader import read_level_file
+from model_store.storage.location import ZOO
+from model_store.store import Store
 from pruning.granularity.narrowing import narrow_module
 from pruning.graph.compaction import Compaction, compact
 from pruning.graph.folding import Folding, fold
@@ -25,14 +27,19 @@ from pruning.graph.forward import forward
 from pruning.graph.network import Network
 from pruning.graph.onnx_export import export_onnx, to_bytes
 from service.inference.artifact import Artifact, read_artifact
+from service.inference.autotune import autotune
 from service.inference.bank import Bank
+from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
 from service.inference.graph import with_constants
 from service.inference.session import Session
+from service.scheduling.job import Job
+from service.scheduling.scheduler import Scheduler
 from tests.support.engines import KEY
 from tests.support.same_draw import assert_close, network_of, random_images, random_pixels, traced, without
 from training.bayesian.posterior import Posterior
 
+MODEL = "cifar10-resnet20"
 PIXELS, COUNTS = random_pixels(3, 8), (1, 2, 4)
 IMAGES = random_images(PIXELS, 3, 0)
 
@@ -192,3 +199,40 @@ def test_equal_prefixes_are_computed_once(forms: list[Form]) -> None:
         assert bank.draws_in(bank.bytes_of(draws)) == draws
     with pytest.raises(ValueError, match="a block of a mixture has one draw, got 2"):
         Bank(artifact_of(forms), KEY, 2)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_answers_stop_after_whole_rounds(forms: list[Form], count: int) -> None:
+    """Each image has as many draws of each member, those that the engine numbers first, in any batch."""
+    calibration = Store.open(ZOO).manifest(MODEL, Store.open(ZOO).resolve(MODEL)).levels[0].calibration
+    rule = EarlyStopping.from_calibration(calibration, 0.05, count)
+    images = random_images(PIXELS, 24, 1).numpy()
+    scheduler, builders = Scheduler(2), ThreadPoolExecutor(2)
+    try:
+        engine = autotune(artifact_of(forms[:count]), KEY, builders, 2)
+        engine.prepare(64)
+        jobs = [
+            Job(engine, part, 64, lambda logits, *_: list(logits.swapaxes(0, 1)), rule) for part in (images, images[:3])
+        ]
+        for job in jobs:
+            scheduler.submit(job)
+        answers, again = (job.future.result() for job in jobs)
+        expected = engine.draws(images, 64)
+    finally:
+        scheduler.close()
+        builders.shutdown()
+    used = {len(logits) for logits in answers}
+    assert used <= set(rule.checkpoints)
+    assert min(used) < 64
+    assert all(draws % count == 0 for draws in used)
+    for image, logits in enumerate(answers):
+        np.testing.assert_allclose(logits, expected[: len(logits), image], rtol=1e-4, atol=1e-4)
+    assert [len(logits) for logits in again] == [len(logits) for logits in answers[:3]]
+
+
+def test_a_deadline_leaves_every_member_a_draw(forms: list[Form]) -> None:
+    """However little time there is to build networks."""
+    with ThreadPoolExecutor(1) as builders:
+        bank = Bank(artifact_of(forms), KEY)
+        bank.fill(64, builders, enough=lambda built: True)
+    assert bank.draws == 4
