@@ -102,12 +102,12 @@ def evaluate(members: Sequence[Network], dataset: Dataset, num_draws: int, seed:
     calibration = calibrate(held_SNK, held_N, ood_logits, noise_N)
     temperature = calibration.temperature
     p_NK = metrics.predictive(logits_SNK, temperature)
-    served_N = metrics.mutual_information(logits_SNK[: first_draws(count)], calibration.temperature)
+    first_SNK = logits_SNK[: first_draws(count)]
     return Evaluation(
         metrics=_quality(logits_SNK, labels_N, ood_logits, calibration),
         calibration=calibration,
         monte_carlo=MonteCarlo(draws=num_draws, standard_error=_standard_error(logits_SNK, temperature, count)),
-        reference=reference_histograms(p_NK, served_N),
+        reference=reference_histograms(first_SNK, temperature),
         mean_network=_mean_network(p_NK, mean_logits, dataset) if random else None,
         calibration_accuracy=metrics.accuracy(metrics.predictive(held_SNK, calibration.temperature), held_N),
         coverage=coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),

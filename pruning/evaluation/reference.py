@@ -21,8 +21,15 @@ NUM_BINS = 20
 RESOLUTION = 1e-6
 
 
-def reference_histograms(p_NK: Tensor, information_N: Tensor) -> Reference:
-    """Compute histograms of confidence, predictive entropy and mutual information, as shares in bins by quantiles."""
+def reference_histograms(logits_SNK: Tensor, temperature: float) -> Reference:
+    """Compute histograms of confidence, predictive entropy and mutual information, as shares in bins by quantiles.
+
+    The logits are those of the first draws: bins are narrow, and answers of more draws would count as drift.
+    """
+    p_NK, information_N = (
+        metrics.predictive(logits_SNK, temperature),
+        metrics.mutual_information(logits_SNK, temperature),
+    )
     top = math.log(p_NK.shape[1])
     values = {
         "confidence": (p_NK.max(1).values, 1.0),

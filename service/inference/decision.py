@@ -10,14 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration, Level
+from model_store.onnx_file.draws import first_draws
 from service.errors import ParameterError
 from service.inference.early_stopping import EarlyStopping
 from service.inference.ood import ood_score
-from service.inference.uncertainty import Draws, Predictive
+from service.inference.uncertainty import Draws, Predictive, parts
 from service.types import Decision, FloatArray, Reason, StopReason
 
 # Renders one protocol's part of each image's answer.
 Render = Callable[[Predictive], Iterable[Any]]
+
+
+class FirstDraws(NamedTuple):
+    """Figures of an image's first draws, at most `first_draws`, whatever the number in the end; for drift."""
+
+    confidence: float
+    entropy: float
+    mutual_information: float
 
 
 class ImageResult(NamedTuple):
@@ -37,6 +46,7 @@ class ImageResult(NamedTuple):
     aleatoric: float
     epistemic: float
     standard_error: float | None
+    first: FirstDraws
     content: Any
 
 
@@ -60,15 +70,25 @@ class Postprocessor:
         error_N = summary.standard_error
         figures = (summary.mean.max(1), summary.total, summary.aleatoric, summary.epistemic)
         return [
-            ImageResult(decision, reason, score, len(draws), stop, top, total, aleatoric, epistemic, error, content)
-            for (decision, reason, score), top, total, aleatoric, epistemic, error, content in zip(
+            ImageResult(decision, reason, score, len(draws), stop, top, total, within, between, error, begun, content)
+            for (decision, reason, score), top, total, within, between, error, begun, content in zip(
                 decide(summary, self.calibration),
                 *(each.tolist() for each in figures),
                 [None] * len(summary.mean) if error_N is None else error_N.tolist(),
+                _figures_of_first(draws),
                 self.render(summary),
                 strict=True,
             )
         ]
+
+
+def _figures_of_first(draws: Draws) -> Iterator[FirstDraws]:
+    """Return the figures of each image's first draws."""
+    count = first_draws(draws.members)
+    block = draws if len(draws) <= count else draws.first(count)
+    aleatoric_N, epistemic_N = parts(block)
+    figures = (block.mean.max(1), aleatoric_N + epistemic_N, epistemic_N)
+    return map(FirstDraws, *(each.tolist() for each in figures))
 
 
 def ranking(summary: Predictive) -> npt.NDArray[np.intp]:

@@ -106,11 +106,11 @@ class Predictive:
 
         `first` is the size of the first block, where the number of draws depends on them.
         """
-        block, (aleatoric_N, epistemic_N) = draws, _parts(draws)
+        block, (aleatoric_N, epistemic_N) = draws, parts(draws)
         total_N = aleatoric_N + epistemic_N
         if first is not None and first < len(draws):
             block = draws.first(first)
-            epistemic_N = np.minimum(_parts(block)[1], total_N)
+            epistemic_N = np.minimum(parts(block)[1], total_N)
             aleatoric_N = total_N - epistemic_N
         return cls(draws, _std(block), _interval(draws), total_N, aleatoric_N, epistemic_N, _standard_error(draws))
 
@@ -137,8 +137,8 @@ def student_factor(freedom: int) -> float:
     return 1 + (square + 1) / (4 * freedom) + (5 * square**2 + 16 * square + 3) / (96 * freedom**2)
 
 
-def _parts(draws: Draws) -> tuple[DoubleArray, DoubleArray]:
-    """Return the aleatoric and the epistemic part [N]."""
+def parts(draws: Draws) -> tuple[DoubleArray, DoubleArray]:
+    """Return the aleatoric and the epistemic part [N] of the entropy of the mean."""
     aleatoric_N = mean_of_draws(draws.entropies)
     return aleatoric_N, np.maximum(np.add.reduce(draws.mean * draws.surprise, -1) - aleatoric_N, 0.0)
 

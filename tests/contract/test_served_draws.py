@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from model_store.onnx_file.draws import FIRST_DRAWS, first_draws
+from model_store.store import Store
 from pruning.granularity.narrowing import narrow_module
 from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import mixture_logits, served_draws
@@ -17,9 +19,12 @@ from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.quantization import quantize_network
 from service.inference.artifact import Artifact, read_artifact
 from service.inference.bank import Bank
+from service.inference.decision import Postprocessor
 from service.inference.early_stopping import checkpoints
 from service.inference.engine import Engine
+from service.repository.level_stats import LevelStats
 from tests.support.same_draw import network_of, random_images, random_pixels, traced, without
+from training.data import load_dataset
 from training.progress import Stage
 
 NUM_DRAWS = 6
@@ -100,3 +105,19 @@ def test_mixtures_are_evaluated_with_the_draws_of_the_engine(members: list[Netwo
     for one in range(draws):
         for other in range(one):
             assert np.abs(theirs_SNK[one] - theirs_SNK[other]).max() > 1e-3
+
+
+def test_test_images_have_no_drift(digits_store: Path) -> None:
+    """With the number of draws of each image as it comes, by early stopping or on request."""
+    store = Store.open(digits_store)
+    manifest = store.manifest("digits", store.resolve("digits"))
+    images_NHWC = load_dataset("digits", None, seed=0).test.pixels.numpy()
+    for described in manifest.levels:
+        artifact = read_artifact(store.read_level(manifest, described.name), described.roundings)
+        with ThreadPoolExecutor(1) as builders:
+            logits_SNK = Engine(Bank(artifact, artifact.draw_key), builders).draws(images_NHWC, 32)
+        postprocess = Postprocessor(described.calibration, lambda summary: [None] * len(summary.mean))
+        for num_draws in (checkpoints(1)[0], 5, 32):
+            stats = LevelStats(manifest, described)
+            stats.record(postprocess(logits_SNK[:num_draws], "samples"))
+            assert all((window.index() or 0) < 1e-3 for window in stats.drift.windows().values())
