@@ -139,6 +139,6 @@ def _optimised(model: onnx.ModelProto) -> dict[str, int]:
 def test_draws_share_what_they_did(network: Network) -> None:
     """What is not random is rounded once, and all images see the same draws."""
     half = in_eight_bits(without_scales(network, list(network.weighted)[:3]))
-    draws = served_draws(half, 2)
+    draws = served_draws([half], 2)[0]
     for found, weights in zip(draw_logits(half, PICTURES, draws, Stage("x", 24)), draws, strict=True):
         assert torch.allclose(found, forward(half, PICTURES, weights), atol=1e-5)
