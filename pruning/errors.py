@@ -6,6 +6,7 @@ PruningError
 ├── TraceError         a network with an unsupported part
 ├── PosteriorError     a posterior that cannot be pruned
 ├── CalibrationError   a calibration set that is too small
+├── MixtureError       runs that cannot be members of one mixture
 └── StudyError         a study that is damaged, of another run, or without the requested trial
 """
 
@@ -32,6 +33,10 @@ class PosteriorError(PruningError):
 
 class CalibrationError(PruningError):
     """A calibration set that is too small."""
+
+
+class MixtureError(PruningError):
+    """Runs that cannot be members of one mixture."""
 
 
 class StudyError(PruningError):

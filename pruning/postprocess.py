@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pruning.errors import LevelError
@@ -85,43 +85,68 @@ def _parse_budget(text: str) -> float:
 class PrunedLevel:
     """A level ready to publish: compacted and evaluated.
 
-    `config` is None for the dense level; `sparsity` is the share of the dense network's random weights removed.
+    `config` is None for the dense level; `sparsity` is the share of the dense networks' random weights removed;
+    `members` are the networks through which draws take turns.
     """
 
+    name: str
     level: Level
     config: PruningConfig | None
     sparsity: float
-    network: Network
+    members: tuple[Network, ...]
     evaluation: Evaluation
+
+    @property
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one draw of one image, the mean over members, rounded down."""
+        return sum(network.multiply_adds for network in self.members) // len(self.members)
+
+    @property
+    def parameters(self) -> int:
+        """Count the unpruned weights and the nonzero biases of all members."""
+        return sum(network.parameters for network in self.members)
 
     @classmethod
     def build(
-        cls, run: TrainedRun, level: Level, posterior: Posterior, config: PruningConfig, num_draws: int | None = None
+        cls,
+        runs: Sequence[TrainedRun],
+        level: Level,
+        posteriors: Sequence[Posterior],
+        config: PruningConfig,
+        num_draws: int | None = None,
+        name: str | None = None,
     ) -> PrunedLevel:
-        """Compact and postprocess a level's posterior, and evaluate it with `num_draws` draws per image.
+        """Compact and postprocess the posteriors of a level, and evaluate them with `num_draws` draws per image.
 
-        Without a number it is NUM_DRAWS, or the mean network in one pass where draws gain nothing over it.
+        There is one posterior, or one for each of the first runs of a mixture. Without a number it is NUM_DRAWS, or the
+        mean network in one pass where draws gain nothing over it.
         """
-        network, seed = fold_and_compact(run.network(posterior)), run.recipe.seed
-        images = run.dataset.calibration.spread(NUM_IMAGES).pixels
-        if config.scale_budget > 0:
-            network = prune_scales(network, images, config.scale_budget, NUM_SCALE_DRAWS, seed).network
-        if config.eight_bits:
-            network = quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(seed, "ranges"))
-        evaluation = evaluate(network, run.dataset, num_draws or NUM_DRAWS, seed, name=level.name)
-        sparsity = 1 - weights_left(posterior) / run.weights
-        built = cls(level, None if level == DENSE else config, sparsity, network, evaluation)
-        return built if num_draws else built.with_draws_worth_their_cost(run)
+        members = tuple(_postprocess(run, posterior, config) for run, posterior in zip(runs, posteriors, strict=False))
+        dataset, seed, name = runs[0].dataset, runs[0].recipe.seed, name or level.name
+        evaluation = evaluate(members, dataset, num_draws or NUM_DRAWS, seed, name=name)
+        sparsity = 1 - sum(map(weights_left, posteriors)) / sum(run.weights for run in runs[: len(members)])
+        built = cls(name, level, None if level == DENSE else config, sparsity, members, evaluation)
+        return built if num_draws else built.with_draws_worth_their_cost(runs[0])
 
     def with_draws_worth_their_cost(self, run: TrainedRun) -> PrunedLevel:
         """Return the level, or that of its mean network in one pass where draws gain nothing over it.
 
-        One draw with noise would be worse than either: the level loses its scales. It keeps the comparison.
+        One draw with noise would be worse than either: the level loses its scales. It keeps the comparison. Of a
+        mixture, it is one pass of each member's mean network.
         """
         mean = self.evaluation.mean_network
         if mean is None or mean.draws_gain:
             return self
-        network = posterior_mean(self.network)
-        name = f"{self.level.name}, mean network"
-        evaluation = evaluate(network, run.dataset, 1, run.recipe.seed, name=name)
-        return replace(self, network=network, evaluation=replace(evaluation, mean_network=mean))
+        members, count = tuple(map(posterior_mean, self.members)), len(self.members)
+        evaluation = evaluate(members, run.dataset, count, run.recipe.seed, name=f"{self.name}, mean network")
+        return replace(self, members=members, evaluation=replace(evaluation, mean_network=mean))
+
+
+def _postprocess(run: TrainedRun, posterior: Posterior, config: PruningConfig) -> Network:
+    network, seed = fold_and_compact(run.network(posterior)), run.recipe.seed
+    images = run.dataset.calibration.spread(NUM_IMAGES).pixels
+    if config.scale_budget > 0:
+        network = prune_scales(network, images, config.scale_budget, NUM_SCALE_DRAWS, seed).network
+    if config.eight_bits:
+        network = quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(seed, "ranges"))
+    return network

@@ -25,14 +25,17 @@ MAX_ACCURACY_LOSS = 0.01
 
 
 def publish(
-    store: Store, model: str, run: TrainedRun, levels: Sequence[PrunedLevel], key: SigningKey | None = None
+    store: Store, model: str, runs: Sequence[TrainedRun], levels: Sequence[PrunedLevel], key: SigningKey | None = None
 ) -> Manifest:
-    """Publish all levels as a new version of `model`, signed if a key is given, and return its manifest."""
-    graphs = {pruned.level.name: export_onnx(pruned.network) for pruned in levels}
+    """Publish all levels of a run, or of the runs of a mixture, as a new version of `model`; return its manifest.
+
+    It is signed if a key is given.
+    """
+    graphs = {pruned.name: export_onnx(*pruned.members) for pruned in levels}
     digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
     created = datetime.now(UTC).replace(microsecond=0)
     while True:
-        manifest, files = _version(model, created, digest, run, levels, graphs)
+        manifest, files = _version(model, created, digest, runs, levels, graphs)
         try:
             store.publish(manifest, files, None if key is None else key.sign(manifest))
         except VersionExistsError:  # the same content in the same second
@@ -45,12 +48,13 @@ def _version(
     model: str,
     created: datetime,
     digest: str,
-    run: TrainedRun,
+    runs: Sequence[TrainedRun],
     levels: Sequence[PrunedLevel],
     graphs: dict[str, onnx.ModelProto],
 ) -> tuple[Manifest, dict[str, bytes]]:
     version = version_name(created, digest)
     files = {name: stamp(graph, model, version, name) for name, graph in graphs.items()}
+    run = runs[0]
     recipe, pixels = run.recipe, run.dataset.pixels
     manifest = Manifest(
         model=model,
@@ -65,12 +69,12 @@ def _version(
             epochs=recipe.epochs,
             seed=recipe.seed,
             world_size=run.world_size,
-            hyperparameters=_hyperparameters(run, levels),
+            hyperparameters=_hyperparameters(runs, levels),
             code_version=installed_version("slimbayes"),
             hessian_left=run.hessian_left,
         ),
         default_level=default_level(levels),
-        levels=tuple(_level(pruned, files[pruned.level.name]) for pruned in levels),
+        levels=tuple(_level(pruned, files[pruned.name]) for pruned in levels),
     )
     return manifest, files
 
@@ -79,23 +83,23 @@ def default_level(levels: Sequence[PrunedLevel]) -> str:
     """Return the cheapest level whose accuracy on the calibration set is within MAX_ACCURACY_LOSS of the dense one."""
     least = levels[0].evaluation.calibration_accuracy - MAX_ACCURACY_LOSS
     good = [pruned for pruned in levels if pruned.evaluation.calibration_accuracy >= least]
-    return min(good, key=lambda pruned: (pruned.network.multiply_adds, pruned.network.parameters)).level.name
+    return min(good, key=lambda pruned: (pruned.multiply_adds, pruned.parameters)).name
 
 
 def _level(pruned: PrunedLevel, data: bytes) -> Level:
     return Level(
-        name=pruned.level.name,
-        file=f"{pruned.level.name}/model.onnx",
+        name=pruned.name,
+        file=f"{pruned.name}/model.onnx",
         bytes=len(data),
         sha256=sha256(data),
         criterion=pruned.config.criterion if pruned.config else "none",
         granularity=pruned.config.granularity if pruned.config else "none",
         sparsity=pruned.sparsity,
-        parameters=pruned.network.parameters,
-        multiply_adds=pruned.network.multiply_adds,
-        shared=shared_parts(pruned.network),
-        roundings=roundings(pruned.network),
-        members=1,
+        parameters=pruned.parameters,
+        multiply_adds=pruned.multiply_adds,
+        shared=shared_parts(*pruned.members),
+        roundings=roundings(*pruned.members),
+        members=len(pruned.members),
         metrics=pruned.evaluation.metrics,
         mean_network=pruned.evaluation.mean_network,
         calibration=pruned.evaluation.calibration,
@@ -105,7 +109,12 @@ def _level(pruned: PrunedLevel, data: bytes) -> Level:
     )
 
 
-def _hyperparameters(run: TrainedRun, levels: Sequence[PrunedLevel]) -> dict[str, object]:
+def _hyperparameters(runs: Sequence[TrainedRun], levels: Sequence[PrunedLevel]) -> dict[str, object]:
+    """Return the settings of the first run, by which members differ from it, and how levels were pruned."""
     own = {"data", "architecture", "estimator", "epochs", "seed"}
-    recipe = {key: value for key, value in run.recipe.to_json().items() if key not in own}
-    return recipe | {"pruning": {each.level.name: asdict(each.config) for each in levels if each.config is not None}}
+    first, *others = [run.recipe.to_json() for run in runs]
+    settings = {key: value for key, value in first.items() if key not in own}
+    if others:
+        changed = [{key: value for key, value in each.items() if value != first[key]} for each in others]
+        settings["members"] = [{"seed": first["seed"]}, *changed]
+    return settings | {"pruning": {each.name: asdict(each.config) for each in levels if each.config is not None}}

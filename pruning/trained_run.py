@@ -37,14 +37,15 @@ class TrainedRun:
     hessian_left: float | None = None
 
     @classmethod
-    def load(cls, run: Run, data_dir: Path | None = None) -> TrainedRun:
-        """Read a finished run and its data set, from `data_dir` if the folder has moved.
+    def load(cls, run: Run, data_dir: Path | None = None, dataset: Dataset | None = None) -> TrainedRun:
+        """Read a finished run and its data set, from `data_dir` if the folder has moved, unless `dataset` is it.
 
         Raises PosteriorError if the posterior does not fit the recipe's architecture.
         """
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
-        folder = data_dir or run.data_dir()
-        dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
+        if dataset is None:
+            folder, seed = data_dir or run.data_dir(), recipe.data_seed
+            dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
         trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left())
         trained.template.check_dense(posterior)
         return trained

@@ -23,7 +23,8 @@ class Recipe:
     1 the posterior is cold. `hessian_left` is the share of IVON's initial Hessian that is left at the end of the run;
     `memory_images`, after which 1/e of it is left, replaces it. `init_from` is a trained plain
     network to start from; the initial scale in Bayesian layers is then `initial_share` of each weight's magnitude
-    (MOPED, Krishnan et al. 2020).
+    (MOPED, Krishnan et al. 2020). `split_seed` chooses the calibration set, None that of `seed`: members of a mixture
+    share it.
     """
 
     data: str = "digits"
@@ -49,6 +50,7 @@ class Recipe:
     image_size: int | None = None
     init_from: str | None = None
     initial_share: float = 0.1
+    split_seed: int | None = None
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -68,8 +70,15 @@ class Recipe:
         _check(memory is None or 0 < memory < math.inf, "memory", memory, "above 0 images")
         _check(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
         _check(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
+        split_seed = self.split_seed
+        _check(split_seed is None or 0 <= split_seed < 2**63, "split seed", split_seed, "a whole number from 0")
         _check(self.limit is None or self.limit >= 4, "limit", self.limit, "at least 4 images")
         _check(self.image_size is None or self.image_size >= 8, "image size", self.image_size, "at least 8 pixels")
+
+    @property
+    def data_seed(self) -> int:
+        """Return the seed of the split into training and calibration set."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     def learning_rate_at(self, progress: float, world_size: int = 1) -> float:
         """Return the learning rate at `progress` of the run, from 0 to 1.

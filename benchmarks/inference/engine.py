@@ -159,8 +159,8 @@ def _means(store: Store, manifest: Manifest) -> dict[str, onnx.ModelProto]:
     graphs = {}
     for level in manifest.levels:
         artifact = read_artifact(store.read_level(manifest, level.name))
-        means = {weight.name: weight.mean for weight in artifact.weights}
-        graphs[level.name] = with_constants(artifact.graph, means)
+        means = {weight.name: weight.mean for weight in artifact.members[0].weights}
+        graphs[level.name] = with_constants(artifact.members[0].graph, means)
     return graphs
 
 

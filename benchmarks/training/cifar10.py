@@ -82,7 +82,7 @@ def main(
 def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
     """Return the figures of a finished run."""
     recipe, log = run.recipe(), run.lines("log.jsonl")
-    dataset = load_dataset(recipe.data, data_dir, seed=recipe.seed, limit=recipe.limit)
+    dataset = load_dataset(recipe.data, data_dir, seed=recipe.data_seed, limit=recipe.limit)
     logits_SNK, labels_N = run.predictions()
     num_draws, ood_NHWC = len(logits_SNK), dataset.out_of_distribution[OOD_NAME][:OOD_COUNT]
     held_SNK, ood_SMK = (logits(run, dataset, images, num_draws) for images in (dataset.calibration.pixels, ood_NHWC))

@@ -29,6 +29,28 @@ def draw_key(posterior: Iterable[tuple[FloatArray, FloatArray]]) -> str:
     return digest.hexdigest()
 
 
+def member_and_noise(draw: int, members: int) -> tuple[int, int]:
+    """Return the member of a mixture whose turn a draw is, and the number of its noise, which no other member has.
+
+    Draws take turns: the first M draws are one of each member, the next M their antithetic partners, and so on. The
+    noise of a single network's draw has the draw's number.
+    """
+    own, member = divmod(draw, members)
+    pair, second = divmod(own, 2)
+    return member, 2 * (pair * members + member) + second
+
+
+def first_draws(members: int) -> int:
+    """Return the draws of an image before the service may stop: FIRST_DRAWS, or more that each member has as many."""
+    return -(-FIRST_DRAWS // members) * members
+
+
+def whole_rounds(draws: int, members: int) -> int:
+    """Return so many draws, or more that each member of a mixture has as many, and each draw its antithetic partner."""
+    size = 2 * members if members > 1 else 1
+    return -(-draws // size) * size
+
+
 def noise(key: str, draw: int, weight: int, shape: tuple[int, ...]) -> FloatArray:
     """Return standard normal noise float32 for one weight of one draw; `key` is hexadecimal, of 32 digits or more.
 

@@ -30,3 +30,29 @@ GAUSSIAN_WEIGHT_BODY = (
 MAX_UINT8 = 255
 MAX_INT8_WEIGHT = 64
 MAX_INT32_BIAS = 2**31 - 2**7
+
+# A mixture: members by number, of which one is picked at random in each run and computed. Its body is part of the file.
+MAX_MEMBERS = 16
+PICK_MEMBER = "PickMember"
+PICK_MEMBER_INPUTS, PICK_MEMBER_OUTPUTS = ("members",), ("member",)
+PICK_MEMBER_BODY = (
+    ("RandomNormalLike", ("members",), ("noise",)),
+    ("ArgMax", ("noise",), ("place",)),
+    ("Gather", ("members", "place"), ("member",)),
+)
+# The numbers of all members, the number of the one picked, and the "logits" before any member is asked.
+MEMBERS, MEMBER, NOTHING = "members", "member", "nothing"
+# Attributes of ONNX's If: graphs that read the tensors around them.
+THEN, ELSE = "then_branch", "else_branch"
+
+
+def member_prefix(member: int) -> str:
+    """Return what the names of a member's tensors begin with, in the file of a mixture."""
+    return f"member{member}."
+
+
+def turn(member: int, members: int) -> tuple[str, str, str, str]:
+    """Return names of a member's turn: its number, whether it was picked, the logits before it, and those after it."""
+    before = NOTHING if member == 0 else f"{LOGITS}.{member - 1}"
+    after = LOGITS if member == members - 1 else f"{LOGITS}.{member}"
+    return f"{MEMBERS}.{member}", f"{MEMBER}.{member}", before, after

@@ -78,6 +78,13 @@ def malformed(what: str) -> VerificationError:
     return VerificationError(f"the file is no ONNX model: {what}")
 
 
+def required(message: Mapping[str, Any], part: str, what: str) -> Any:
+    """Return a field of a message that must have it."""
+    if part not in message:
+        raise malformed(f"{what} has no {part}")
+    return message[part]
+
+
 def _text(value: memoryview, what: str) -> str:
     if len(value) > MAX_TEXT_BYTES:
         raise VerificationError(f"{what} of more than {MAX_TEXT_BYTES} bytes")

@@ -2,6 +2,8 @@
 
     protobuf   bytes to messages, with only the fields that a table allows
     schema     these tables
+    frame      what surrounds the networks: versions, functions, the turns of a mixture's members
+    tensors    constants, dense and sparse
     operators  the allowed operators, their attributes and shapes
     reader     the graph: every name unique and made before it is read, memory bounded, in agreement with its manifest
 
@@ -10,8 +12,7 @@ Values of tensors are not checked here.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -19,34 +20,18 @@ from typing import Any
 from model_store.errors import VerificationError
 from model_store.manifest import Level, Manifest
 from model_store.onnx_file import format as file_format
+from model_store.onnx_file.frame import check_kind, member_graphs
 from model_store.onnx_file.operators import Operand, multiply_adds, operate, operations
-from model_store.onnx_file.protobuf import malformed
+from model_store.onnx_file.protobuf import required
 from model_store.onnx_file.schema import MODEL
+from model_store.onnx_file.tensors import FLOAT, FLOAT_BYTES, Tensor, read_tensors
 
-UINT8, FLOAT, INT64 = 2, 1, 7
-FLOAT_BYTES, INDEX_BYTES = 4, 8
+UINT8 = 2
 INT, INTS = 2, 7
 # Nodes of a graph; what optimises one takes time in the square of them: a second for these.
 MAX_NODES = 4_096
 # Limit for all tensors that a file declares, as dense ones, and for the activations of one batch at a time.
 MAX_BYTES = 2**30
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A constant float32 of `shape`: `values` little-endian, sparse at `places` of the flattened tensor, or dense.
-
-    `places` are int64, little-endian, as many as there are values.
-    """
-
-    shape: tuple[int, ...]
-    values: memoryview
-    places: memoryview | None = None
-
-    @property
-    def stored(self) -> int:
-        """Return the number of values in the file."""
-        return len(self.values) // FLOAT_BYTES
 
 
 @dataclass(frozen=True)
@@ -61,20 +46,39 @@ class Node:
 
 
 @dataclass(frozen=True)
-class LevelFile:
-    """A verified level's file: nodes in order, constants by name, metadata as written.
+class MemberGraph:
+    """A network: nodes in order, the last of which makes `logits`, and constants by name.
 
-    It takes uint8 `images` [N, *image_shape], and returns float32 `logits` [N, num_classes]. `operations` are its
-    multiply-adds and what all other operators read and make, for one draw of one image.
+    `operations` are its multiply-adds and what all other operators read and make, for one draw of one image.
     """
 
     nodes: tuple[Node, ...]
     tensors: Mapping[str, Tensor]
-    image_shape: tuple[int, ...]
-    num_classes: int
     multiply_adds: int
     operations: int
+
+
+@dataclass(frozen=True)
+class LevelFile:
+    """A verified level's file: the network of each member, one where it is no mixture, and metadata as written.
+
+    It takes uint8 `images` [N, *image_shape], and returns float32 `logits` [N, num_classes].
+    """
+
+    members: tuple[MemberGraph, ...]
+    image_shape: tuple[int, ...]
+    num_classes: int
     metadata: Mapping[str, str]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Return the multiply-adds of one draw of one image, the mean over members, rounded down."""
+        return sum(member.multiply_adds for member in self.members) // len(self.members)
+
+    @property
+    def operations(self) -> int:
+        """Return the operations of one draw of one image, the most of any member."""
+        return max(member.operations for member in self.members)
 
 
 def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> LevelFile:
@@ -85,18 +89,36 @@ def read_level_file(data: bytes, max_bytes: int = MAX_BYTES, batch: int = 1) -> 
     if len(data) > max_bytes:
         raise VerificationError(f"the file has more than the {max_bytes} bytes that are allowed")
     model = MODEL.read(memoryview(data))
-    graph = _part(model, "graph", "the file")
-    _check_kind(model)
-    if len(graph["nodes"]) > MAX_NODES:
-        raise VerificationError(f"the file has {len(graph['nodes']):,} nodes, more than {MAX_NODES:,}")
-    nodes = tuple(map(_node, graph["nodes"]))
-    tensors = _tensors(graph, max_bytes)
+    graph = required(model, "graph", "the file")
+    check_kind(model)
     image_shape = _port(graph["inputs"], file_format.IMAGES, UINT8, 4)
     (num_classes,) = _port(graph["outputs"], file_format.LOGITS, FLOAT, 2)
-    checked = _GraphCheck.of(nodes, tensors, image_shape, max_bytes // batch)
+    members: list[MemberGraph] = []
+    nodes, tensor_bytes = 0, 0
+    for each in member_graphs(model):
+        nodes += len(each["nodes"])
+        if nodes > MAX_NODES:
+            raise VerificationError(f"the file has {nodes:,} nodes, more than {MAX_NODES:,}")
+        tensors = read_tensors(each)
+        tensor_bytes += FLOAT_BYTES * sum(prod(tensor.shape) for tensor in tensors.values())
+        if tensor_bytes > max_bytes:
+            raise VerificationError(f"the file declares tensors of {tensor_bytes:,} bytes, more than {max_bytes:,}")
+        members.append(_member(tuple(map(_node, each["nodes"])), tensors, image_shape, num_classes, max_bytes // batch))
+    return LevelFile(tuple(members), image_shape, num_classes, _metadata(model))
+
+
+def _member(
+    nodes: tuple[Node, ...],
+    tensors: Mapping[str, Tensor],
+    image_shape: tuple[int, ...],
+    num_classes: int,
+    max_bytes: int,
+) -> MemberGraph:
+    """Check the graph of a member, which may need `max_bytes` of memory per image."""
+    checked = _GraphCheck.of(nodes, tensors, image_shape, max_bytes)
     if checked.logits != Operand("activation", (num_classes,)):
         raise VerificationError(f"the file does not make float32 logits [N, {num_classes}] as it says")
-    return LevelFile(nodes, tensors, image_shape, num_classes, *checked.cost, _metadata(model))
+    return MemberGraph(nodes, tensors, *checked.cost)
 
 
 def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
@@ -104,6 +126,10 @@ def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
     theirs = manifest.input
     if (file.image_shape, file.num_classes) != ((theirs.height, theirs.width, theirs.channels), len(manifest.classes)):
         raise VerificationError(f"the file of level {level.name} has other images or classes than its manifest")
+    if len(file.members) != level.members:
+        raise VerificationError(
+            f"the file of level {level.name} has {len(file.members)} members, its manifest says {level.members}"
+        )
     if file.multiply_adds != level.multiply_adds:
         raise VerificationError(
             f"the file of level {level.name} takes {file.multiply_adds:,} multiply-adds, "
@@ -116,32 +142,8 @@ def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
             raise VerificationError(f"the file of level {level.name} says that its {key} is {found}, not {value}")
 
 
-def _check_kind(model: Mapping[str, Any]) -> None:
-    """Check IR version, opsets and the one allowed function."""
-    if model.get("ir_version") != file_format.IR_VERSION:
-        raise VerificationError(f"the file must have IR version {file_format.IR_VERSION}")
-    _check_opsets(model["opsets"], file_format.OPSETS)
-    for function in model["functions"]:
-        _check_opsets(function["opsets"], {"": file_format.OPSETS[""]})
-        body = tuple((each.get("op_type"), each["inputs"], each["outputs"]) for each in function["nodes"])
-        plain = not any(each.get("domain") or each["attributes"] for each in function["nodes"])
-        signature = function.get("domain"), function.get("name"), function["inputs"], function["outputs"]
-        names = file_format.DOMAIN, file_format.GAUSSIAN_WEIGHT
-        ports = file_format.GAUSSIAN_WEIGHT_INPUTS, file_format.GAUSSIAN_WEIGHT_OUTPUTS
-        if signature != (*names, *ports) or not plain or body != file_format.GAUSSIAN_WEIGHT_BODY:
-            raise VerificationError("the file has a function that does not draw a weight")
-    if len(model["functions"]) != 1:
-        raise VerificationError(f"the file must have one function, {file_format.DOMAIN}.{file_format.GAUSSIAN_WEIGHT}")
-
-
-def _check_opsets(opsets: Iterable[Mapping[str, Any]], expected: Mapping[str, int]) -> None:
-    found = Counter((each.get("domain", ""), each.get("version")) for each in opsets)
-    if found != Counter(expected.items()):
-        raise VerificationError("the file must import opset 21 and slimbayes 1, and nothing else")
-
-
 def _node(node: Mapping[str, Any]) -> Node:
-    operation = _part(node, "op_type", "a node")
+    operation = required(node, "op_type", "a node")
     if len(node["outputs"]) != 1:
         raise VerificationError(f"the file has a {operation} with more or fewer outputs than one")
     attributes = dict(map(_attribute, node["attributes"]))
@@ -151,56 +153,15 @@ def _node(node: Mapping[str, Any]) -> Node:
 
 
 def _attribute(attribute: Mapping[str, Any]) -> tuple[str, int | tuple[int, ...]]:
-    name, kind = (_part(attribute, part, "an attribute") for part in ("name", "type"))
+    if "graph" in attribute:
+        raise VerificationError("an attribute has a graph inside it, which no level needs")
+    name, kind = (required(attribute, part, "an attribute") for part in ("name", "type"))
     single, several = attribute.get("i"), attribute["ints"]
     if kind == INT and single is not None and not several:
         return name, single
     if kind == INTS and single is None and several:
         return name, several
     raise VerificationError(f"the file has an attribute {name} that is neither an integer nor a list of integers")
-
-
-def _tensors(graph: Mapping[str, Any], max_bytes: int) -> dict[str, Tensor]:
-    """Return the constants by name, which may take `max_bytes` together."""
-    named = [_dense(tensor) for tensor in graph["tensors"]] + [_sparse(sparse) for sparse in graph["sparse"]]
-    tensors = dict(named)
-    if len(tensors) < len(named):
-        raise VerificationError("the file has two constants of one name")
-    size = FLOAT_BYTES * sum(prod(tensor.shape) for tensor in tensors.values())
-    if size > max_bytes:
-        raise VerificationError(f"the file declares tensors of {size:,} bytes, more than {max_bytes:,}")
-    return tensors
-
-
-def _dense(tensor: Mapping[str, Any]) -> tuple[str, Tensor]:
-    values = _raw(tensor, FLOAT, FLOAT_BYTES, _shape(tensor))
-    return _name(tensor), Tensor(tensor["dims"], values)
-
-
-def _sparse(sparse: Mapping[str, Any]) -> tuple[str, Tensor]:
-    values, indices = (_part(sparse, part, "a sparse tensor") for part in ("values", "indices"))
-    shape = _shape(sparse)
-    if len(values["dims"]) != 1 or values["dims"] != indices["dims"] or not 0 <= values["dims"][0] <= prod(shape):
-        raise VerificationError("the file has a sparse tensor whose values, places and shape do not match")
-    parts = _raw(values, FLOAT, FLOAT_BYTES, values["dims"]), _raw(indices, INT64, INDEX_BYTES, indices["dims"])
-    return _name(values), Tensor(shape, *parts)
-
-
-def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
-    shape: tuple[int, ...] = tensor["dims"]
-    if not all(0 < size < 2**31 for size in shape):
-        raise VerificationError("the file has a tensor with an invalid shape")
-    return shape
-
-
-def _raw(tensor: Mapping[str, Any], kind: int, size: int, shape: tuple[int, ...]) -> memoryview:
-    """Return the bytes of a tensor after checking their type and number."""
-    if tensor.get("data_type") != kind:
-        raise VerificationError("the file has a tensor of another type than float32, or int64 for places")
-    raw: memoryview = tensor.get("raw_data", memoryview(b""))
-    if len(raw) != size * prod(shape):
-        raise VerificationError("the file has a tensor with more or fewer bytes than its shape")
-    return raw
 
 
 def _port(ports: tuple[Mapping[str, Any], ...], name: str, kind: int, rank: int) -> tuple[int, ...]:
@@ -223,19 +184,6 @@ def _metadata(model: Mapping[str, Any]) -> dict[str, str]:
     if len(metadata) < len(model["metadata"]):
         raise VerificationError("the file has a metadata key twice")
     return metadata
-
-
-def _name(message: Mapping[str, Any]) -> str:
-    name: str = message.get("name", "")
-    if not name:
-        raise malformed("a tensor has no name")
-    return name
-
-
-def _part(message: Mapping[str, Any], part: str, what: str) -> Any:
-    if part not in message:
-        raise malformed(f"{what} has no {part}")
-    return message[part]
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Define the messages of onnx.proto that a level's file consists of, with their allowed fields and counts.
 
-Anything else is refused: data outside the file, graphs within attributes, values in any but the one form that exporters
-write. No message can contain another of its own kind, which bounds nesting.
+Anything else is refused: data outside the file, graphs within graphs, values in any but the one form that exporters
+write. No message can contain another of its own kind, which bounds nesting: the graphs of a mixture's members, within
+attributes, stay bytes, of which `frame` reads as many as a mixture may have.
 """
 
 from __future__ import annotations
@@ -27,25 +28,35 @@ _SPARSE = Message(
     {1: Field("values", _TENSOR), 2: Field("indices", _TENSOR), 3: Field("dims", "number", MAX_DIMENSIONS + 1)},
 )
 _SUBGRAPH, _SUBTENSOR, _OTHER = "a graph inside it", "a tensor inside it", "a value of another kind"
-_ATTRIBUTE = Message(
-    "an attribute",
-    {1: Field("name", "text"), 3: Field("i", "number"), 8: Field("ints", "number", 4), 20: Field("type", "number")},
-    {6: _SUBGRAPH, 11: _SUBGRAPH, 5: _SUBTENSOR, 10: _SUBTENSOR, 13: "a doc_string"}
-    | {21: "a reference to an attribute of a function"}
-    | dict.fromkeys((2, 4, 7, 9, 14, 15, 22, 23), _OTHER),
-)
-_NODE = Message(
-    "a node",
-    {
-        1: Field("inputs", "text", 3),
-        2: Field("outputs", "text", 2),
-        3: Field("name", "text"),
-        4: Field("op_type", "text"),
-        5: Field("attributes", _ATTRIBUTE, 4),
-        7: Field("domain", "text"),
-    },
-    {6: "a doc_string", 8: "an overload", 9: "metadata_props", 10: "device_configurations"},
-)
+_ATTRIBUTE_FIELDS = {
+    1: Field("name", "text"),
+    3: Field("i", "number"),
+    8: Field("ints", "number", 4),
+    20: Field("type", "number"),
+}
+_ATTRIBUTE_REFUSED = (
+    {11: _SUBGRAPH, 5: _SUBTENSOR, 10: _SUBTENSOR, 13: "a doc_string", 21: "a reference to an attribute of a function"}
+) | dict.fromkeys((2, 4, 7, 9, 14, 15, 22, 23), _OTHER)
+_ATTRIBUTE = Message("an attribute", _ATTRIBUTE_FIELDS, _ATTRIBUTE_REFUSED | {6: _SUBGRAPH})
+_BRANCHING = Message("an attribute", _ATTRIBUTE_FIELDS | {6: Field("graph", "raw")}, _ATTRIBUTE_REFUSED)
+
+
+def _node(attribute: Message) -> Message:
+    return Message(
+        "a node",
+        {
+            1: Field("inputs", "text", 3),
+            2: Field("outputs", "text", 2),
+            3: Field("name", "text"),
+            4: Field("op_type", "text"),
+            5: Field("attributes", attribute, 4),
+            7: Field("domain", "text"),
+        },
+        {6: "a doc_string", 8: "an overload", 9: "metadata_props", 10: "device_configurations"},
+    )
+
+
+_NODE = _node(_ATTRIBUTE)
 _DIMENSION = Message(
     "a dimension", {1: Field("dim_value", "number"), 2: Field("dim_param", "text")}, {3: "a denotation"}
 )
@@ -62,7 +73,7 @@ _VALUE_INFO = Message(
 _GRAPH = Message(
     "the graph",
     {
-        1: Field("nodes", _NODE, MAX_NODES),
+        1: Field("nodes", _node(_BRANCHING), MAX_NODES),
         2: Field("name", "text"),
         5: Field("tensors", _TENSOR, MAX_TENSORS),
         11: Field("inputs", _VALUE_INFO, 2),
@@ -70,6 +81,13 @@ _GRAPH = Message(
         15: Field("sparse", _SPARSE, MAX_TENSORS),
     },
     {10: "a doc_string", 13: "value_info", 14: "quantization_annotation", 16: "metadata_props"},
+)
+# A branch reads the tensors of the graph around it.
+BRANCH = Message(
+    "a branch",
+    {1: Field("nodes", _NODE, MAX_NODES), 2: Field("name", "text"), 12: Field("outputs", _VALUE_INFO, 2)},
+    {5: "tensors", 10: "a doc_string", 11: "inputs", 13: "value_info", 14: "quantization_annotation", 15: "tensors"}
+    | {16: "metadata_props"},
 )
 _OPSET = Message("an opset import", {1: Field("domain", "text"), 2: Field("version", "number")})
 _METADATA_ENTRY = Message("a metadata entry", {1: Field("key", "text"), 2: Field("value", "text")})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model_store.onnx_file.format import GAUSSIAN_WEIGHT
-from model_store.onnx_file.reader import LevelFile, read_level_file
+from model_store.onnx_file.format import GAUSSIAN_WEIGHT, IMAGES, member_prefix
+from model_store.onnx_file.reader import MemberGraph, read_level_file
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,22 @@ class GraphNode:
 
 def read_graph(data: bytes) -> list[GraphNode]:
     """Return the nodes in order; raise VerificationError for bytes that are no level's file."""
-    return list(_nodes(read_level_file(data)))
+    members = read_level_file(data).members
+    prefixes = [member_prefix(number) if len(members) > 1 else "" for number in range(len(members))]
+    return [node for prefix, member in zip(prefixes, members, strict=True) for node in _nodes(member, prefix)]
 
 
-def _nodes(file: LevelFile) -> Iterator[GraphNode]:
-    drawn = {node.output: node.inputs for node in file.nodes if node.operation == GAUSSIAN_WEIGHT}
-    for node in file.nodes:
+def _nodes(member: MemberGraph, prefix: str) -> Iterator[GraphNode]:
+    drawn = {node.output: node.inputs for node in member.nodes if node.operation == GAUSSIAN_WEIGHT}
+    for node in member.nodes:
         if node.operation == GAUSSIAN_WEIGHT:
             continue
         parts = [part for name in node.inputs for part in drawn.get(name, (name,))]
-        held = [(name, file.tensors[name]) for name in parts if name in file.tensors]
+        held = [(name, member.tensors[name]) for name in parts if name in member.tensors]
         yield GraphNode(
             node.operation,
-            node.output,
-            tuple(name for name in parts if name not in file.tensors),
-            tuple((name, tensor.shape, tensor.stored) for name, tensor in held),
+            f"{prefix}{node.output}",
+            tuple(name if name == IMAGES else f"{prefix}{name}" for name in parts if name not in member.tensors),
+            tuple((f"{prefix}{name}", tensor.shape, tensor.stored) for name, tensor in held),
             any(name in drawn for name in node.inputs),
         )

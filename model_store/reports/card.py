@@ -7,11 +7,11 @@ omits empty sections.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_store.manifest import DEFAULT_ALPHA, SCHEMA_VERSION, Level, Manifest, Score, SetKind
-from model_store.onnx_file.format import LOGITS, PIXELS
+from model_store.reports.late_noise import join_words, late_noise
 from model_store.reports.mean_network import mean_section
 from model_store.text import printable
 
@@ -70,11 +70,13 @@ def _purpose(manifest: Manifest) -> str:
 
 
 def _levels(manifest: Manifest) -> str:
+    mixtures = any(level.members > 1 for level in manifest.levels)
     columns: list[Column] = [
         ("kB", lambda level: f"{level.bytes / 1e3:,.1f}"),
         ("sparsity", lambda level: f"{level.sparsity:.1%}"),
         ("weights left", lambda level: f"{level.parameters:,}"),
         ("M multiply-adds", lambda level: f"{level.multiply_adds / 1e6:,.2f}"),
+        *([("members", lambda level: f"{level.members}")] if mixtures else []),
         ("accuracy", lambda level: f"{level.metrics.accuracy:.2%}"),
         ("NLL", lambda level: f"{level.metrics.nll:.4f}"),
         ("Brier", lambda level: f"{level.metrics.brier:.4f}"),
@@ -84,7 +86,14 @@ def _levels(manifest: Manifest) -> str:
         ("± of p", lambda level: f"{level.monte_carlo.standard_error:.4f}"),
     ]
     rounded = [f"`{level.name}`" for level in manifest.levels if level.roundings]
-    note = f" The figures of {_and(rounded)} are of convolutions in eight bits, as they are served." if rounded else ""
+    note = ""
+    if rounded:
+        note = f" The figures of {join_words(rounded)} are of convolutions in eight bits, as they are served."
+    if mixtures:
+        note += (
+            " The members of a mixture are networks of several trainings, each pruned by itself, through which draws "
+            "take turns; multiply-adds are the mean over them, weights left and kB those of all."
+        )
     return (
         f"{_table('level', manifest.levels, columns)}\n\n"
         "Quality is measured on the test set, for the mean over so many draws of the weights, after calibration. NLL "
@@ -188,7 +197,7 @@ def _limits(manifest: Manifest) -> str:
         limits.append("It was not compared with images of any other kind: its behaviour on them is unknown.")
     if not any(level.calibration.out_of_distribution for level in manifest.levels):
         limits.append("No OOD score was chosen: it abstains only where it is uncertain.")
-    limits += _late_noise(manifest)
+    limits += late_noise(manifest)
     if (left := manifest.training.hessian_left or 0.0) > MAX_HESSIAN_LEFT:
         limits.append(f"{left:.0%} of IVON's initial Hessian is left: scales are still those that training began with.")
     if _number(manifest.training.hyperparameters.get("limit") or 0):
@@ -202,25 +211,6 @@ def _limits(manifest: Manifest) -> str:
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _late_noise(manifest: Manifest) -> Iterable[str]:
-    """Explain the mutual information of levels whose first layers are the same for every draw."""
-    late = [level for level in manifest.levels if set(level.shared) - {PIXELS, LOGITS}]
-    if late:
-        figures = _and(f"{level.metrics.mutual_information:.4f} at `{level.name}`" for level in late)
-        whole = [level for level in manifest.levels if level not in late and LOGITS not in level.shared]
-        comparison = "".join(
-            f", and {level.metrics.mutual_information:.4f} at `{level.name}`, random throughout" for level in whole[:1]
-        )
-        yield (
-            "Only the last layers of some levels are random, so the epistemic part of their uncertainty (the mutual "
-            "information of label and weights) is that of these layers alone: in nats, on average over the test set, "
-            f"{figures}{comparison}. Compare it between images of one level, never between levels."
-        )
-    for level in manifest.levels:
-        if LOGITS in level.shared:
-            yield f"`{level.name}` has no random weight: all draws are the same, and its epistemic uncertainty is zero."
-
-
 def _use(manifest: Manifest) -> str:
     query = f"model={manifest.model}&version={manifest.version}"
     return (
@@ -232,8 +222,9 @@ def _use(manifest: Manifest) -> str:
         "Images of any size are resized to the one above, pixels as decoded; scaling is in the file. `level=`, "
         "`samples=` and `alpha=` select another level, number of draws and prediction set. Each level's `model.onnx` "
         "also runs by itself in ONNX Runtime: one run is one draw; average the softmax of logits divided by the "
-        "temperature over as many draws as the table says. All sessions of a process repeat the same draws, unless "
-        "these two lines come before each of them, with other numbers:\n\n"
+        "temperature over as many draws as the table says; a mixture picks one of its members in each run. All "
+        "sessions of a process repeat the same draws, unless these two lines come before each of them, with other "
+        "numbers:\n\n"
         "```python\n"
         "import onnxruntime\n"
         "onnxruntime.set_seed(7)  # before the session is created\n"
@@ -287,11 +278,6 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return 0.0
-
-
-def _and(parts: Iterable[str]) -> str:
-    *others, last = parts
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _text(value: object) -> str:

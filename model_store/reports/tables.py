@@ -25,17 +25,26 @@ class LevelFigures(Protocol):
     @property
     def multiply_adds(self) -> int: ...
     @property
+    def members(self) -> int: ...
+    @property
     def metrics(self) -> Metrics: ...
 
 
 def levels_table(levels: Iterable[LevelFigures], milliseconds: Mapping[str, float] | None = None) -> Table:
-    """Build a table with one row per level; `milliseconds` is the latency of an answer by level, where known."""
-    headers = ["sparsity", "kB", "M mult-adds", "accuracy", "NLL", "ECE", *(["ms"] if milliseconds else [])]
+    """Build a table with one row per level; `milliseconds` is the latency of an answer by level, where known.
+
+    Members are shown where some level is a mixture.
+    """
+    levels = list(levels)
+    mixtures = any(level.members > 1 for level in levels)
+    headers = ["members"] if mixtures else []
+    headers += ["sparsity", "kB", "M mult-adds", "accuracy", "NLL", "ECE", *(["ms"] if milliseconds else [])]
     table = Table("level", *(Column(header, justify="right") for header in headers))
     for level in levels:
         metrics = level.metrics
         table.add_row(
             cell(level.name),
+            *([f"{level.members}"] if mixtures else []),
             f"{level.sparsity:.1%}",
             f"{level.bytes / 1e3:,.1f}",
             f"{level.multiply_adds / 1e6:,.3f}",

@@ -8,6 +8,12 @@ from typing import Annotated
 import typer
 
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run, written by `slimbayes train`.")]
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders of finished runs, written by `slimbayes train`; several, or one with members, make a mixture."
+    ),
+]
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of the data set, if it is no longer at the run's path.")
 ]

@@ -11,6 +11,7 @@ from rich.console import Console
 from model_store.cli.options import SignKeyOption
 from model_store.errors import StoreError
 from model_store.names import check_alias, check_model_name
+from model_store.onnx_file.format import MAX_MEMBERS
 from model_store.reports.mean_network import DRAWS_ADD_NOTHING, gain_text, mean_table
 from model_store.reports.tables import levels_table
 from model_store.signing import SigningKey
@@ -27,7 +28,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command("prune")
 def prune_command(
-    run: options.RunArgument,
+    runs: options.RunsArgument,
     levels: options.LevelsOption = "p50,p80,p90,p95",
     granularity: Annotated[str, typer.Option(help="Granularity of pruning: weight or channel.")] = "channel",
     data_dir: options.DataDirOption = None,
@@ -67,17 +68,18 @@ def prune_command(
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     sign_key: SignKeyOption = None,
 ) -> None:
-    """Prune a run to levels, evaluate each, and publish them as one version."""
+    """Prune a run to levels, or each member of a mixture, evaluate each level, and publish them as one version.
+
+    A level holds all members; x4-m2 holds the first two of them.
+    """
     from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
-    from pruning.level import parse_levels
+    from pruning.mixture import load_runs, parse_mixture_levels
     from pruning.postprocess import PostprocessConfig
     from pruning.pruner import PruningConfig
     from pruning.publishing import publish
-    from pruning.trained_run import TrainedRun
     from training.allocator import keep_freed_memory
     from training.errors import TrainingError
-    from training.trainer.run_dir import Run
 
     if epochs and not from_study:
         keep_freed_memory()
@@ -87,13 +89,14 @@ def prune_command(
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
         if not from_study:
-            parse_levels(levels)
+            parse_mixture_levels(levels, MAX_MEMBERS)
         if alias is not None:
             check_alias(alias)
         key = None if sign_key is None else SigningKey.read(sign_key)
         opened = Store.create(store)
-        trained = TrainedRun.load(Run(run), data_dir)
-        name = check_model_name(model or f"{trained.recipe.data}-{trained.recipe.architecture}")
+        trained = load_runs(runs, data_dir)
+        recipe = trained[0].recipe
+        name = check_model_name(model or f"{recipe.data}-{recipe.architecture}")
         pruned = (
             _select(trained, config, postprocess, levels, from_study, draws)
             if from_study
@@ -112,16 +115,20 @@ def prune_command(
 
 
 def _select(
-    trained: TrainedRun,
+    runs: list[TrainedRun],
     config: PruningConfig,
     postprocess: PostprocessConfig,
     levels: str,
     studies: list[Path],
     draws: int | None,
 ) -> list[PrunedLevel]:
-    """Take levels from finished studies, and report each."""
+    """Take levels of a single run from finished studies, and report each."""
+    from pruning.errors import MixtureError
     from pruning.study.select import parse_trials, select_trials
 
+    if len(runs) > 1:
+        raise MixtureError(f"--from-study publishes levels of one run, got {len(runs)}")
+    (trained,) = runs
     trials = parse_trials(levels, config.criterion, config.granularity, trained.auto_level)
     postprocess.check([trial.level for trial in trials])
     selected = select_trials(trained, studies, trials, postprocess, draws)
@@ -131,36 +138,42 @@ def _select(
 
 
 def _prune(
-    trained: TrainedRun, config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int | None
+    runs: list[TrainedRun], config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int | None
 ) -> list[PrunedLevel]:
     """Prune to each level, and report it when it is done."""
-    from pruning.level import parse_levels
+    from pruning.mixture import parse_mixture_levels, prune_members
     from pruning.postprocess import PrunedLevel
-    from pruning.pruner import Pruner
 
-    parsed, pruned = parse_levels(levels, trained.auto_level), []
-    postprocess.check(parsed)
-    for level, posterior in Pruner(trained, config).levels(parsed):
-        pruned.append(PrunedLevel.build(trained, level, posterior, postprocess.for_level(config, level), draws))
+    parsed, pruned = parse_mixture_levels(levels, len(runs), runs[0].auto_level), []
+    postprocess.check([each.level for each in parsed])
+    for each, posteriors in prune_members(runs, config, parsed):
+        own = postprocess.for_level(config, each.level)
+        pruned.append(PrunedLevel.build(runs, each.level, posteriors, own, draws, each.name))
         _report(pruned[-1])
     return pruned
 
 
 def _report(pruned: PrunedLevel) -> None:
-    evaluation = pruned.evaluation
+    evaluation, count = pruned.evaluation, len(pruned.members)
     quality, mean = evaluation.metrics, evaluation.mean_network
+    members = f"{count} members, " if count > 1 else ""
     typer.echo(
-        f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "
+        f"{pruned.name}: {members}sparsity {pruned.sparsity:.1%}, {pruned.multiply_adds:,} multiply-adds a draw, "
         f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
     )
     if mean is None:
-        typer.echo("  no scales: one pass of the mean network is published")
+        what = "one pass of the mean network is" if count == 1 else f"one pass of {count} mean networks each is"
+        typer.echo(f"  no scales: {what} published")
         return
     typer.echo(
-        f"  mean network, one pass: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
+        f"  {_passes(count)}: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
         f"draws gain {gain_text(mean)} nats over it"
     )
     if not mean.draws_gain:
         published = evaluation.monte_carlo.draws
         what = "one pass of the mean network is" if published == 1 else f"{published} draws are"
         typer.echo(f"  {DRAWS_ADD_NOTHING}; {what} published")
+
+
+def _passes(members: int) -> str:
+    return "mean network, one pass" if members == 1 else f"{members} mean networks, one pass each"

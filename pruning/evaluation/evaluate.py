@@ -1,13 +1,14 @@
 """Evaluate a level: calibrate it on the calibration set and measure its quality on the test set.
 
 Predictions are those of the service, the mean over draws of softmax(logits / T), with the very draws that it serves.
-Beside them stands the mean network, in one pass and with a temperature of its own.
+Beside them stands the mean network, in one pass and with a temperature of its own; that of a mixture
+is the mean prediction of its members' mean networks, one pass of each.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor
 
 from model_store.manifest import Calibration, MeanNetwork, Metrics, MonteCarlo, Reference
-from model_store.onnx_file.draws import FIRST_DRAWS
+from model_store.onnx_file.draws import first_draws, whole_rounds
 from pruning.evaluation.calibration import abstained, calibrate, check_size, coverage
 from pruning.evaluation.ood import SCORES, split_ood_images
 from pruning.evaluation.reference import reference_histograms
-from pruning.graph.forward import draw_logits, mean_weights, served_draws
+from pruning.graph.forward import mean_weights, mixture_logits, served_draws
 from pruning.graph.network import Network, random_tensors
 from training.data.dataset import Dataset
 from training.evaluation import metrics
@@ -74,35 +75,39 @@ class Evaluation:
         )
 
 
-def evaluate(network: Network, dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
-    """Evaluate a network, shown as `name` in progress, with `num_draws` draws per image, or one without scales.
+def evaluate(members: Sequence[Network], dataset: Dataset, num_draws: int, seed: int, *, name: str) -> Evaluation:
+    """Evaluate a network or the members of a mixture, shown as `name` in progress, with `num_draws` draws per image.
+
+    Without scales there is one draw of each member.
 
     Raises CalibrationError if the calibration set is too small.
     """
     check_size(len(dataset.calibration))
-    random = network.output in random_tensors(network)
-    num_draws = num_draws if random else 1
+    count = len(members)
+    random = any(network.output in random_tensors(network) for network in members)
+    num_draws = whole_rounds(num_draws, count) if random else count
     ood_images = {
         ood: images[:: -(-len(images) // MAX_OOD_IMAGES)] for ood, images in dataset.out_of_distribution.items()
     }
     own = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels}
-    draws, mean = served_draws(network, num_draws), [mean_weights(network)] if random else []
-    total = num_draws * sum(map(len, (own | ood_images).values())) + len(mean) * sum(map(len, own.values()))
+    draws, means = served_draws(members, num_draws), [[mean_weights(network)] for network in members]
+    total = num_draws * sum(map(len, (own | ood_images).values())) + random * count * sum(map(len, own.values()))
     with Stage(f"evaluating {name}", total) as stage:
-        logits = {of: draw_logits(network, images, draws, stage) for of, images in (own | ood_images).items()}
-        mean_logits = {of: draw_logits(network, images, mean, stage) for of, images in own.items() if random}
+        logits = {of: mixture_logits(members, images, draws, stage) for of, images in (own | ood_images).items()}
+        mean_logits = {of: mixture_logits(members, images, means, stage) for of, images in own.items() if random}
     held_SNK, held_N = logits["calibration"], dataset.calibration.labels
     logits_SNK, labels_N = logits["test"], dataset.test.labels
     ood_logits = {ood: logits[ood] for ood in ood_images}
     noise_N = torch.rand(len(held_N), generator=generator_for(seed, "conformal"), dtype=torch.float64)
     calibration = calibrate(held_SNK, held_N, ood_logits, noise_N)
-    p_NK = metrics.predictive(logits_SNK, calibration.temperature)
-    first_SNK = logits_SNK[:FIRST_DRAWS]
+    temperature = calibration.temperature
+    p_NK = metrics.predictive(logits_SNK, temperature)
+    first_SNK = logits_SNK[: first_draws(count)]
     return Evaluation(
         metrics=_quality(logits_SNK, labels_N, ood_logits, calibration),
         calibration=calibration,
-        monte_carlo=MonteCarlo(draws=num_draws, standard_error=_standard_error(logits_SNK, calibration.temperature)),
-        reference=reference_histograms(first_SNK, calibration.temperature),
+        monte_carlo=MonteCarlo(draws=num_draws, standard_error=_standard_error(logits_SNK, temperature, count)),
+        reference=reference_histograms(first_SNK, temperature),
         mean_network=_mean_network(p_NK, mean_logits, dataset) if random else None,
         calibration_accuracy=metrics.accuracy(metrics.predictive(held_SNK, calibration.temperature), held_N),
         coverage=coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),
@@ -130,14 +135,21 @@ def _quality(
     )
 
 
-def _standard_error(logits_SNK: Tensor, temperature: float) -> float:
-    """Return the standard error of the top probability, mean over images; draws come in antithetic pairs."""
+def _standard_error(logits_SNK: Tensor, temperature: float, members: int) -> float:
+    """Return the standard error of the top probability, mean over images; draws come in antithetic pairs.
+
+    What members of a mixture differ by is no error: with two pairs of each or more, only what differs within them is.
+    """
     p_SNK = (logits_SNK.double() / temperature).softmax(-1)
     top_SN = p_SNK[:, torch.arange(p_SNK.shape[1]), p_SNK.mean(0).argmax(1)]
-    if len(top_SN) == 1:
+    if len(top_SN) == members:
         return 0.0
-    if len(top_SN) >= 4 and len(top_SN) % 2 == 0:
-        top_SN = (top_SN[0::2] + top_SN[1::2]) / 2
+    if len(top_SN) >= 4 and len(top_SN) % (2 * members) == 0:
+        top_SN = top_SN.reshape(-1, 2, members, p_SNK.shape[1]).mean(1).flatten(0, 1)
+    if members > 1 and len(top_SN) >= 2 * members:
+        rounds = top_SN.reshape(-1, members, p_SNK.shape[1])
+        var_N = (rounds - rounds.mean(0)).square().sum((0, 1)) / (len(top_SN) - members)
+        return float(var_N.sqrt().mean()) / math.sqrt(len(top_SN))
     return float(top_SN.std(0).mean()) / math.sqrt(len(top_SN))
 
 

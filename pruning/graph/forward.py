@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_store.onnx_file.draws import draw_key, noise
+from model_store.onnx_file.draws import draw_key, member_and_noise, noise
 from model_store.onnx_file.format import IMAGES
 from pruning.graph import network as ir
 from pruning.graph.rounding import rounded_layer
@@ -39,19 +39,22 @@ def draw_weights(network: ir.Network, generator: torch.Generator) -> dict[str, T
     return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
 
 
-def served_draws(network: ir.Network, num_draws: int) -> list[dict[str, Tensor]]:
-    """Draw every weight as the service does for the exported file, by node; bit for bit the same."""
-    means = mean_weights(network)
-    drawn = {name: node.weight for name, node in network.weighted.items() if (node.weight.scale > 0).any()}
-    key = draw_key((weight.mean.numpy(), weight.scale.numpy()) for weight in drawn.values())
-
-    def draw(number: int) -> dict[str, Tensor]:
-        return {
+def served_draws(members: Sequence[ir.Network], num_draws: int) -> list[list[dict[str, Tensor]]]:
+    """Draw every weight as the service does for the exported file, for each member by node; bit for bit the same."""
+    random = [
+        {name: node.weight for name, node in network.weighted.items() if (node.weight.scale > 0).any()}
+        for network in members
+    ]
+    key = draw_key((weight.mean.numpy(), weight.scale.numpy()) for drawn in random for weight in drawn.values())
+    draws: list[list[dict[str, Tensor]]] = [[] for _ in members]
+    for draw in range(num_draws):
+        member, number = member_and_noise(draw, len(members))
+        noisy = {
             name: weight.mean + weight.scale * torch.from_numpy(noise(key, number, place, tuple(weight.mean.shape)))
-            for place, (name, weight) in enumerate(drawn.items())
+            for place, (name, weight) in enumerate(random[member].items())
         }
-
-    return [means | draw(number) for number in range(num_draws)]
+        draws[member].append(mean_weights(members[member]) | noisy)
+    return draws
 
 
 def mean_weights(network: ir.Network) -> dict[str, Tensor]:
@@ -78,6 +81,16 @@ def draw_logits(
         parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in layers_S]))
         stage.advance(len(draws) * len(x_NHWC), "")
     return torch.cat(parts, 1)
+
+
+def mixture_logits(
+    members: Sequence[ir.Network], images_NHWC: Tensor, draws: Sequence[Sequence[Mapping[str, Tensor]]], stage: Stage
+) -> Tensor:
+    """Return logits float32 [S, N, K] of draws of each member, which take turns through the members."""
+    some = [(network, own) for network, own in zip(members, draws, strict=True) if own]
+    parts = [draw_logits(network, images_NHWC, own, stage) for network, own in some]
+    rounds = range(max(map(len, parts)))
+    return torch.stack([part[number] for number in rounds for part in parts if number < len(part)])
 
 
 def _pixels(network: ir.Network, images_NHWC: Tensor) -> dict[str, Tensor]:

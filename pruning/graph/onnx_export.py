@@ -1,8 +1,9 @@
 """Export the graph as an ONNX file with uint8 images as input and logits as output; each run is one draw.
 
 Each random weight calls `slimbayes.GaussianWeight(mean, scale)`, a function inside the file, so that plain ONNX Runtime
-can draw from it. `mean` and `scale` are stored sparse if that is smaller. Opset 21 and IR 10: from opset 22 on, ONNX
-Runtime's CPU provider has no RandomNormalLike.
+can draw from it; a mixture calls `slimbayes.PickMember(members)`, and each member's network is a branch. `mean` and
+`scale` are stored sparse if that is smaller. Opset 21 and IR 10: from opset 22 on, ONNX Runtime's CPU provider has no
+RandomNormalLike.
 """
 
 from __future__ import annotations
@@ -23,23 +24,31 @@ from pruning.graph import network as ir
 SPARSE_BELOW_DENSITY = 1 / 3
 
 
-def export_onnx(network: ir.Network) -> onnx.ModelProto:
-    """Export a network as a checked ONNX model, deterministically: equal networks give equal bytes."""
-    writer, pixels = _Writer(network), network.pixels
-    image_shape = pixels.height, pixels.width, pixels.channels
+def export_onnx(*members: ir.Network) -> onnx.ModelProto:
+    """Export a network, or a mixture of several, as a checked ONNX model; equal networks give equal bytes.
+
+    A run of a mixture picks one of its members, each as probable as the others, and computes only that one.
+    """
+    first = members[0]
+    image_shape = first.pixels.height, first.pixels.width, first.pixels.channels
+    writers = [_Writer(network, prefix) for network, prefix in zip(members, _prefixes(len(members)), strict=True)]
+    nodes, constants, functions = writers[0].nodes, list[onnx.TensorProto](), [gaussian_weight()]
+    if len(members) > 1:
+        nodes, constants = _turns([writer.nodes for writer in writers])
+        functions.append(pick_member())
     graph = helper.make_graph(
-        writer.nodes,
+        nodes,
         file_format.DOMAIN,
         [helper.make_tensor_value_info(file_format.IMAGES, TensorProto.UINT8, ["N", *image_shape])],
-        [helper.make_tensor_value_info(file_format.LOGITS, TensorProto.FLOAT, ["N", network.widths[network.output]])],
-        writer.dense,
-        sparse_initializer=writer.sparse,
+        [helper.make_tensor_value_info(file_format.LOGITS, TensorProto.FLOAT, ["N", first.widths[first.output]])],
+        constants + [tensor for writer in writers for tensor in writer.dense],
+        sparse_initializer=[tensor for writer in writers for tensor in writer.sparse],
     )
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid(domain, version) for domain, version in file_format.OPSETS.items()],
         ir_version=file_format.IR_VERSION,
-        functions=[gaussian_weight()],
+        functions=functions,
         producer_name="slimbayes",
     )
     # The full check's type inference rejects sparse initializers as inputs of a function.
@@ -47,33 +56,76 @@ def export_onnx(network: ir.Network) -> onnx.ModelProto:
     return model
 
 
-def shared_parts(network: ir.Network) -> tuple[str, ...]:
-    """Return the exported names of the outputs of the part that all draws share."""
-    return tuple(_exported(network, name) for name in ir.shared_tensors(network))
+def shared_parts(*members: ir.Network) -> tuple[str, ...]:
+    """Return the exported names of the outputs of the part that all draws of a member share."""
+    return tuple(
+        prefix + _exported(network, name)
+        for network, prefix in zip(members, _prefixes(len(members)), strict=True)
+        for name in ir.shared_tensors(network)
+    )
 
 
-def roundings(network: ir.Network) -> dict[str, Rounding]:
+def roundings(*members: ir.Network) -> dict[str, Rounding]:
     """Return the roundings of exported tensors by name; empty if all is computed in float32."""
     return {
-        _exported(network, name): Rounding(scale=each.scale, zero_point=each.zero_point)
+        prefix + _exported(network, name): Rounding(scale=each.scale, zero_point=each.zero_point)
+        for network, prefix in zip(members, _prefixes(len(members)), strict=True)
         for name, each in network.roundings.items()
     }
+
+
+def _prefixes(members: int) -> list[str]:
+    return [file_format.member_prefix(member) if members > 1 else "" for member in range(members)]
 
 
 def _exported(network: ir.Network, name: str) -> str:
     return {network.output: file_format.LOGITS, file_format.IMAGES: file_format.PIXELS}.get(name, name)
 
 
+def _turns(members: Sequence[list[onnx.NodeProto]]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Ask each member in turn whether it was picked; return the nodes and their constants."""
+    count = len(members)
+    constants = {file_format.MEMBERS: np.arange(count), file_format.NOTHING: np.zeros((1, 1))}
+    kind, read, made = file_format.PICK_MEMBER, file_format.MEMBERS, file_format.MEMBER
+    nodes = [helper.make_node(kind, [read], [made], name=made, domain=file_format.DOMAIN)]
+    for member, network in enumerate(members):
+        number, picked, before, after = file_format.turn(member, count)
+        constants[number] = np.full(1, member)
+        logits, passed = network[-1].output[0], f"{picked}.passed"
+        branches = {
+            file_format.THEN: _branch(network, logits),
+            file_format.ELSE: _branch([helper.make_node("Identity", [before], [passed], name=passed)], passed),
+        }
+        nodes.append(helper.make_node("Equal", [file_format.MEMBER, number], [picked], name=picked))
+        nodes.append(helper.make_node("If", [picked], [after], name=after, **branches))
+    return nodes, [numpy_helper.from_array(values.astype(np.float32), name) for name, values in constants.items()]
+
+
+def _branch(nodes: Sequence[onnx.NodeProto], output: str) -> onnx.GraphProto:
+    return helper.make_graph(nodes, output, [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", "K"])])
+
+
 def gaussian_weight() -> onnx.FunctionProto:
     """Build the function mean + scale · ε with ε ~ N(0, I), drawn anew in each run."""
-    return helper.make_function(
-        file_format.DOMAIN,
-        file_format.GAUSSIAN_WEIGHT,
-        file_format.GAUSSIAN_WEIGHT_INPUTS,
-        file_format.GAUSSIAN_WEIGHT_OUTPUTS,
-        [helper.make_node(*node) for node in file_format.GAUSSIAN_WEIGHT_BODY],
-        [helper.make_opsetid("", file_format.OPSETS[""])],
-    )
+    ports = file_format.GAUSSIAN_WEIGHT_INPUTS, file_format.GAUSSIAN_WEIGHT_OUTPUTS
+    return _function(file_format.GAUSSIAN_WEIGHT, *ports, file_format.GAUSSIAN_WEIGHT_BODY)
+
+
+def pick_member() -> onnx.FunctionProto:
+    """Build the function that picks one of some numbers at random, anew in each run."""
+    ports = file_format.PICK_MEMBER_INPUTS, file_format.PICK_MEMBER_OUTPUTS
+    return _function(file_format.PICK_MEMBER, *ports, file_format.PICK_MEMBER_BODY)
+
+
+def _function(
+    name: str,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    body: Sequence[tuple[str, Sequence[str], Sequence[str]]],
+) -> onnx.FunctionProto:
+    nodes = [helper.make_node(*node) for node in body]
+    opsets = [helper.make_opsetid("", file_format.OPSETS[""])]
+    return helper.make_function(file_format.DOMAIN, name, inputs, outputs, nodes, opsets)
 
 
 def stamp(graph: onnx.ModelProto, model: str, version: str, level: str) -> bytes:
@@ -93,9 +145,10 @@ def _window(node: ir.Convolution | ir.MaxPool) -> dict[str, Any]:
 
 
 class _Writer:
-    """Collect the ONNX nodes and initializers for each node of a network."""
+    """Collect the ONNX nodes and initializers for each node of a network, with a prefix before their names."""
 
-    def __init__(self, network: ir.Network) -> None:
+    def __init__(self, network: ir.Network, prefix: str = "") -> None:
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.dense: list[onnx.TensorProto] = []
         self.sparse: list[onnx.SparseTensorProto] = []
@@ -135,7 +188,11 @@ class _Writer:
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> None:
         final = file_format.LOGITS if output == self.output else output
-        self.nodes.append(helper.make_node(kind, inputs, [final], name=output, domain=domain, **attributes))
+        read, made, name = [self._named(each) for each in inputs], self._named(final), self._named(output)
+        self.nodes.append(helper.make_node(kind, read, [made], name=name, domain=domain, **attributes))
+
+    def _named(self, name: str) -> str:
+        return name if name == file_format.IMAGES else f"{self.prefix}{name}"
 
     def _parameters(self, node: ir.Weighted) -> tuple[str, str]:
         """Write weight and bias, and return their names."""
@@ -148,7 +205,7 @@ class _Writer:
         return name, self._constant(f"{node.name}.bias", node.bias.numpy())
 
     def _constant(self, name: str, values: np.ndarray) -> str:
-        self.dense.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        self.dense.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), self._named(name)))
         return name
 
     def _values(self, name: str, values: Tensor) -> str:
@@ -156,7 +213,7 @@ class _Writer:
         index = flat.nonzero()[0]
         if len(index) >= SPARSE_BELOW_DENSITY * len(flat):
             return self._constant(name, values.numpy())
-        entries = numpy_helper.from_array(flat[index], name)
-        places = numpy_helper.from_array(index.astype(np.int64), f"{name}.index")
+        entries = numpy_helper.from_array(flat[index], self._named(name))
+        places = numpy_helper.from_array(index.astype(np.int64), self._named(f"{name}.index"))
         self.sparse.append(helper.make_sparse_tensor(entries, places, list(values.shape)))
         return name

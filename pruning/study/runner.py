@@ -159,5 +159,5 @@ class Study:
             multiply_adds=network.multiply_adds,
             bytes=len(to_bytes(export_onnx(network))),
             milliseconds=measure_ms(network),
-            evaluation=evaluate(network, self.trained.dataset, draws, seed, name=trial.name),
+            evaluation=evaluate([network], self.trained.dataset, draws, seed, name=trial.name),
         )

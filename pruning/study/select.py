@@ -67,10 +67,10 @@ def _select(
         pruned = PruningConfig() if dense else PruningConfig(trial.criterion, trial.granularity, ranking, tuning)
         config = postprocess.for_level(pruned, trial.level)
         if config != pruned or num_draws not in (None, draws):
-            level = PrunedLevel.build(run, trial.level, posterior, config, num_draws or draws)
+            level = PrunedLevel.build([run], trial.level, [posterior], config, num_draws or draws)
         else:
-            network = fold_and_compact(run.network(posterior))
-            level = PrunedLevel(trial.level, None if dense else config, result.sparsity, network, result.evaluation)
+            members, own = (fold_and_compact(run.network(posterior)),), None if dense else config
+            level = PrunedLevel(trial.level.name, trial.level, own, result.sparsity, members, result.evaluation)
         return level if num_draws else level.with_draws_worth_their_cost(run)
     known = sorted({path.parent.name for folder in folders for path in (folder / TRIALS).glob("*/figures.json")})
     raise StudyError(f"no study has a finished {trial.name}: there is {', '.join(known) or 'none so far'}")

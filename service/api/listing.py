@@ -21,7 +21,8 @@ from service.repository.snapshot import LoadedVersion
 
 # Figures of a level that its manifest has.
 PUBLISHED = (
-    *("name", "sparsity", "bytes", "parameters", "multiply_adds", "draws", "metrics", "mean_network", "coverage"),
+    *("name", "sparsity", "bytes", "parameters", "multiply_adds", "members", "draws"),
+    *("metrics", "mean_network", "coverage"),
 )
 
 
@@ -90,5 +91,6 @@ def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
 def _list_arrangement(bank: Bank | None) -> Arrangement | None:
     if bank is None:
         return None
-    threads = (bank.parallel_prefix or bank.prefix).threads
-    return Arrangement(draws_per_graph=bank.size, eight_bits=bool(bank.artifact.roundings), shared_threads=threads)
+    threads = max((prefix.parallel or prefix.session).threads for prefix in bank.prefixes)
+    eight_bits = any(member.roundings for member in bank.artifact.members)
+    return Arrangement(draws_per_graph=bank.size, eight_bits=eight_bits, shared_threads=threads)

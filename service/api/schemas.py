@@ -142,7 +142,8 @@ class LevelListing(BaseModel):
     bytes: int
     parameters: int
     multiply_adds: int
-    draws: int = Field(description="Default number of draws; 1 is one pass of the mean network.")
+    members: int = Field(description="Networks of a mixture, through which draws take turns; 1 if it is none.")
+    draws: int = Field(description="Default number of draws; as many as members is one pass of each mean network.")
     metrics: Metrics = Field(description="On the test set; abstained is the share that the default thresholds reject.")
     mean_network: MeanNetwork | None = Field(
         description="One pass of the mean network at a temperature of its own, and what draws gain over it in NLL, with"

@@ -1,4 +1,4 @@
-"""Build the ONNX graph of a level and the posterior of its random weights from the level's file.
+"""Build the ONNX graphs of a level's members and the posteriors of their random weights from the level's file.
 
 `model_store.onnx_file.reader` parses the file and checks its structure. The graph is built anew from what was parsed,
 so that neither onnx nor ONNX Runtime ever sees the file; values are checked here.
@@ -17,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model_store.manifest import Rounding
 from model_store.onnx_file.draws import draw_key
-from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT, IMAGES, IR_VERSION, LOGITS, OPSETS
-from model_store.onnx_file.reader import LevelFile, Node, Tensor, read_level_file
+from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT, IMAGES, IR_VERSION, LOGITS, OPSETS, member_prefix
+from model_store.onnx_file.reader import LevelFile, MemberGraph, Node, read_level_file
+from model_store.onnx_file.tensors import Tensor
 from service.errors import ArtifactError
 from service.inference.footprint import graph_bytes
 from service.types import FloatArray
@@ -34,28 +35,52 @@ class RandomWeight:
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """Graph of a level, which expects its random weights as initializers, and those weights in a fixed order.
+class Member:
+    """Graph of one network, which expects its random weights as initializers, and those weights in a fixed order.
 
-    `image_shape` is (H, W, C) of the uint8 input, `num_classes` K of the logits, `roundings` are those of the tensors
-    between convolutions in eight bits.
+    `roundings` are those of the tensors between convolutions in eight bits.
     """
 
     graph: onnx.ModelProto
     weights: tuple[RandomWeight, ...]
-    image_shape: tuple[int, ...]
-    num_classes: int
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
-
-    @cached_property
-    def draw_key(self) -> str:
-        """Return the key of its draws, so that equal content gives equal answers."""
-        return draw_key((weight.mean, weight.scale) for weight in self.weights)
 
     @property
     def nbytes(self) -> int:
         """Return the bytes of its constants and of its posterior."""
-        return graph_bytes(self.graph) + sum(weight.mean.nbytes + weight.scale.nbytes for weight in self.weights)
+        return graph_bytes(self.graph) + 2 * self.draw_bytes
+
+    @property
+    def draw_bytes(self) -> int:
+        """Return the bytes of one draw of its random weights."""
+        return sum(weight.mean.nbytes for weight in self.weights)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Members of a level, through which draws take turns: one, or those of a mixture.
+
+    `image_shape` is (H, W, C) of the uint8 input, `num_classes` K of the logits.
+    """
+
+    members: tuple[Member, ...]
+    image_shape: tuple[int, ...]
+    num_classes: int
+
+    @cached_property
+    def draw_key(self) -> str:
+        """Return the key of its draws, so that equal content gives equal answers."""
+        return draw_key((weight.mean, weight.scale) for member in self.members for weight in member.weights)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of constants and posteriors."""
+        return sum(member.nbytes for member in self.members)
+
+    @property
+    def draw_bytes(self) -> int:
+        """Return the bytes of one draw of the random weights, the most of any member."""
+        return max(member.draw_bytes for member in self.members)
 
     @classmethod
     def from_file(cls, file: LevelFile, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
@@ -63,14 +88,15 @@ class Artifact:
 
         Raises ArtifactError where it must not be run.
         """
-        drawn = [node for node in file.nodes if node.operation == GAUSSIAN_WEIGHT]
-        computed = {node.output for node in file.nodes if node.operation != GAUSSIAN_WEIGHT}
-        if unknown := (roundings or {}).keys() - (computed - {LOGITS}):
-            raise ArtifactError(f"the manifest rounds a tensor {min(unknown)!r}, which the file does not have")
-        weights = tuple(RandomWeight(node.output, *(_values(file, name) for name in node.inputs)) for node in drawn)
-        if any((weight.scale < 0).any() for weight in weights):
-            raise ArtifactError("the file has a random weight with a negative scale")
-        return cls(_graph(file), weights, file.image_shape, file.num_classes, roundings or {})
+        given, members = dict(roundings or {}), []
+        for number, member in enumerate(file.members):
+            prefix = member_prefix(number) if len(file.members) > 1 else ""
+            computed = {node.output for node in member.nodes if node.operation != GAUSSIAN_WEIGHT} - {LOGITS}
+            own = [name for name in given if name.startswith(prefix) and name.removeprefix(prefix) in computed]
+            members.append(_member(file, member, {name.removeprefix(prefix): given.pop(name) for name in own}))
+        if given:
+            raise ArtifactError(f"the manifest rounds a tensor {min(given)!r}, which the file does not have")
+        return cls(tuple(members), file.image_shape, file.num_classes)
 
 
 def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) -> Artifact:
@@ -78,15 +104,23 @@ def read_artifact(data: bytes, roundings: Mapping[str, Rounding] | None = None) 
     return Artifact.from_file(read_level_file(data), roundings)
 
 
-def _graph(file: LevelFile) -> onnx.ModelProto:
-    nodes = [_node(node) for node in file.nodes if node.operation != GAUSSIAN_WEIGHT]
+def _member(file: LevelFile, member: MemberGraph, roundings: Mapping[str, Rounding]) -> Member:
+    drawn = [node for node in member.nodes if node.operation == GAUSSIAN_WEIGHT]
+    weights = tuple(RandomWeight(node.output, *(_values(member, name) for name in node.inputs)) for node in drawn)
+    if any((weight.scale < 0).any() for weight in weights):
+        raise ArtifactError("the file has a random weight with a negative scale")
+    return Member(_graph(file, member), weights, roundings)
+
+
+def _graph(file: LevelFile, member: MemberGraph) -> onnx.ModelProto:
+    nodes = [_node(node) for node in member.nodes if node.operation != GAUSSIAN_WEIGHT]
     read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
         DOMAIN,
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
         [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
-        [numpy_helper.from_array(_values(file, name), name) for name in file.tensors if name in read],
+        [numpy_helper.from_array(_values(member, name), name) for name in member.tensors if name in read],
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
@@ -98,9 +132,9 @@ def _node(node: Node) -> onnx.NodeProto:
     return proto
 
 
-def _values(file: LevelFile, name: str) -> FloatArray:
+def _values(member: MemberGraph, name: str) -> FloatArray:
     """Return a constant as a dense array; raise ArtifactError where it is not finite, or an index is out of range."""
-    tensor = file.tensors[name]
+    tensor = member.tensors[name]
     values = np.frombuffer(tensor.values, "<f4").astype(np.float32)  # a copy, so that the file can be freed
     if not np.isfinite(values).all():
         raise ArtifactError(f"the file has values in {name!r} that are not finite")

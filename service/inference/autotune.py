@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import ArtifactError
-from service.inference.artifact import Artifact
+from service.inference.artifact import Artifact, Member
 from service.inference.bank import COPIES, Bank
-from service.inference.early_stopping import CHECKPOINTS
+from service.inference.early_stopping import checkpoints
 from service.inference.engine import Engine
 from service.inference.footprint import estimate_session_bytes, graph_bytes
+from service.inference.member_networks import Prefix
 from service.inference.session import Session, TimeLimit
 from service.stats import Histogram
 from service.types import Arrays
@@ -49,18 +50,23 @@ def autotune(
     Raises ArtifactError when ONNX Runtime cannot load the file, or its logits are not finite, and TimeLimitError when
     that is not known within `limit`.
     """
-    engines = {size: Engine(Bank(artifact, key, size, limit), builders, batch_sizes) for size in SIZES}
+    sizes = SIZES if len(artifact.members) == 1 else SIZES[:1]
+    engines = {size: Engine(Bank(artifact, key, size, limit), builders, batch_sizes) for size in sizes}
     image_1HWC = np.zeros((1, *artifact.image_shape), np.uint8)
     engine = _fastest(engines, num_workers, image_1HWC, limit)
     if num_workers > 1:
-        engine.bank.parallel_prefix = _parallel_prefix(engine.bank, num_workers, image_1HWC, limit)
+        for prefix in engine.bank.prefixes:
+            prefix.parallel = _parallel(prefix, num_workers, image_1HWC, limit)
     return engine
 
 
 def trial_bytes(artifact: Artifact) -> int:
-    """Estimate from above what `autotune` takes for a while: a bank of each size, each with one block."""
-    weights = sum(weight.mean.nbytes for weight in artifact.weights)
-    constants, nodes = graph_bytes(artifact.graph), len(artifact.graph.graph.node)
+    """Estimate from above what `autotune` takes for a while: a bank of each size, with a block of each member."""
+    return sum(map(_member_trial_bytes, artifact.members))
+
+
+def _member_trial_bytes(member: Member) -> int:
+    weights, constants, nodes = member.draw_bytes, graph_bytes(member.graph), len(member.graph.graph.node)
     bank = 2 * weights + 4 * constants + estimate_session_bytes(constants, QUANTIZED_NODES * nodes)
     blocks = [estimate_session_bytes(size * (1 + COPIES) * weights, size * QUANTIZED_NODES * nodes) for size in SIZES]
     return len(SIZES) * bank + sum(blocks)
@@ -71,13 +77,16 @@ def _fastest(
 ) -> Engine:
     for size, engine in engines.items():
         engine.prepare(size, limit=limit)
-    features = engines[SIZES[0]].shared(image_1HWC, limit=limit)
-    if not all(np.isfinite(logits).all() for logits in engines[SIZES[-1]].run(0, features, limit)):
+    features, largest = engines[SIZES[0]].shared(image_1HWC, limit=limit), engines[max(engines)]
+    largest.prepare(largest.bank.fewest_draws, limit=limit)
+    blocks = range(len(largest.bank.blocks))
+    if not all(np.isfinite(logits).all() for block in blocks for logits in largest.run(block, features, limit)):
         raise ArtifactError("its logits are not finite")
     graph = _seconds({size: partial(engine.run, 0, features, limit) for size, engine in engines.items()})
-    first = {size: seconds * -(-CHECKPOINTS[0] // (size * num_workers)) for size, seconds in graph.items()}
+    draws = checkpoints(len(largest.bank.members))[0]
+    first = {size: seconds * -(-draws // (size * num_workers)) for size, seconds in graph.items()}
     best = SIZES[0]
-    for size in SIZES[1:]:
+    for size in first:
         if first[size] < FASTER_GRAPH * first[best]:
             best = size
     # The running means start with the slow first passes; replace them.
@@ -87,14 +96,14 @@ def _fastest(
     return engine
 
 
-def _parallel_prefix(
-    bank: Bank, num_workers: int, image_1HWC: npt.NDArray[np.uint8], limit: TimeLimit | None
+def _parallel(
+    prefix: Prefix, num_workers: int, image_1HWC: npt.NDArray[np.uint8], limit: TimeLimit | None
 ) -> Session | None:
-    """Build the shared prefix on all threads; None if that is not faster, or rounds differently."""
-    wide, feed = Session(bank.split.prefix, num_workers, limit), Arrays(images=image_1HWC)
-    seconds = _seconds({session: partial(session.run, feed, limit) for session in (bank.prefix, wide)})
-    same = all(map(np.array_equal, wide.run(feed, limit), bank.prefix.run(feed, limit)))
-    return wide if same and seconds[wide] < FASTER_PREFIX * seconds[bank.prefix] else None
+    """Build a shared prefix on all threads; None if that is not faster, or rounds differently."""
+    wide, feed = Session(prefix.graph, num_workers, limit), Arrays(images=image_1HWC)
+    seconds = _seconds({session: partial(session.run, feed, limit) for session in (prefix.session, wide)})
+    same = all(map(np.array_equal, wide.run(feed, limit), prefix.session.run(feed, limit)))
+    return wide if same and seconds[wide] < FASTER_PREFIX * seconds[prefix.session] else None
 
 
 def _seconds(ways: Mapping[Key, Callable[[], object]]) -> dict[Key, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration, Level
-from model_store.onnx_file.draws import FIRST_DRAWS
+from model_store.onnx_file.draws import first_draws
 from service.errors import ParameterError
 from service.inference.early_stopping import EarlyStopping
 from service.inference.ood import ood_score
@@ -22,7 +22,7 @@ Render = Callable[[Predictive], Iterable[Any]]
 
 
 class FirstDraws(NamedTuple):
-    """Figures of an image's first draws, at most `FIRST_DRAWS`, whatever the number in the end; for drift."""
+    """Figures of an image's first draws, at most `first_draws`, whatever the number in the end; for drift."""
 
     confidence: float
     entropy: float
@@ -52,15 +52,19 @@ class ImageResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Postprocessor:
-    """Summarise the draws of images, decide, and render each; `early_stopping` chooses the number of draws, if any."""
+    """Summarise the draws of images, which take turns through `members`, decide, and render each.
+
+    `early_stopping` chooses the number of draws, if any.
+    """
 
     calibration: Calibration
     render: Render
     early_stopping: EarlyStopping | None = None
+    members: int = 1
 
     def __call__(self, logits_SNK: FloatArray, stop: StopReason, draws: Draws | None = None) -> list[ImageResult]:
         """Return the result of each image; `draws` is the summary of its logits, where there is one already."""
-        draws = draws or Draws.from_logits(logits_SNK, self.calibration.temperature)
+        draws = draws or Draws.from_logits(logits_SNK, self.calibration.temperature, self.members)
         first = None if self.early_stopping is None else self.early_stopping.first_draws
         summary = Predictive.from_draws(draws, first)
         error_N = summary.standard_error
@@ -71,16 +75,17 @@ class Postprocessor:
                 decide(summary, self.calibration),
                 *(each.tolist() for each in figures),
                 [None] * len(summary.mean) if error_N is None else error_N.tolist(),
-                first_draws(draws),
+                _figures_of_first(draws),
                 self.render(summary),
                 strict=True,
             )
         ]
 
 
-def first_draws(draws: Draws) -> Iterator[FirstDraws]:
+def _figures_of_first(draws: Draws) -> Iterator[FirstDraws]:
     """Return the figures of each image's first draws."""
-    block = draws if len(draws) <= FIRST_DRAWS else draws.first(FIRST_DRAWS)
+    count = first_draws(draws.members)
+    block = draws if len(draws) <= count else draws.first(count)
     aleatoric_N, epistemic_N = parts(block)
     figures = (block.mean.max(1), aleatoric_N + epistemic_N, epistemic_N)
     return map(FirstDraws, *(each.tolist() for each in figures))

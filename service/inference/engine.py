@@ -47,21 +47,24 @@ class Engine:
     def shared(
         self, images_NHWC: npt.NDArray[np.uint8], *, alone: bool = False, limit: TimeLimit | None = None
     ) -> list[FloatArray]:
-        """Compute what all draws have in common, from images uint8 [N, H, W, C]: arrays [N, …].
+        """Compute what all draws of each member have in common, from images uint8 [N, H, W, C]: arrays [N, …].
 
         With `alone`, when nothing else is computed, other threads may help; the bits are the same.
         """
-        session = self.bank.parallel_prefix if alone and self.bank.parallel_prefix else self.bank.prefix
-        begun = time.perf_counter()
-        features = session.run({"images": images_NHWC}, limit)
-        seconds = session.threads * (time.perf_counter() - begun) / len(images_NHWC)
+        features, seconds = list[FloatArray](), 0.0
+        for prefix in self.bank.prefixes:
+            session = prefix.parallel if alone and prefix.parallel else prefix.session
+            begun = time.perf_counter()
+            features += session.run({"images": images_NHWC}, limit)
+            seconds += session.threads * (time.perf_counter() - begun) / len(images_NHWC)
         self.seconds_shared = _moving_average(self.seconds_shared, seconds)
         return features
 
     def run(self, block: int, features: Sequence[FloatArray], limit: TimeLimit | None = None) -> list[FloatArray]:
         """Compute logits float32 [N, K] for each draw of a prepared block."""
         begun = time.perf_counter()
-        feed: Arrays = dict(zip(self.bank.split.boundary, features, strict=True))
+        read = self.bank.features(block)
+        feed: Arrays = dict(zip(read.names, features[read.places], strict=True))
         logits = self.bank.blocks[block].run(feed, limit)
         seconds = (time.perf_counter() - begun) / (len(logits) * len(logits[0]))
         self.seconds_per_draw = _moving_average(self.seconds_per_draw, seconds)

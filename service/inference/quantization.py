@@ -18,7 +18,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from model_store.onnx_file.format import MAX_INT8_WEIGHT, MAX_INT32_BIAS
-from service.inference.artifact import Artifact
+from service.inference.artifact import Member
 from service.inference.graph import with_constants
 from service.types import Arrays, FloatArray
 
@@ -64,23 +64,23 @@ class QuantizedGraph:
         return constants
 
 
-def quantize(artifact: Artifact) -> QuantizedGraph:
-    """Return the artifact's graph: in eight bits where it has roundings, else in float32."""
-    random = {weight.name for weight in artifact.weights}
-    if not artifact.roundings:
-        return QuantizedGraph(artifact.graph, frozenset(random))
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in artifact.graph.graph.initializer}
-    layers = dict(_layers(artifact, values, random | values.keys()))
+def quantize(member: Member) -> QuantizedGraph:
+    """Return the member's graph: in eight bits where it has roundings, else in float32."""
+    random = {weight.name for weight in member.weights}
+    if not member.roundings:
+        return QuantizedGraph(member.graph, frozenset(random))
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in member.graph.graph.initializer}
+    layers = dict(_layers(member, values, random | values.keys()))
     fixed = {name: values.pop(name) for name in layers.keys() - random}
     biases = {layer.bias for layer in layers.values()}
     kept: Arrays = {name: value for name, value in values.items() if name not in biases}
     for name, weight in fixed.items():
         kept |= layers[name].quantize(name, weight)
     graph = onnx.ModelProto()
-    graph.CopyFrom(artifact.graph)
+    graph.CopyFrom(member.graph)
     del graph.graph.node[:], graph.graph.initializer[:]
-    graph.graph.node.extend(_nodes(artifact, layers))
-    for name, rounding in artifact.roundings.items():
+    graph.graph.node.extend(_nodes(member, layers))
+    for name, rounding in member.roundings.items():
         kept |= {
             _scale(name): np.array(rounding.scale, np.float32),
             _zero(name): np.array(rounding.zero_point, np.uint8),
@@ -91,20 +91,20 @@ def quantize(artifact: Artifact) -> QuantizedGraph:
 
 
 def _layers(
-    artifact: Artifact, values: Mapping[str, np.ndarray], weights: Collection[str]
+    member: Member, values: Mapping[str, np.ndarray], weights: Collection[str]
 ) -> Iterable[tuple[str, QuantizedConv]]:
     """Yield the convolutions whose input is rounded, by the name of their weight."""
-    for node in artifact.graph.graph.node:
+    for node in member.graph.graph.node:
         if node.op_type != "Conv" or len(node.input) != 3:
             continue
         source, weight, bias = node.input
-        if source in artifact.roundings and weight in weights and bias in values:
-            yield weight, QuantizedConv(bias, values[bias], np.float32(artifact.roundings[source].scale))
+        if source in member.roundings and weight in weights and bias in values:
+            yield weight, QuantizedConv(bias, values[bias], np.float32(member.roundings[source].scale))
 
 
-def _nodes(artifact: Artifact, layers: Mapping[str, QuantizedConv]) -> Iterable[onnx.NodeProto]:
+def _nodes(member: Member, layers: Mapping[str, QuantizedConv]) -> Iterable[onnx.NodeProto]:
     """Yield the graph's nodes with QuantizeLinear and DequantizeLinear around the rounded tensors and weights."""
-    for node in artifact.graph.graph.node:
+    for node in member.graph.graph.node:
         if node.op_type == "Conv" and node.input[1] in layers:
             for name in node.input[1:]:
                 parts = [_integers(name), _scale(name)]
@@ -112,7 +112,7 @@ def _nodes(artifact: Artifact, layers: Mapping[str, QuantizedConv]) -> Iterable[
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         (output,) = node.output
-        if output not in artifact.roundings:
+        if output not in member.roundings:
             yield copy
         else:
             copy.output[0], parts = f"{output}.exact", [_scale(output), _zero(output)]

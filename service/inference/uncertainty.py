@@ -16,6 +16,7 @@ from functools import cache, cached_property
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from service.types import DoubleArray, FloatArray
 
@@ -31,7 +32,8 @@ class Draws:
     """Predictions of N images under S draws.
 
     `p` [S, N, K] holds the prediction of each draw; `entropies` [S, N] and `log_sums` [S, N] its entropy and ln Σ_k
-    exp(logits_k / T). `mean` [N, K] is the mean prediction, `surprise` [N, K] −ln of it.
+    exp(logits_k / T). `mean` [N, K] is the mean prediction, `surprise` [N, K] −ln of it. Draws take turns
+    through so many `members`.
     """
 
     p: DoubleArray
@@ -39,9 +41,10 @@ class Draws:
     log_sums: DoubleArray
     mean: DoubleArray
     surprise: DoubleArray
+    members: int = 1
 
     @classmethod
-    def from_logits(cls, logits_SNK: FloatArray, temperature: float) -> Self:
+    def from_logits(cls, logits_SNK: FloatArray, temperature: float, members: int = 1) -> Self:
         """Normalise logits float32 [S, N, K]."""
         scaled_SNK = logits_SNK / np.float64(temperature)
         top_SN1 = np.maximum.reduce(scaled_SNK, -1, keepdims=True)
@@ -54,20 +57,21 @@ class Draws:
         entropies_SN = log_total_SN - np.add.reduce(p_SNK * scaled_SNK, -1)
         mean_NK = np.add.reduce(p_SNK, 0) / len(p_SNK)
         surprise_NK = -np.log(mean_NK + (mean_NK == 0))
-        return cls(p_SNK, entropies_SN, top_SN1[..., 0] + log_total_SN, mean_NK, surprise_NK)
+        return cls(p_SNK, entropies_SN, top_SN1[..., 0] + log_total_SN, mean_NK, surprise_NK, members)
 
     def take(self, images: Sequence[int]) -> Draws:
         """Select images by index; bit for bit the same as `from_logits` on these images alone."""
         if len(images) == len(self.mean):
             return self
         p_SNK, entropies_SN, log_sums_SN = (each[:, images] for each in (self.p, self.entropies, self.log_sums))
-        return Draws(p_SNK, entropies_SN, log_sums_SN, self.mean[images], self.surprise[images])
+        return Draws(p_SNK, entropies_SN, log_sums_SN, self.mean[images], self.surprise[images], self.members)
 
     def first(self, count: int) -> Draws:
         """Select the first draws."""
         mean_NK = np.add.reduce(self.p[:count], 0) / count
         surprise_NK = -np.log(mean_NK + (mean_NK == 0))
-        return Draws(self.p[:count], self.entropies[:count], self.log_sums[:count], mean_NK, surprise_NK)
+        parts = self.p[:count], self.entropies[:count], self.log_sums[:count]
+        return Draws(*parts, mean_NK, surprise_NK, self.members)
 
     def __len__(self) -> int:
         """Return S."""
@@ -167,10 +171,25 @@ def _standard_error(draws: Draws) -> DoubleArray | None:
     images = np.arange(len(draws.mean))
     values_NS = np.ascontiguousarray(draws.p[:, images, draws.mean.argmax(1)].T)
     # Only means of antithetic pairs are independent of each other. A single pair is taken for two draws.
-    if len(draws) >= 4 and len(draws) % 2 == 0:
-        values_NS = (values_NS[:, 0::2] + values_NS[:, 1::2]) / 2
-    count = values_NS.shape[1]
-    deviation_NS = values_NS - np.add.reduce(values_NS, 1, keepdims=True) / count
+    if len(draws) >= 4 and (pairs_PN := pairs_of(values_NS.T, draws.members)) is not None:
+        values_NS = np.ascontiguousarray(pairs_PN.T)
+    count, members = values_NS.shape[1], draws.members
+    if 1 < members <= len(draws) // 4 and len(draws) % (2 * members) == 0:  # what members differ by is no error
+        rounds_NRM = values_NS.reshape(len(values_NS), -1, members)
+        deviation_NS = (rounds_NRM - rounds_NRM.mean(1, keepdims=True)).reshape(values_NS.shape)
+    else:
+        members, deviation_NS = 1, values_NS - np.add.reduce(values_NS, 1, keepdims=True) / count
     deviation_NS *= deviation_NS
-    error_N = np.sqrt(np.add.reduce(deviation_NS, 1) / (count * (count - 1)))
-    return np.asarray(student_factor(count - 1) * error_N)
+    error_N = np.sqrt(np.add.reduce(deviation_NS, 1) / (count * (count - members)))
+    return np.asarray(student_factor(count - members) * error_N)
+
+
+def pairs_of(values: npt.NDArray[np.floating], members: int) -> npt.NDArray[np.floating] | None:
+    """Return the means of antithetic pairs [S / 2, …] of draws [S, …], None where one has no partner.
+
+    With M members, the partner of a draw is M draws later, in every other round through them.
+    """
+    if len(values) % (2 * members):
+        return None
+    rounds = values.reshape(-1, 2, members, *values.shape[1:])
+    return np.asarray((rounds[:, 0] + rounds[:, 1]) / 2).reshape(-1, *values.shape[1:])

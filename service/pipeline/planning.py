@@ -52,11 +52,16 @@ class Plan:
     def degraded(self, step: int) -> Plan:
         """Degrade by a step: fewer draws, at the last step also a cheaper level unless the request names one."""
         draws = DEGRADED_DRAWS[min(step, len(DEGRADED_DRAWS) - 1)]
-        samples = self.samples if draws is None else min(self.samples, draws)
+
+        def samples_of(level: LoadedLevel) -> int:
+            """Return the draws at a level, at least one of each member."""
+            return self.samples if draws is None else min(self.samples, max(draws, level.level.members))
+
         cheaper = self.version.cheaper(self.level) if step == STEPS and not self.fixed_level else None
-        if cheaper is not None and not cheaper.ready(samples):
+        if cheaper is not None and not cheaper.ready(samples_of(cheaper)):
             cheaper = None  # building it now would make the overload worse
         level = cheaper or self.level
+        samples = samples_of(level)
         degradation = Degradation(samples, self.level.level.name if cheaper else None)
         return replace(self, level=level, samples=samples, early_stopping=level.early_stopping, degradation=degradation)
 

@@ -22,7 +22,7 @@ from service.errors import (
 from service.inference.artifact import Artifact
 from service.inference.autotune import autotune
 from service.inference.bank import Bank
-from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
+from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
 from service.repository.fetching import RETRY_AFTER_S, Fetching
 from service.repository.level_memory import building_room, check_draws, trial_room
@@ -54,8 +54,8 @@ class LoadedLevel:
         self.latency, self.stats = LatencyWindow(), LevelStats(manifest, level)
         self.builds, self.build_seconds = 0, 0.0
         self._runtime = runtime
-        self.expected_draws = float(min(2 * CHECKPOINTS[0], self.default_samples))
-        self.early_stopping = EarlyStopping.from_calibration(level.calibration, runtime.tolerance)
+        self.early_stopping = EarlyStopping.from_calibration(level.calibration, runtime.tolerance, level.members)
+        self.expected_draws = float(min(2 * self.early_stopping.checkpoints[0], self.default_samples))
         # Building takes long: nothing on the event loop waits for its lock.
         self._lock, self._building = threading.Lock(), threading.Lock()
         self._engine: Engine | None = None

@@ -22,7 +22,7 @@ class LevelOwner(Owner, Protocol):
 def trial_room(level: LevelOwner, artifact: Artifact, memory: MemoryBudget) -> int:
     """Return what building an engine takes for a while; raise ParameterError if there is no memory for one draw."""
     limit = memory.available_to(level, published=True)
-    fewest = artifact.nbytes + 2 * sum(weight.mean.nbytes for weight in artifact.weights)
+    fewest = artifact.nbytes + 2 * artifact.draw_bytes
     if limit is not None and fewest > limit:
         raise ParameterError(
             f"one draw of {level} takes {fewest / MIB:,.0f} MiB, more than the {limit / MIB:,.0f} MiB for networks here"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import RequestError
-from service.inference.early_stopping import CHECKPOINTS, EarlyStopping
+from service.inference.early_stopping import EarlyStopping
 from service.inference.engine import Engine
 from service.inference.uncertainty import Draws
 from service.scheduling.admission import Work
@@ -129,7 +129,8 @@ class Image:
         most = self.job.draws
         if self.job.early_stopping is None:
             return min(most, self.drawn + MAX_CONSECUTIVE_DRAWS)
-        return next((draws for draws in CHECKPOINTS if self.drawn < draws < most), most)
+        tested = self.job.early_stopping.checkpoints
+        return next((draws for draws in tested if self.drawn < draws < most), most)
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
@@ -151,10 +152,10 @@ def stop_reasons(images: Sequence[Image], seconds_per_draw: float) -> dict[Image
             reasons[image] = "samples" if job.draws == job.samples else "deadline"
         elif job.past_deadline(seconds_per_draw * (image.next_checkpoint - drawn)):
             reasons[image] = "deadline"
-        elif job.early_stopping is not None and drawn in CHECKPOINTS:
+        elif job.early_stopping is not None and drawn in job.early_stopping.checkpoints:
             tested.setdefault(job.early_stopping, []).append(image)
     for rule, some in tested.items():
-        draws = Draws.from_logits(logits_of(some), rule.temperature)
+        draws = Draws.from_logits(logits_of(some), rule.temperature, rule.members)
         for index, (image, converged) in enumerate(zip(some, rule.converged(draws).tolist(), strict=True)):
             image.summary = draws, index
             if converged:

@@ -66,11 +66,11 @@ class Scorer:
         with ThreadPoolExecutor(threads, "builder") as builders:
             self.engine = autotune(artifact, artifact.draw_key, builders, threads)
             self.engine.prepare(plan.samples)
-        rule = EarlyStopping.from_calibration(level.calibration, plan.tolerance)
+        rule = EarlyStopping.from_calibration(level.calibration, plan.tolerance, level.members)
         self.early_stopping = rule if plan.adaptive else None
         quantile = conformal_quantile(plan.alpha, level)
         render = partial(render_columns, self.manifest.classes, quantile)
-        self.postprocess = Postprocessor(level.calibration, render, self.early_stopping)
+        self.postprocess = Postprocessor(level.calibration, render, self.early_stopping, level.members)
         self.scheduler = Scheduler(threads)
 
     def __enter__(self) -> Self:

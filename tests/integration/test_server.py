@@ -52,7 +52,7 @@ def test_service_agrees_with_the_bare_file(digits_store: Path, example: bytes) -
     level = manifest.level("p50")
     assert level is not None
     data = store.read_level(manifest, "p50")
-    assert read_artifact(data).weights
+    assert read_artifact(data).members[0].weights
     onnxruntime.set_seed(0)
     session = onnxruntime.InferenceSession(data)
     images = decode(example, manifest.input, 10**6)[None]

@@ -124,7 +124,8 @@ def test_hostile_manifests_are_refused(version: tuple[Manifest, bytes], tmp_path
 def value_ranges(data: bytes) -> list[range]:
     """Where the values of tensors lie in a file."""
     begin = np.frombuffer(data, np.uint8).ctypes.data
-    tensors = read_level_file(data).tensors.values()
+    (member,) = read_level_file(data).members
+    tensors = member.tensors.values()
     parts = [part for each in tensors for part in (each.values, each.places) if part is not None and len(part)]
     starts = [np.frombuffer(part, np.uint8).ctypes.data - begin for part in parts]
     return [range(start, start + len(part)) for start, part in zip(starts, parts, strict=True)]

@@ -13,5 +13,5 @@ KEY = "ab" * 32
 
 def plain(artifact: Artifact, weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
     """Logits of the undivided graph under some weights."""
-    (logits,) = Session(with_constants(artifact.graph, weights)).run({"images": images})
+    (logits,) = Session(with_constants(artifact.members[0].graph, weights)).run({"images": images})
     return logits

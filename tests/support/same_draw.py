@@ -107,7 +107,7 @@ def assert_same_draw(
     assert_close(forward(compaction.network, images, compacted), expected, "compacted")
     artifact = read_artifact(to_bytes(export_onnx(compaction.network)))
     constants = {f"{name}.weight": weight.numpy() for name, weight in compacted.items()}
-    drawn = {weight.name: constants[weight.name] for weight in artifact.weights}
-    (logits,) = Session(with_constants(artifact.graph, drawn)).run({"images": images.numpy()})
+    drawn = {weight.name: constants[weight.name] for weight in artifact.members[0].weights}
+    (logits,) = Session(with_constants(artifact.members[0].graph, drawn)).run({"images": images.numpy()})
     assert_close(torch.from_numpy(logits), expected, "ONNX Runtime")
     return compaction

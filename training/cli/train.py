@@ -62,6 +62,13 @@ def train_command(
         str | None, typer.Option(help="float32 or bfloat16; by default the faster one on this machine.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed; 0 by default.")] = None,
+    split_seed: Annotated[
+        int | None, typer.Option(help="Seed of the calibration set; by default --seed. A mixture's members share it.")
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(help="Train so many members of a mixture, with seeds from --seed on, in OUT/member-0 and so on."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of training images, for a quick try.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR.")] = None,
     resume: Annotated[
@@ -84,6 +91,7 @@ def train_command(
     from training.allocator import keep_freed_memory
     from training.distributed.world import join_world
     from training.trainer.loop import LoopOptions
+    from training.trainer.members import member_run, members_recipe, num_members, runs_in, train_members
     from training.trainer.run_dir import Run
     from training.trainer.train import train
 
@@ -106,6 +114,7 @@ def train_command(
         "augmentation": augmentation,
         "precision": precision,
         "seed": seed,
+        "split_seed": split_seed,
         "limit": limit,
         "image_size": image_size,
         "init_from": None if init_from is None else str(init_from.resolve()),
@@ -119,32 +128,32 @@ def train_command(
         with join_world(device) as world:
             named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
             folder = out or Path("runs") / f"{named.data}-{named.architecture}-{named.estimator}"
-            earlier = Run(folder)
+            count = num_members(folder) if members is None and resume else members
+            earlier = Run(folder) if count is None else member_run(folder, 0)
             if resume and earlier.exists:
-                recipe = earlier.recipe().changed(data=data, **changes)
+                made_with = earlier.recipe() if count is None else members_recipe(folder)
+                recipe = made_with.changed(data=data, **changes)
                 data_dir = data_dir or earlier.data_dir()
             else:
                 recipe = default_recipe(data or "digits", world.device, **changes)
                 if resume and world.is_leader:
                     typer.echo(f"No run to resume in {folder}: starting a new one.")
-            run = train(
-                recipe,
-                folder,
-                world,
-                data_dir=data_dir,
-                download=download,
-                resume=resume,
-                overwrite=overwrite,
-                options=LoopOptions(compiled, reduction),
+            settings: dict[str, Any] = {"data_dir": data_dir, "download": download, "resume": resume}
+            settings |= {"overwrite": overwrite, "options": LoopOptions(compiled, reduction)}
+            runs = (
+                [train(recipe, folder, world, **settings)]
+                if count is None
+                else train_members(count, recipe, folder, world, **settings)
             )
-            if world.is_leader:
-                _print_quality(run)
-                _warn_of_hessian(run)
+            for run in runs:
+                if world.is_leader:
+                    _print_quality(run)
+                    _warn_of_hessian(run)
     except TrainingError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as interruption:
-        kept = folder is not None and Run(folder).checkpoint.exists()
+        kept = folder is not None and any(run.interrupted or run.finished for run in runs_in(folder))
         hint = f"`slimbayes train --resume --out {folder}` continues from its checkpoint" if kept else "nothing is kept"
         typer.echo(f"Interrupted; {hint}.", err=True)
         raise typer.Exit(INTERRUPTED_STATUS) from interruption

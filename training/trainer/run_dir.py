@@ -40,6 +40,8 @@ from training.trainer.checkpoint import recipe_difference
 
 MAX_EXAMPLES = 32
 LOGS = ("log.jsonl", "layers.jsonl")
+# In a folder that holds the runs of a mixture's members (`training.trainer.members`).
+MEMBERS = "members.json"
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,10 @@ class Run:
             Recipe.from_json(facts["recipe"])
             _ = facts["data_dir"], facts["world_size"]
         except OSError as error:
+            if self._has(MEMBERS):
+                raise RunError(
+                    f"{self.folder} holds members: name one of them, such as {self.folder}/member-0"
+                ) from error
             raise RunError(
                 f"there is no run in {self.folder}: expected a folder that `slimbayes train` wrote"
             ) from error

@@ -74,7 +74,7 @@ def train(
     dataset = load_dataset(
         recipe.data,
         data_dir,
-        seed=recipe.seed,
+        seed=recipe.data_seed,
         limit=recipe.limit,
         image_size=recipe.image_size,
         download=download,

@@ -36,9 +36,12 @@ class LevelFiles(Target):
             artifact = read_artifact(data)
         except (VerificationError, ArtifactError) as error:
             return f"{type(error).__name__} {error}"
-        whole = with_constants(artifact.graph, {each.name: each.mean for each in artifact.weights})
-        onnx.checker.check_model(whole)
-        return f"read {hashlib.sha256(whole.SerializeToString(deterministic=True)).hexdigest()}"
+        read = hashlib.sha256()
+        for member in artifact.members:
+            whole = with_constants(member.graph, {each.name: each.mean for each in member.weights})
+            onnx.checker.check_model(whole)
+            read.update(whole.SerializeToString(deterministic=True))
+        return f"read {read.hexdigest()}"
 
     def budget(self, data: bytes) -> Cost:
         return Cost(super().budget(data).cpu_s, 16 * MIB + BYTES_PER_BYTE * len(data))

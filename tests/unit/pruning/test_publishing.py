@@ -57,10 +57,10 @@ def test_levels_are_what_they_say(digits_store: Path) -> None:
 def test_same_content_in_the_same_second_gets_two_versions(digits_run: Path, tmp_path: Path) -> None:
     """Publishing twice loses nothing."""
     run, config = TrainedRun.load(Run(digits_run)), PruningConfig()
-    levels = [PrunedLevel.build(run, DENSE, run.posterior, config, 2)]
+    levels = [PrunedLevel.build([run], DENSE, [run.posterior], config, 2)]
     store = Store.create(tmp_path / "store")
-    first = publish(store, "digits", run, levels)
-    second = publish(store, "digits", run, levels)
+    first = publish(store, "digits", [run], levels)
+    second = publish(store, "digits", [run], levels)
     assert first.version != second.version
     assert store.versions("digits") == sorted([first.version, second.version])
     for version in store.versions("digits"):
@@ -72,12 +72,12 @@ def test_pruned_weights_of_a_published_file_are_exactly_zero(digits_run: Path, t
     run, config = TrainedRun.load(Run(digits_run)), PruningConfig(granularity="weight", tuning=FineTuning(epochs=1))
     posterior = Pruner(run, config).level(Level.parse("p80"), run.posterior)
     levels = [
-        PrunedLevel.build(run, level, of_level, config, 2)
+        PrunedLevel.build([run], level, [of_level], config, 2)
         for level, of_level in ((DENSE, run.posterior), (Level.parse("p80"), posterior))
     ]
     store = Store.create(tmp_path / "store")
-    manifest = publish(store, "digits", run, levels)
-    weights = read_artifact(store.read_level(manifest, "p80")).weights
+    manifest = publish(store, "digits", [run], levels)
+    weights = read_artifact(store.read_level(manifest, "p80")).members[0].weights
     left = sum(int(((weight.mean != 0) | (weight.scale != 0)).sum()) for weight in weights)
     total = sum(weight.mean.numel() for weight in run.posterior.weights.values())
     assert all(((weight.mean == 0) == (weight.scale == 0)).all() for weight in weights)

@@ -31,12 +31,12 @@ def network(digits: Dataset) -> Network:
 
 @pytest.fixture(scope="module")
 def evaluation(network: Network, digits: Dataset) -> Evaluation:
-    return evaluate(network, digits, 4, 0, name="dense")
+    return evaluate([network], digits, 4, 0, name="dense")
 
 
 def test_figures_are_of_the_served_draws(network: Network, digits: Dataset, evaluation: Evaluation) -> None:
     """On the test set, at the temperature of the calibration set; the mean network beside them has its own."""
-    draws = served_draws(network, 4)
+    (draws,) = served_draws([network], 4)
     logits = torch.stack([forward(network, digits.test.pixels, weights) for weights in draws])
     p = metrics.predictive(logits, evaluation.calibration.temperature)
     assert evaluation.metrics.nll == pytest.approx(metrics.nll(p, digits.test.labels), rel=1e-5)
@@ -50,7 +50,7 @@ def test_figures_are_of_the_served_draws(network: Network, digits: Dataset, eval
 
 def test_shares_are_those_of_the_thresholds(evaluation: Evaluation, network: Network, digits: Dataset) -> None:
     """Coverage grows with the promise, and abstention is at least that of the entropy."""
-    logits = torch.stack([forward(network, digits.test.pixels, weights) for weights in served_draws(network, 4)])
+    logits = torch.stack([forward(network, digits.test.pixels, weights) for weights in served_draws([network], 4)[0]])
     p = metrics.predictive(logits, evaluation.calibration.temperature)
     uncertain = float((metrics.entropy(p) > evaluation.calibration.abstain_above).double().mean())
     assert evaluation.metrics.abstained is not None
@@ -65,7 +65,7 @@ def test_shares_are_those_of_the_thresholds(evaluation: Evaluation, network: Net
 
 def test_a_network_without_scales_takes_one_pass(network: Network, digits: Dataset, evaluation: Evaluation) -> None:
     """It is its own mean network: the same figures, and none beside them."""
-    found = evaluate(posterior_mean(network), digits, 32, 0, name="mean")
+    found = evaluate([posterior_mean(network)], digits, 32, 0, name="mean")
     assert found.monte_carlo.draws == 1
     assert found.mean_network is None
     assert evaluation.mean_network is not None

@@ -20,7 +20,7 @@ def test_sharing_changes_nothing(fixed: int) -> None:
     network = fold_and_compact(traced(plain, posterior, pixels))
     network = without_scales(network, list(network.weighted)[:fixed])
     images = random_images(pixels, 130, 0)
-    draws = served_draws(network, 3)
+    draws = served_draws([network], 3)[0]
     with Stage("drawing", 3 * 130) as stage:
         logits = draw_logits(network, images, draws, stage)
     whole = torch.stack([forward(network, images, weights) for weights in draws])
@@ -35,7 +35,7 @@ def test_served_draws_are_of_the_posterior() -> None:
     network = traced(plain, posterior, random_pixels(3, 16))
     fixed = next(iter(network.weighted))
     network, means = without_scales(network, [fixed]), mean_weights(network)
-    first, second, third = served_draws(network, 3)
+    first, second, third = served_draws([network], 3)[0]
     for name, node in network.weighted.items():
         torch.testing.assert_close((first[name] + second[name]) / 2, means[name])
         if name == fixed:

@@ -29,8 +29,8 @@ def test_weights_are_those_of_the_posterior(sparsity: float) -> None:
     """Means and scales arrive bit by bit, sparse or dense; pruned ones as exact zeros in both."""
     network = level(sparsity)
     artifact = read_artifact(to_bytes(export_onnx(network)))
-    assert {weight.name.removesuffix(".weight") for weight in artifact.weights} == network.weighted.keys()
-    for weight in artifact.weights:
+    assert {weight.name.removesuffix(".weight") for weight in artifact.members[0].weights} == network.weighted.keys()
+    for weight in artifact.members[0].weights:
         ours = network.weighted[weight.name.removesuffix(".weight")].weight
         assert (torch.from_numpy(weight.mean) == ours.mean).all()
         assert (torch.from_numpy(weight.scale) == ours.scale).all()

@@ -82,9 +82,9 @@ def test_the_file_has_what_is_shared_first_and_draws_the_same(network: Network) 
     calls = [place for place, node in enumerate(model.graph.node) if node.op_type == "GaussianWeight"]
     made = {output for node in model.graph.node[: calls[0]] for output in node.output}
     assert set(shared_parts(half)) <= made
-    artifact = read_artifact(to_bytes(model))
+    (member,) = read_artifact(to_bytes(model)).members
     weights = draw_weights(half, torch.Generator().manual_seed(5))
-    drawn = {weight.name: weights[weight.name.removesuffix(".weight")].numpy() for weight in artifact.weights}
-    (found,) = Session(with_constants(artifact.graph, drawn)).run({"images": IMAGES.numpy()})
+    drawn = {weight.name: weights[weight.name.removesuffix(".weight")].numpy() for weight in member.weights}
+    (found,) = Session(with_constants(member.graph, drawn)).run({"images": IMAGES.numpy()})
     assert_close(torch.from_numpy(found), forward(half, IMAGES, weights), "ONNX Runtime")
-    assert len(artifact.weights) == len(network.weighted) - 3
+    assert len(member.weights) == len(network.weighted) - 3

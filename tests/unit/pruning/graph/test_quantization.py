@@ -117,14 +117,14 @@ def test_integers_are_computed(network: Network) -> None:
     """Every convolution of a draw is one of integers once ONNX Runtime has it, and sums of tensors are too."""
     eight = in_eight_bits(network)
     artifact = read_artifact(to_bytes(export_onnx(eight)), roundings(eight))
-    made = quantize(artifact)
-    weights = {weight.name: weight.mean for weight in artifact.weights}
+    made = quantize(artifact.members[0])
+    weights = {weight.name: weight.mean for weight in artifact.members[0].weights}
     kinds = _optimised(with_constants(made.graph, made.constants(weights)))
-    whole = _optimised(with_constants(artifact.graph, weights))
+    whole = _optimised(with_constants(artifact.members[0].graph, weights))
     convolutions = sum(count for kind, count in whole.items() if "Conv" in kind)
     assert kinds["QLinearConv"] == convolutions
     assert not any(kind in kinds for kind in ("Conv", "FusedConv"))
-    assert kinds.get("QLinearAdd", 0) == sum(node.op_type == "Add" for node in artifact.graph.graph.node) - 1
+    assert kinds.get("QLinearAdd", 0) == sum(node.op_type == "Add" for node in artifact.members[0].graph.graph.node) - 1
 
 
 def _optimised(model: onnx.ModelProto) -> dict[str, int]:
@@ -139,6 +139,6 @@ def _optimised(model: onnx.ModelProto) -> dict[str, int]:
 def test_draws_share_what_they_did(network: Network) -> None:
     """What is not random is rounded once, and all images see the same draws."""
     half = in_eight_bits(without_scales(network, list(network.weighted)[:3]))
-    draws = served_draws(half, 2)
+    draws = served_draws([half], 2)[0]
     for found, weights in zip(draw_logits(half, PICTURES, draws, Stage("x", 24)), draws, strict=True):
         assert torch.allclose(found, forward(half, PICTURES, weights), atol=1e-5)

@@ -31,16 +31,16 @@ def test_weights_come_out_as_they_went_in(model: onnx.ModelProto) -> None:
     """Mean and scale of every random weight, and a graph that has none of them left."""
     artifact = read_artifact(model.SerializeToString())
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    assert len(artifact.weights) == 4
-    for weight in artifact.weights:
+    assert len(artifact.members[0].weights) == 4
+    for weight in artifact.members[0].weights:
         np.testing.assert_array_equal(weight.mean, values[weight.name.replace(".weight", ".mean")])
-    assert not [node for node in artifact.graph.graph.node if node.domain]
-    assert not artifact.graph.functions
+    assert not [node for node in artifact.members[0].graph.graph.node if node.domain]
+    assert not artifact.members[0].graph.functions
 
 
 def test_the_graph_is_the_files(model: onnx.ModelProto) -> None:
     """Every other node and constant, as onnx reads them; sparse ones are spread as onnx's own reader does."""
-    graph = read_artifact(model.SerializeToString()).graph.graph
+    graph = read_artifact(model.SerializeToString()).members[0].graph.graph
     theirs = [node for node in model.graph.node if not node.domain]
     assert [(n.op_type, n.input, n.output) for n in graph.node] == [(n.op_type, n.input, n.output) for n in theirs]
     for ours, their in zip(graph.node, theirs, strict=True):
@@ -61,7 +61,7 @@ def test_sparse_values_are_spread(digits_store: Path) -> None:
     sparse = {s.values.name: s for s in onnx.load_model_from_string(data).graph.sparse_initializer}
     weights = {
         w.name.replace(".weight", part): v
-        for w in read_artifact(data).weights
+        for w in read_artifact(data).members[0].weights
         for part, v in ((".mean", w.mean), (".scale", w.scale))
     }
     for name in sparse.keys() & weights.keys():

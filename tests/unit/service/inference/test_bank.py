@@ -39,6 +39,6 @@ def test_bank_grows_once_under_many_threads(
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda samples: engine.draws(images, samples), [3, 8, 5, 8, 2, 8]))
     assert len(bank.blocks) == 4
-    assert bank.nbytes > 8 * sum(weight.mean.nbytes for weight in artifact.weights)
+    assert bank.nbytes > 8 * sum(weight.mean.nbytes for weight in artifact.members[0].weights)
     for answer in answers:
         np.testing.assert_array_equal(answer, answers[1][: len(answer)])

@@ -9,7 +9,8 @@ from scipy.stats import entropy
 from scipy.stats import t as student
 
 from model_store.manifest import Score, Strangeness
-from service.inference.early_stopping import CHECKPOINTS, STUDENT, EarlyStopping
+from model_store.onnx_file.draws import member_and_noise
+from service.inference.early_stopping import STUDENT, EarlyStopping, checkpoints
 from service.inference.ood import SCORES
 from service.inference.uncertainty import Draws, Predictive
 
@@ -25,15 +26,26 @@ def antithetic(images: int, draws: int, spread: float, seed: int = 0) -> np.ndar
     return (centre + noise + 0.1 * spread * generator.normal(size=noise.shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("values", STUDENT)
-def test_quantiles(values: int) -> None:
+@pytest.mark.parametrize("freedom", STUDENT)
+def test_quantiles(freedom: int) -> None:
     """Student's t at 99 %, two-sided."""
-    assert STUDENT[values] == pytest.approx(student.ppf(0.995, values - 1), abs=1e-3)
+    assert STUDENT[freedom] == pytest.approx(student.ppf(0.995, freedom), abs=1e-3)
 
 
-def test_blocks_have_quantiles() -> None:
-    """For draws and for pairs of them."""
-    assert all(block in STUDENT and block // 2 in STUDENT for block in CHECKPOINTS)
+def test_checkpoints_have_quantiles() -> None:
+    """For draws of a single network and for pairs of them."""
+    assert all(draws - 1 in STUDENT and draws // 2 - 1 in STUDENT for draws in checkpoints(1))
+
+
+@pytest.mark.parametrize(("members", "first"), [(1, 4), (2, 4), (3, 6), (4, 4), (5, 5), (16, 16)])
+def test_checkpoints_hold_whole_rounds(members: int, first: int) -> None:
+    """Every member has as many draws at each, from the first on, and each its partner from the second on."""
+    found = checkpoints(members)
+    assert found[0] == first
+    for draws in found:
+        turns = [member_and_noise(draw, members)[0] for draw in range(draws)]
+        assert {turns.count(member) for member in range(members)} == {draws // members}
+    assert all(draws % (2 * members) == 0 for draws in found[1:])
 
 
 def test_equal_draws_settle_at_once() -> None:
@@ -84,7 +96,7 @@ def test_it_is_right() -> None:
     p = softmax(logits, -1)
     full = p.mean(0)
     used = np.full(len(full), 1024)
-    for block in reversed(CHECKPOINTS[:-1]):
+    for block in reversed(checkpoints(1)[:-1]):
         used[RULE.converged(Draws.from_logits(logits[:block], 1.0))] = block
     ours = np.stack([p[:draws, image].mean(0) for image, draws in enumerate(used)])
     agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours, axis=-1) > 0.9) == (entropy(full, axis=-1) > 0.9))
@@ -158,10 +170,42 @@ def test_it_is_right_of_strangers(score: Score, share: float) -> None:
     full = decisions(mean, strange, above)
     rule = EarlyStopping(1.0, 0.9, 0.02, Strangeness(score=score, above=above))
     left, wrong = np.arange(len(full)), 0
-    for block in CHECKPOINTS[:-1]:
+    for block in checkpoints(1)[:-1]:
         settled = rule.converged(Draws.from_logits(logits[:block, left], 1.0))
         ours = decisions(*measured(logits[:block, left[settled]], score), above)
         wrong += int((ours != full[left[settled]]).sum())
         left = left[~settled]
     assert wrong <= 0.01 * (len(full) - len(left))
     assert len(left) < (0.4 if score == "mutual_information" else 0.05) * len(full)
+
+
+def mixture(images: int, draws: int, members: int, apart: float, spread: float) -> np.ndarray:
+    """Logits of members that differ and take turns, each with antithetic pairs."""
+    logits = antithetic(images, draws, spread)
+    offsets = np.random.default_rng(1).normal(0, apart, (members, images, 10))
+    turns = [member_and_noise(draw, members) for draw in range(draws)]
+    return np.stack([logits[number] + offsets[member] for member, number in turns]).astype(np.float32)
+
+
+@pytest.mark.parametrize("members", [2, 3, 4])
+def test_it_is_right_of_mixtures(members: int) -> None:
+    """What members differ by delays no answer for long, and of those that settle at most 1 % would change."""
+    tested = checkpoints(members)
+    most = tested[-1]
+    logits = mixture(1000, most, members, 0.8, 0.3)
+    p, rule = softmax(logits, -1), EarlyStopping(1.0, 0.9, 0.02, members=members)
+    full, used = p.mean(0), np.full(1000, most)
+    for draws in reversed(tested[:-1]):
+        used[rule.converged(Draws.from_logits(logits[:draws], 1.0, members))] = draws
+    ours = np.stack([p[:draws, image].mean(0) for image, draws in enumerate(used)])
+    agrees = (ours.argmax(1) == full.argmax(1)) & ((entropy(ours, axis=-1) > 0.9) == (entropy(full, axis=-1) > 0.9))
+    assert agrees[used < most].mean() >= 0.99
+    assert np.median(used) <= 8 * members
+
+
+def test_members_that_agree_with_themselves_settle_after_two_rounds() -> None:
+    """However much they differ from each other: more draws would repeat them."""
+    logits = np.tile(np.array([[3.0, 0.0, 0.0], [2.0, 1.0, 0.0]], np.float32), (2, 1))[:, None]
+    rule = EarlyStopping(1.0, 0.5, 0.001, members=2)
+    assert not rule.converged(Draws.from_logits(logits, 1.0, 2))[0]
+    assert rule.converged(Draws.from_logits(np.tile(logits, (2, 1, 1)), 1.0, 2))[0]

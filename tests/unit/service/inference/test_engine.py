@@ -33,8 +33,9 @@ def test_what_is_shared_may_take_more_threads(zoo_level: Artifact, builders: Thr
     pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     narrow, before = engine.shared(pixels), engine.bank.nbytes
     assert max(array.ndim for array in narrow) == 4
-    engine.bank.parallel_prefix = wide = CountingSession(engine.bank.split.prefix, 2)
-    assert (engine.bank.prefix.threads, wide.threads) == (1, 2)
+    (prefix,) = engine.bank.prefixes
+    prefix.parallel = wide = CountingSession(prefix.graph, 2)
+    assert (prefix.session.threads, wide.threads) == (1, 2)
     assert engine.bank.nbytes > before
     for one, other in zip(narrow, engine.shared(pixels, alone=True), strict=True):
         np.testing.assert_array_equal(one, other)

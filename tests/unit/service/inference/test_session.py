@@ -28,7 +28,7 @@ def endless(tmp_path: Path) -> Artifact:
 def test_a_level_that_computes_for_ever_is_stopped(endless: Artifact) -> None:
     images = np.zeros((1, *endless.image_shape), np.uint8)
     with TimeLimit(HANG_S) as limit:
-        prefix = Bank(endless, KEY, limit=limit).prefix
+        prefix = Bank(endless, KEY, limit=limit).prefixes[0].session
     with TimeLimit(0.5) as limit, pytest.raises(TimeLimitError, match="not built and tried within"):
         prefix.run({"images": images}, limit)
     assert limit.expired
@@ -36,12 +36,12 @@ def test_a_level_that_computes_for_ever_is_stopped(endless: Artifact) -> None:
 
 def test_nothing_is_loaded_after_the_limit(zoo_level: Artifact) -> None:
     """And within it, all is as without one."""
-    bank = Bank(zoo_level, KEY)
+    prefix = Bank(zoo_level, KEY).prefixes[0]
     images = np.zeros((2, *zoo_level.image_shape), np.uint8)
     with TimeLimit(HANG_S) as limit:
-        found = Session(bank.split.prefix, limit=limit).run({"images": images}, limit)
-    for one, other in zip(found, bank.prefix.run({"images": images}), strict=True):
+        found = Session(prefix.graph, limit=limit).run({"images": images}, limit)
+    for one, other in zip(found, prefix.session.run({"images": images}), strict=True):
         np.testing.assert_array_equal(one, other)
     limit.expire()
     with pytest.raises(TimeLimitError):
-        Session(bank.split.prefix, limit=limit)
+        Session(prefix.graph, limit=limit)

@@ -14,7 +14,7 @@ from scipy.stats import entropy, norm
 from scipy.stats import t as student
 
 from service.api import schemas
-from service.inference.early_stopping import CHECKPOINTS
+from service.inference.early_stopping import checkpoints
 from service.inference.uncertainty import INTERVAL, MIN_INTERVAL_DRAWS, Draws, Predictive, student_factor
 
 DRAWS = arrays(
@@ -165,7 +165,7 @@ def test_company_changes_no_bit(logits: np.ndarray, first: int | None) -> None:
 
 def test_numbers_in_the_descriptions() -> None:
     """The API's documents say from how many draws a spread or an interval is."""
-    assert f"of the first {CHECKPOINTS[0]}," in schemas.BLOCK
+    assert f"of the first {checkpoints(1)[0]}," in schemas.BLOCK
     assert f"fewer than {MIN_INTERVAL_DRAWS}" in schemas.INTERVAL
     assert f"hold {INTERVAL[1] - INTERVAL[0]:.0%}".replace("%", " %") in schemas.INTERVAL
 
@@ -177,3 +177,22 @@ def test_some_images_of_a_summary(logits: np.ndarray, images: set[int]) -> None:
     taken, alone = Draws.from_logits(logits, 1.3).take(chosen), Draws.from_logits(logits[:, chosen], 1.3)
     for name in ("p", "entropies", "log_sums", "mean", "surprise", "cross_entropies"):
         np.testing.assert_array_equal(getattr(taken, name), getattr(alone, name))
+
+
+def test_standard_error_of_a_mixture_is_that_within_its_members() -> None:
+    """Over 4,000 images, its square is the variance of the mean over other draws; members differ by much more."""
+    generator = np.random.default_rng(0)
+    apart = generator.normal(0, 2, (4, 1, 3))
+    drawn = generator.normal(0, 0.3, (8, 4_000, 3)) + np.tile(apart, (2, 1, 1))
+    logits = drawn[[0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]].astype(np.float32)
+    summary = Predictive.from_draws(Draws.from_logits(logits, 1.0, 4))
+    top = summary.mean.argmax(1)
+    assert summary.standard_error is not None
+    most = np.bincount(top).argmax()
+    chosen = top == most
+    expected = summary.mean[chosen, most].var(ddof=1)
+    error = summary.standard_error[chosen] / student_factor(4)  # eight pairs, around four means
+    assert np.square(error).mean() == pytest.approx(expected, rel=0.1)
+    blind = Predictive.from_draws(Draws.from_logits(logits, 1.0))
+    assert blind.standard_error is not None
+    assert blind.standard_error.mean() > 1.5 * summary.standard_error.mean()
