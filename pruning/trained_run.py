@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from training.bayesian.posterior import Posterior
 from training.data import load_dataset
 from training.data.dataset import Dataset
 from training.recipe import Recipe
+from training.trainer.batch_statistics import with_batch_statistics
 from training.trainer.run_dir import Run
 
 
@@ -34,7 +35,7 @@ class TrainedRun:
 
     @classmethod
     def load(cls, run: Run, data_dir: Path | None = None) -> TrainedRun:
-        """Read a finished run and its data set, from `data_dir` if the folder has moved.
+        """Read a finished run and its data set, from `data_dir` if the folder has moved; re-estimate batch statistics.
 
         Raises PosteriorError if the posterior does not fit the recipe's architecture.
         """
@@ -43,7 +44,7 @@ class TrainedRun:
         dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
         trained = cls(recipe, dataset, posterior, facts["world_size"])
         trained.template.check_dense(posterior)
-        return trained
+        return replace(trained, posterior=trained.with_batch_statistics(posterior))
 
     @property
     def architecture(self) -> nn.Module:
@@ -54,6 +55,10 @@ class TrainedRun:
     def template(self) -> GraphTemplate:
         """Trace the run's architecture, once."""
         return GraphTemplate.trace(self.architecture, self.dataset.pixels)
+
+    def with_batch_statistics(self, posterior: Posterior) -> Posterior:
+        """Re-estimate the running statistics of a posterior of this architecture, dense or narrowed."""
+        return with_batch_statistics(self.module(posterior), posterior, self.dataset, self.recipe.seed)
 
     def network(self, posterior: Posterior) -> Network:
         """Build the graph of a posterior of this architecture, dense or narrowed."""

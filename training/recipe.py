@@ -71,8 +71,8 @@ class Recipe:
         _check(self.limit is None or self.limit >= 4, "limit", self.limit, "at least 4 images")
         _check(self.image_size is None or self.image_size >= 8, "image size", self.image_size, "at least 8 pixels")
 
-    def learning_rate_at(self, progress: float, world_size: int = 1) -> float:
-        """Return the learning rate at `progress` of the run, from 0 to 1.
+    def learning_rate_at(self, progress: float, world_size: int = 1, hold: float = 0.0) -> float:
+        """Return the learning rate at `progress` of the run, from 0 to 1; the peak is held up to progress `hold`.
 
         On many ranks it rises from the rate of a single rank (Goyal et al. 2017).
         """
@@ -80,7 +80,9 @@ class Recipe:
         if progress < self.rise:
             share = max(progress / self.rise, 1e-2)
             return self.learning_rate * share * (1 + (factor - 1) * share)
-        return self.learning_rate * factor * 0.5 * (1 + math.cos(math.pi * (progress - self.rise) / (1 - self.rise)))
+        start = max(self.rise, hold)
+        fallen = max(0.0, progress - start) / (1 - start)
+        return self.learning_rate * factor * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def beta_at(self, epochs_done: float) -> float:
         """Return the weight of the KL divergence: linear from zero during warm-up, then `beta`."""

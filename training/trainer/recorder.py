@@ -83,13 +83,17 @@ class Recorder:
         if not math.isfinite(nll := metrics.nll(p_NK, self.held_out.labels)):
             raise DivergedError(f"predictions are not finite after {step.images:,} images: lower the learning rate")
         progress = step.images / (len(self.dataset.train) * self.recipe.epochs)
-        figures = means | self.state.approximation.figures() | {
-            "held_out_accuracy": metrics.accuracy(p_NK, self.held_out.labels),
-            "held_out_nll": nll,
-            "learning_rate": self.recipe.learning_rate_at(progress, self.world.size),
-            "beta": self.recipe.beta_at(epochs_done),
-            "seconds": time.monotonic() - self.epoch_started,
-        }
+        figures = (
+            means
+            | self.state.approximation.figures()
+            | {
+                "held_out_accuracy": metrics.accuracy(p_NK, self.held_out.labels),
+                "held_out_nll": nll,
+                "learning_rate": self.recipe.learning_rate_at(progress, self.world.size),
+                "beta": self.recipe.beta_at(epochs_done),
+                "seconds": time.monotonic() - self.epoch_started,
+            }
+        )
         self.run.log(epoch=epochs_done, images=step.images, **figures)
         events.scalars(step.images, {"epoch": epochs_done} | figures)
         if epochs_done * LAYER_SNAPSHOTS // self.recipe.epochs > step.epoch * LAYER_SNAPSHOTS // self.recipe.epochs:

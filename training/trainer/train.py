@@ -23,6 +23,7 @@ from training.evaluation.prediction import draw_logits, drawing
 from training.progress import Stage
 from training.randomness import generator_for
 from training.recipe import Recipe
+from training.trainer.batch_statistics import with_batch_statistics
 from training.trainer.checkpoint import Checkpoint
 from training.trainer.initialization import fresh_network, initial_network
 from training.trainer.loop import LoopOptions, TrainState, fit
@@ -97,7 +98,9 @@ def train(
         world.barrier()
         fit(state, dataset, recipe, world, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
-        posterior = state.approximation.posterior()
+        posterior = with_batch_statistics(
+            fresh_network(recipe, dataset), state.approximation.posterior(), dataset, recipe.seed, world.device
+        )
         logits_SNK = predictions(recipe, dataset, posterior, world)
         if world.is_leader:
             _finish(run, dataset, posterior, logits_SNK)
