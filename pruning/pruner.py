@@ -20,7 +20,6 @@ from pruning.level import DENSE, Level, chains
 from pruning.trained_run import TrainedRun
 from training.bayesian.posterior import Posterior
 from training.randomness import generator_for
-from training.trainer.distillation import Teacher
 
 # A network's overhead beyond its layers depends on its widths, so that a latency budget may take several tries.
 MAX_LATENCY_TRIES, LATENCY_MARGIN = 12, 0.01
@@ -55,8 +54,8 @@ class Pruner:
         self.timings = Timings() if timings is None else timings
         self.criterion: Criterion = criterion(config.criterion)
         self.choose_removal = granularity(config.granularity)
-        share, posterior = config.tuning.distillation, run.posterior
-        teacher = Teacher(run.architecture, posterior, share, run.recipe.precision) if share else None
+        share = config.tuning.distillation
+        teacher = replace(run.teacher, share=share) if share else None
         self.tuner = FineTuner(run.dataset, run.recipe, config.tuning, teacher)
 
     def levels(self, levels: Sequence[Level]) -> Iterator[tuple[Level, Posterior]]:

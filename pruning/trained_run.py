@@ -21,6 +21,7 @@ from training.data import load_dataset
 from training.data.dataset import Dataset
 from training.recipe import Recipe
 from training.trainer.batch_statistics import with_batch_statistics
+from training.trainer.distillation import Teacher
 from training.trainer.run_dir import Run
 
 
@@ -67,6 +68,11 @@ class TrainedRun:
     def module(self, posterior: Posterior) -> nn.Module:
         """Build the deterministic module with the posterior's widths."""
         return narrow_module(self.architecture, posterior)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Return the dense posterior as teacher, whose predictions are kept for all that is pruned."""
+        return Teacher(self.architecture, self.posterior, 1.0, self.recipe.precision)
 
     @cached_property
     def weights(self) -> int:

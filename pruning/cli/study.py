@@ -18,7 +18,10 @@ def study_command(
     out: Annotated[Path, typer.Option(help="Folder of the study; an interrupted study resumes.")],
     data_dir: options.DataDirOption = None,
     levels: options.LevelsOption = "p50,p80,p90,p95,x4",
-    criteria: Annotated[str, typer.Option(help="Criteria, separated by commas.")] = "snr,free_energy,magnitude,random",
+    criteria: Annotated[
+        str,
+        typer.Option(help="Criteria, separated by commas; magnitude, random and training from scratch are added."),
+    ] = "activation,gate_fisher,snr,free_energy",
     granularities: Annotated[str, typer.Option(help="Granularities, separated by commas.")] = "weight,channel",
     ranking: options.RankingOption = "global",
     schedule: options.ScheduleOption = "gradual",

@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from pruning.study.trial import Trial, TrialResult
+from pruning.study.verdicts import standard_error
 
 Row: TypeAlias = dict[str, Any]
 # Prefix of the columns with the AUROC against an OOD set.
@@ -32,6 +35,10 @@ def rows(results: Mapping[Trial, TrialResult]) -> list[Row]:
     for trial, result in results.items():
         values = result.to_json()
         evaluation = values.pop("evaluation")
+        errors = {
+            "accuracy_error": standard_error(np.asarray(values.pop("correct"))),
+            "nll_error": standard_error(np.asarray(values.pop("nlls"))),
+        }
         quality = evaluation["metrics"]
         ood = {f"{OOD_AUROC}{name}": value for name, value in quality.pop("ood_auroc").items()}
         covered = {
@@ -42,13 +49,13 @@ def rows(results: Mapping[Trial, TrialResult]) -> list[Row]:
         calibration = evaluation["calibration"]
         own: Row = {"criterion": trial.criterion, "granularity": trial.granularity, "level": trial.level.name}
         chosen = {"temperature": calibration["temperature"], "ood_score": calibration["out_of_distribution"]["score"]}
-        table.append(own | values | quality | ood | covered | chosen)
+        table.append(own | values | quality | errors | ood | covered | chosen)
     return table
 
 
-def as_json(table: Sequence[Row]) -> str:
-    """Format the rows and the paper's operating point as JSON."""
-    return json.dumps({"rows": list(table), "paper": PAPER}, indent=1)
+def as_json(table: Sequence[Row], sentences: Sequence[str]) -> str:
+    """Format the rows, the verdicts and the paper's operating point as JSON."""
+    return json.dumps({"rows": list(table), "verdicts": list(sentences), "paper": PAPER}, indent=1)
 
 
 def as_csv(table: Sequence[Row]) -> str:
@@ -60,16 +67,21 @@ def as_csv(table: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def as_markdown(table: Sequence[Row]) -> str:
-    """Format the main figures, with the AUROC against every OOD set, as a Markdown table."""
+def as_markdown(table: Sequence[Row], sentences: Sequence[str]) -> str:
+    """Format the main figures, with the AUROC against every OOD set, as a Markdown table, and the verdicts below it."""
     ood_columns = [key for key in table[0] if key.startswith(OOD_AUROC)]
     shown = dict(SHOWN) | {key: (f"AUROC {key.removeprefix(OOD_AUROC)}", "{:.3f}") for key in ood_columns}
     heads = ["Criterion", "Granularity", "Level", *(head for head, _ in shown.values())]
     lines = [_line(heads), _line(["---"] * 3 + ["--:"] * len(shown))]
     for row in table:
-        figures = [form.format(row[key]) for key, (_, form) in shown.items()]
+        figures = [form.format(row[key]) + _error(row, key, form) for key, (_, form) in shown.items()]
         lines.append(_line([row["criterion"], row["granularity"], row["level"], *figures]))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *(f"- {sentence}" for sentence in sentences)]) + "\n"
+
+
+def _error(row: Row, key: str, form: str) -> str:
+    """Return the standard error of a figure that has one."""
+    return f" ± {form.format(row[f'{key}_error'])}" if f"{key}_error" in row else ""
 
 
 def _line(parts: Sequence[str]) -> str:
