@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from pruning.activations import measure_activations
 from pruning.cost.budget import Budget, layer_costs, total_cost
@@ -18,8 +19,11 @@ from pruning.graph.compaction import fold_and_compact
 from pruning.graph.network import Network
 from pruning.level import DENSE, Level, chains
 from pruning.trained_run import TrainedRun
+from training.bayesian.bayesianize import deterministic_names
 from training.bayesian.posterior import Posterior
+from training.evaluation.random_layers import deterministic_prefix
 from training.randomness import generator_for
+from training.recipe import ALL_LAYERS, AUTO_LAYERS, random_count
 
 # A network's overhead beyond its layers depends on its widths, so that a latency budget may take several tries.
 MAX_LATENCY_TRIES, LATENCY_MARGIN = 12, 0.01
@@ -29,21 +33,23 @@ MAX_LATENCY_TRIES, LATENCY_MARGIN = 12, 0.01
 class PruningConfig:
     """Settings of pruning: criterion, granularity, ranking (`global` or `layer`) and fine-tuning.
 
-    `scale_budget` bounds the mean Jensen-Shannon distance by which scale pruning may move the predictive distribution;
-    0 keeps all scales. `eight_bits` computes convolutions in eight-bit integers.
+    `random` is `all` for the layers that are random in the run, `last:N` for the last N, or `auto` for the fewest that
+    suffice in the dense posterior; others are deterministic in fine-tuning too. `eight_bits` computes convolutions in
+    eight-bit integers.
     """
 
-    criterion: str = "snr"
+    criterion: str = "activation"
     granularity: str = "channel"
     ranking: str = "global"
     tuning: FineTuning = field(default_factory=FineTuning)
-    scale_budget: float = 0.0
+    random: str = ALL_LAYERS
     eight_bits: bool = False
 
     def __post_init__(self) -> None:
         criterion(self.criterion)
         granularity(self.granularity)
         check_ranking(self.ranking)
+        random_count(self.random)
 
 
 class Pruner:
@@ -72,6 +78,7 @@ class Pruner:
 
     def level(self, level: Level, start: Posterior) -> Posterior:
         """Prune `start`, the posterior of the previous level or the dense one, to a level."""
+        start = start.without_scales(self.deterministic)
         budget = Budget.for_level(level, self.run.weights, self.run.multiply_adds)
         posterior, rounds = start, self.config.tuning.rounds
         initial, name = self._cost(budget, start), f"fine-tuning {level.name}"
@@ -89,6 +96,14 @@ class Pruner:
                 posterior = tuning.train(self.config.tuning.epochs if number == rounds - 1 else number + 1)
             posterior = self.run.with_batch_statistics(posterior)
         return posterior
+
+    @cached_property
+    def deterministic(self) -> list[str]:
+        """Choose the weights, by name, that get no scales; `auto` does so once, on the dense posterior."""
+        run = self.run
+        if self.config.random == AUTO_LAYERS:
+            return deterministic_prefix(run.architecture, run.posterior, run.dataset, run.recipe.seed)
+        return deterministic_names(run.architecture, self.config.random)
 
     def _choose(self, posterior: Posterior, budget: Budget, number: int) -> Removal | None:
         """Choose what to remove in a round; None where the posterior meets the budget."""

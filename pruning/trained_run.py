@@ -19,8 +19,8 @@ from training.architectures import architecture
 from training.bayesian.posterior import Posterior
 from training.data import load_dataset
 from training.data.dataset import Dataset
+from training.evaluation.batch_statistics import with_batch_statistics
 from training.recipe import Recipe
-from training.trainer.batch_statistics import with_batch_statistics
 from training.trainer.distillation import Teacher
 from training.trainer.run_dir import Run
 
@@ -59,7 +59,7 @@ class TrainedRun:
 
     def with_batch_statistics(self, posterior: Posterior) -> Posterior:
         """Re-estimate the running statistics of a posterior of this architecture, dense or narrowed."""
-        return with_batch_statistics(self.module(posterior), posterior, self.dataset, self.recipe.seed)
+        return with_batch_statistics(self.module(posterior), posterior, self.dataset)
 
     def network(self, posterior: Posterior) -> Network:
         """Build the graph of a posterior of this architecture, dense or narrowed."""

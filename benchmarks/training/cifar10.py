@@ -23,11 +23,11 @@ import torch
 import typer
 from torch import Tensor
 
-from pruning.evaluation.calibration import fit_temperature
 from training.data import load_dataset
 from training.data.dataset import Dataset
 from training.evaluation import metrics
 from training.evaluation.prediction import draw_logits, drawing
+from training.evaluation.temperature import fit_temperature
 from training.progress import Stage
 from training.randomness import generator_for
 from training.trainer.initialization import fresh_network

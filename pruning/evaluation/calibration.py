@@ -6,19 +6,17 @@ import math
 from collections.abc import Mapping
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from model_store.manifest import Calibration
 from pruning.errors import CalibrationError
 from pruning.evaluation.ood import choose_ood_rule
 from training.evaluation import metrics
+from training.evaluation.temperature import fit_temperature
 
 ALPHAS = (0.1, 0.05, 0.01)
 # Largest share of calibration images that the abstention threshold accepts, and their largest error rate.
 MAX_ACCEPTED_SHARE, MAX_ACCEPTED_RISK = 0.95, 0.01
-# Standard deviation of ln T under its prior.
-TEMPERATURE_PRIOR_STD = 0.5
 
 
 def calibrate(logits_SNK: Tensor, labels_N: Tensor, ood_logits: Mapping[str, Tensor], noise_N: Tensor) -> Calibration:
@@ -49,20 +47,6 @@ def check_size(count: int) -> None:
             raise CalibrationError(
                 f"the calibration set has {count} images, but sets that miss at most {alpha:.0%} need {needed}"
             )
-
-
-def fit_temperature(logits_SNK: Tensor, labels_N: Tensor) -> float:
-    """Fit the maximum a posteriori temperature T (Guo et al. 2017), with prior ln T ~ N(0, `TEMPERATURE_PRIOR_STD`²).
-
-    The likelihood is that of the mean over draws of softmax(logits / T). Without the prior, a small set without errors
-    would give T = 0.
-    """
-
-    def loss(log_t: float) -> float:
-        prior = log_t**2 / (2 * TEMPERATURE_PRIOR_STD**2 * len(labels_N))
-        return metrics.nll(metrics.predictive(logits_SNK, math.exp(log_t)), labels_N) + prior
-
-    return math.exp(float(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x))
 
 
 def aps_scores(p_NK: Tensor, labels_N: Tensor, noise_N: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ The graph is immutable: transformations return a new one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from model_store.onnx_file.format import IMAGES
@@ -168,6 +169,17 @@ def drop_unreachable(network: Network) -> Network:
             alive.append(node)
             read |= set(sources(node))
     return Network(network.pixels, tuple(reversed(alive)))
+
+
+def without_scales(network: Network, layers: Collection[str]) -> Network:
+    """Replace the weights of some layers by their means."""
+    nodes = tuple(
+        replace(node, weight=GaussianWeight(node.weight.mean, torch.zeros_like(node.weight.scale)))
+        if isinstance(node, Convolution | Linear) and node.name in layers
+        else node
+        for node in network.nodes
+    )
+    return Network(network.pixels, nodes)
 
 
 def sources(node: Node) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ from training.bayesian.posterior import Posterior
 from training.evaluation.metrics import predictive
 from training.progress import Stage
 from training.randomness import generator_for
+from training.recipe import ALL_LAYERS, random_count
 
 BASELINE, SCRATCH = "bprune", "scratch"
 CONTROLS = ("magnitude", "random")
@@ -68,6 +69,7 @@ class Plan:
     levels: Sequence[Level]
     ranking: str = "global"
     tuning: FineTuning = field(default_factory=FineTuning)
+    random: str = ALL_LAYERS
     draws: int = 32
 
     def __post_init__(self) -> None:
@@ -76,6 +78,7 @@ class Plan:
         for name in self.granularities:
             granularity(name)
         check_ranking(self.ranking)
+        random_count(self.random)
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -95,7 +98,7 @@ class Plan:
 
     def config(self, trial: Trial) -> PruningConfig:
         """Return a trial's pruning configuration."""
-        return PruningConfig(trial.criterion, trial.granularity, self.ranking, self.tuning)
+        return PruningConfig(trial.criterion, trial.granularity, self.ranking, self.tuning, self.random)
 
 
 class Study:
@@ -120,6 +123,7 @@ class Study:
         own: dict[str, object] = {
             "posterior": fingerprint(self.trained.posterior),
             "ranking": self.plan.ranking,
+            "random": self.plan.random,
             # A gradual level depends on those before it.
             "levels": [level.name for level in self.plan.levels] if self.plan.tuning.gradual else "any",
             "draws": self.plan.draws,

@@ -57,8 +57,8 @@ def _select(run: TrainedRun, folders: Sequence[Path], trial: Trial, postprocess:
             continue
         config = None
         if trial.level != DENSE:
-            ranking, tuning, draws = _parse_settings(folder, settings)
-            pruned = PruningConfig(trial.criterion, trial.granularity, ranking, tuning)
+            ranking, tuning, random, draws = _parse_settings(folder, settings)
+            pruned = PruningConfig(trial.criterion, trial.granularity, ranking, tuning, random)
             config = postprocess.for_level(pruned, trial.level)
             if config != pruned:
                 return PrunedLevel.build(run, trial.level, posterior, config, draws)
@@ -69,9 +69,9 @@ def _select(run: TrainedRun, folders: Sequence[Path], trial: Trial, postprocess:
     raise StudyError(f"no study has a finished {trial.name}: there is {', '.join(known) or 'none so far'}")
 
 
-def _parse_settings(folder: Path, settings: dict[str, Any]) -> tuple[str, FineTuning, int]:
+def _parse_settings(folder: Path, settings: dict[str, Any]) -> tuple[str, FineTuning, str, int]:
     tuning = {key.removeprefix("pruning_"): value for key, value in settings.items() if key.startswith("pruning_")}
     try:
-        return str(settings["ranking"]), FineTuning(**tuning), int(settings["draws"])
+        return str(settings["ranking"]), FineTuning(**tuning), str(settings["random"]), int(settings["draws"])
     except (KeyError, TypeError, ValueError) as error:
         raise StudyError(f"the settings of the study in {folder} are damaged: {error}") from error

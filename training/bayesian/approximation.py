@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -61,12 +61,19 @@ class Approximation(ABC):
         self.optimizer.load_state_dict(state | {"state": left})
 
     @abstractmethod
+    def fix(self, names: Collection[str]) -> None:
+        """Make these weights deterministic: they stay at their means and train on, under the prior as weight decay.
+
+        They have scale zero in the posterior.
+        """
+
+    @abstractmethod
     def posterior(self) -> Posterior:
         """Return the current posterior, detached and on the CPU."""
 
     @abstractmethod
     def restore(self, posterior: Posterior) -> None:
-        """Continue from `posterior`; weights with mean and scale zero stay pruned.
+        """Continue from `posterior`; weights with mean and scale zero stay pruned, layers without scales deterministic.
 
         Raises ConversionError for the posterior of another network.
         """

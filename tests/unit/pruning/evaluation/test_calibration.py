@@ -21,7 +21,6 @@ from pruning.evaluation.calibration import (
     calibrate,
     check_size,
     conformal_quantile,
-    fit_temperature,
 )
 from tests.support.answers import answers
 from training.evaluation import metrics
@@ -52,22 +51,6 @@ def test_conformal_sets_cover(alpha: float) -> None:
         covered.append(float((scores[200:] <= quantile).double().mean()))
     mean = sum(covered) / len(covered)
     assert 1 - alpha - 0.004 < mean < 1 - alpha + 1 / 201 + 0.004
-
-
-@pytest.mark.parametrize("truth", [0.5, 1.0, 2.0])
-def test_temperature_is_found(truth: float) -> None:
-    """Labels drawn from softmax(logits / T) give T back."""
-    generator = torch.Generator().manual_seed(1)
-    logits = 2 * torch.randn(1, 20_000, 5, generator=generator)
-    labels = torch.multinomial(predictive(logits, truth), 1, generator=generator).squeeze(1)
-    assert fit_temperature(logits, labels) == pytest.approx(truth, rel=0.05)
-
-
-def test_few_images_that_are_all_right_do_not_ask_for_certainty() -> None:
-    """The prior holds the temperature where data say only: colder."""
-    logits = torch.tensor([[[3.0, 0.0]]]).expand(4, 100, 2)
-    labels = torch.zeros(100, dtype=torch.long)
-    assert 0.2 < fit_temperature(logits, labels) < 1
 
 
 def test_abstention_threshold() -> None:

@@ -1,4 +1,4 @@
-"""Batch statistics measured anew: those of the training images, under draws."""
+"""Batch statistics measured anew: those of the training images, at the posterior mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from tests.support.same_draw import network_of
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.data.dataset import Dataset
-from training.trainer.batch_statistics import with_batch_statistics
+from training.evaluation.batch_statistics import with_batch_statistics
 
 
 def first_layer(scale: float) -> tuple[nn.Module, Posterior]:
@@ -24,26 +24,23 @@ def first_layer(scale: float) -> tuple[nn.Module, Posterior]:
 
 def test_of_a_point_they_are_mean_and_variance_of_the_training_set(digits: Dataset) -> None:
     plain, posterior = first_layer(0.0)
-    found = with_batch_statistics(plain, posterior, digits, 0).rest
+    found = with_batch_statistics(plain, posterior, digits).rest
     outputs = plain[0](digits.pixels.normalise(digits.train.pixels)).detach().transpose(0, 1).flatten(1)
     assert torch.allclose(found["1.running_mean"], outputs.mean(1), atol=1e-5)
     assert torch.allclose(found["1.running_var"], outputs.var(1), rtol=1e-3)
 
 
-def test_of_a_posterior_they_are_those_of_its_draws(digits: Dataset) -> None:
-    """Noise in the weights adds to the variance: σ² of the sum of squares that a filter sees."""
+def test_they_are_those_of_the_mean_whatever_the_scales(digits: Dataset) -> None:
     plain, posterior = first_layer(0.5)
-    of_mean, of_draws = (
-        with_batch_statistics(plain, each, digits, 0).rest["1.running_var"] for each in (first_layer(0.0)[1], posterior)
-    )
-    assert (of_draws > of_mean).all()
+    found, expected = (with_batch_statistics(plain, each, digits).rest for each in (posterior, first_layer(0.0)[1]))
+    assert torch.equal(found["1.running_var"], expected["1.running_var"])
 
 
 def test_measured_twice_they_are_the_same_and_the_rest_is_left_alone(digits: Dataset) -> None:
     plain, posterior = network_of("convnet", 1, 0)
     before = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
-    once = with_batch_statistics(plain, posterior, digits, 3)
-    again = with_batch_statistics(plain, once, digits, 3)
+    once = with_batch_statistics(plain, posterior, digits)
+    again = with_batch_statistics(plain, once, digits)
     assert once.weights is posterior.weights
     for name, tensor in once.rest.items():
         assert torch.equal(tensor, again.rest[name])
@@ -55,7 +52,7 @@ def test_measured_twice_they_are_the_same_and_the_rest_is_left_alone(digits: Dat
 def test_a_network_without_normalisation_is_left_as_it_is(digits: Dataset) -> None:
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     posterior = Posterior({}, dict(plain.state_dict()))
-    assert with_batch_statistics(plain, posterior, digits, 0) is posterior
+    assert with_batch_statistics(plain, posterior, digits) is posterior
 
 
 @pytest.mark.parametrize("images", [251, 4])
@@ -65,5 +62,5 @@ def test_a_last_batch_of_one_image_is_none(digits: Dataset, images: int) -> None
     few = Dataset(
         digits.name, digits.classes, digits.pixels, digits.train[torch.arange(images) % 100], *[digits.test] * 2, {}
     )
-    found = with_batch_statistics(plain, Posterior({}, dict(plain.state_dict())), few, 0).rest
+    found = with_batch_statistics(plain, Posterior({}, dict(plain.state_dict())), few).rest
     assert found["1.running_var"].isfinite().all()
