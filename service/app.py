@@ -36,7 +36,6 @@ from service.observability.middleware import ObservabilityMiddleware, Tracer
 from service.observability.prometheus import ServiceCollector
 from service.observability.request_stats import RequestStats
 from service.repository.repository import ModelRepository
-from service.resources import resident_bytes
 from service.settings import Rate, Settings
 
 log = logging.getLogger("slimbayes.service")
@@ -107,8 +106,7 @@ async def _follow_store(state: ServiceState) -> None:
     repository, interval_s = state.repository, state.settings.reload_seconds
     state.ready = await _in_thread(partial(repository.warm, POLL_S))
     while True:
-        if state.ready and not state.process_bytes:
-            state.process_bytes = resident_bytes() - repository.runtime.memory.used
+        state.measure_process()
         # A model that was slow to load answers later, even where the store is not followed.
         await anyio.sleep(interval_s or POLL_S)
         try:

@@ -25,6 +25,8 @@ MAX_NICENESS = 19
 SHORT_S = 0.02
 # Work counts as arrived later by this multiple of the seconds that it is expected to take.
 PRIORITY_WEIGHT = 4.0
+# What reads, parses or writes bytes takes no longer.
+BYTES_PER_S = 100e6
 
 
 class WorkerPool:
@@ -48,7 +50,7 @@ class WorkerPool:
                 target=self._work, args=(number < num_threads,), name=f"worker-{number}", daemon=True
             ).start()
 
-    async def run(self, work: Callable[[Interrupted], Result], expected_s: float = 0.0) -> Result:
+    async def run(self, work: Callable[[Interrupted], Result], expected_s: float) -> Result:
         """Run `work` in a thread and return its result.
 
         A cancelled caller takes work that has not begun out of the queue. Otherwise the argument of `work` returns true

@@ -123,8 +123,8 @@ def allocated_bytes() -> int | None:
 def bound_heap() -> None:
     """Have the C library return large blocks at once, and keep little at the end of each thread's heap.
 
-    By default it adapts to the largest block that was ever freed, and keeps up to 64 MiB for each thread, which trimming
-    does not return. Networks of the usual sizes compute with smaller blocks.
+    By default it adapts to the largest block that was ever freed, and keeps up to 64 MiB for each thread, which
+    trimming does not return. Networks of the usual sizes compute with smaller blocks.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -6,7 +6,7 @@
 and in one of 512 MiB and 1 CPU, as compose does. First every attack of `tests/support/hostile` runs alone, in turn; a
 service that is killed is started again. Then 200 random mixtures of them run over 16 connections for a minute.
 Beside them two processes at a higher priority ask: one for small pictures, one for `/livez`. The latency of what is not
-answered counts as well. Attacks and service share the machine, so that latencies are upper bounds.
+answered counts as well. Attacks share the machine at the lowest priority, so that latencies are upper bounds.
 
 Needs root. The plot shows each attack's longest wait for `/livez` and its peak of resident memory.
 """
@@ -46,7 +46,7 @@ CONNECTIONS, MIXTURES, ATTACKS_PER_MIXTURE = 16, 200, 3
 SMALL_INTERVAL_S, LIVE_INTERVAL_S = 0.05, 0.02
 # The last is longer than draws that one client asked for are kept.
 PAUSE_S, SETTLE_S = 0.3, 75.0
-LOWER_PRIORITY = 5
+LOWEST_PRIORITY = 19
 RESIDENT_KEYS = ("resident_mib_before", "resident_mib_peak", "resident_mib_after")
 # What must hold: milliseconds, ratio of the 99th percentiles, and share of resident memory.
 LIVE_P99_MS, SMALL_P99_RATIO, RESIDENT_RATIO, METRICS_RATIO = 50.0, 3.0, 1.1, 0.1
@@ -129,6 +129,7 @@ def mixed(service: LimitedService, names: list[str], max_bytes: int, seconds: fl
     end, places = time.monotonic() + seconds, iter(range(10**9))
 
     def work(_: int) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         while (place := next(places)) < MIXTURES or time.monotonic() < end:
             for name in mixtures[place % MIXTURES]:
                 if not service.is_alive():
@@ -247,7 +248,6 @@ def main(
 ) -> None:
     """Attack services of both sizes, and print the tables."""
     names = [name for name in ATTACKS if re.search(only, name)]
-    os.nice(LOWER_PRIORITY)
     log = log or Path(tempfile.mkstemp(suffix=".log")[1])
     chosen = [size for size in SIZES if not sizes or size[0] in sizes]
     try:

@@ -44,7 +44,7 @@ COLD = ["--beta", "0.03", "--initial-scale", "0.01"]
 ROWS: dict[str, list[str]] = {
     "none": ["--estimator", "none", "--epochs", "30"],
     "ivon": ["--estimator", "ivon", "--epochs", "45"],
-    "ivon from plain": ["--init-from", "{runs}/none", *COLD, "--epochs", "12", "--lr", "0.3", "--memory", "0.9995"],
+    "ivon from plain": ["--init-from", "{runs}/none", *COLD, "--epochs", "12", "--lr", "0.3"],
     "flipout": ["--estimator", "flipout", "--epochs", "20"],
 }
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
+from service.concurrency import BYTES_PER_S
 from service.errors import (
     MalformedError,
     MediaTypeError,
@@ -35,6 +36,7 @@ from service.pipeline.execution import execute, precheck, until
 from service.pipeline.planning import Plan
 from service.pipeline.preprocessing import EncodedBatch
 from service.repository.repository import ModelRepository
+from service.resources import resident_bytes
 from service.scheduling.job import Job
 from service.settings import Settings
 from service.types import StoreState
@@ -53,7 +55,7 @@ INLINE_PARSE_BYTES = 32 * 2**10
 class ServiceState:
     """Share settings, models and statistics between routes; `ready` to answer, `draining` from SIGTERM on.
 
-    `process_bytes` is the memory that the process takes besides networks and requests, measured when it is ready.
+    `process_bytes` is the memory that the process takes besides networks and requests, with what its heap keeps.
     """
 
     settings: Settings
@@ -75,6 +77,12 @@ class ServiceState:
     def store(self) -> StoreState:
         """Return whether the store could be read at the last attempt."""
         return "reachable" if self.repository.unavailable_reason is None else "unreachable"
+
+    def measure_process(self) -> None:
+        """Measure `process_bytes`, at a moment when no request uses memory."""
+        runtime = self.repository.runtime
+        if self.ready and not any(runtime.request_memory.used.values()):
+            self.process_bytes = resident_bytes() - runtime.memory.used
 
     def authenticate(self, request: Request) -> Key | None:
         """Return the key that a request carries; raise UnauthorizedError."""
@@ -101,7 +109,7 @@ class ServiceState:
             return work()
         with until_disconnected(request), until(context.latest(deadline_s)):
             await context.body.grow(nbytes, "the body")
-            return await self.repository.runtime.workers.run(lambda _: work())
+            return await self.repository.runtime.workers.run(lambda _: work(), nbytes / BYTES_PER_S)
 
     async def read_document(self, request: Request) -> Any:
         """Read the small JSON document of an administrative request, empty without a body; raise RequestError."""

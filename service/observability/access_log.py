@@ -39,8 +39,9 @@ def configure_logging(settings: Settings) -> None:
     # Other libraries log much that is of no use to an operator.
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("slimbayes").setLevel(level)
-    # A damaged form is the client's matter and in its answer; warnings of it would let clients fill the log.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # A damaged form or picture is the client's matter and in its answer; lines of it would let clients fill the log.
+    for parser in ("python_multipart", "PIL"):
+        logging.getLogger(parser).setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
 
 

@@ -30,7 +30,7 @@ from model_store.images import (
     open_image,
 )
 from model_store.manifest import InputShape
-from service.concurrency import SHORT_S, Interrupted
+from service.concurrency import BYTES_PER_S, SHORT_S, Interrupted
 from service.errors import MediaTypeError, RequestError, TooLargeError, UndecodableError
 from service.memory import Reservation
 from service.repository.runtime import Runtime
@@ -137,7 +137,7 @@ async def open_batch(batch: EncodedBatch, shape: InputShape, settings: Settings,
     """Read the headers of all pictures; raise RequestError for one that is not to be decoded."""
     work = partial(_open_all, batch.files, shape, settings)
     inline = batch.pixels_NHWC is not None or (batch.count == 1 and len(batch.files[0]) <= INLINE_BYTES)
-    images = work(_never) if inline else await runtime.workers.run(work)
+    images = work(_never) if inline else await runtime.workers.run(work, sum(map(len, batch.files)) / BYTES_PER_S)
     return OpenedBatch(images, batch, shape, runtime)
 
 

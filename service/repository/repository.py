@@ -92,21 +92,30 @@ class ModelRepository:
 
         Return whether any model answers. What cannot be read stays as it was. Requests go on meanwhile.
         """
-        try:
-            names = self._entries.run_one(STORE, self.store.names, MAX_ENTRY_S)
-        except StoreError as error:
-            self._set_reachable(str(error))
-            return self.answering()
-        except TimeoutError:
-            self._set_reachable(f"it does not answer within {MAX_ENTRY_S:g} s")
+        names = self._names()
+        if names is None:
             return self.answering()
         found = self._entries.run({name: partial(self._follow, name) for name in names}, MAX_ENTRY_S)
         there = {name for name in names if found.get(name, True)}
         for name in there - found.keys():
             self._warnings.warn(f"model {name}", "is still being read or built, and stays as it is")
-        self._forget(self.models.keys() - there)
+        gone = self.models.keys() - there
+        # A store that went away while it was read seems to have lost its models.
+        if gone and self._names() is None:
+            return self.answering()
+        self._forget(gone)
         self._set_reachable(self.store.unavailable_reason)
         return self.warm() if self._cold else self.answering()
+
+    def _names(self) -> list[str] | None:
+        """List the names in the store, None if it cannot be read now."""
+        try:
+            return self._entries.run_one(STORE, self.store.names, MAX_ENTRY_S)
+        except StoreError as error:
+            self._set_reachable(str(error))
+        except TimeoutError:
+            self._set_reachable(f"it does not answer within {MAX_ENTRY_S:g} s")
+        return None
 
     def _forget(self, names: Set[str]) -> None:
         """Remove models that the store no longer has."""

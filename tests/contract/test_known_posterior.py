@@ -78,7 +78,13 @@ def test_layers_end_at_the_analytic_mean_field_posterior(name: str, regression: 
 @pytest.mark.parametrize("draws", [1, 3])
 def test_ivon_ends_at_the_analytic_mean_field_posterior(draws: int, regression: Regression) -> None:
     recipe = Recipe(
-        estimator="ivon", prior_scale=PRIOR_SCALE, initial_scale=0.05, beta=1.0, memory=0.999, warmup_epochs=0.0
+        estimator="ivon",
+        prior_scale=PRIOR_SCALE,
+        initial_scale=0.05,
+        beta=1.0,
+        batch_size=EXAMPLES,
+        memory_images=1_000.0 * EXAMPLES,
+        warmup_epochs=0.0,
     )
     approximation = create_approximation(plain(), recipe, EXAMPLES)
     found = descend(approximation, regression, 0.02, draws).weights["0.weight"]

@@ -120,6 +120,24 @@ def test_a_store_that_is_away(store: Store, example: bytes) -> None:
         wait_until(lambda: answering(client, example) == second)
 
 
+def test_a_store_that_goes_away_while_it_is_read(store: Store, example: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has not lost its models."""
+    with serving(store) as client:
+        first, catalog = answering(client, example), catalog_of(client)
+        away, names = Path(store.url).with_name("away"), catalog.store.names
+
+        def names_and_away() -> list[str]:
+            found = names()
+            if Path(store.url).exists():
+                Path(store.url).rename(away)
+            return found
+
+        monkeypatch.setattr(catalog.store, "names", names_and_away)
+        assert catalog.refresh()
+        assert catalog.unavailable_reason is not None
+        assert answering(client, example) == first
+
+
 def test_an_empty_store(tmp_path: Path, store: Store, example: bytes) -> None:
     """With `allow_empty` it starts, is not ready, and answers once there is something."""
     (tmp_path / "empty").mkdir()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
-from functools import partial
+from ctypes.util import find_library
+from functools import cache, partial
+from operator import add
+from pathlib import Path
+
+import PIL
 
 from model_store.images.errors import ImageDamagedError, ImageTypeError
 from model_store.images.exif import BYTE_ORDERS, ORIENTATION, SHORT, UPRIGHT
@@ -95,8 +101,34 @@ def _value(tags: Tags, tag: int, order: str, default: int) -> int:
     return int(struct.unpack_from(f"{order}{'H' if kind == SHORT else 'I'}", tags[tag], 8)[0])
 
 
+def _values(data: bytes, tags: Tags, tag: int, order: str) -> tuple[int, ...]:
+    """Return all values of a tag, which are in its entry where they fit, else elsewhere in the file."""
+    if tag not in tags:
+        return ()
+    _, kind, number, value = struct.unpack(order + ENTRY, tags[tag])
+    form = f"{order}{number}{'H' if kind == SHORT else 'I' if TYPE_BYTES[kind] == 4 else 'B'}"
+    if struct.calcsize(form) <= len(value):
+        return struct.unpack_from(form, value)
+    return struct.unpack_from(form, data, struct.unpack(f"{order}I", value)[0])
+
+
+def _check_extents(data: bytes, tags: Tags, order: str) -> None:
+    """Raise ImageDamagedError if samples are missing: what is written behind them would be taken for them."""
+    expected = 0
+    if _value(tags, COMPRESSION, order, 1) == 1:
+        bits, samples = _values(data, tags, BITS, order) or (1,), _value(tags, SAMPLES, order, 1)
+        row_bits = _value(tags, WIDTH, order, 0) * (sum(bits) if len(bits) == samples else samples * bits[0])
+        expected = _value(tags, HEIGHT, order, 0) * -(-row_bits // 8)
+    offsets = _values(data, tags, STRIP_OFFSETS, order) or _values(data, tags, TILE_OFFSETS, order)
+    sizes = _values(data, tags, STRIP_BYTES, order) or _values(data, tags, TILE_BYTES, order)
+    if sum(sizes) < expected or any(map(len(data).__lt__, map(add, offsets, sizes))):
+        raise ImageDamagedError
+
+
 def _load(data: bytes, tags: Tags, order: str, orientation: int, size: tuple[int, int], check: Check) -> Loaded:
     """Decode what the directory says that is written at the end of the file, in place of its own."""
+    silence_libtiff()
+    _check_extents(data, tags, order)
     padding = bytes(len(data) % 2)
     directory = struct.pack(f"{order}H", len(tags)) + b"".join(tags[tag] for tag in sorted(tags)) + bytes(4)
     head = data[:4] + struct.pack(f"{order}I", len(data) + len(padding))
@@ -104,3 +136,15 @@ def _load(data: bytes, tags: Tags, order: str, orientation: int, size: tuple[int
     check_size(picture, *size)
     picture.load()
     return picture, orientation
+
+
+@cache
+def silence_libtiff() -> None:
+    """Have libtiff print nothing: by default it writes to standard error whatever is wrong with a file."""
+    bundled = Path(PIL.__file__).parent.parent.glob("pillow.libs/libtiff*")
+    found = next(map(str, bundled), None) or find_library("tiff")
+    # Without one, Pillow has its own copy within, whose handlers cannot be reached.
+    if found is not None:
+        library = ctypes.CDLL(found)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)

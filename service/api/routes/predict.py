@@ -13,6 +13,7 @@ from service.api.query import parse_query
 from service.api.responses import PiecesResponse
 from service.api.schemas import Answer
 from service.api.state import context_of, state_of
+from service.concurrency import BYTES_PER_S
 from service.http.content.payload import parse_images, parsing_bytes
 from service.http.problems import describe
 from service.pipeline.answer_size import AnswerSize
@@ -127,7 +128,7 @@ async def respond(request: Request, query: PredictQuery) -> Response:
     write = partial(write_answer, answer, builder, context.results)
     if size.inline:
         return Response(b"".join(write()), media_type="application/json")
-    pieces = await state.repository.runtime.workers.run(lambda _: write())
+    pieces = await state.repository.runtime.workers.run(lambda _: write(), size.nbytes / BYTES_PER_S)
     return PiecesResponse(pieces, "application/json")
 
 

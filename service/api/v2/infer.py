@@ -19,6 +19,7 @@ from service.api.state import context_of, state_of
 from service.api.v2.input_tensors import read_images
 from service.api.v2.output_tensors import render, requested_outputs, write_response
 from service.api.v2.schemas import HEADER, InferenceRequest, InferenceResponse, ResponseParameters, read_request
+from service.concurrency import BYTES_PER_S
 from service.errors import ParameterError
 from service.http.content.body import accepted_encoding, compress
 from service.http.problems import PROTOCOL, describe_refusals
@@ -96,7 +97,9 @@ async def respond(request: Request, model: str, version: str | None) -> Response
     size = AnswerSize(batch.count, len(found.manifest.classes), plan.samples if "draws" in outputs else 0, figures)
     await state.execute(request, plan, batch, partial(render, outputs), size)
     write = partial(_write, request, document, plan, outputs)
-    return write() if size.inline else await repository.runtime.workers.run(lambda _: write())
+    if size.inline:
+        return write()
+    return await repository.runtime.workers.run(lambda _: write(), size.nbytes / BYTES_PER_S)
 
 
 async def _read(request: Request, shape: InputShape) -> tuple[InferenceRequest, EncodedBatch]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.concurrency import WorkerPool
+from service.concurrency import BYTES_PER_S, WorkerPool
 from service.errors import EncodingError, MalformedError, SlowClientError, TooLargeError
 from service.memory import Reservation
 
@@ -54,7 +54,7 @@ async def read_body(
     if len(body) <= INLINE_COPY_BYTES:
         return bytes(body)
     await reservation.grow(len(body), WHAT)
-    whole = await workers.run(lambda _: bytes(body))
+    whole = await workers.run(lambda _: bytes(body), len(body) / BYTES_PER_S)
     reservation.shrink(len(body))
     return whole
 
@@ -88,7 +88,7 @@ async def _inflated(
     data: bytes | bytearray, encoding: str, max_bytes: int, workers: WorkerPool, reservation: Reservation
 ) -> bytearray:
     pieces, body = inflate(data, encoding, max_bytes), bytearray()
-    while piece := await workers.run(lambda _: next(pieces, b"")):
+    while piece := await workers.run(lambda _: next(pieces, b""), (len(data) + len(body)) / BYTES_PER_S):
         await reservation.grow(len(piece), WHAT)
         body += piece
     reservation.shrink(len(body))

@@ -72,9 +72,9 @@ def pool() -> Iterator[WorkerPool]:
 
 def test_work_runs_elsewhere_and_returns_or_raises(pool: WorkerPool) -> None:
     async def ask() -> None:
-        assert await pool.run(lambda _: threading.current_thread().name) != threading.current_thread().name
+        assert await pool.run(lambda _: threading.current_thread().name, 0.0) != threading.current_thread().name
         with pytest.raises(ZeroDivisionError):
-            await pool.run(lambda _: 1 // 0)
+            await pool.run(lambda _: 1 // 0, 0.0)
 
     asyncio.run(ask())
 
@@ -164,7 +164,7 @@ def test_a_pool_keeps_nothing_of_what_it_ran(pool: WorkerPool) -> None:
 
     async def ask() -> weakref.ref[Large]:
         large = Large()
-        await pool.run(lambda _, held=large: held)  # type: ignore[misc]
+        await pool.run(lambda _, held=large: held, 0.0)  # type: ignore[misc]
         return weakref.ref(large)
 
     held = asyncio.run(ask())

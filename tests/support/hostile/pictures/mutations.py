@@ -63,4 +63,5 @@ def mutants(pictures: Sequence[tuple[str, bytes]], count: int, seed: int) -> Ite
     """Kinds and bytes of changed pictures, each picture in turn; the same for the same seed."""
     for number in range(count):
         kind, data = pictures[number % len(pictures)]
-        yield kind, mutate(data, Random(f"{seed}/{number}"))
+        # What is left of one that is cut is never nothing, which is no picture.
+        yield kind, mutate(data, Random(f"{seed}/{number}")) or data

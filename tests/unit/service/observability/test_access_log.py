@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import struct
 import subprocess
 import sys
 from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from model_store.text import UNPRINTABLE
 from service.observability.access_log import JsonFormatter, TextFormatter
@@ -57,6 +60,20 @@ def test_json(digits_store: Path, example: bytes) -> None:
     routes = [line.get("route") for line in lines]
     assert routes.count("other") == 1
     assert "/livez" not in routes
+
+
+def test_damaged_pictures_write_no_lines(digits_store: Path) -> None:
+    """Neither the service's libraries nor theirs say what is in the answer already."""
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "TIFF")
+    too_many = file.getvalue().replace(struct.pack("<HHIHxx", 277, 3, 1, 3), struct.pack("<HHIHxx", 277, 3, 1, 7))
+    assert too_many != file.getvalue()
+    with running_service(digits_store, "--formats", "tiff", "--log-level", "warning") as (url, process):
+        for damaged in (too_many, file.getvalue()[:-100]):
+            assert httpx.post(f"{url}/predict", content=damaged, headers=PNG).status_code == 422
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=HANG_S)
+    assert errors == ""
 
 
 def test_text(digits_store: Path, example: bytes) -> None:

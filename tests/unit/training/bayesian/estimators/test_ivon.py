@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +21,14 @@ from training.recipe import Recipe
 
 N = 50
 RECIPE = Recipe(
-    estimator="ivon", prior_scale=0.5, initial_scale=0.1, beta=0.8, memory=0.9, warmup_epochs=0.0, learning_rate=0.05
+    estimator="ivon",
+    prior_scale=0.5,
+    initial_scale=0.1,
+    beta=0.8,
+    batch_size=7,
+    memory_images=70.0,
+    warmup_epochs=0.0,
+    learning_rate=0.05,
 )
 
 
@@ -70,15 +79,15 @@ class Written:
         """`gradients` are those of each draw's share of the loss."""
         self.steps += 1
         self.estimates.append(torch.stack([g * e / self.scale for g, e in zip(gradients, noises, strict=True)]).sum(0))
+        if self.steps % HESSIAN_EVERY_STEPS == 0:
+            estimate = torch.stack(self.estimates[-HESSIAN_EVERY_STEPS:]).mean(0)
+            pace = 1 - math.exp(-7 * HESSIAN_EVERY_STEPS / 70)
+            ahead = estimate - self.hessian
+            self.hessian = self.hessian + pace * ahead + 0.5 * pace**2 * ahead**2 / (self.hessian + self.decay)
         self.gradient = 0.9 * self.gradient + 0.1 * torch.stack(gradients).sum(0)
         debiased = self.gradient / (1 - 0.9**self.steps)
         rate = RECIPE.learning_rate * (self.start + self.decay)
         self.mean = self.mean - rate * (debiased + self.decay * self.mean) / (self.hessian + self.decay)
-        if self.steps % HESSIAN_EVERY_STEPS == 0:
-            estimate = torch.stack(self.estimates[-HESSIAN_EVERY_STEPS:]).mean(0)
-            pace = 1 - RECIPE.memory**HESSIAN_EVERY_STEPS
-            ahead = estimate - self.hessian
-            self.hessian = self.hessian + pace * ahead + 0.5 * pace**2 * ahead**2 / (self.hessian + self.decay)
 
 
 @pytest.mark.parametrize("draws", [1, 3])
@@ -227,6 +236,35 @@ def test_a_weight_without_scale_but_with_a_mean_is_refused() -> None:
     bad = dict(found.weights) | {"0.weight": GaussianWeight(weight.mean, torch.zeros_like(weight.scale))}
     with pytest.raises(ConversionError, match="without a scale"):
         begun().restore(Posterior(bad, found.rest))
+
+
+@pytest.mark.parametrize(("images", "steps"), [(7, 120), (14, 60), (42, 20)])
+def test_the_memory_counts_images_not_steps(images: int, steps: int) -> None:
+    """After 840 images, the same is left of the first Hessian, in however many steps they came."""
+    approximation = create_approximation(network(), RECIPE, N, images_per_step=images)
+    assert isinstance(approximation, NaturalGradient)
+    for parameter in approximation.module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for _ in range(steps):
+        approximation.optimizer.step()
+    (group,) = (group for group in approximation.optimizer.param_groups if group["random"])
+    assert group["left"] == pytest.approx(math.exp(-840 / 70))
+
+
+def test_the_share_left_is_that_of_the_present_median() -> None:
+    """Where the curvature is a tenth of what it began with, what is left weighs ten times as much."""
+    approximation = begun()
+    optimizer = approximation.optimizer
+    assert approximation.figures() == {"hessian_left": 1.0}
+    for group, _, state in optimizer.random_weights():
+        state["hessian"].fill_(group["hessian"] / 10)
+        group["left"] = 0.01
+    assert approximation.figures()["hessian_left"] == pytest.approx(0.1)
+
+
+def test_a_run_leaves_the_share_that_its_recipe_says() -> None:
+    recipe = replace(RECIPE, memory_images=None, epochs=3, hessian_left=0.02)
+    assert math.exp(-N * recipe.epochs / recipe.hessian_memory(N)) == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("change", [{"beta": 0.0}, {"initial_scale": 0.5}, {"initial_scale": 0.7}])
