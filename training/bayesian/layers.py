@@ -19,6 +19,8 @@ from training.bayesian.forward_pass import Stochastic
 from training.bayesian.posterior import GaussianWeight
 
 HALF_TYPES = (torch.float16, torch.bfloat16)
+# A finite number, whose exponential is zero in every dtype.
+LOG_OF_NO_SCALE = -1e4
 # Forward pass of an estimator: maps a layer and its input to one random output.
 Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
 PlainLayer: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -78,7 +80,7 @@ class BayesianLayer(Stochastic, ABC):
     @torch.no_grad()
     def fix(self) -> None:
         """Make the layer deterministic: its scale is zero, and its divergence that of its mean, |μ|² / (2 σ_p²)."""
-        self.log_scale.requires_grad_(False).fill_(-math.inf)
+        self.log_scale.requires_grad_(False).fill_(LOG_OF_NO_SCALE)
         self.log_scale.grad = None
 
     def batched(self, x: Tensor) -> bool:

@@ -35,14 +35,14 @@ def matrix(mean: list[float], scale: list[float]) -> Posterior:
 
 
 def test_activation_is_the_energy_that_a_weight_adds_to_its_layers_output() -> None:
-    """As a share of the whole: linear layers and convolutions alike."""
+    """Linear layers and convolutions alike."""
     mean = torch.tensor([[1.0, 5.0], [2.0, 0.0]])
     inputs = Inputs(1.0, NOISE, READ)
-    expected = torch.tensor([[0.2, 0.0], [0.8, 0.0]])
+    expected = torch.tensor([[2.0, 0.0], [8.0, 0.0]])
     assert torch.allclose(CRITERIA["activation"].score(GaussianWeight(mean, mean), inputs), expected)
     kernels = mean[:, :, None, None].expand(2, 2, 3, 3)
     found = CRITERIA["activation"].score(GaussianWeight(kernels, kernels), inputs)
-    assert torch.allclose(found.sum((2, 3)), expected)
+    assert torch.allclose(found.sum((2, 3)), 9 * expected)
 
 
 def test_gate_fisher_of_a_channel_is_that_of_its_readers() -> None:
