@@ -31,7 +31,7 @@ NUM_IMAGES, NUM_DRAWS = 2_000, 16
 
 @dataclass(frozen=True)
 class Worth:
-    """What draws gain over the mean network in NLL, in nats, and their AUROC, None without OOD sets."""
+    """Hold what draws gain over the mean network in NLL, in nats, and their AUROC, None without OOD sets."""
 
     gain: float
     auroc: float | None

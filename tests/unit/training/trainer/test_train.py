@@ -170,8 +170,8 @@ def test_only_the_last_layers_of_a_run_are_random(tmp_path: Path, alone: World) 
     assert [name for name, weight in posterior.weights.items() if not weight.deterministic] == ["6.weight"]
     with pytest.raises(RecipeError, match="the network has 4 layers with weights: expected at most last:4"):
         train(RECIPE.changed(random="last:5"), tmp_path / "more", alone)
+    plain = RECIPE.changed(estimator="none", warmup_epochs=0.0, random="last:1")
     with pytest.raises(RecipeError, match="the plain network has no random layers: leave out --random last:1"):
-        plain = RECIPE.changed(estimator="none", warmup_epochs=0.0, random="last:1")
         train(plain, tmp_path / "more", alone)
     assert not (tmp_path / "more").exists()
 
