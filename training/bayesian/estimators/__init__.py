@@ -36,8 +36,8 @@ def create_approximation(
 ) -> Approximation:
     """Set up the recipe's estimator on a plain network, for training on `train_size` images.
 
-    `images_per_step` is the mean over an epoch, of all ranks, by default the recipe's batch; `average` returns the mean of
-    a tensor over ranks.
+    `images_per_step` is the mean over an epoch, of all ranks, by default the recipe's batch; `average` returns the mean
+    of a tensor over ranks.
 
     Raises:
         RecipeError: the estimator is unknown, or does not support the recipe.

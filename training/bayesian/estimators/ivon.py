@@ -10,8 +10,8 @@ h₀ + δ, so that α compares with that of gradient descent. A step may take se
 is averaged over `HESSIAN_EVERY_STEPS` steps, after which h moves by 1 − κ to that power at once. Ranks exchange their
 products only then, so that the second all-reduce costs that fraction of one in float32.
 
-κ = exp(−images of a step / memory): the memory counts images, not steps, so that scales depend neither on the batch size
-nor on the number of ranks. What is left of h₀ at the end must be small, or the scales are those that it began with.
+κ = exp(−images of a step / memory): the memory counts images, not steps, so that scales depend neither on the batch
+size nor on the number of ranks. What is left of h₀ at the end must be small, or scales are those that it began with.
 
 Deterministic parameters (biases, normalisation) descend the same averaged gradient without scaling or decay, and
 weights of deterministic layers with decay, as a random weight with h = h₀ does.
@@ -42,10 +42,10 @@ MOMENTUM = 0.9
 class IVON(torch.optim.Optimizer):
     """IVON over `random`, and averaged gradient descent over `deterministic`.
 
-    `precision` is λ and `decay` is δ, where λδ is the prior's precision; `hessian` is h₀; `memory` is κ of one step, and
-    `left` the share of h₀ in the Hessian so far;
-    `average` returns the mean of a tensor over ranks. Between steps the parameters are the means; within
-    `sampled_params` they are a draw, and the gradient of a backward pass is multiplied by its noise.
+    `precision` is λ and `decay` is δ, where λδ is the prior's precision; `hessian` is h₀; `memory` is κ of one step;
+    `average` returns the mean of a tensor over ranks. A group's `left` is the share of h₀ in its present Hessian.
+    Between steps the parameters are the means; within `sampled_params` they are a draw, and the gradient of a backward
+    pass is multiplied by its noise.
     """
 
     def __init__(
