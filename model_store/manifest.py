@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -29,7 +30,7 @@ from pydantic_core import from_json
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.names import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 # Name in the version's folder.
 MANIFEST = "manifest.json"
 # About ten times what a thousand classes and ten levels need. Reporting a fault in each of more keys would take
@@ -47,6 +48,10 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=0)]
 # FailFast reports only the first fault of a sequence: a list of a million faults would take gigabytes.
 Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
+InnerEdges = Annotated[tuple[NonNegative, ...], Field(max_length=999), FailFast()]
+SetKind = Literal["lac", "aps"]
+# Error rate of prediction sets where a request names none.
+DEFAULT_ALPHA: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,10 @@ class InputShape(Strict):
 
 
 class Training(Strict):
-    """Origin of the posterior."""
+    """Origin of the posterior.
+
+    `hessian_left` is the share of IVON's initial Hessian that is left in the median at the end.
+    """
 
     architecture: str
     estimator: str
@@ -87,6 +95,7 @@ class Training(Strict):
     world_size: Annotated[int, Field(ge=1)]
     hyperparameters: dict[str, Any]
     code_version: str
+    hessian_left: Annotated[Fraction | None, Since(4)] = None
 
     @field_validator("hyperparameters")
     @classmethod
@@ -99,7 +108,11 @@ class Training(Strict):
 
 
 class Metrics(Strict):
-    """Quality of a level on the test set; `ece` has 15 bins, `ood_auroc` one value per out-of-distribution set."""
+    """Quality of a level's draws on the test set.
+
+    `ece` has 15 bins, `ood_auroc` one value per out-of-distribution set. `abstained` is the share of images on which
+    the default threshold abstains.
+    """
 
     accuracy: Fraction
     nll: NonNegative
@@ -108,6 +121,27 @@ class Metrics(Strict):
     aurc: Fraction
     mutual_information: NonNegative
     ood_auroc: dict[str, Fraction]
+    abstained: Annotated[Fraction | None, Since(4)] = None
+
+
+class MeanNetwork(Strict):
+    """Quality of the posterior's mean as one network, one pass, on the test set.
+
+    `temperature` is its own, from the calibration set. `nll_gain` is how much lower the NLL of the draws is, and
+    `nll_gain_error` the standard error of that mean of paired differences over images.
+    """
+
+    temperature: Annotated[float, Field(ge=1e-9, le=1e9)]
+    accuracy: Fraction
+    nll: NonNegative
+    ece: Fraction
+    nll_gain: float
+    nll_gain_error: NonNegative
+
+    @property
+    def draws_gain(self) -> bool:
+        """Tell whether draws have a lower NLL, by more than two standard errors."""
+        return self.nll_gain > 2 * self.nll_gain_error
 
 
 Score = Literal["mutual_information", "entropy", "one_minus_confidence", "energy"]
@@ -142,12 +176,33 @@ class MonteCarlo(Strict):
     standard_error: NonNegative
 
 
+class Edges(Strict):
+    """Inner edges of a reference's bins, ascending: quantiles of what it was measured on."""
+
+    confidence: InnerEdges
+    entropy: InnerEdges
+    mutual_information: InnerEdges
+
+
 class Reference(Strict):
-    """Histograms on the test set, as fractions of equal bins: confidence over [0, 1], the others over [0, ln K]."""
+    """Histograms on the test set, as fractions of bins of confidence over [0, 1], and of the others over [0, ln K].
+
+    Bins are those between `edges`, each with its lower edge, or equal ones without them.
+    """
 
     confidence: Histogram
     entropy: Histogram
     mutual_information: Histogram
+    edges: Annotated[Edges | None, Since(4)] = None
+
+    @model_validator(mode="after")
+    def _edges_ascend_and_fit(self) -> Reference:
+        for name, edges in self.edges or ():
+            if len(edges) + 1 != len(getattr(self, name)):
+                raise ValueError(f"{name} must have one bin more than inner edges")
+            if any(low >= high for low, high in pairwise(edges)):
+                raise ValueError(f"edges of {name} must ascend")
+        return self
 
 
 class Rounding(Strict):
@@ -163,7 +218,9 @@ class Level(Strict):
     `sparsity` is the fraction of the dense network's random weights that were removed; `parameters` counts nonzero
     parameters; `multiply_adds` is the cost of one draw for one image. `shared` names the tensors at which the part of
     the graph ends that all draws share. `roundings` quantizes the tensors between convolutions that run in eight bits,
-    as they did for all figures here.
+    as they did for all figures here. `members` are the independent posteriors through which draws take turns.
+    `coverage` is the share of test images whose prediction set contains the label, by kind of set and by nominal error
+    rate α as text.
     """
 
     name: LevelName
@@ -177,10 +234,18 @@ class Level(Strict):
     multiply_adds: Count
     shared: Annotated[tuple[str, ...], FailFast(), Since(2)] = ()
     roundings: Annotated[dict[str, Rounding], Since(3)] = Field(default_factory=dict)
+    members: Annotated[int, Field(ge=1), Since(4)] = 1
     metrics: Metrics
+    mean_network: Annotated[MeanNetwork | None, Since(4)] = None
     calibration: Calibration
+    coverage: Annotated[dict[SetKind, dict[str, Fraction]], Since(4)] = Field(default_factory=dict)
     monte_carlo: MonteCarlo
     reference: Reference
+
+    @property
+    def draws(self) -> int:
+        """Return the default number of draws."""
+        return self.monte_carlo.draws
 
     @model_validator(mode="after")
     def _file_lies_in_its_folder(self) -> Level:
@@ -193,7 +258,7 @@ class Level(Strict):
 class Manifest(Strict):
     """One version of one model."""
 
-    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4] = SCHEMA_VERSION
     model: ModelName
     version: VersionName
     created: AwareDatetime

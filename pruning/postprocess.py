@@ -9,7 +9,7 @@ from pruning.errors import LevelError
 from pruning.evaluation.evaluate import Evaluation, evaluate
 from pruning.granularity.mask import weights_left
 from pruning.graph.compaction import fold_and_compact
-from pruning.graph.network import Network
+from pruning.graph.network import Network, posterior_mean
 from pruning.graph.quantization import quantize_network
 from pruning.level import DENSE, Level
 from pruning.pruner import PruningConfig
@@ -19,7 +19,9 @@ from training.randomness import generator_for
 
 ALL_LEVELS = "all"
 # Held-out images for quantization, and the number of draws that it takes of them.
-NUM_IMAGES, NUM_DRAWS = 500, 4
+NUM_IMAGES, NUM_RANGE_DRAWS = 500, 4
+# Draws that are compared with the mean network where no number is given.
+NUM_DRAWS = 32
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,30 @@ class PrunedLevel:
 
     @classmethod
     def build(
-        cls, run: TrainedRun, level: Level, posterior: Posterior, config: PruningConfig, num_draws: int
+        cls, run: TrainedRun, level: Level, posterior: Posterior, config: PruningConfig, num_draws: int | None = None
     ) -> PrunedLevel:
-        """Compact and postprocess a level's posterior, and evaluate it with `num_draws` draws per image."""
+        """Compact and postprocess a level's posterior, and evaluate it with `num_draws` draws per image.
+
+        Without a number it is NUM_DRAWS, or the mean network in one pass where draws gain nothing over it.
+        """
         network, seed = fold_and_compact(run.network(posterior)), run.recipe.seed
         if config.eight_bits:
             images = run.dataset.calibration.spread(NUM_IMAGES).pixels
-            network = quantize_network(network, images, NUM_DRAWS, generator_for(seed, "ranges"))
-        evaluation = evaluate(network, run.dataset, num_draws, seed, name=level.name)
+            network = quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(seed, "ranges"))
+        evaluation = evaluate(network, run.dataset, num_draws or NUM_DRAWS, seed, name=level.name)
         sparsity = 1 - weights_left(posterior) / run.weights
-        return cls(level, None if level == DENSE else config, sparsity, network, evaluation)
+        built = cls(level, None if level == DENSE else config, sparsity, network, evaluation)
+        return built if num_draws else built.with_draws_worth_their_cost(run)
+
+    def with_draws_worth_their_cost(self, run: TrainedRun) -> PrunedLevel:
+        """Return the level, or that of its mean network in one pass where draws gain nothing over it.
+
+        One draw with noise would be worse than either: the level loses its scales. It keeps the comparison.
+        """
+        mean = self.evaluation.mean_network
+        if mean is None or mean.draws_gain:
+            return self
+        network = posterior_mean(self.network)
+        name = f"{self.level.name}, mean network"
+        evaluation = evaluate(network, run.dataset, 1, run.recipe.seed, name=name)
+        return replace(self, network=network, evaluation=replace(evaluation, mean_network=mean))

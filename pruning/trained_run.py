@@ -27,12 +27,16 @@ from training.trainer.run_dir import Run
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run: its recipe, its data set and its dense posterior."""
+    """A finished run: its recipe, its data set and its dense posterior.
+
+    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators.
+    """
 
     recipe: Recipe
     dataset: Dataset
     posterior: Posterior
     world_size: int
+    hessian_left: float | None = None
 
     @classmethod
     def load(cls, run: Run, data_dir: Path | None = None) -> TrainedRun:
@@ -43,7 +47,7 @@ class TrainedRun:
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
         folder = data_dir or run.data_dir()
         dataset = load_dataset(recipe.data, folder, seed=recipe.seed, limit=recipe.limit, image_size=recipe.image_size)
-        trained = cls(recipe, dataset, posterior, facts["world_size"])
+        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left())
         trained.template.check_dense(posterior)
         return replace(trained, posterior=trained.with_batch_statistics(posterior))
 

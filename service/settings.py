@@ -28,7 +28,7 @@ MAX_PIXELS = 16_777_216
 MAX_LEVEL_MB = 1_024
 MAX_LEVEL_GMACS = 50
 DECODE_MS = 5_000
-TOLERANCE = 0.02
+TOLERANCE = 0.03
 # Google's load balancers keep idle connections for 600 s, AWS's and nginx for 60: who closes first may lose a request.
 KEEP_ALIVE_S = 620
 PRECISION: Precision = "published"

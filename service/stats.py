@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from model_store.manifest import Reference
+from model_store.manifest import Edges, Reference
 
 # Upper bounds of the bins of histograms: of stages, batches, draws, confidences and entropies.
 SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -76,16 +76,19 @@ class LatencyWindow:
 
 
 class DriftWindow:
-    """Drift of one statistic: its latest values in the reference's equal bins over [0, `upper`]."""
+    """Drift of one statistic: its latest values in the reference's bins, between ascending inner `edges`.
 
-    def __init__(self, reference: tuple[float, ...], upper: float) -> None:
-        self.reference, self.upper = reference, upper
+    A value on an edge belongs to the bin above.
+    """
+
+    def __init__(self, reference: tuple[float, ...], edges: tuple[float, ...]) -> None:
+        self.reference, self.edges = reference, edges
         self.counts = [0] * len(reference)
         self.latest: deque[int] = deque()
 
     def record(self, value: float) -> None:
         """Add one value; drop the oldest if the window is full."""
-        number = min(int(value / self.upper * len(self.counts)), len(self.counts) - 1)
+        number = bisect_right(self.edges, value)
         self.counts[number] += 1
         self.latest.append(number)
         if len(self.latest) > DRIFT_WINDOW:
@@ -101,14 +104,21 @@ class DriftMonitor:
     """Drift of one level's predictions: confidence, predictive entropy and mutual information."""
 
     def __init__(self, reference: Reference, num_classes: int) -> None:
-        max_entropy = math.log(num_classes)
-        self.confidence = DriftWindow(reference.confidence, 1.0)
-        self.entropy = DriftWindow(reference.entropy, max_entropy)
-        self.mutual_information = DriftWindow(reference.mutual_information, max_entropy)
+        edges = reference.edges or _equal_edges(reference, math.log(num_classes))
+        self.confidence = DriftWindow(reference.confidence, edges.confidence)
+        self.entropy = DriftWindow(reference.entropy, edges.entropy)
+        self.mutual_information = DriftWindow(reference.mutual_information, edges.mutual_information)
 
     def windows(self) -> dict[str, DriftWindow]:
         """Return the window of each statistic by its name."""
-        return {name: getattr(self, name) for name in Reference.model_fields}
+        return {name: getattr(self, name) for name in Edges.model_fields}
+
+
+def _equal_edges(reference: Reference, max_entropy: float) -> Edges:
+    """Return the edges of equal bins, which manifests before schema 4 have: of confidence over [0, 1]."""
+    tops = {"confidence": 1.0, "entropy": max_entropy, "mutual_information": max_entropy}
+    counts = {name: len(getattr(reference, name)) for name in tops}
+    return Edges(**{name: tuple(top * n / counts[name] for n in range(1, counts[name])) for name, top in tops.items()})
 
 
 def population_stability(counts: list[int], reference: tuple[float, ...]) -> float:

@@ -37,10 +37,10 @@ from service.inference.decision import decide
 from service.inference.early_stopping import EarlyStopping
 from service.inference.graph import with_constants
 from service.inference.uncertainty import Draws, Predictive
-from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
+from service.settings import TOLERANCE
 from service.types import Decision, Reason
 from training.bayesian.bayesianize import bayesian_layers, bayesianize
 from training.bayesian.estimators import flipout
@@ -59,7 +59,7 @@ def main(
     model: Annotated[str | None, typer.Option(help="Model to time; optional if the store holds one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
     draws: Annotated[int | None, typer.Option(help="Maximum draws of an answer; by default the level's.")] = None,
-    tolerance: Annotated[float, typer.Option(help="Standard error at which sampling stops early.")] = 0.02,
+    tolerance: Annotated[float, typer.Option(help="Standard error at which sampling stops early.")] = TOLERANCE,
     rounds: Annotated[int, typer.Option(help="Rounds of five answers per variant.")] = 60,
     images: Annotated[int, typer.Option(help="Test images for the quality of answers.")] = 1000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the figures.")] = None,
@@ -216,7 +216,7 @@ def _quality(
     calibration = level.calibration
     with ThreadPoolExecutor(threads) as builders:
         artifact = read_artifact(store.read_level(manifest, name), level.roundings)
-        engine = autotune(artifact, draw_key(manifest.version, name), builders, threads)
+        engine = autotune(artifact, artifact.draw_key, builders, threads)
         engine.prepare(REFERENCE_DRAWS)
         parts = np.array_split(test_NHWC, 40)
 

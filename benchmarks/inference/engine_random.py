@@ -60,9 +60,7 @@ def main(
         networks = {name: each if name == "dense" else in_eight_bits(each) for name, each in networks.items()}
     work = {name: (network.multiply_adds - shared(network), shared(network)) for name, network in networks.items()}
     entered = [
-        BenchLevel(
-            name, to_bytes(export_onnx(network)), "ab" * 32, draws, tuple("0123456789"), CALIBRATION, roundings(network)
-        )
+        BenchLevel(name, to_bytes(export_onnx(network)), draws, tuple("0123456789"), CALIBRATION, roundings(network))
         for name, network in networks.items()
     ]
     shape = (64, SIDE, SIDE, 3)

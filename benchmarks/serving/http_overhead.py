@@ -118,7 +118,7 @@ class InProcess:
         self.images_NHWC, self.count = images_NHWC, count
         manifest, level = planned.level.manifest, planned.level.level
         builder = ResponseBuilder(manifest.classes, level.calibration, quantile=0.9, top_k=len(manifest.classes))
-        self.postprocess = Postprocessor(level.calibration, builder.render)
+        self.postprocess = Postprocessor(level.calibration, builder.render, planned.early_stopping)
         self.at = self.answered = 0
         self.end = 0.0
         self._ended = threading.Semaphore(0)

@@ -40,6 +40,7 @@ from service.scoring.inventory import scan_input
 from service.scoring.pipeline import IN_FLIGHT, Task
 from service.scoring.scorer import Scorer
 from service.scoring.sink import Output
+from service.settings import TOLERANCE
 from training.data import load_dataset
 
 ENGINE, ANSWERS = "engine: logits", "engine: answers"
@@ -149,7 +150,7 @@ def measure(subject: Subject, rounds: Sequence[Pixels]) -> Iterator[dict[str, An
     builder = ResponseBuilder(classes, calibration, quantile, len(classes))
     ways: dict[str, Way] = {
         ENGINE: subject.engine(lambda logits_SNK, *_: list(logits_SNK.swapaxes(0, 1))),
-        ANSWERS: subject.engine(Postprocessor(calibration, builder.render)),
+        ANSWERS: subject.engine(Postprocessor(calibration, builder.render, scorer.early_stopping)),
         **{name: subject.files(write) for name, write in WRITERS.items()},
     }
     spent: dict[str, list[Spent]] = {name: [] for name in ways}
@@ -192,8 +193,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         as_pixels(images_NHWC[:1], Path(folder) / "in")
         _, inventory = scan_input(str(Path(folder) / "in"), manifest.input, None, None)
-    plan = plan_for(manifest, inventory, level, "auto", source=data, alpha=0.1, tolerance=0.02, precision="published",
-                    max_pixels=2**24, shard_size=10_000)  # fmt: skip
+    plan = plan_for(manifest, inventory, level, "auto", source=data, alpha=0.1, tolerance=TOLERANCE,
+                    precision="published", max_pixels=2**24, shard_size=10_000)  # fmt: skip
     begun = time.perf_counter()
     with Scorer(plan, opened, threads or usable_cores()) as scorer:
         ready = time.perf_counter() - begun

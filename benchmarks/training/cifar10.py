@@ -5,8 +5,9 @@
 Trains each missing row by `slimbayes train --resume`, so the benchmark can be interrupted, then evaluates each run's 32
 draws on the official test set. The temperature is fitted to 32 draws on the 5,000 calibration images, which are held
 out of training. Out-of-distribution images are the first 2,000 of `cifar-100-ood.npz` in the data folder, scored by
-predictive entropy and by mutual information. Writes the JSON and, beside it, a table and a plot. `--quick` takes 200
-images and one epoch.
+predictive entropy and by mutual information. Beside each posterior stands its mean network, in one pass and at a
+temperature of its own, with what draws gain over it. Writes the JSON and, beside it, a table and a plot. `--quick`
+takes 200 images and one epoch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -26,12 +28,14 @@ from torch import Tensor
 from training.data import load_dataset
 from training.data.dataset import Dataset
 from training.evaluation import metrics
+from training.evaluation.mean_network import MeanNetworkFigures, compare_with_mean
 from training.evaluation.prediction import draw_logits, drawing
 from training.evaluation.temperature import fit_temperature
 from training.progress import Stage
 from training.randomness import generator_for
 from training.trainer.initialization import fresh_network
 from training.trainer.run_dir import Run
+from training.trainer.train import mean_predictions
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -84,6 +88,7 @@ def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
     held_SNK, ood_SMK = (logits(run, dataset, images, num_draws) for images in (dataset.calibration.pixels, ood_NHWC))
     temperature = fit_temperature(held_SNK, dataset.calibration.labels)
     raw_NK, p_NK = metrics.predictive(logits_SNK), metrics.predictive(logits_SNK, temperature)
+    mean = mean_network(run, dataset, p_NK) if num_draws > 1 else None
     ood_MK = metrics.predictive(ood_SMK, temperature)
     information = [metrics.mutual_information(each, temperature) for each in (logits_SNK, ood_SMK)]
     return {
@@ -104,6 +109,7 @@ def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
         "nll_calibrated": metrics.nll(p_NK, labels_N),
         "ece_calibrated": metrics.ece(p_NK, labels_N),
         "brier_calibrated": metrics.brier(p_NK, labels_N),
+        "mean_network": None if mean is None else asdict(mean),
         "auroc_entropy": metrics.auroc(metrics.entropy(p_NK), metrics.entropy(ood_MK)),
         "auroc_mutual_information": metrics.auroc(*information) if num_draws > 1 else None,
         "log": [{key: line[key] for key in ("epoch", "seconds", "held_out_accuracy", "held_out_nll")} for line in log],
@@ -125,19 +131,36 @@ def logits(run: Run, dataset: Dataset, images_NHWC: Tensor, num_draws: int) -> T
         return draw_logits(draw, images_NHWC, num_draws, stage)
 
 
+def mean_network(run: Run, dataset: Dataset, p_NK: Tensor) -> MeanNetworkFigures:
+    """Compare the draws' predictions of the test images with one pass of the posterior mean."""
+    recipe, posterior = run.recipe(), run.posterior()
+    held, test = (
+        mean_predictions(recipe, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
+    )
+    return compare_with_mean(p_NK, held, test)
+
+
 def as_table(rows: list[dict[str, Any]]) -> str:
     """Format the rows as Markdown."""
     lines = [
-        "| | β | epochs | s/epoch | minutes | accuracy | NLL | ECE | T | NLL at T | ECE at T | AUROC H | AUROC MI |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| | β | epochs | s/epoch | minutes | accuracy | NLL | ECE | T | NLL at T | ECE at T "
+        "| mean: accuracy | NLL | ECE | draws gain, nats | AUROC H | AUROC MI |",
+        "|---" + "|--:" * 16 + "|",
     ]
     for row in rows:
         information, before = row["auroc_mutual_information"], row["minutes_before"]
+        mean = row["mean_network"]
+        beside = (
+            "| | |"
+            if mean is None
+            else f"{mean['accuracy']:.2%} | {mean['nll']:.3f} | {mean['ece']:.4f} "
+            f"| {mean['nll_gain']:.4f} ± {mean['nll_gain_error']:.4f}"
+        )
         lines.append(
             f"| {row['row']} | {row['beta']:g} | {row['epochs']} | {row['seconds_per_epoch']:.0f} "
             f"| {row['training_minutes']:.0f}{f' + {before:.0f}' if before else ''} "
             f"| {row['accuracy']:.2%} | {row['nll']:.3f} | {row['ece']:.4f} | {row['temperature']:.2f} "
-            f"| {row['nll_calibrated']:.3f} | {row['ece_calibrated']:.4f} | {row['auroc_entropy']:.3f} "
+            f"| {row['nll_calibrated']:.3f} | {row['ece_calibrated']:.4f} | {beside} | {row['auroc_entropy']:.3f} "
             f"| {'' if information is None else f'{information:.3f}'} |"
         )
     return "\n".join(lines)

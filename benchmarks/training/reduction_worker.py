@@ -15,9 +15,11 @@ from training.data.dataset import Dataset
 from training.defaults import default_recipe
 from training.distributed.world import World, join_world
 from training.evaluation import metrics
+from training.evaluation.mean_network import compare_with_mean
+from training.evaluation.temperature import fit_temperature
 from training.recipe import Recipe
 from training.trainer.loop import LoopOptions, TrainLoop, TrainState
-from training.trainer.train import approximation, predictions
+from training.trainer.train import approximation, mean_predictions, predictions
 
 
 def main(
@@ -50,9 +52,15 @@ def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> d
     row = {"estimator": recipe.estimator, "reduction": reduction, "seed": recipe.seed}
     row["bytes_per_step"] = steps.gradient_sync.bytes_sent / count + hessian_bytes(state.approximation.optimizer)
     world.broadcast_buffers(state.approximation.module)
-    p_NK = metrics.predictive(predictions(recipe, dataset, state.approximation.posterior(), world))
+    posterior, sets = state.approximation.posterior(), (dataset.calibration, dataset.test)
+    held, test = (predictions(recipe, dataset, images, posterior, world) for images in sets)
+    mean_held, mean_test = (mean_predictions(recipe, dataset, images, posterior) for images in sets)
+    calibrated_NK = metrics.predictive(test.logits_SNK, fit_temperature(held.logits_SNK, held.labels_N))
+    mean = compare_with_mean(calibrated_NK, mean_held, mean_test)
+    p_NK = metrics.predictive(test.logits_SNK)
     figures = {"accuracy": metrics.accuracy, "nll": metrics.nll, "ece": metrics.ece}
-    return row | {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}
+    row |= {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}
+    return row | {"mean_nll": mean.nll, "nll_gain": mean.nll_gain}
 
 
 if __name__ == "__main__":

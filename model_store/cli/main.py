@@ -21,6 +21,7 @@ from model_store.reports.card import model_card
 from model_store.reports.diff import as_json as diff_as_json
 from model_store.reports.diff import levels_table as diff_levels_table
 from model_store.reports.diff import provenance_table
+from model_store.reports.mean_network import mean_table
 from model_store.reports.plot import as_svg
 from model_store.reports.tables import graph_table, levels_table
 from model_store.reports.terminal import cell
@@ -79,7 +80,8 @@ def show(
             f"seed {training.seed}; {len(manifest.classes)} classes; default level {manifest.default_level}"
         )
     )
-    return console.print(levels_table(manifest.levels))
+    console.print(levels_table(manifest.levels))
+    return console.print(mean_table(manifest.levels))
 
 
 @app.command("card")

@@ -10,17 +10,21 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from model_store.manifest import Level, Manifest, Score
+from model_store.manifest import DEFAULT_ALPHA, SCHEMA_VERSION, Level, Manifest, Score, SetKind
 from model_store.onnx_file.format import LOGITS, PIXELS
+from model_store.reports.mean_network import mean_section
 from model_store.text import printable
 
 MAX_CLASSES_SHOWN = 20
+# Share of IVON's initial Hessian at the end above which scales were not learned.
+MAX_HESSIAN_LEFT = 0.1
 SCORES: Mapping[Score, str] = {
     "mutual_information": "mutual information",
     "entropy": "entropy",
     "one_minus_confidence": "one minus the top probability",
     "energy": "energy",
 }
+SETS: Mapping[SetKind, str] = {"lac": "thresholded", "aps": "adaptive"}
 Column = tuple[str, Callable[[Level], str]]
 
 
@@ -29,7 +33,9 @@ def model_card(manifest: Manifest) -> str:
     sections = (
         ("Purpose", _purpose(manifest)),
         ("Levels", _levels(manifest)),
+        ("Draws and their mean", mean_section(manifest.levels)),
         ("Calibration and decisions", _decisions(manifest)),
+        ("Coverage of prediction sets", _coverage(manifest)),
         ("Out of distribution", _ood(manifest)),
         ("Training", _training(manifest)),
         ("Limits", _limits(manifest)),
@@ -96,6 +102,8 @@ def _decisions(manifest: Manifest) -> str:
     ]
     if any(each.out_of_distribution for each in calibrations):
         columns.append(("out of distribution above", _ood_threshold))
+    if any(level.metrics.abstained is not None for level in manifest.levels):
+        columns.append(("test images abstained on", lambda level: _share(level.metrics.abstained)))
     for alpha in sorted({key for each in calibrations for key in each.conformal_quantiles}, key=_number, reverse=True):
         columns.append((f"quantile, α = {_text(alpha)}", _quantile(alpha)))
     parts = [
@@ -113,9 +121,26 @@ def _decisions(manifest: Manifest) -> str:
     parts[-1] += (
         "\n- **prediction set** at α: the most probable class, and all whose probability is at least one minus the "
         "quantile. On images that are exchangeable with those of the calibration it contains the true class with "
-        "probability 1 − α or more, on average over images, not for each class or each kind of image."
+        "probability 1 − α or more, on average over images and over sets of calibration images, not for each class or "
+        f"each kind of image. The service's default is α = {DEFAULT_ALPHA:g}."
     )
     return "\n\n".join(parts)
+
+
+def _coverage(manifest: Manifest) -> str:
+    """Tabulate the measured coverage of levels that have it."""
+    known = [level for level in manifest.levels if level.coverage]
+    if not known:
+        return ""
+    kinds = [(kind, alpha) for level in known for kind, shares in level.coverage.items() for alpha in shares]
+    columns: list[Column] = [
+        (f"{SETS[kind]}, α = {_text(alpha)}", _covered(kind, alpha)) for kind, alpha in dict.fromkeys(kinds)
+    ]
+    return (
+        f"{_table('level', known, columns)}\n\n"
+        "The share of test images whose set contains the true class, with the draws that are served; 1 − α is what it "
+        "was calibrated for. Thresholded sets are those of the service; adaptive ones (Romano et al. 2020) are random."
+    )
 
 
 def _ood(manifest: Manifest) -> str:
@@ -164,13 +189,15 @@ def _limits(manifest: Manifest) -> str:
     if not any(level.calibration.out_of_distribution for level in manifest.levels):
         limits.append("No OOD score was chosen: it abstains only where it is uncertain.")
     limits += _late_noise(manifest)
+    if (left := manifest.training.hessian_left or 0.0) > MAX_HESSIAN_LEFT:
+        limits.append(f"{left:.0%} of IVON's initial Hessian is left: scales are still those that training began with.")
     if _number(manifest.training.hyperparameters.get("limit") or 0):
         limits.append(f"It was trained on no more than {_text(manifest.training.hyperparameters['limit'])} images.")
     limits.append(
         "The posterior is mean-field: weights are independent, normal, and certain where they were pruned; the "
         "resulting uncertainty is usually too small."
     )
-    if manifest.schema_version < 3:
+    if manifest.schema_version < SCHEMA_VERSION:
         limits.append(f"Its manifest is of schema {manifest.schema_version}, which lacks fields of newer ones.")
     return "\n".join(f"- {limit}" for limit in limits)
 
@@ -229,12 +256,20 @@ def _quantile(alpha: str) -> Callable[[Level], str]:
     return lambda level: _figure(level.calibration.conformal_quantiles.get(alpha))
 
 
+def _covered(kind: SetKind, alpha: str) -> Callable[[Level], str]:
+    return lambda level: _share(level.coverage.get(kind, {}).get(alpha))
+
+
 def _auroc(name: str) -> Callable[[Level], str]:
     return lambda level: _figure(level.metrics.ood_auroc.get(name))
 
 
 def _figure(value: float | None) -> str:
     return "—" if value is None else f"{value:.4f}"
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2%}"
 
 
 def _pruning(hyperparameters: dict[str, Any], level: str) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from model_store.cli.options import SignKeyOption
 from model_store.errors import StoreError
 from model_store.names import check_alias, check_model_name
+from model_store.reports.mean_network import DRAWS_ADD_NOTHING, gain_text, mean_table
 from model_store.reports.tables import levels_table
 from model_store.signing import SigningKey
 from model_store.store import Store
@@ -44,8 +45,14 @@ def prune_command(
     distillation: options.DistillationOption = 0.0,
     random: options.RandomOption = "all",
     draws: Annotated[
-        int, typer.Option(min=2, max=1024, help="Draws per image in evaluation, and default in serving.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            min=2,
+            max=1024,
+            help="Draws per image in evaluation, and default in serving.  [default: 32; 1, of the mean network, at "
+            "levels whose draws gain nothing over it]",
+        ),
+    ] = None,
     from_study: Annotated[
         list[Path] | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable.")
     ] = None,
@@ -87,7 +94,7 @@ def prune_command(
         trained = TrainedRun.load(Run(run), data_dir)
         name = check_model_name(model or f"{trained.recipe.data}-{trained.recipe.architecture}")
         pruned = (
-            _select(trained, config, postprocess, levels, from_study)
+            _select(trained, config, postprocess, levels, from_study, draws)
             if from_study
             else _prune(trained, config, postprocess, levels, draws)
         )
@@ -99,22 +106,31 @@ def prune_command(
         raise typer.Exit(1) from error
     console = Console()
     console.print(levels_table(manifest.levels))
+    console.print(mean_table(manifest.levels))
     console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
 
 
 def _select(
-    trained: TrainedRun, config: PruningConfig, postprocess: PostprocessConfig, levels: str, studies: list[Path]
+    trained: TrainedRun,
+    config: PruningConfig,
+    postprocess: PostprocessConfig,
+    levels: str,
+    studies: list[Path],
+    draws: int | None,
 ) -> list[PrunedLevel]:
-    """Take levels from finished studies."""
+    """Take levels from finished studies, and report each."""
     from pruning.study.select import parse_trials, select_trials
 
     trials = parse_trials(levels, config.criterion, config.granularity, trained.auto_level)
     postprocess.check([trial.level for trial in trials])
-    return select_trials(trained, studies, trials, postprocess)
+    selected = select_trials(trained, studies, trials, postprocess, draws)
+    for pruned in selected:
+        _report(pruned)
+    return selected
 
 
 def _prune(
-    trained: TrainedRun, config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int
+    trained: TrainedRun, config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int | None
 ) -> list[PrunedLevel]:
     """Prune to each level, and report it when it is done."""
     from pruning.level import parse_levels
@@ -130,8 +146,20 @@ def _prune(
 
 
 def _report(pruned: PrunedLevel) -> None:
-    quality = pruned.evaluation.metrics
+    evaluation = pruned.evaluation
+    quality, mean = evaluation.metrics, evaluation.mean_network
     typer.echo(
         f"{pruned.level.name}: sparsity {pruned.sparsity:.1%}, {pruned.network.multiply_adds:,} multiply-adds, "
         f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
     )
+    if mean is None:
+        typer.echo("  no scales: one pass of the mean network is published")
+        return
+    typer.echo(
+        f"  mean network, one pass: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
+        f"draws gain {gain_text(mean)} nats over it"
+    )
+    if not mean.draws_gain:
+        published = evaluation.monte_carlo.draws
+        what = "one pass of the mean network is" if published == 1 else f"{published} draws are"
+        typer.echo(f"  {DRAWS_ADD_NOTHING}; {what} published")

@@ -64,13 +64,24 @@ def conformal_quantile(scores_N: Tensor, alpha: float) -> float:
     return float(scores_N.sort().values[rank - 1].clamp(0, 1))
 
 
+def abstained(entropy_N: Tensor, score_N: Tensor, calibration: Calibration) -> float:
+    """Return the share of images that the thresholds of entropy and OOD score abstain on."""
+    rule = calibration.out_of_distribution
+    above_N = entropy_N > calibration.abstain_above
+    return float((above_N if rule is None else above_N | (score_N > rule.above)).double().mean())
+
+
 def coverage(
     p_NK: Tensor, labels_N: Tensor, calibration: Calibration, generator: torch.Generator
 ) -> dict[str, dict[str, float]]:
-    """Return the share of labels in their prediction sets, by kind of set and by nominal error rate as text."""
+    """Return the share of labels in their prediction sets, by kind of set and by nominal error rate as text.
+
+    A LAC set holds the most probable class in any case, as the service's does.
+    """
     noise_N = torch.rand(len(labels_N), generator=generator, dtype=torch.float64)
+    lac_N = torch.where(p_NK.argmax(1) == labels_N, 0.0, 1 - p_NK.gather(1, labels_N[:, None]).squeeze(1))
     kinds = {
-        "lac": (1 - p_NK.gather(1, labels_N[:, None]).squeeze(1), calibration.conformal_quantiles),
+        "lac": (lac_N, calibration.conformal_quantiles),
         "aps": (aps_scores(p_NK, labels_N, noise_N), calibration.aps_quantiles),
     }
     return {

@@ -5,12 +5,13 @@ A network's roundings apply to its tensors, and to the weights of convolutions t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model_store.onnx_file.draws import draw_key, noise
 from model_store.onnx_file.format import IMAGES
 from pruning.graph import network as ir
 from pruning.graph.rounding import rounded_layer
@@ -38,24 +39,44 @@ def draw_weights(network: ir.Network, generator: torch.Generator) -> dict[str, T
     return {name: node.weight.draw(generator) for name, node in network.weighted.items()}
 
 
+def served_draws(network: ir.Network, num_draws: int) -> list[dict[str, Tensor]]:
+    """Draw every weight as the service does for the exported file, by node; bit for bit the same."""
+    means = mean_weights(network)
+    drawn = {name: node.weight for name, node in network.weighted.items() if (node.weight.scale > 0).any()}
+    key = draw_key((weight.mean.numpy(), weight.scale.numpy()) for weight in drawn.values())
+
+    def draw(number: int) -> dict[str, Tensor]:
+        return {
+            name: weight.mean + weight.scale * torch.from_numpy(noise(key, number, place, tuple(weight.mean.shape)))
+            for place, (name, weight) in enumerate(drawn.items())
+        }
+
+    return [means | draw(number) for number in range(num_draws)]
+
+
+def mean_weights(network: ir.Network) -> dict[str, Tensor]:
+    """Return the posterior mean of every weight, by node."""
+    return {name: node.weight.mean for name, node in network.weighted.items()}
+
+
 @torch.no_grad()
 def draw_logits(
-    network: ir.Network, images_NHWC: Tensor, num_draws: int, generator: torch.Generator, stage: Stage
+    network: ir.Network, images_NHWC: Tensor, draws: Sequence[Mapping[str, Tensor]], stage: Stage
 ) -> Tensor:
-    """Return logits float32 [S, N, K] under `num_draws` draws, the same for every image.
+    """Return logits float32 [S, N, K] under draws of the weights, by node.
 
     Tensors that do not depend on the draw are computed once. The stage advances by one per image and draw.
     """
-    draws = [_layers(network, draw_weights(network, generator)) for _ in range(num_draws)]
+    layers_S = [_layers(network, weights) for weights in draws]
     random = ir.random_tensors(network)
     shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
     read = {name for node in drawn for name in ir.sources(node)} | {network.output}
     parts = []
     for x_NHWC in images_NHWC.split(BATCH_SIZE):
-        known = _compute(network, shared, _pixels(network, x_NHWC), draws[0])
+        known = _compute(network, shared, _pixels(network, x_NHWC), layers_S[0])
         kept = {name: value for name, value in known.items() if name in read}
-        parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in draws]))
-        stage.advance(num_draws * len(x_NHWC), "")
+        parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in layers_S]))
+        stage.advance(len(draws) * len(x_NHWC), "")
     return torch.cat(parts, 1)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from model_store.onnx_file.format import IMAGES
@@ -117,7 +116,8 @@ Node = Convolution | Linear | Normalisation | Relu | Add | MaxPool | GlobalAvera
 class Network:
     """Nodes from the tensor `images` to the logits, the last node's tensor.
 
-    `roundings` are those of tensors computed in eight bits, by name; transformations drop them.
+    `roundings` are those of tensors computed in eight bits, by name; transformations drop them, but for
+    `posterior_mean`.
     """
 
     pixels: Pixels
@@ -174,12 +174,17 @@ def drop_unreachable(network: Network) -> Network:
 def without_scales(network: Network, layers: Collection[str]) -> Network:
     """Replace the weights of some layers by their means."""
     nodes = tuple(
-        replace(node, weight=GaussianWeight(node.weight.mean, torch.zeros_like(node.weight.scale)))
+        replace(node, weight=node.weight.without_scale())
         if isinstance(node, Convolution | Linear) and node.name in layers
         else node
         for node in network.nodes
     )
-    return Network(network.pixels, nodes)
+    return replace(network, nodes=nodes)
+
+
+def posterior_mean(network: Network) -> Network:
+    """Return the network of posterior means, which computes in one pass: all its scales are zero."""
+    return without_scales(network, network.weighted)
 
 
 def sources(node: Node) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from pruning.granularity import check_level, check_ranking, granularity
 from pruning.granularity.mask import weights_left
 from pruning.granularity.weight import choose_removal
 from pruning.graph.compaction import fold_and_compact
-from pruning.graph.forward import draw_logits
+from pruning.graph.forward import draw_logits, draw_weights
 from pruning.graph.network import Network
 from pruning.graph.onnx_export import export_onnx, to_bytes
 from pruning.level import DENSE, Level, chains
@@ -205,10 +205,10 @@ class Study:
 
     def _of_images(self, network: Network, temperature: float, name: str) -> tuple[Tensor, Tensor]:
         """Return the NLL of each test image, and whether it is classified correctly, [N]."""
-        test, draws = self.trained.dataset.test, min(PAIRED_DRAWS, self.plan.draws)
-        generator = generator_for(self.trained.recipe.seed, "paired")
-        with Stage(f"comparing {name}", draws * len(test)) as stage:
-            logits_SNK = draw_logits(network, test.pixels, draws, generator, stage)
+        test, generator = self.trained.dataset.test, generator_for(self.trained.recipe.seed, "paired")
+        draws = [draw_weights(network, generator) for _ in range(min(PAIRED_DRAWS, self.plan.draws))]
+        with Stage(f"comparing {name}", len(draws) * len(test)) as stage:
+            logits_SNK = draw_logits(network, test.pixels, draws, stage)
         p_NK = predictive(logits_SNK, temperature)
         nll_N = -p_NK.gather(1, test.labels[:, None]).squeeze(1).clamp_min(1e-12).log()
         return nll_N, p_NK.argmax(1) == test.labels

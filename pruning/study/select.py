@@ -36,17 +36,24 @@ def parse_trials(
 
 
 def select_trials(
-    run: TrainedRun, folders: Sequence[Path], trials: Sequence[Trial], postprocess: PostprocessConfig
+    run: TrainedRun,
+    folders: Sequence[Path],
+    trials: Sequence[Trial],
+    postprocess: PostprocessConfig,
+    num_draws: int | None,
 ) -> list[PrunedLevel]:
     """Return each trial as a level, from the first study in which it is finished.
 
-    Levels with postprocessing, which studies have not, are evaluated again. Raises StudyError for a study of another
-    run, and for a trial that no study has finished, listing those that are.
+    Levels with postprocessing, which studies have not, are evaluated again, and so are those with other draws than the
+    study's: `num_draws`, or one of the mean network where draws gain nothing and no number is given. Raises StudyError
+    for a study of another run, and for a trial that no study has finished, listing those that are.
     """
-    return [_select(run, folders, trial, postprocess) for trial in trials]
+    return [_select(run, folders, trial, postprocess, num_draws) for trial in trials]
 
 
-def _select(run: TrainedRun, folders: Sequence[Path], trial: Trial, postprocess: PostprocessConfig) -> PrunedLevel:
+def _select(
+    run: TrainedRun, folders: Sequence[Path], trial: Trial, postprocess: PostprocessConfig, num_draws: int | None
+) -> PrunedLevel:
     for folder in folders:
         settings, store = read_settings(folder / SETTINGS), TrialStore(folder / TRIALS)
         if settings.get("posterior") != fingerprint(run.posterior):
@@ -55,16 +62,18 @@ def _select(run: TrainedRun, folders: Sequence[Path], trial: Trial, postprocess:
         posterior = run.posterior if trial.level == DENSE else store.posterior(trial)
         if result is None or posterior is None:
             continue
-        config = None
-        if trial.level != DENSE:
-            ranking, tuning, random, draws = _parse_settings(folder, settings)
+        ranking, tuning, random, draws = _parse_settings(folder, settings)
+        dense = trial.level == DENSE
+        pruned = PruningConfig()
+        if not dense:
             pruned = PruningConfig(trial.criterion, trial.granularity, ranking, tuning, random)
-            config = postprocess.for_level(pruned, trial.level)
-            if config != pruned:
-                return PrunedLevel.build(run, trial.level, posterior, config, draws)
-        return PrunedLevel(
-            trial.level, config, result.sparsity, fold_and_compact(run.network(posterior)), result.evaluation
-        )
+        config = postprocess.for_level(pruned, trial.level)
+        if config != pruned or num_draws not in (None, draws):
+            level = PrunedLevel.build(run, trial.level, posterior, config, num_draws or draws)
+        else:
+            network = fold_and_compact(run.network(posterior))
+            level = PrunedLevel(trial.level, None if dense else config, result.sparsity, network, result.evaluation)
+        return level if num_draws else level.with_draws_worth_their_cost(run)
     known = sorted({path.parent.name for folder in folders for path in (folder / TRIALS).glob("*/figures.json")})
     raise StudyError(f"no study has a finished {trial.name}: there is {', '.join(known) or 'none so far'}")
 

@@ -26,6 +26,19 @@ SHOWN: Mapping[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "{:.2%}"),
     "nll": ("NLL", "{:.4f}"),
     "ece": ("ECE", "{:.4f}"),
+    "mean_accuracy": ("Accuracy of the mean", "{:.2%}"),
+    "mean_nll": ("NLL of the mean", "{:.4f}"),
+    "mean_ece": ("ECE of the mean", "{:.4f}"),
+    "nll_gain": ("Draws gain, nats", "{:.4f}"),
+}
+# Columns of the mean network, one pass at its own temperature; None for a level without scales.
+MEAN_COLUMNS = {
+    "mean_temperature": "temperature",
+    "mean_accuracy": "accuracy",
+    "mean_nll": "nll",
+    "mean_ece": "ece",
+    "nll_gain": "nll_gain",
+    "nll_gain_error": "nll_gain_error",
 }
 
 
@@ -46,10 +59,12 @@ def rows(results: Mapping[Trial, TrialResult]) -> list[Row]:
             for kind, shares in evaluation["coverage"].items()
             for alpha, share in shares.items()
         }
+        mean = evaluation["mean_network"] or {}
+        beside = {column: mean.get(name) for column, name in MEAN_COLUMNS.items()}
         calibration = evaluation["calibration"]
         own: Row = {"criterion": trial.criterion, "granularity": trial.granularity, "level": trial.level.name}
         chosen = {"temperature": calibration["temperature"], "ood_score": calibration["out_of_distribution"]["score"]}
-        table.append(own | values | quality | errors | ood | covered | chosen)
+        table.append(own | values | quality | errors | beside | ood | covered | chosen)
     return table
 
 
@@ -74,14 +89,17 @@ def as_markdown(table: Sequence[Row], sentences: Sequence[str]) -> str:
     heads = ["Criterion", "Granularity", "Level", *(head for head, _ in shown.values())]
     lines = [_line(heads), _line(["---"] * 3 + ["--:"] * len(shown))]
     for row in table:
-        figures = [form.format(row[key]) + _error(row, key, form) for key, (_, form) in shown.items()]
+        figures = [_figure(row, key, form) for key, (_, form) in shown.items()]
         lines.append(_line([row["criterion"], row["granularity"], row["level"], *figures]))
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in sentences)]) + "\n"
 
 
-def _error(row: Row, key: str, form: str) -> str:
-    """Return the standard error of a figure that has one."""
-    return f" ± {form.format(row[f'{key}_error'])}" if f"{key}_error" in row else ""
+def _figure(row: Row, key: str, form: str) -> str:
+    """Format a figure, with its standard error where it has one."""
+    if row[key] is None:
+        return "—"
+    error = row.get(f"{key}_error")
+    return form.format(row[key]) + ("" if error is None else f" ± {form.format(error)}")
 
 
 def _line(parts: Sequence[str]) -> str:

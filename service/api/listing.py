@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from model_store.manifest import Level
+from model_store.manifest import DEFAULT_ALPHA, Level
 from service.api.schemas import (
     Arrangement,
     LatencyListing,
@@ -20,7 +20,9 @@ from service.repository.repository import ModelRepository
 from service.repository.snapshot import LoadedVersion
 
 # Figures of a level that its manifest has.
-PUBLISHED = ("name", "sparsity", "bytes", "parameters", "multiply_adds", "metrics")
+PUBLISHED = (
+    *("name", "sparsity", "bytes", "parameters", "multiply_adds", "draws", "metrics", "mean_network", "coverage"),
+)
 
 
 def list_models(repository: ModelRepository, model: str | None = None) -> Listing:
@@ -77,6 +79,7 @@ def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
     level, latency = loaded.level, loaded.latency
     return LevelListing(
         **{name: getattr(level, name) for name in PUBLISHED},
+        default_alpha=DEFAULT_ALPHA,
         latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
         arrangement=_list_arrangement(loaded.bank),
         refusal=loaded.refusal,

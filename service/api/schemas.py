@@ -7,8 +7,12 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from model_store.manifest import Manifest, Metrics, Score
+from model_store.manifest import Manifest, MeanNetwork, Metrics, Score, SetKind
 from service.types import Decision, Reason, StopReason, StoreState
+
+# Draws that figures are of.
+BLOCK = "with samples=auto of the first 4, or 2 of each member if these are more, else of all"
+INTERVAL = "low and high hold 90 % of all draws on average, null from fewer than 20"
 
 
 class ClassProbability(BaseModel):
@@ -16,9 +20,9 @@ class ClassProbability(BaseModel):
 
     label: str
     probability: float
-    std: float
-    low: float
-    high: float
+    std: float = Field(description=f"Standard deviation over draws, {BLOCK}.")
+    low: float | None = Field(description=f"5 % quantile over draws; {INTERVAL}.")
+    high: float | None = Field(description=f"95 % quantile over draws; {INTERVAL}.")
     draws: list[float] | None = Field(
         None,
         exclude_if=lambda draws: draws is None,
@@ -30,8 +34,11 @@ class Uncertainty(BaseModel):
     """Predictive entropy and its two parts, in nats: total = aleatoric + epistemic."""
 
     total: float = Field(description="Entropy of the mean prediction.")
-    aleatoric: float = Field(description="Mean entropy of the draws: what more training data would not reduce.")
-    epistemic: float = Field(description="Mutual information: how much the draws disagree.")
+    aleatoric: float = Field(description="Within the draws: the entropy that each has by itself, on average.")
+    epistemic: float = Field(
+        description="Between the draws: how much they disagree, the mutual information of label and weights,"
+        f" {BLOCK}. A lower bound where few layers are random."
+    )
 
 
 class OODScore(BaseModel):
@@ -43,13 +50,16 @@ class OODScore(BaseModel):
 
 
 class Sampling(BaseModel):
-    """Draws used, standard error of the top probability (null for a single draw), and why sampling stopped.
+    """Draws used, standard error of the top probability, and why sampling stopped.
 
     `samples`: as many as requested; `converged`: class and decision are stable; `deadline`: out of time.
     """
 
     draws: int
-    standard_error: float | None
+    standard_error: float | None = Field(
+        description="From means of antithetic pairs of draws, and raised for their number (Student's t): the mean of"
+        " very many draws is within 1.96 of it in 95 % of cases, in fewer near 0 and 1. Null for a single draw."
+    )
     stop: StopReason
 
 
@@ -61,7 +71,8 @@ class Prediction(BaseModel):
     probabilities: list[ClassProbability] = Field(description="Most probable first.")
     uncertainty: Uncertainty
     prediction_set: list[str] = Field(
-        description="Holds the true class with probability 1 - alpha or more, at the default samples."
+        description="Calibrated to hold the true class of 1 - alpha of images, at the default samples. The share of"
+        " test images for which it does is in the manifest, as coverage."
     )
     decision: Decision
     reason: Reason | None = Field(
@@ -131,7 +142,16 @@ class LevelListing(BaseModel):
     bytes: int
     parameters: int
     multiply_adds: int
-    metrics: Metrics
+    draws: int = Field(description="Default number of draws; 1 is one pass of the mean network.")
+    metrics: Metrics = Field(description="On the test set; abstained is the share that the default thresholds reject.")
+    mean_network: MeanNetwork | None = Field(
+        description="One pass of the mean network at a temperature of its own, and what draws gain over it in NLL, with"
+        " the standard error of the paired difference. Null if unknown, or if no weight is random."
+    )
+    default_alpha: float = Field(description="Error rate of prediction sets where a request names none.")
+    coverage: dict[SetKind, dict[str, float]] = Field(
+        description="Share of test images whose prediction set holds the true class, by kind of set and error rate."
+    )
     latency_ms: LatencyListing
     arrangement: Arrangement | None
     refusal: str | None = None

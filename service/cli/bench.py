@@ -38,7 +38,6 @@ from service.inference.graph import with_constants
 from service.inference.quantization import quantize
 from service.pipeline.postprocessing import ResponseBuilder
 from service.pipeline.preprocessing import decode
-from service.repository.verification import draw_key
 from service.resources import usable_cores
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
@@ -101,11 +100,10 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class BenchLevel:
-    """Level to time: the bytes of its ONNX file, the key and number of its draws, and its calibration."""
+    """Level to time: the bytes of its ONNX file, the number of its draws, and its calibration."""
 
     name: str
     data: bytes
-    key: str
     draws: int
     classes: tuple[str, ...]
     calibration: Calibration
@@ -118,7 +116,6 @@ def levels_of(store: Store, manifest: Manifest) -> list[BenchLevel]:
         BenchLevel(
             level.name,
             store.read_level(manifest, level.name),
-            draw_key(manifest.version, level.name),
             level.monte_carlo.draws,
             manifest.classes,
             level.calibration,
@@ -139,7 +136,7 @@ def benchmark(arch: str, levels: Sequence[BenchLevel], threads: int, tolerance: 
     try:
         for level in levels:
             artifact = read_artifact(level.data, level.roundings)
-            engine = autotune(artifact, level.key, builders, threads)
+            engine = autotune(artifact, artifact.draw_key, builders, threads)
             engine.prepare(level.draws)
             stopping = EarlyStopping.from_calibration(level.calibration, tolerance)
             made.ways[level.name, PASS] = _pass(replace(artifact, roundings={}), threads)
@@ -158,7 +155,7 @@ def _ask(
     scheduler: Scheduler, engine: Engine, level: BenchLevel, stopping: EarlyStopping | None, image_1HWC: Images
 ) -> int:
     builder = ResponseBuilder(level.classes, level.calibration, quantile=0.5, top_k=10)
-    postprocess = Postprocessor(level.calibration, builder.render)
+    postprocess = Postprocessor(level.calibration, builder.render, stopping)
     job = Job(engine, image_1HWC, level.draws, postprocess, stopping)
     scheduler.submit(job)
     results: list[ImageResult] = job.future.result()

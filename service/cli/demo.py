@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.rule import Rule
 
+from model_store.reports.mean_network import mean_table
 from model_store.reports.tables import levels_table
 from model_store.text import printable
 from service.api.schemas import Prediction
@@ -114,6 +115,7 @@ class Demo:
         served = next(model for model in client.models().models if model.name == MODEL)
         levels = served.versions[0].levels
         self.console.print(levels_table(levels, {level.name: level.latency_ms.p50 or 0.0 for level in levels}))
+        self.console.print(mean_table(levels))
 
     def _wait(self, url: str) -> None:
         self.console.print(f"Serving {url} until Ctrl-C; try {url}/docs")

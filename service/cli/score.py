@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model_store.cli.options import ReadOption, TrustedOption, key_files, trusted_keys
 from model_store.errors import StoreError
-from model_store.manifest import Manifest
+from model_store.manifest import DEFAULT_ALPHA, Manifest
 from model_store.storage.location import default_location
 from model_store.store import Store
 from model_store.text import printable, written_name
@@ -52,7 +52,7 @@ def score(
     version: Annotated[str | None, typer.Option(help="Version or alias; by default production, else newest.")] = None,
     level: Annotated[str | None, typer.Option(help="Pruning level; by default the version's default level.")] = None,
     samples: Annotated[str, typer.Option(help="Number of draws, or auto for early stopping.")] = "auto",
-    alpha: Annotated[float, typer.Option(help="Error rate of the prediction sets.")] = 0.1,
+    alpha: Annotated[float, typer.Option(help="Error rate of the prediction sets.")] = DEFAULT_ALPHA,
     tolerance: Annotated[
         float, typer.Option(min=1e-6, max=1, help="Standard error at which sampling may stop early.")
     ] = TOLERANCE,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.manifest import Rounding
+from model_store.onnx_file.draws import draw_key
 from model_store.onnx_file.format import DOMAIN, GAUSSIAN_WEIGHT, IMAGES, IR_VERSION, LOGITS, OPSETS
 from model_store.onnx_file.reader import LevelFile, Node, Tensor, read_level_file
 from service.errors import ArtifactError
@@ -44,6 +46,11 @@ class Artifact:
     image_shape: tuple[int, ...]
     num_classes: int
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
+
+    @cached_property
+    def draw_key(self) -> str:
+        """Return the key of its draws, so that equal content gives equal answers."""
+        return draw_key((weight.mean, weight.scale) for weight in self.weights)
 
     @property
     def nbytes(self) -> int:

@@ -4,7 +4,7 @@ Drawing weights inside the graph at each run costs more than the convolutions th
 kept. A block is one graph with `size` draws of the network side by side, behind the deterministic prefix that they
 share: it saves the calls of `size` graphs, and its logits are bit-identical to theirs.
 
-The noise of a draw depends on the version's content, the draw's number and the weight, and on nothing else.
+The noise of a draw is that of `model_store.onnx_file.draws`, a function of its key and number.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from time import perf_counter
 
-import numpy as np
-
+from model_store.onnx_file.draws import noise
 from service.inference.artifact import Artifact
 from service.inference.footprint import Footprint, estimate_session_bytes, graph_bytes
 from service.inference.graph import Split, side_by_side, split
@@ -143,16 +142,3 @@ class Bank:
         draws = range(number * self.size, (number + 1) * self.size)
         constants = [self.quantized.constants(self.weights(draw)) for draw in draws]
         return Session(side_by_side(self.split.drawn, constants), limit=limit)
-
-
-def noise(key: str, draw: int, weight: int, shape: tuple[int, ...]) -> FloatArray:
-    """Return standard normal noise float32 for one weight of one draw; `key` is hexadecimal, of 32 digits or more.
-
-    Draws come in antithetic pairs: an odd draw has the noise of the even one before it, negated, so that terms linear
-    in the noise cancel in a pair's mean. The generator is counter-based (Philox): all replicas have the same draws.
-    """
-    words = np.frombuffer(bytes.fromhex(key)[:16], "<u8")
-    pair, second = divmod(draw, 2)
-    counter = np.array([0, 0, weight, pair], np.uint64)
-    values = np.random.Generator(np.random.Philox(counter=counter, key=words)).standard_normal(shape, np.float32)
-    return -values if second else values

@@ -10,20 +10,30 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration, Level
+from model_store.onnx_file.draws import FIRST_DRAWS
 from service.errors import ParameterError
+from service.inference.early_stopping import EarlyStopping
 from service.inference.ood import ood_score
-from service.inference.uncertainty import Draws, Predictive
+from service.inference.uncertainty import Draws, Predictive, parts
 from service.types import Decision, FloatArray, Reason, StopReason
 
 # Renders one protocol's part of each image's answer.
 Render = Callable[[Predictive], Iterable[Any]]
 
 
+class FirstDraws(NamedTuple):
+    """Figures of an image's first draws, at most `FIRST_DRAWS`, whatever the number in the end; for drift."""
+
+    confidence: float
+    entropy: float
+    mutual_information: float
+
+
 class ImageResult(NamedTuple):
     """One image's decision and uncertainty, entropies in nats.
 
-    `confidence` is the probability of the top class, `standard_error` its standard error, None for a single draw.
-    `content` holds the prediction as a protocol renders it.
+    `confidence` is the probability of the top class, `standard_error` as in `Predictive`. `content` holds the
+    prediction as a protocol renders it.
     """
 
     decision: Decision
@@ -36,32 +46,44 @@ class ImageResult(NamedTuple):
     aleatoric: float
     epistemic: float
     standard_error: float | None
+    first: FirstDraws
     content: Any
 
 
 @dataclass(frozen=True)
 class Postprocessor:
-    """Summarise the draws of images, decide, and render each."""
+    """Summarise the draws of images, decide, and render each; `early_stopping` chooses the number of draws, if any."""
 
     calibration: Calibration
     render: Render
+    early_stopping: EarlyStopping | None = None
 
     def __call__(self, logits_SNK: FloatArray, stop: StopReason, draws: Draws | None = None) -> list[ImageResult]:
         """Return the result of each image; `draws` is the summary of its logits, where there is one already."""
         draws = draws or Draws.from_logits(logits_SNK, self.calibration.temperature)
-        summary = Predictive.from_draws(draws)
+        first = None if self.early_stopping is None else self.early_stopping.first_draws
+        summary = Predictive.from_draws(draws, first)
         error_N = summary.standard_error
         figures = (summary.mean.max(1), summary.total, summary.aleatoric, summary.epistemic)
         return [
-            ImageResult(decision, reason, score, len(draws), stop, top, total, aleatoric, epistemic, error, content)
-            for (decision, reason, score), top, total, aleatoric, epistemic, error, content in zip(
+            ImageResult(decision, reason, score, len(draws), stop, top, total, within, between, error, begun, content)
+            for (decision, reason, score), top, total, within, between, error, begun, content in zip(
                 decide(summary, self.calibration),
                 *(each.tolist() for each in figures),
                 [None] * len(summary.mean) if error_N is None else error_N.tolist(),
+                first_draws(draws),
                 self.render(summary),
                 strict=True,
             )
         ]
+
+
+def first_draws(draws: Draws) -> Iterator[FirstDraws]:
+    """Return the figures of each image's first draws."""
+    block = draws if len(draws) <= FIRST_DRAWS else draws.first(FIRST_DRAWS)
+    aleatoric_N, epistemic_N = parts(block)
+    figures = (block.mean.max(1), aleatoric_N + epistemic_N, epistemic_N)
+    return map(FirstDraws, *(each.tolist() for each in figures))
 
 
 def ranking(summary: Predictive) -> npt.NDArray[np.intp]:

@@ -7,9 +7,9 @@ Of n draws of an image, p_s is the s-th draw's prediction and p̄ their mean. Th
     OOD         score − threshold, where the level has one; per draw as in `service.inference.ood`
 
 Sampling has converged when each margin is further from zero than its 99 % interval (Student's t), and the standard
-error of the top probability is within the tolerance. An image that is out of distribution is abstained on in any case,
-so its second margin is not required. Draws come in antithetic pairs: means of pairs vary less than single draws do, but
-are half as many, so the tighter of the two bounds holds.
+error of the top probability, as the answer reports it, is within the tolerance. An image that is out of distribution
+is abstained on in any case, so its second margin is not required. Draws come in antithetic pairs: means of pairs vary
+less than single draws do, but are half as many, so the tighter of the two bounds holds.
 
 Mutual information is the exception. It hardly depends on the sign of the noise, so both draws of a pair say the same,
 and only the bound from pairs holds; and its distribution is skewed like that of a square, so its margin is taken in
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from model_store.manifest import Calibration, Strangeness
 from service.inference.ood import SCORES
-from service.inference.uncertainty import Draws
+from service.inference.uncertainty import Draws, student_factor
 
 # Numbers of draws at which convergence is tested.
 CHECKPOINTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -41,7 +41,7 @@ class EarlyStopping:
     """The stopping rule of one level.
 
     `abstain_above` is the threshold of the predictive entropy in nats, `tolerance` the largest standard error of the
-    top probability, `ood` the OOD score and its threshold.
+    top probability (`Predictive.standard_error`), `ood` the OOD score and its threshold.
     """
 
     temperature: float
@@ -53,6 +53,11 @@ class EarlyStopping:
     def from_calibration(cls, calibration: Calibration, tolerance: float) -> Self:
         """Build the rule of a level from its manifest's calibration."""
         return cls(calibration.temperature, calibration.abstain_above, tolerance, calibration.out_of_distribution)
+
+    @property
+    def first_draws(self) -> int:
+        """Return the number of draws that every image gets, of which spreads are measured."""
+        return CHECKPOINTS[0]
 
     def converged(self, draws: Draws) -> npt.NDArray[np.bool_]:
         """Test each of N images for convergence; the number of draws is one of `CHECKPOINTS`."""
@@ -79,9 +84,8 @@ class EarlyStopping:
                 margin_N = np.log(positive_N / (max(ood.above, 0.0) + EPSILON))
                 reach_N = paired_reach_MN[3] / positive_N
             decided_N = (margin_N > reach_N) | (decided_N & (margin_N < -reach_N))
-        converged_N: npt.NDArray[np.bool_] = (
-            (mean_MN[0] > reach_MN[0]) & decided_N & (np.minimum(single_MN, paired_MN)[2] <= self.tolerance)
-        )
+        error_N = student_factor(count // 2 - 1) * paired_MN[2]
+        converged_N: npt.NDArray[np.bool_] = (mean_MN[0] > reach_MN[0]) & decided_N & (error_N <= self.tolerance)
         return converged_N
 
 

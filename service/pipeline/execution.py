@@ -68,7 +68,7 @@ async def execute(
                     images_NHWC = await opened.decode(work, context.body)
                 engine = plan.level.prepared_engine(plan.samples) or await _prepared(plan, batch.count, latest, runtime)
                 await answer.grow(answer_bytes, ANSWER)
-            postprocess = Postprocessor(plan.level.level.calibration, render)
+            postprocess = Postprocessor(plan.level.level.calibration, render, plan.early_stopping)
             job = Job(engine, images_NHWC, plan.samples, postprocess, plan.early_stopping, latest, work)
             runtime.scheduler.submit(job)
             results = await asyncio.wrap_future(job.future)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from model_store.manifest import DEFAULT_ALPHA
 from service.errors import ParameterError
 
 # Plain decimal numbers: Python also reads signs, spaces, underscores, digits of other scripts, nan and inf.
@@ -58,7 +59,7 @@ class PredictQuery(PredictOptions):
     model: str | None = Field(None, description="Name of a model; may be omitted if there is only one.")
     version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
     alpha: Annotated[float, Field(allow_inf_nan=False), PLAIN] = Field(
-        0.1, description="Error rate of the prediction set: one that the level is calibrated for."
+        DEFAULT_ALPHA, description="Error rate of the prediction set: one that the level is calibrated for."
     )
     top_k: Annotated[int, Field(ge=1, le=1000), PLAIN] = Field(10, description="Classes to list, most probable first.")
     draws: bool = Field(False, description="List the probability of each class under each draw.")

@@ -81,7 +81,11 @@ class ResponseBuilder:
     def _classes(self, summary: Predictive, order_NK: npt.NDArray[np.intp]) -> Iterator[list[dict[str, Any]]]:
         top_NK = order_NK[:, : self.top_k]
         images_N1 = np.arange(len(top_NK))[:, None]
-        figures = summary.mean[images_N1, top_NK].tolist(), *summary.spread[:, images_N1, top_NK].tolist()
+        figures = [each[images_N1, top_NK].tolist() for each in (summary.mean, summary.std)]
+        if summary.interval is None:
+            figures += [[[None] * top_NK.shape[1]] * len(top_NK)] * 2
+        else:
+            figures += summary.interval[:, images_N1, top_NK].tolist()
         for number, (ks, *rows) in enumerate(zip(top_NK.tolist(), *figures, strict=True)):
             shown = [
                 {"label": self.classes[k], "probability": mean, "std": std, "low": low, "high": high}

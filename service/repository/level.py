@@ -29,7 +29,7 @@ from service.repository.level_memory import building_room, check_draws, trial_ro
 from service.repository.level_stats import LevelStats
 from service.repository.memory_budget import Claim
 from service.repository.runtime import Runtime
-from service.repository.verification import draw_key, not_served
+from service.repository.verification import not_served
 from service.resources import trim_heap
 from service.stats import LatencyWindow
 
@@ -114,7 +114,7 @@ class LoadedLevel:
     def _load(self, latest: float | None) -> tuple[Engine, float]:
         """Build the engine within its time and memory; return it and the seconds that it took."""
         self._check_refusal()
-        runtime, key = self._runtime, draw_key(self.manifest.version, self.level.name)
+        runtime = self._runtime
         claim = runtime.memory.claim(self)
         try:
             artifact = self._artifact or runtime.load_artifact(self.manifest, self.level)
@@ -123,6 +123,7 @@ class LoadedLevel:
                 runtime.time_limit() as limit,
             ):
                 begun = perf_counter()
+                key = artifact.draw_key
                 engine = autotune(artifact, key, runtime.builders, runtime.num_workers, self.stats.batch_sizes, limit)
                 claim.nbytes = engine.bank.nbytes
         except BaseException as error:

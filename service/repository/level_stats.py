@@ -34,12 +34,12 @@ class LevelStats:
             self.decisions[each.decision, each.reason or ""] += 1
             self.draws.record(each.draws)
             self.confidence.record(each.confidence)
-            self.drift.confidence.record(each.confidence)
+            self.drift.confidence.record(each.first.confidence)
             self.entropy.record(each.total)
-            self.drift.entropy.record(each.total)
+            self.drift.entropy.record(each.first.entropy)
             if each.draws > 1:  # the mutual information of a single draw is zero by definition
                 self.mutual_information.record(each.epistemic)
-                self.drift.mutual_information.record(each.epistemic)
+                self.drift.mutual_information.record(each.first.mutual_information)
 
     @property
     def answered(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 
 from model_store.manifest import Level, Manifest
@@ -41,12 +40,6 @@ def _check_operations(level: str, operations: int, allowed: int) -> None:
             f"level {level} takes {operations / 1e9:,.1f} billion operations for one draw of one image,"
             f" more than the {allowed / 1e9:,.0f} billion that are allowed (max_level_gmacs)"
         )
-
-
-def draw_key(version: str, level: str) -> str:
-    """Derive the key of a level's draws from the version's content digest, so equal content gives equal answers."""
-    digest = version.rpartition("-")[2]
-    return hashlib.sha256(f"{digest}/{level}".encode()).hexdigest()
 
 
 def not_served(name: str, reason: str) -> NotFoundError:

@@ -77,7 +77,7 @@ def render_columns(classes: Sequence[str], quantile: float, summary: Predictive)
         zip(
             (classes[top] for top in top_N.tolist()),
             summary.mean.tolist(),
-            summary.spread[0][images, top_N].tolist(),
+            summary.std[images, top_N].tolist(),
             conformal_sets(summary, order_NK, classes, quantile),
             strict=True,
         ),

@@ -19,7 +19,7 @@ from service.inference.decision import ImageResult, Postprocessor, conformal_qua
 from service.inference.early_stopping import EarlyStopping
 from service.inference.uncertainty import Draws
 from service.pipeline.preprocessing import decode
-from service.repository.verification import draw_key, verified_artifact
+from service.repository.verification import verified_artifact
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
 from service.scoring.config import ScoringPlan
@@ -64,12 +64,13 @@ class Scorer:
             max_operations=MAX_LEVEL_GMACS * 10**9,
         )
         with ThreadPoolExecutor(threads, "builder") as builders:
-            self.engine = autotune(artifact, draw_key(plan.version, plan.level), builders, threads)
+            self.engine = autotune(artifact, artifact.draw_key, builders, threads)
             self.engine.prepare(plan.samples)
         rule = EarlyStopping.from_calibration(level.calibration, plan.tolerance)
         self.early_stopping = rule if plan.adaptive else None
         quantile = conformal_quantile(plan.alpha, level)
-        self.postprocess = Postprocessor(level.calibration, partial(render_columns, self.manifest.classes, quantile))
+        render = partial(render_columns, self.manifest.classes, quantile)
+        self.postprocess = Postprocessor(level.calibration, render, self.early_stopping)
         self.scheduler = Scheduler(threads)
 
     def __enter__(self) -> Self:

@@ -47,10 +47,11 @@ def rename(folder: Path, **names: str) -> None:
 
 
 def publish(store: Store, number: int) -> str:
-    """The oldest version again under another digest, which makes other draws of the same posterior."""
+    """The oldest version again under another digest, its pixels a little brighter, which makes other answers."""
     first = min(store.versions("digits"))
     manifest = store.manifest("digits", first)
-    files = {level.name: store.read_level(manifest, level.name) for level in manifest.levels}
+    bright = 1 + 0.01 * (number + 1)
+    files = {level.name: brightened(store.read_level(manifest, level.name), bright) for level in manifest.levels}
     version = f"20300101-000000-{number:06x}"
     store.publish(*renamed(manifest, files, version=version))
     return version
@@ -79,16 +80,21 @@ def alter(store: Path, level: str) -> None:
     path.write_bytes(data)
 
 
+def brightened(data: bytes, factor: float) -> bytes:
+    """A level's file with its pixels multiplied."""
+    network = onnx.load_model_from_string(data)
+    (pixels,) = (each for each in network.graph.initializer if each.name == "pixels.factor")
+    scaled = onnx.numpy_helper.to_array(pixels) * np.float32(factor)
+    pixels.CopyFrom(onnx.numpy_helper.from_array(scaled, pixels.name))
+    brighter: bytes = network.SerializeToString(deterministic=True)
+    return brighter
+
+
 def overflow(store: Path, factor: float = 1e38) -> None:
     """Multiply the pixels of every level of the only version of digits: all but black images overflow its networks."""
     (folder,) = (path for path in (store / "digits").iterdir() if (path / "manifest.json").exists())
     manifest = read_manifest((folder / "manifest.json").read_bytes())
-    files = {}
+    files = {level.name: brightened((folder / level.file).read_bytes(), factor) for level in manifest.levels}
     for level in manifest.levels:
-        network = onnx.load(folder / level.file)
-        (pixels,) = (each for each in network.graph.initializer if each.name == "pixels.factor")
-        scaled = onnx.numpy_helper.to_array(pixels) * np.float32(factor)
-        pixels.CopyFrom(onnx.numpy_helper.from_array(scaled, pixels.name))
-        files[level.name] = network.SerializeToString(deterministic=True)
         (folder / level.file).write_bytes(files[level.name])
     (folder / "manifest.json").write_text(replaced(manifest, files).to_json().decode())

@@ -18,7 +18,7 @@ from tests.support.project import PROJECT
 
 # Every schema that there ever was, and a manifest of each.
 GOLDEN_FOLDER = PROJECT / "tests" / "contract" / "golden"
-GOLDEN = GOLDEN_FOLDER / "manifest-v3.json"
+GOLDEN = GOLDEN_FOLDER / "manifest-v4.json"
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 

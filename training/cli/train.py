@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from training.defaults import default_recipe
 from training.errors import RecipeError, TrainingError
 
+if TYPE_CHECKING:
+    from training.trainer.run_dir import Run
+
 app = typer.Typer(add_completion=False)
 INTERRUPTED_STATUS = 130
+# Share of IVON's initial Hessian at the end above which scales are not learned.
+MAX_HESSIAN_LEFT = 0.1
 
 
 @app.command("train")
@@ -137,11 +142,8 @@ def train_command(
                 options=LoopOptions(compiled, reduction),
             )
             if world.is_leader:
-                quality = run.quality()
-                typer.echo(
-                    f"{folder}: test accuracy {quality['accuracy']:.2%}, NLL {quality['nll']:.4f}, "
-                    f"ECE {quality['ece']:.4f} ({quality['images']} images, {quality['draws']} draws)"
-                )
+                _print_quality(run)
+                _warn_of_hessian(run)
     except TrainingError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -150,3 +152,35 @@ def train_command(
         hint = f"`slimbayes train --resume --out {folder}` continues from its checkpoint" if kept else "nothing is kept"
         typer.echo(f"Interrupted; {hint}.", err=True)
         raise typer.Exit(INTERRUPTED_STATUS) from interruption
+
+
+def _print_quality(run: Run) -> None:
+    """Print the figures of the test set: of draws, and of the mean network beside them."""
+    from training.evaluation.mean_network import MeanNetworkFigures
+
+    quality = run.quality()
+    typer.echo(
+        f"{run.folder}: test accuracy {quality['accuracy']:.2%}, NLL {quality['nll']:.4f}, "
+        f"ECE {quality['ece']:.4f} ({quality['images']} images, {quality['draws']} draws)"
+    )
+    typer.echo(
+        f"  at temperature {quality['temperature']:.3f}: NLL {quality['nll_calibrated']:.4f}, "
+        f"ECE {quality['ece_calibrated']:.4f}"
+    )
+    if quality["mean_network"] is not None:
+        mean = MeanNetworkFigures(**quality["mean_network"])
+        typer.echo(
+            f"  mean network, one pass at temperature {mean.temperature:.3f}: accuracy {mean.accuracy:.2%}, "
+            f"NLL {mean.nll:.4f}, ECE {mean.ece:.4f}"
+        )
+        typer.echo(f"  {mean.describe_gain()}")
+
+
+def _warn_of_hessian(run: Run) -> None:
+    left = run.hessian_left()
+    if left is not None and left > MAX_HESSIAN_LEFT:
+        typer.echo(
+            f"Warning: {left:.0%} of IVON's initial Hessian is left in the median, expected at most "
+            f"{MAX_HESSIAN_LEFT:.0%}: scales are still those that it began with; train longer, or lower --hessian-left",
+            err=True,
+        )

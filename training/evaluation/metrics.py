@@ -18,9 +18,14 @@ def accuracy(p_NK: Tensor, labels_N: Tensor) -> float:
     return float((p_NK.argmax(1) == labels_N).double().mean())
 
 
+def losses(p_NK: Tensor, labels_N: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each label, [N] in nats."""
+    return -p_NK.gather(1, labels_N[:, None]).squeeze(1).clamp_min(1e-12).log()
+
+
 def nll(p_NK: Tensor, labels_N: Tensor) -> float:
     """Return the mean negative log-likelihood of the labels, in nats."""
-    return float(-p_NK.gather(1, labels_N[:, None]).clamp_min(1e-12).log().mean())
+    return float(losses(p_NK, labels_N).mean())
 
 
 def brier(p_NK: Tensor, labels_N: Tensor) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from training.evaluation.mean_network import MeanNetworkFigures
 from training.recipe import Recipe
 from training.report.plots import snr
 
@@ -46,14 +47,14 @@ def render_page(
     title: str,
     recipe: Recipe,
     log: Sequence[dict[str, Any]],
-    quality: Mapping[str, float | int] | None,
+    quality: Mapping[str, Any] | None,
     ratios: snr.Ratios | None,
     missing: Mapping[str, str],
 ) -> str:
     """Render the page; `missing` holds the reason for each missing plot, by file."""
     parts = [f"# {title}", _progress(recipe, log, finished=ratios is not None)]
     if quality is not None:
-        parts += ["## Quality on the test set", _figures(QUALITY_ROWS, quality)]
+        parts += ["## Quality on the test set", _figures(QUALITY_ROWS, quality), *_beside_mean(quality)]
     if log:
         parts += ["## Last epoch", _figures(EPOCH_ROWS, log[-1])]
     for file, (heading, caption) in PLOT_CAPTIONS.items():
@@ -67,6 +68,32 @@ def render_page(
         table(["Setting", "Value"], [[f"`{name}`", _cell(value)] for name, value in settings.items()]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _beside_mean(quality: Mapping[str, Any]) -> list[str]:
+    """Compare draws with the mean network, each at its own temperature; nothing for a plain network."""
+    if quality.get("mean_network") is None:
+        return []
+    mean = MeanNetworkFigures(**quality["mean_network"])
+    rows = [
+        [
+            f"{quality['draws']} draws",
+            f"{quality['temperature']:.3f}",
+            f"{quality['accuracy']:.2%}",
+            f"{quality['nll_calibrated']:.4f}",
+            f"{quality['ece_calibrated']:.4f}",
+        ],
+        [
+            "Mean network, one pass",
+            f"{mean.temperature:.3f}",
+            f"{mean.accuracy:.2%}",
+            f"{mean.nll:.4f}",
+            f"{mean.ece:.4f}",
+        ],
+    ]
+    header = ["At the temperature of the calibration set", "T", "Accuracy", "NLL, nats", "ECE"]
+    words = mean.describe_gain()
+    return [table(header, rows), f"{words[0].upper()}{words[1:]}."]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from training.atomic import write_atomically
 from training.errors import RunError
+from training.evaluation.mean_network import MeanNetworkFigures
 from training.evaluation.metrics import predictive
 from training.recipe import Recipe
 from training.report.markdown import render_page
@@ -38,7 +39,7 @@ class ReportData:
     recipe: Recipe
     log: list[dict[str, Any]]
     layer_lines: list[dict[str, Any]]
-    quality: dict[str, float | int] | None
+    quality: dict[str, Any] | None
     ratios: snr.Ratios | None
 
     @classmethod
@@ -158,8 +159,11 @@ def _lines(run: Run, name: str, check: Callable[[dict[str, Any]], None]) -> list
     return lines
 
 
-def _quality(run: Run) -> dict[str, float | int] | None:
+def _quality(run: Run) -> dict[str, Any] | None:
     try:
-        return run.quality() if (run.folder / "quality.json").exists() else None
+        quality = run.quality() if (run.folder / "quality.json").exists() else None
+        if quality is not None and quality.get("mean_network") is not None:
+            _ = MeanNetworkFigures(**quality["mean_network"])
+        return quality
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"quality.json of the run in {run.folder} is damaged: {error}") from error

@@ -6,7 +6,7 @@ RUN/layers.jsonl            histograms of every layer's random weights, up to 20
 RUN/events/                 the figures of both as TensorBoard event files
 RUN/checkpoint.pt           the latest checkpoint, until the run is finished
 RUN/examples/               test images as PNG, NUMBER-LABEL.png
-RUN/quality.json            accuracy, NLL and ECE on the test set
+RUN/quality.json            accuracy, NLL and ECE on the test set, of draws and of their mean network
 RUN/predictions.npz         predictions on the test set: logits float32 [S, N, K] and labels int64 [N]
 RUN/posterior.safetensors   written last: a run is finished when it exists
 RUN/report/                 the plots of `slimbayes report`
@@ -154,9 +154,7 @@ class Run:
         for name in ("examples", "events", "report"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def finish(
-        self, posterior: Posterior, quality: dict[str, float | int], logits_SNK: Tensor, labels_N: Tensor
-    ) -> None:
+    def finish(self, posterior: Posterior, quality: dict[str, Any], logits_SNK: Tensor, labels_N: Tensor) -> None:
         """Write predictions and quality, then the posterior, which marks the run as finished."""
         buffer = BytesIO()
         np.savez_compressed(buffer, logits=logits_SNK.float().numpy(), labels=labels_N.numpy())
@@ -165,7 +163,16 @@ class Run:
         posterior.save(self.folder / "posterior.safetensors")
         self.checkpoint.unlink(missing_ok=True)
 
-    def quality(self) -> dict[str, float | int]:
+    def hessian_left(self) -> float | None:
+        """Return the share of IVON's initial Hessian left after the last epoch, None for other estimators."""
+        try:
+            lines = self.lines("log.jsonl")
+            left = lines[-1].get("hessian_left") if lines else None
+            return None if left is None else float(left)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise RunError(f"log.jsonl of the run in {self.folder} is damaged: {error}") from error
+
+    def quality(self) -> dict[str, Any]:
         """Return the figures of quality.json."""
         return dict(json.loads((self.folder / "quality.json").read_bytes()))
 

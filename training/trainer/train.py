@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from training.bayesian.approximation import Approximation
 from training.bayesian.estimators import create_approximation
 from training.bayesian.posterior import Posterior
 from training.data import DOWNLOAD_FOLDER, load_dataset
 from training.data.augmentation import augmentation
-from training.data.dataset import Dataset
+from training.data.dataset import Dataset, Images
 from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RunError
 from training.evaluation import metrics
 from training.evaluation.batch_statistics import with_batch_statistics
-from training.evaluation.prediction import draw_logits, drawing
+from training.evaluation.mean_network import LabelledLogits, compare_with_mean
+from training.evaluation.prediction import draw_logits, drawing, mean_logits
 from training.evaluation.random_layers import deterministic_prefix
+from training.evaluation.temperature import fit_temperature
 from training.progress import Stage
 from training.randomness import generator_for
 from training.recipe import AUTO_LAYERS, Recipe
@@ -106,9 +110,10 @@ def train(
         posterior = with_batch_statistics(
             fresh_network(recipe, dataset), state.approximation.posterior(), dataset, world.device
         )
-        logits_SNK = predictions(recipe, dataset, posterior, world)
+        held = predictions(recipe, dataset, dataset.calibration, posterior, world)
+        test = predictions(recipe, dataset, dataset.test, posterior, world)
         if world.is_leader:
-            _finish(run, dataset, posterior, logits_SNK)
+            _finish(run, recipe, dataset, posterior, held, test)
         world.barrier()
         return run
 
@@ -145,35 +150,55 @@ def _check_free(run: Run, resume: bool) -> None:
         )
 
 
-def _finish(run: Run, dataset: Dataset, posterior: Posterior, logits_SNK: Tensor) -> None:
-    p_NK, labels_N = metrics.predictive(logits_SNK), dataset.test.labels
+def _finish(
+    run: Run, recipe: Recipe, dataset: Dataset, posterior: Posterior, held: LabelledLogits, test: LabelledLogits
+) -> None:
+    """Measure the draws on the test set, and beside them the mean network; write the finished run."""
+    p_NK, labels_N = metrics.predictive(test.logits_SNK), test.labels_N
     nll = metrics.nll(p_NK, labels_N)
     if not math.isfinite(nll):
         raise DivergedError("the trained network's predictions are not finite: lower the learning rate")
-    quality: dict[str, float | int] = {
+    temperature = fit_temperature(held.logits_SNK, held.labels_N)
+    calibrated_NK = metrics.predictive(test.logits_SNK, temperature)
+    quality: dict[str, Any] = {
         "accuracy": metrics.accuracy(p_NK, labels_N),
         "nll": nll,
         "ece": metrics.ece(p_NK, labels_N),
         "images": len(labels_N),
-        "draws": len(logits_SNK),
+        "draws": len(test.logits_SNK),
+        "temperature": temperature,
+        "nll_calibrated": metrics.nll(calibrated_NK, labels_N),
+        "ece_calibrated": metrics.ece(calibrated_NK, labels_N),
+        "mean_network": None,
     }
-    run.finish(posterior, quality, logits_SNK, labels_N)
+    if posterior.random:
+        mean_held, mean_test = (
+            mean_predictions(recipe, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
+        )
+        quality["mean_network"] = asdict(compare_with_mean(calibrated_NK, mean_held, mean_test))
+    run.finish(posterior, quality, test.logits_SNK, labels_N)
 
 
-def predictions(recipe: Recipe, dataset: Dataset, posterior: Posterior, world: World) -> Tensor:
-    """Return logits float32 [S, N, K] of `TEST_DRAWS` draws on the test set, or of one for a plain network.
+def predictions(recipe: Recipe, dataset: Dataset, images: Images, posterior: Posterior, world: World) -> LabelledLogits:
+    """Compute logits of `TEST_DRAWS` draws on some images, or of one for a plain network.
 
     The draws are divided over the ranks, each a function of its number, and gathered on every rank.
     """
     num_draws = TEST_DRAWS if posterior.random else 1
     plain, own = fresh_network(recipe, dataset), range(world.rank, num_draws, world.size)
-    logits_SNK = torch.zeros(num_draws, len(dataset.test), len(dataset.classes), device=world.device)
-    with Stage("testing", len(own) * len(dataset.test), quiet=not world.is_leader) as stage:
+    logits_SNK = torch.zeros(num_draws, len(images), len(dataset.classes), device=world.device)
+    with Stage("testing", len(own) * len(images), quiet=not world.is_leader) as stage:
         for number in own:
             generator = generator_for(recipe.seed, "quality", number)
             draw = drawing(plain, posterior, dataset.pixels, generator, world.device)
-            logits_SNK[number] = draw_logits(draw, dataset.test.pixels, 1, stage, world.device)[0]
-    return world.sum(logits_SNK).cpu()
+            logits_SNK[number] = draw_logits(draw, images.pixels, 1, stage, world.device)[0]
+    return LabelledLogits(world.sum(logits_SNK).cpu(), images.labels)
+
+
+def mean_predictions(recipe: Recipe, dataset: Dataset, images: Images, posterior: Posterior) -> LabelledLogits:
+    """Compute logits of the mean network, in one pass."""
+    logits_NK = mean_logits(fresh_network(recipe, dataset), posterior, dataset.pixels, images.pixels)
+    return LabelledLogits(logits_NK[None], images.labels)
 
 
 def _resume(state: TrainState, recipe: Recipe, run: Run) -> dict[str, float]:

@@ -64,8 +64,8 @@ EXAMPLE: dict[str, Any] = {
             "label": "4",
             "probability": 0.71,
             "probabilities": [
-                {"label": "4", "probability": 0.71, "std": 0.06, "low": 0.60, "high": 0.81},
-                {"label": "9", "probability": 0.29, "std": 0.06, "low": 0.19, "high": 0.40},
+                {"label": "4", "probability": 0.71, "std": 0.06, "low": None, "high": None},
+                {"label": "9", "probability": 0.29, "std": 0.06, "low": None, "high": None},
             ],
             "uncertainty": {"total": 0.60, "aleatoric": 0.59, "epistemic": 0.01},
             "prediction_set": ["4", "9"],

@@ -33,7 +33,7 @@ class Output:
 
 OUTPUTS = {
     "probabilities": Output("FP64", lambda K: [-1, K], lambda summary: summary.mean),
-    "std": Output("FP64", lambda K: [-1, K], lambda summary: summary.spread[0]),
+    "std": Output("FP64", lambda K: [-1, K], lambda summary: summary.std),
     "uncertainty": Output(
         "FP64", lambda K: [-1, 3], lambda summary: np.stack((summary.total, summary.aleatoric, summary.epistemic), 1)
     ),

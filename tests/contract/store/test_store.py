@@ -88,7 +88,7 @@ def test_names_that_are_paths_are_refused(store: Store, name: str) -> None:
     assert snapshot(store) == {}
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"schema_version": 3}', b"\0" * 64])
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"schema_version": 4}', b"\0" * 64])
 def test_a_damaged_manifest_hides_no_other_version(filled: Filled, damage: bytes) -> None:
     filled.store.objects.write(f"digits/{filled.new}/manifest.json", damage)
     with pytest.raises(ManifestError):

@@ -106,7 +106,7 @@ def test_the_prediction_set_follows_alpha(open_page: Open, zoo: str) -> None:
     choose(page, "silhouette.png")
     sizes = []
     for alpha, words in (("0.1", "90%"), ("0.05", "95%"), ("0.01", "99%")):
-        option(page, "Coverage of at least", words).check()
+        option(page, "Coverage of about", words).check()
         (said,) = truth(zoo, SILHOUETTE.read_bytes(), alpha=alpha)["predictions"]
         expect(page.locator("#set li")).to_have_text(said["prediction_set"])
         expect(page.locator("#set .fine")).to_contain_text(f"α = {alpha}")

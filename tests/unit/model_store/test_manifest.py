@@ -77,6 +77,8 @@ def levels_called(draw: st.DrawFn, name: str) -> Document:
             "ood_auroc": draw(st.dictionaries(st.text(), fractions, max_size=3)),
         },
         "calibration": golden["calibration"] | {"temperature": draw(st.floats(1e-9, 1e9))},
+        "members": draw(st.integers(1, 100)),
+        "mean_network": draw(st.none() | st.just(golden["mean_network"])),
         "reference": golden["reference"] | {"entropy": draw(st.lists(fractions, min_size=1, max_size=30))},
     }
 
@@ -105,8 +107,12 @@ def test_what_the_first_schema_did_not_record_is_filled() -> None:
         assert level.calibration.aps_quantiles == {}
         assert level.calibration.out_of_distribution is None
         assert level.roundings == {}
+        assert (level.members, level.mean_network, level.coverage) == (1, None, {})
+        assert (level.metrics.abstained, level.reference.edges) == (None, None)
+    assert old.training.hessian_left is None
     new = read_manifest(GOLDEN.read_bytes())
-    assert [level.metrics for level in old.levels] == [level.metrics for level in new.levels]
+    as_then = [level.metrics.model_copy(update={"abstained": None}) for level in new.levels]
+    assert [level.metrics for level in old.levels] == as_then
     assert [
         level.calibration.out_of_distribution.score for level in new.levels if level.calibration.out_of_distribution
     ] == [*("entropy", "energy")]
@@ -120,6 +126,16 @@ def test_levels_of_the_second_schema_are_computed_in_float32() -> None:
     assert list(new.levels[1].roundings) == ["pixels", "0.relu"]
     assert old.levels == tuple(level.model_copy(update={"roundings": {}}) for level in new.levels)
     assert old.to_json() != new.to_json()
+
+
+def test_the_fourth_schema_compares_draws_with_their_mean() -> None:
+    """Draws gain where their NLL is lower by more than two standard errors of the paired difference."""
+    dense, p80 = read_manifest(GOLDEN.read_bytes()).levels
+    assert dense.mean_network is not None
+    assert p80.mean_network is not None
+    assert (dense.mean_network.draws_gain, p80.mean_network.draws_gain) == (True, False)
+    lost = dense.mean_network.model_copy(update={"nll_gain": -0.0064})
+    assert not lost.draws_gain
 
 
 def test_the_writer_writes_the_golden_manifest() -> None:
@@ -151,8 +167,13 @@ def test_round_trip(document: Document) -> None:
         lambda d: d["levels"][1]["calibration"],
         lambda d: d["levels"][1]["monte_carlo"],
         lambda d: d["levels"][1]["reference"],
+        lambda d: d["levels"][1]["mean_network"],
+        lambda d: d["levels"][1]["reference"]["edges"],
     ],
-    ids=["manifest", "input", "training", "level", "metrics", "calibration", "monte_carlo", "reference"],
+    ids=[
+        *("manifest", "input", "training", "level", "metrics", "calibration", "monte_carlo", "reference"),
+        *("mean_network", "edges"),
+    ],
 )
 def test_every_key_is_known_and_none_may_be_missing(place: Callable[[Document], Document]) -> None:
     document = golden_document()
@@ -221,6 +242,13 @@ BAD = {
     "one class": (set_in("classes", value=["only"]), "classes"),
     "a class twice": (set_in("classes", value=["cat", "dog", "cat"]), "two classes share a name"),
     "no level": (set_in("levels", value=[]), "levels"),
+    "a bin too few": (set_in("levels", 1, "reference", "entropy", value=[0.5, 0.5]), "entropy must have one bin more"),
+    "edges that descend": (
+        set_in("levels", 1, "reference", "edges", "confidence", value=[0.9, 0.8, 0.99]),
+        "edges of confidence must ascend",
+    ),
+    "no member": (set_in("levels", 1, "members", value=0), "members"),
+    "coverage of another set": (set_in("levels", 1, "coverage", value={"raps": {"0.1": 0.9}}), "coverage.raps"),
     "empty histogram": (set_in("levels", 0, "reference", "confidence", value=[]), "confidence"),
 }
 

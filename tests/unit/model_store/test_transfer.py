@@ -88,7 +88,7 @@ def misname(members: Members) -> Members:
 
 
 def age(members: Members) -> Members:
-    data = members[0][1].replace(b'"schema_version": 3', b'"schema_version": 9999')
+    data = members[0][1].replace(b'"schema_version": 4', b'"schema_version": 9999')
     members[0][0].size = len(data)
     return [(members[0][0], data), *members[1:]]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from model_store.manifest import SCHEMA_VERSION
 from model_store.store import Store
 from pruning.fine_tuning import FineTuning
 from pruning.level import DENSE, Level
@@ -33,7 +34,7 @@ def test_manifest_is_of_its_files(digits_store: Path, digits_run: Path) -> None:
             "slimbayes.model": "digits",
             "slimbayes.version": manifest.version,
             "slimbayes.level": level.name,
-            "slimbayes.manifest_schema": "3",
+            "slimbayes.manifest_schema": str(SCHEMA_VERSION),
         }
 
 

@@ -11,6 +11,7 @@ from model_store.manifest import Reference
 from service.stats import DRIFT_WINDOW, MIN_PREDICTIONS, DriftMonitor, DriftWindow, Histogram, population_stability
 
 EVEN = (0.05,) * 20
+EDGES = tuple(np.linspace(0, 1, 21)[1:-1].tolist())
 
 
 def filled(window: DriftWindow, values: np.ndarray) -> DriftWindow:
@@ -46,7 +47,7 @@ def test_empty_bins() -> None:
 def test_by_chance(count: int) -> None:
     """Under the reference itself, count x PSI follows about chi-squared with bins − 1 degrees of freedom."""
     rng = np.random.default_rng(0)
-    found = [filled(DriftWindow(EVEN, 1.0), rng.random(count)).index() or 0.0 for _ in range(200)]
+    found = [filled(DriftWindow(EVEN, EDGES), rng.random(count)).index() or 0.0 for _ in range(200)]
     assert np.mean(found) == pytest.approx(19 / count, rel=0.1)
     assert np.std(found) == pytest.approx(math.sqrt(2 * 19) / count, rel=0.2)
 
@@ -54,14 +55,14 @@ def test_by_chance(count: int) -> None:
 def test_moved() -> None:
     """Values that lie elsewhere are over what custom calls much."""
     rng = np.random.default_rng(0)
-    index = filled(DriftWindow(EVEN, 1.0), rng.beta(2, 1, DRIFT_WINDOW)).index()
+    index = filled(DriftWindow(EVEN, EDGES), rng.beta(2, 1, DRIFT_WINDOW)).index()
     assert index is not None
     assert index > 0.25
 
 
 def test_none_from_a_few() -> None:
     """Before there are enough, there is no index."""
-    window = filled(DriftWindow(EVEN, 1.0), np.zeros(MIN_PREDICTIONS - 1))
+    window = filled(DriftWindow(EVEN, EDGES), np.zeros(MIN_PREDICTIONS - 1))
     assert window.index() is None
     window.record(0.0)
     assert window.index() is not None
@@ -70,24 +71,39 @@ def test_none_from_a_few() -> None:
 def test_only_the_latest_count() -> None:
     """A window forgets, and holds no more than it should, however many values come."""
     values = np.random.default_rng(0).random(10 * DRIFT_WINDOW)
-    window = filled(DriftWindow(EVEN, 1.0), values)
+    window = filled(DriftWindow(EVEN, EDGES), values)
     assert len(window.latest) == DRIFT_WINDOW
     assert window.counts == np.histogram(values[-DRIFT_WINDOW:], 20, (0, 1))[0].tolist()
 
 
 def test_bins_are_the_references() -> None:
     """The ends of the range belong to the first and last bin, and what rounding puts outside does too."""
-    window = DriftWindow((0.5, 0.5), math.log(10))
-    for value in (-1e-17, 0.0, math.log(10), math.log(10) + 1e-9):
+    window = DriftWindow((0.5, 0.5), (math.log(10) / 2,))
+    for value in (-1e-17, 0.0, math.log(10) / 2, math.log(10), math.log(10) + 1e-9):
         window.record(value)
-    assert window.counts == [2, 2]
+    assert window.counts == [2, 3]
 
 
-def test_ranges() -> None:
+def test_equal_bins_of_older_manifests() -> None:
     """Confidence lies in [0, 1], entropies in [0, ln K]; each has its own reference."""
     drift = DriftMonitor(Reference(confidence=(1.0,), entropy=(0.5, 0.5), mutual_information=(0.9, 0.1, 0.0)), 10)
-    tops = {name: (len(window.counts), window.upper) for name, window in drift.windows().items()}
-    assert tops == {"confidence": (1, 1.0), "entropy": (2, math.log(10)), "mutual_information": (3, math.log(10))}
+    found = {name: window.edges for name, window in drift.windows().items()}
+    top = math.log(10)
+    assert found == {"confidence": (), "entropy": (top / 2,), "mutual_information": (top / 3, top * 2 / 3)}
+
+
+def test_bins_by_quantiles_see_what_equal_bins_do_not() -> None:
+    """Mutual information that doubles moves the index, though all of it lies in the first of twenty equal bins."""
+    rng = np.random.default_rng(0)
+    known, top = rng.exponential(0.005, 10_000), math.log(10)
+    edges = tuple(np.quantile(known, np.arange(1, 20) / 20).tolist())
+    equal = tuple((top * np.arange(1, 20) / 20).tolist())
+    found = []
+    for each in (edges, equal):
+        shares = np.bincount(np.searchsorted(each, known, "right"), minlength=20) / len(known)
+        found.append(filled(DriftWindow(tuple(shares.tolist()), each), 2 * known[:DRIFT_WINDOW]).index() or 0.0)
+    assert found[0] > 0.25
+    assert found[1] < 0.01
 
 
 def test_counts_and_sum() -> None:

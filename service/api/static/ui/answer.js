@@ -14,7 +14,7 @@ export class AnswerPanel {
   // `change` is called with { alpha }.
   constructor({ verdict, set, facts }, change) {
     Object.assign(this, { verdict, set, facts });
-    this.alpha = new Segmented("alpha", "Coverage of at least", (alpha) => change({ alpha }));
+    this.alpha = new Segmented("alpha", "Coverage of about", (alpha) => change({ alpha }));
     this.labels = html("ul", { class: "labels", "aria-label": "Prediction set" });
     this.meaning = html("p", { class: "fine" });
     set.append(this.labels, this.alpha.element, this.meaning);
@@ -31,17 +31,18 @@ export class AnswerPanel {
       ...[mistake(prediction, example), less(answer)].filter(Boolean).map((words) => html("p", { class: "aside" }, words)),
       before ? html("p", { class: "fine before" }, `Before: ${brief(before)}`) : "",
     );
-    this.showSet(prediction, alpha, level.calibration);
+    this.showSet(prediction, alpha, level);
     this.facts.textContent = facts(answer);
   }
 
-  showSet(prediction, alpha, { conformal_quantiles: quantiles }) {
+  showSet(prediction, alpha, { calibration: { conformal_quantiles: quantiles }, coverage }) {
     this.labels.replaceChildren(...prediction.prediction_set.map((label) => html("li", {}, label)));
     this.alpha.show(Object.keys(quantiles).map((each) => [each, percent(1 - each, 0)]), alpha);
+    const held = coverage.lac?.[alpha];
     const others = prediction.prediction_set.length - 1;
     this.meaning.textContent =
-      `On pictures like the calibration data, the set contains the right class at least ${percent(1 - alpha, 0)} of the time ` +
-      `(α = ${alpha}). Here it has ${others ? counted(others, "class", "classes") : "no class"} beside the first.`;
+      `On pictures like the calibration data, the set contains the right class about ${percent(1 - alpha, 0)} of the time ` +
+      `(α = ${alpha}${held === undefined ? "" : `; in the test set ${percent(held)}`}). Here it has ${others ? counted(others, "class", "classes") : "no class"} beside the first.`;
   }
 }
 

@@ -10,6 +10,11 @@ const COLUMNS = [
   ["Accuracy", (row) => row.level.metrics.accuracy, (row) => percent(row.level.metrics.accuracy, 2)],
   ["NLL", (row) => row.level.metrics.nll, (row) => row.level.metrics.nll.toFixed(3)],
   ["ECE", (row) => row.level.metrics.ece, (row) => percent(row.level.metrics.ece, 2)],
+  ["Draws", (row) => row.level.draws],
+  ["NLL of their mean", (row) => mean(row)?.nll ?? null, (row) => mean(row)?.nll.toFixed(3) ?? "unknown"],
+  ["Draws gain", (row) => mean(row)?.nll_gain ?? null, (row) => gained(mean(row))],
+  ["Abstains on", (row) => row.level.metrics.abstained, (row) => share(row.level.metrics.abstained)],
+  ["Sets hold the class", (row) => covered(row.level), (row) => `${share(covered(row.level))} (α = ${row.level.default_alpha})`],
   ["Pruned", (row) => row.level.sparsity, (row) => percent(row.level.sparsity, 0)],
   ["Size", (row) => row.level.bytes, (row) => steps(row.level.bytes, "B")],
   ["Multiply-adds", (row) => row.level.multiply_adds, (row) => steps(row.level.multiply_adds, "")],
@@ -68,6 +73,19 @@ const named = ({ model, version, aliases, again }) => (again ? html("span", { cl
   aliases.map((alias) => html("span", { class: "mark" }, alias)),
   html("span", { class: "version" }, version),
 ]);
+
+// The mean network in one pass, at a temperature of its own; nats, with the standard error of the paired difference.
+const mean = ({ level }) => level.mean_network;
+
+const gained = (figures) => {
+  if (!figures) return "unknown";
+  const { nll_gain: gain, nll_gain_error: error } = figures;
+  return `${gain.toFixed(4)} ± ${error.toFixed(4)}${gain > 2 * error ? "" : ": nothing"}`;
+};
+
+const covered = ({ coverage, default_alpha: alpha }) => coverage.lac?.[alpha] ?? null;
+
+const share = (value) => (value === null ? "unknown" : percent(value));
 
 const timed = ({ p50, count }) => (count ? `${milliseconds(p50)} ms` : "not yet");
 

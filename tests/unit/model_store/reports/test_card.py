@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from model_store.cli.main import app
-from model_store.manifest import Manifest, read_manifest
+from model_store.manifest import SCHEMA_VERSION, Manifest, read_manifest
 from model_store.reports.card import model_card
 from model_store.storage.location import ZOO
 from model_store.store import Store
@@ -70,6 +70,38 @@ def test_how_it_decides() -> None:
     assert strangers[2][1:] == ["0.8812", "0.9307"]
 
 
+def test_draws_stand_beside_their_mean() -> None:
+    """In words where they add nothing, and where one pass of the mean is served."""
+    found = sections(card())["Draws and their mean"]
+    head, _, dense, p80 = rows(found)
+    assert dict(zip(head, dense, strict=True))["draws gain"] == "0.0064 ± 0.0011"
+    assert dict(zip(head, p80, strict=True))["NLL"] == "0.2817"
+    assert "**Draws add nothing at `p80`**" in found
+    assert "one pass of the mean network, so" not in found
+
+    def single(document: Document) -> None:
+        document["levels"][1]["monte_carlo"] = {"draws": 1, "standard_error": 0.0}
+
+    assert "Served at `p80` is one pass of the mean network" in sections(card(single))["Draws and their mean"]
+
+
+def test_measured_shares() -> None:
+    """Coverage beside what was promised, the default error rate, and the share that the thresholds reject."""
+    text = sections(card())
+    head, _, dense, _ = rows(text["Coverage of prediction sets"])
+    found = dict(zip(head, dense, strict=True))
+    assert (found["thresholded, α = 0.1"], found["adaptive, α = 0.01"]) == ("89.96%", "98.95%")
+    assert "default is α = 0.1." in text["Calibration and decisions"]
+    head, _, dense, _ = rows(text["Calibration and decisions"])
+    assert dict(zip(head, dense, strict=True))["test images abstained on"] == "5.12%"
+
+
+@pytest.mark.parametrize(("left", "said"), [(0.205, True), (0.0087, False), (None, False)])
+def test_scales_that_were_not_learned_are_a_limit(left: float | None, said: bool) -> None:
+    text = card(lambda document: document["training"].update(hessian_left=left))
+    assert ("of IVON's initial Hessian is left" in sections(text)["Limits"]) == said
+
+
 def test_the_zoo_s_card_says_what_its_mutual_information_is_worth() -> None:
     """Only its last layers are random, at all levels but one."""
     store = Store.open(ZOO)
@@ -104,9 +136,9 @@ def test_what_is_not_known_is_not_made_up() -> None:
 
 def test_older_schemas_have_cards() -> None:
     """That say so."""
-    for schema in (1, 2, 3):
+    for schema in range(1, SCHEMA_VERSION + 1):
         text = model_card(read_manifest(GOLDEN.with_name(f"manifest-v{schema}.json").read_bytes()))
-        assert (f"Its manifest is of schema {schema}" in text) == (schema < 3)
+        assert (f"Its manifest is of schema {schema}" in text) == (schema < SCHEMA_VERSION)
         assert list(sections(text))[-2:] == ["Limits", "Use"]
 
 

@@ -47,7 +47,8 @@ def test_chosen_cells_are_published_as_they_are(digits_run: Path, studied: Path,
     """Their figures are the study's, and their files are theirs: nothing is trained or evaluated again."""
     store = tmp_path / "store"
     arguments = [str(digits_run), "--from-study", str(studied), "--store", str(store), "--model", "digits"]
-    result = CliRunner().invoke(prune_app, [*arguments, "--criterion", "snr", "--levels", "weight/p80,channel/x2,p50"])
+    flags = ["--criterion", "snr", "--levels", "weight/p80,channel/x2,p50", "--draws", "2"]
+    result = CliRunner().invoke(prune_app, [*arguments, *flags])
     assert result.exit_code == 0, result.output
     opened = Store.open(store)
     manifest = opened.verify("digits", opened.resolve("digits"))
@@ -84,19 +85,8 @@ def test_levels_of_two_studies_and_fewer_random_layers(digits_run: Path, studied
         "last:1",
     ]
     assert study(digits_run, other, *flags, "--levels", "x3").exit_code == 0
-    both = ["--from-study", str(studied), "--from-study", str(other)]
-    arguments = [
-        str(digits_run),
-        *both,
-        "--store",
-        str(store),
-        "--model",
-        "digits",
-        "--criterion",
-        "magnitude",
-        "--levels",
-        "x2,x3",
-    ]
+    both = ["--from-study", str(studied), "--from-study", str(other), "--criterion", "magnitude", "--draws", "2"]
+    arguments = [str(digits_run), *both, "--store", str(store), "--model", "digits", "--levels", "x2,x3"]
     result = CliRunner().invoke(prune_app, arguments)
     assert result.exit_code == 0, result.output
     opened = Store.open(store)
@@ -108,3 +98,41 @@ def test_levels_of_two_studies_and_fewer_random_layers(digits_run: Path, studied
     assert how["x3"]["tuning"]["schedule"] == "one-shot" != how["x2"]["tuning"]["schedule"]
     assert [how[name]["random"] for name in ("x2", "x3")] == ["all", "last:1"]
     assert third.monte_carlo.draws == 2
+
+
+def test_a_level_whose_draws_gain_nothing_is_published_as_its_mean(
+    digits_run: Path, studied: Path, tmp_path: Path
+) -> None:
+    """With one draw, which is one pass without scales; the comparison stays. A number of draws keeps them."""
+    arguments = [
+        str(digits_run),
+        "--from-study",
+        str(studied),
+        "--model",
+        "digits",
+        "--criterion",
+        "snr",
+        "--levels",
+        "x2",
+    ]
+    manifests = {}
+    for name, flags in {"default": [], "asked": ["--draws", "4"]}.items():
+        store = tmp_path / name
+        result = CliRunner().invoke(prune_app, [*arguments, *flags, "--levels", "x2", "--store", str(store)])
+        assert result.exit_code == 0, result.output
+        opened = Store.open(store)
+        manifests[name] = opened.verify("digits", opened.resolve("digits"))
+        nothing = [
+            level for level in manifests[name].levels if level.mean_network and not level.mean_network.draws_gain
+        ]
+        assert result.output.count("draws add nothing here") == len(nothing)
+    assert {level.monte_carlo.draws for level in manifests["asked"].levels} == {4}
+    seen = 0
+    for level in manifests["default"].levels:
+        assert level.mean_network is not None
+        assert level.monte_carlo.draws == (2 if level.mean_network.draws_gain else 1)
+        if level.monte_carlo.draws == 1:
+            assert level.shared == ("logits",)
+            assert level.metrics.nll == pytest.approx(level.mean_network.nll)
+            seen += 1
+    assert seen > 0  # two draws are worse than the mean

@@ -9,25 +9,9 @@ import pytest
 
 from service.inference.artifact import Artifact
 from service.inference.autotune import SIZES
-from service.inference.bank import Bank, noise
+from service.inference.bank import Bank
 from service.inference.engine import Engine
 from tests.support.engines import KEY, plain
-
-
-def test_noise_is_standard_normal_and_a_function_of_its_key() -> None:
-    """Moments of a normal distribution; another key, pair or weight gives other, uncorrelated noise."""
-    one = noise(KEY, 0, 0, (200, 500))
-    assert one.dtype == np.float32
-    assert abs(one.mean()) < 4 / np.sqrt(one.size)
-    assert abs(one.std() - 1) < 0.01
-    assert (one == noise(KEY, 0, 0, (200, 500))).all()
-    for other in (noise(KEY, 2, 0, (200, 500)), noise(KEY, 0, 1, (200, 500)), noise("ac" * 32, 0, 0, (200, 500))):
-        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
-
-
-def test_draws_are_antithetic_pairs() -> None:
-    """The second of a pair has the noise of the first, negated."""
-    assert (noise(KEY, 6, 3, (5, 7)) == -noise(KEY, 7, 3, (5, 7))).all()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from model_store.manifest import Score, Strangeness
 from service.inference.early_stopping import CHECKPOINTS, STUDENT, EarlyStopping
 from service.inference.ood import SCORES
-from service.inference.uncertainty import Draws
+from service.inference.uncertainty import Draws, Predictive
 
 RULE = EarlyStopping(temperature=1.0, abstain_above=0.9, tolerance=0.02)
 
@@ -63,6 +63,19 @@ def test_tolerance() -> None:
     )
     assert not strict.any()
     assert lax.any()
+
+
+@pytest.mark.parametrize("draws", [4, 8, 32])
+def test_the_tolerance_is_of_what_is_reported(draws: int) -> None:
+    """An answer that converged reports no larger standard error, and nothing else holds up certain decisions."""
+    found = Draws.from_logits(antithetic(500, draws, 0.5), 1.0)
+    error_N, lax = Predictive.from_draws(found).standard_error, EarlyStopping(1.0, 0.9, 1.0)
+    assert error_N is not None
+    tolerance = float(np.median(error_N[lax.converged(found)]))
+    converged_N = EarlyStopping(1.0, 0.9, tolerance).converged(found)
+    clear_N = np.abs(error_N - tolerance) > 1e-12
+    assert (converged_N == (lax.converged(found) & (error_N <= tolerance)))[clear_N].all()
+    assert 0 < converged_N.sum() < lax.converged(found).sum()
 
 
 def test_it_is_right() -> None:

@@ -15,7 +15,7 @@ from service.pipeline.postprocessing import ResponseBuilder
 ENERGY = Strangeness(score="energy", above=-5.0)
 
 
-@pytest.mark.parametrize("draws", [1, 4])
+@pytest.mark.parametrize("draws", [1, 4, 20])
 @pytest.mark.parametrize("strange", [ENERGY, None])
 @pytest.mark.parametrize("with_draws", [True, False])
 def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | None, with_draws: bool) -> None:
@@ -27,6 +27,8 @@ def test_answers_are_as_they_are_described(draws: int, strange: Strangeness | No
         document = json.loads(b"".join(builder.json(result)))
         described = Prediction.model_validate(document).model_dump(mode="json")
         assert json.dumps(described) == json.dumps(document)
+        ends = {shown[end] is None for shown in document["probabilities"] for end in ("low", "high")}
+        assert ends == {draws < 20}
 
 
 def test_prediction_sets() -> None:

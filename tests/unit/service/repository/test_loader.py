@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from model_store.manifest import SCHEMA_VERSION
 from model_store.store import Store
 from service.app import create_app
 from service.settings import Settings
@@ -19,7 +20,7 @@ from tests.support.restamped import SECOND, alter, change_levels, change_manifes
     ("damage", "says"),
     [
         ("altered", "was altered"),
-        ("newer schema", "schema version 4, but this Slimbayes reads up to 3"),
+        ("newer schema", f"schema version {SCHEMA_VERSION + 1}, but this Slimbayes reads up to {SCHEMA_VERSION}"),
         ("no JSON", "is not JSON"),
         ("missing file", "cannot be read"),
         ("other classes", "other images or classes than its manifest"),
@@ -34,7 +35,7 @@ def test_a_bad_version_is_refused_and_others_serve(store: Path, example: bytes, 
     if damage == "altered":
         alter(store, "p50")
     elif damage == "newer schema":
-        change_manifest(store, schema_version=4, something_new=True)
+        change_manifest(store, schema_version=SCHEMA_VERSION + 1, something_new=True)
     elif damage == "other classes":
         change_manifest(store, classes=["a", "b", "c"])
     elif damage == "other shape":

@@ -120,9 +120,27 @@ def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
     names = {"arch": "architecture", "lr": "learning_rate", "lr-scaling": "scaling"}
     expected = {names.get(name, name.replace("-", "_")): value for name, value in asked.items()}
     assert run.recipe().to_json() == expected | {"data": "digits", "image_size": None, "init_from": None}
-    last = result.stdout.splitlines()[-1]
-    assert f"test accuracy {run.quality()['accuracy']:.2%}" in last
-    assert f"{run.quality()['images']} images" in last
+    quality, lines = run.quality(), result.stdout.splitlines()[-4:]
+    assert f"test accuracy {quality['accuracy']:.2%}" in lines[0]
+    assert f"{quality['images']} images" in lines[0]
+    assert f"at temperature {quality['temperature']:.3f}: NLL {quality['nll_calibrated']:.4f}" in lines[1]
+    assert f"mean network, one pass at temperature {quality['mean_network']['temperature']:.3f}" in lines[2]
+    gain, error = quality["mean_network"]["nll_gain"], quality["mean_network"]["nll_gain_error"]
+    assert f"draws gain {gain:.4f} ± {error:.4f} nats" in lines[3]
+    assert ("they add nothing here" in lines[3]) == (gain <= 2 * error)
+
+
+@pytest.mark.parametrize(("left", "warned"), [("0.9", True), ("0.0001", False)])
+def test_scales_that_were_not_learned_are_warned_of(tmp_path: Path, left: str, warned: bool) -> None:
+    """Where more than a tenth of IVON's initial Hessian is left."""
+    steps = ["--epochs", "5", "--limit", "200", "--batch-size", "8", "--device", "cpu"]
+    run = ["--estimator", "ivon", *steps, "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, [*run, "--hessian-left", left])
+    assert result.exit_code == 0, result.output
+    found = Run(tmp_path / "run").hessian_left()
+    assert found is not None
+    assert (found > 0.1) == warned
+    assert (f"Warning: {found:.0%} of IVON's initial Hessian is left" in result.output) == warned
 
 
 def test_resume_needs_no_more_than_the_folder(tmp_path: Path) -> None:

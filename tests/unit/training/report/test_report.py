@@ -90,6 +90,9 @@ def test_a_real_run_has_all_plots_and_a_page_of_them(digits_run: Path, tmp_path:
     assert "finished, 8 of 8 epochs" in text
     assert f"| Accuracy | {run.quality()['accuracy']:.2%} |" in text
     assert f"| ECE, 15 bins | {run.quality()['ece']:.4f} |" in text
+    mean = run.quality()["mean_network"]
+    assert f"| Mean network, one pass | {mean['temperature']:.3f} | {mean['accuracy']:.2%} |" in text
+    assert f"Draws gain {mean['nll_gain']:.4f} ± {mean['nll_gain_error']:.4f} nats" in text
     for name, value in run.recipe().to_json().items():
         assert f"| `{name}` | {'–' if value is None else value} |" in text
     assert not (digits_run / "report").exists()
@@ -167,6 +170,7 @@ def test_no_run_is_refused(tmp_path: Path) -> None:
         ("layers.jsonl", b'{"epoch": 1, "layers": {"0": {"log_scale": 3, "log_snr": 3}}}\n'),
         ("quality.json", b"\xff"),
         ("quality.json", b"[3]"),
+        ("quality.json", b'{"mean_network": {"nll": 1}}'),
         ("predictions.npz", b"PK\x03\x04"),
         ("predictions.npz", b""),
         ("posterior.safetensors", b"{"),

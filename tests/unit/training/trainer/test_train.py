@@ -69,8 +69,11 @@ def test_a_run_leaves_its_recipe_log_quality_and_posterior(tmp_path: Path, alone
     run = train(RECIPE, tmp_path, alone)
     assert run.finished
     assert run.recipe() == RECIPE
-    assert set(run.quality()) == {"accuracy", "nll", "ece", "images", "draws"}
-    assert run.quality()["images"] == len(np.load(tmp_path / "predictions.npz")["labels"])
+    quality = run.quality()
+    assert quality["mean_network"]["nll_gain"] == pytest.approx(
+        quality["mean_network"]["nll"] - quality["nll_calibrated"]
+    )
+    assert quality["images"] == len(np.load(tmp_path / "predictions.npz")["labels"])
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert {"0.0.weight", "1.0.weight", "3.0.weight", "6.weight"} == set(run.posterior().weights)

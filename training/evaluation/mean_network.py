@@ -1,0 +1,70 @@
+"""Compare a posterior's draws with its mean network, one pass at a temperature of its own.
+
+The mean network costs one pass, so draws are worth theirs only where their negative log-likelihood is clearly lower.
+With d_n the difference of both on test image n, the gain is the mean of d_n, and its standard error that of a mean of
+paired differences, std(d) / √N.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from training.evaluation import metrics
+from training.evaluation.temperature import fit_temperature
+
+
+@dataclass(frozen=True)
+class LabelledLogits:
+    """Logits float32 [S, N, K] of S networks, and labels int64 [N]."""
+
+    logits_SNK: Tensor
+    labels_N: Tensor
+
+
+@dataclass(frozen=True)
+class MeanNetworkFigures:
+    """Quality of the mean network on test images, and what draws gain over it in NLL, in nats.
+
+    `temperature` is the mean network's, `nll_gain` is positive where draws have the lower NLL.
+    """
+
+    temperature: float
+    accuracy: float
+    nll: float
+    ece: float
+    nll_gain: float
+    nll_gain_error: float
+
+    @property
+    def draws_gain(self) -> bool:
+        """Tell whether draws have a lower NLL, by more than two standard errors."""
+        return self.nll_gain > 2 * self.nll_gain_error
+
+    def describe_gain(self) -> str:
+        """Say what draws gain, and where that is nothing."""
+        gain = f"draws gain {self.nll_gain:.4f} ± {self.nll_gain_error:.4f} nats over the mean network"
+        return gain if self.draws_gain else f"{gain}: they add nothing here, it is not above two standard errors"
+
+
+def compare_with_mean(p_NK: Tensor, held: LabelledLogits, test: LabelledLogits) -> MeanNetworkFigures:
+    """Compare the draws' predictions of the test images with the mean network, whose logits are [1, N, K].
+
+    `held` are calibration images, on which its temperature is fitted.
+    """
+    temperature = fit_temperature(held.logits_SNK, held.labels_N)
+    mean_NK = metrics.predictive(test.logits_SNK, temperature)
+    gain_N = metrics.losses(mean_NK, test.labels_N) - metrics.losses(p_NK, test.labels_N)
+    gain = float(gain_N.mean())
+    # A single image has no standard error: as large as the gain, it never counts as one.
+    error = float(gain_N.std()) / math.sqrt(len(gain_N)) if len(gain_N) > 1 else abs(gain)
+    return MeanNetworkFigures(
+        temperature=temperature,
+        accuracy=metrics.accuracy(mean_NK, test.labels_N),
+        nll=metrics.nll(mean_NK, test.labels_N),
+        ece=metrics.ece(mean_NK, test.labels_N),
+        nll_gain=gain,
+        nll_gain_error=error,
+    )
