@@ -42,7 +42,7 @@ def test_the_first_visit_shows_an_answer(open_page: Open, zoo: str) -> None:
 
 
 def test_why_it_abstains(open_page: Open, zoo: str) -> None:
-    """In words, with the entropy and the threshold, and as a bar in two parts."""
+    """In words, with the entropy and the threshold, and as a bar in two parts, of which the second is a lower bound."""
     page = open_page(zoo)
     choose(page, "silhouette.png")
     (said,) = truth(zoo, SILHOUETTE.read_bytes())["predictions"]
@@ -54,12 +54,31 @@ def test_why_it_abstains(open_page: Open, zoo: str) -> None:
     expect(page.locator("#verdict .sureness")).to_have_text("Not sure enough")
     expect(page.locator("#entropy .parts .aleatoric b")).to_have_text(f"{parts['aleatoric']:.2f} nats")
     expect(page.locator("#entropy .parts .epistemic b")).to_have_text(f"{parts['epistemic']:.2f} nats")
+    expect(page.locator("#entropy .parts .aleatoric dt")).to_contain_text("Within the draws (aleatoric)")
+    expect(page.locator("#entropy .parts .epistemic dt")).to_contain_text("Between the draws (epistemic)")
+    expect(page.locator("#entropy .parts .epistemic dd")).to_contain_text("With few random layers it is a lower bound")
 
     def width(name: str) -> float:
         return float(page.locator(f"#entropy rect.{name}").get_attribute("width") or 0)
 
     for name in ("aleatoric", "epistemic"):
         assert width(name) / width("track") == pytest.approx(parts[name] / log(10), abs=0.003)
+
+
+def test_an_interval_takes_twenty_draws(open_page: Open, zoo: str) -> None:
+    """From there on it stands in words, in the plot, in its key, and in the table for screen readers."""
+    page = open_page(zoo)
+    choose(page, "silhouette.png")
+    key = page.locator("#draws .keys li", has_text="nine draws in ten")
+    option(page, "Draws", "4").check()
+    expect(key).to_be_hidden()
+    expect(page.locator("#draws table tr").nth(1)).to_contain_text("none from fewer than 20 draws")
+    option(page, "Draws", "64").check()
+    expect(page.locator("#draws rect.interval")).to_have_count(5)
+    expect(key).to_be_visible()
+    first = truth(zoo, SILHOUETTE.read_bytes(), samples=64)["predictions"][0]["probabilities"][0]
+    said = f"Nine draws in ten give {first['label']} between {first['low']:.0%} and {first['high']:.0%}."
+    expect(page.locator("#verdict")).to_contain_text(said)
 
 
 @pytest.mark.parametrize("picture", ["noise.png", "blank.png"])
@@ -97,6 +116,8 @@ def test_each_draw_is_a_dot(open_page: Open, zoo: str) -> None:
     places = dots.evaluate_all("dots => dots.map(dot => Number(dot.style.transform.match(/[\\d.]+/)[0]))")
     shares = [(place - marks[0]) / (marks[-1] - marks[0]) for place in places]
     assert shares == pytest.approx([draw for one in said["probabilities"][:5] for draw in one["draws"]], abs=0.001)
+    expect(page.locator("#draws rect.interval")).to_have_count(0)
+    expect(page.locator("#verdict")).to_contain_text("16 draws are too few for an interval, which takes 20")
     row = page.locator("#draws table tr").nth(1)
     expect(row).to_contain_text(f"{said['label']}{said['probability']:.1%}{said['probabilities'][0]['std']:.1%}")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.page import Open, Watch, choose, measure, option, with_status
 
@@ -144,6 +144,32 @@ def test_the_table_can_be_sorted(open_page: Open, zoo: str) -> None:
             shown = [value[name] for name in names.all_inner_texts()]
             assert shown == sorted(value.values(), reverse=direction == "descending")
     expect(page.locator("#table th[aria-sort]")).to_have_count(1)
+
+
+def test_the_table_compares_draws_with_their_mean(open_page: Open, zoo: str) -> None:
+    """Where they gain and where they do not; what an older manifest lacks is unknown."""
+    mean = {"temperature": 1.1, "accuracy": 0.9, "nll": 0.31, "ece": 0.01, "nll_gain": 0.0064, "nll_gain_error": 0.001}
+
+    def prepare(page: Page, _: Watch) -> None:
+        def fulfill(route: Route) -> None:
+            document = route.fetch().json()
+            gains, nothing, *_ = document["models"][0]["versions"][0]["levels"]
+            gains |= {"mean_network": mean, "coverage": {"lac": {"0.1": 0.8987}}}
+            gains["metrics"]["abstained"] = 0.0512
+            nothing["mean_network"] = mean | {"nll_gain": 0.0004}
+            route.fulfill(json=document)
+
+        page.route("**/models", fulfill)
+
+    page = open_page(zoo, prepare=prepare)
+    gains, nothing, unknown, *_ = page.locator("#table tbody tr").all()
+    expect(gains).to_contain_text("0.310")
+    expect(gains).to_contain_text("0.0064 ± 0.0010")
+    expect(gains).to_contain_text("5.1%")
+    expect(gains).to_contain_text("89.9% (α = 0.1)")
+    expect(gains).not_to_contain_text("nothing")
+    expect(nothing).to_contain_text("0.0004 ± 0.0010: nothing")
+    expect(unknown.get_by_text("unknown", exact=True)).to_have_count(3)
 
 
 def test_load_and_drift_are_live(open_page: Open, zoo: str) -> None:

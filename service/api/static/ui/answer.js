@@ -2,7 +2,7 @@
 
 import { html } from "./element.js";
 import { Segmented } from "./segmented.js";
-import { counted, milliseconds, named, nats, percent, points, scored } from "./words.js";
+import { counted, LEAST, milliseconds, named, nats, percent, points, scored } from "./words.js";
 
 const STOPS = {
   converged: "stopped early: more would change neither class nor decision",
@@ -63,6 +63,7 @@ const compared = ({ score, value, threshold }) => `OOD score: ${named(score)} ${
 
 function spread({ monte_carlo: { draws }, probabilities: [first] }) {
   if (draws === 1) return "A single draw shows no spread: request more.";
+  if (first.low === null) return `${draws} draws are too few for an interval, which takes ${LEAST}: request more to see one.`;
   const [low, high] = [percent(first.low, 0), percent(first.high, 0)];
   return `Nine draws in ten give ${first.label} ${low === high ? low : `between ${low} and ${high}`}.`;
 }
@@ -71,8 +72,8 @@ function source({ reason, probabilities: [first, second], uncertainty: { total, 
   if (reason === "out_of_distribution") return "Class and probability mean little then: the network assigns every picture to one of its classes.";
   if (reason !== "uncertain" || !second) return "";
   const share = percent(epistemic / total, 0);
-  if (epistemic / total > 0.25) return `The draws disagree, as they do on pictures unlike the training data: ${share} of the uncertainty is epistemic, due to the model.`;
-  return `Each draw by itself is uncertain, mainly between ${first.label} and ${second.label}: most of the uncertainty is aleatoric, due to the picture.`;
+  if (epistemic / total > 0.25) return `The draws disagree: ${share} of the uncertainty is between them (epistemic).`;
+  return `Each draw by itself is uncertain, mainly between ${first.label} and ${second.label}: most of the uncertainty is within the draws (aleatoric).`;
 }
 
 function mistake({ decision, label }, example) {

@@ -1,8 +1,8 @@
-// Plot the most probable classes as distributions over draws: a dot a draw, mean, and interval from 5 to 95 %.
+// Plot the most probable classes as distributions over draws: a dot a draw, mean, and any interval from 5 to 95 %.
 
 import { fitted, scale } from "./axis.js";
 import { html, svg, text } from "./element.js";
-import { brief, percent } from "./words.js";
+import { brief, LEAST, percent } from "./words.js";
 
 const ROW = 46;
 const TOP = 6;
@@ -15,13 +15,15 @@ export class DrawsPlot {
     this.plot = svg("svg", { class: "plot", role: "img" }, this.rows, this.dots);
     this.table = html("table");
     const key = (name, words) => html("li", {}, html("i", { class: `key ${name}` }), words);
-    this.key = html("ul", { class: "keys" }, key("dot", "one draw"), key("mean", "mean"), key("interval", "nine draws in ten (5 to 95%)"), key("out", "not in the prediction set"));
+    this.interval = key("interval", "nine draws in ten (5 to 95%)");
+    this.key = html("ul", { class: "keys" }, key("dot", "one draw"), key("mean", "mean"), this.interval, key("out", "not in the prediction set"));
     root.append(this.plot, this.key, html("div", { class: "hidden" }, this.table));
     this.redraw = fitted(root, (width) => this.draw(width));
   }
 
   show(prediction) {
     this.prediction = prediction;
+    this.interval.hidden = prediction.probabilities[0].low === null;
     this.redraw();
     this.tabulate();
   }
@@ -53,12 +55,13 @@ export class DrawsPlot {
 
   row(one, y, x, held, width) {
     const [low, high] = [x(one.low), x(one.high)];
+    const interval = one.low !== null && svg("rect", { class: "interval", x: low - 2, y: y - 13, width: high - low + 4, height: 26, rx: 5 });
     const wide = width >= 480;
     return svg(
       "g",
       { class: held ? "row in" : "row" },
       text(0, y + 5, { class: "name" }, short(one.label, wide ? 15 : 11)),
-      svg("rect", { class: "interval", x: low - 2, y: y - 13, width: high - low + 4, height: 26, rx: 5 }),
+      interval,
       svg("line", { class: "mean", x1: x(one.probability), x2: x(one.probability), y1: y - 15, y2: y + 15 }),
       text(width, y + 5, { class: "value", "text-anchor": "end" }, brief(one.probability), wide && svg("tspan", { class: "spread" }, ` ± ${brief(one.std)}`)),
     );
@@ -81,7 +84,8 @@ export class DrawsPlot {
   }
 
   tabulate() {
-    const cells = ({ label, probability, std, low, high }) => [label, ...[probability, std, low, high].map((share) => percent(share))];
+    const end = (share) => (share === null ? `none from fewer than ${LEAST} draws` : percent(share));
+    const cells = ({ label, probability, std, low, high }) => [label, percent(probability), percent(std), end(low), end(high)];
     const head = ["class", "mean", "standard deviation", "5% quantile", "95% quantile"];
     this.table.replaceChildren(
       html("caption", {}, "Probability over draws"),

@@ -1,4 +1,4 @@
-// Plot predictive entropy as a bar: aleatoric part, epistemic part, and the threshold for abstention.
+// Plot predictive entropy as a bar: the parts within and between the draws, and the threshold for abstention.
 
 import { fitted, scale, ticks } from "./axis.js";
 import { html, svg, text } from "./element.js";
@@ -19,10 +19,10 @@ export class EntropyBar {
   show(uncertainty, threshold, most) {
     Object.assign(this, { uncertainty, threshold, most });
     this.redraw();
-    const part = (name, value, words) => html("div", { class: name }, html("dt", {}, html("i", { class: "key" }), name, html("b", {}, `${nats(value)} nats`)), html("dd", {}, words));
+    const part = (name, place, value, words) => html("div", { class: name }, html("dt", {}, html("i", { class: "key" }), `${place} (${name})`, html("b", {}, `${nats(value)} nats`)), html("dd", {}, words));
     this.parts.replaceChildren(
-      part("aleatoric", uncertainty.aleatoric, "Uncertainty of each draw by itself. It is due to the picture: more training data would not remove it."),
-      part("epistemic", uncertainty.epistemic, "Disagreement between the draws. It is due to the model: more training data like this picture would reduce it."),
+      part("aleatoric", "Within the draws", uncertainty.aleatoric, "Uncertainty that each draw has by itself, on average."),
+      part("epistemic", "Between the draws", uncertainty.epistemic, "Disagreement of the draws. With few random layers it is a lower bound: the other layers are the same in all draws."),
     );
   }
 
@@ -35,7 +35,7 @@ export class EntropyBar {
     const bottom = BAR.top + BAR.height;
     const inside = x(total) > width - 90;
     this.plot.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    this.plot.setAttribute("aria-label", `Entropy ${nats(total)} nats: aleatoric ${nats(aleatoric)}, epistemic ${nats(epistemic)}; it abstains above ${nats(this.threshold)}`);
+    this.plot.setAttribute("aria-label", `Entropy ${nats(total)} nats: within the draws ${nats(aleatoric)}, between them ${nats(epistemic)}; it abstains above ${nats(this.threshold)}`);
     this.plot.replaceChildren(
       bar("track", 0, this.most),
       bar("aleatoric", 0, aleatoric),

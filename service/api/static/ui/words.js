@@ -1,5 +1,8 @@
 // Format numbers for people.
 
+// Fewest draws from which the service gives an interval.
+export const LEAST = 20;
+
 export const percent = (share, digits = 1) => {
   const least = 10 ** -(digits + 2);
   if (share > 0 && share < least) return `under ${100 * least}%`;

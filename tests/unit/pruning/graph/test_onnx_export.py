@@ -7,6 +7,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from model_store.manifest import SCHEMA_VERSION
 from pruning.graph.compaction import compact
 from pruning.graph.folding import fold
 from pruning.graph.network import Network
@@ -59,5 +60,10 @@ def test_form_of_the_file() -> None:
     assert (images.name, images.type.tensor_type.elem_type) == ("images", onnx.TensorProto.UINT8)
     assert [d.dim_param or d.dim_value for d in images.type.tensor_type.shape.dim] == ["N", 8, 8, 3]
     assert [d.dim_param or d.dim_value for d in logits.type.tensor_type.shape.dim] == ["N", 10]
-    says = {"model": "digits", "version": "20261123-075100-3f9ca1", "level": "p50", "manifest_schema": "3"}
+    says = {
+        "model": "digits",
+        "version": "20261123-075100-3f9ca1",
+        "level": "p50",
+        "manifest_schema": str(SCHEMA_VERSION),
+    }
     assert {entry.key: entry.value for entry in read.metadata_props} == {f"slimbayes.{k}": v for k, v in says.items()}

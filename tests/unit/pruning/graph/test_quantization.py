@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from model_store.onnx_file.format import IMAGES
 from pruning.graph.compaction import fold_and_compact
-from pruning.graph.forward import draw_logits, draw_weights, forward
+from pruning.graph.forward import draw_logits, forward, served_draws
 from pruning.graph.network import MaxPool, Network, without_scales
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.quantization import quantize_network, rounded_tensors
@@ -138,8 +138,6 @@ def _optimised(model: onnx.ModelProto) -> dict[str, int]:
 def test_draws_share_what_they_did(network: Network) -> None:
     """What is not random is rounded once, and all images see the same draws."""
     half = in_eight_bits(without_scales(network, list(network.weighted)[:3]))
-    generator = torch.Generator().manual_seed(1)
-    logits = draw_logits(half, PICTURES, 2, generator, Stage("x", 24))
-    generator = torch.Generator().manual_seed(1)
-    for found in logits:
-        assert torch.allclose(found, forward(half, PICTURES, draw_weights(half, generator)), atol=1e-5)
+    draws = served_draws(half, 2)
+    for found, weights in zip(draw_logits(half, PICTURES, draws, Stage("x", 24)), draws, strict=True):
+        assert torch.allclose(found, forward(half, PICTURES, weights), atol=1e-5)

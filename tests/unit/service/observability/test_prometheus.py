@@ -204,6 +204,15 @@ def test_drift(fresh: TestClient) -> None:
     assert min(value or 0.0 for value in strange.values()) > 0.25
 
 
+@pytest.mark.parametrize("kind", ["noise", "crops"])
+def test_drift_of_mutual_information(fresh: TestClient, kind: str) -> None:
+    """On pictures of no digit the draws disagree otherwise than on digits, though by little of ln 10 nats."""
+    post(fresh, list(load_dataset("digits", None, seed=0).out_of_distribution[kind][..., 0].numpy()))
+    found = drift(fresh)
+    assert found["count"] == 500
+    assert (found["mutual_information"] or 0.0) > 0.2
+
+
 def test_drift_of_the_zoo() -> None:
     """Noise is nothing that a network for photographs knows."""
     with Warm(ZOO) as client:
