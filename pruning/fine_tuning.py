@@ -1,11 +1,12 @@
-"""Fine-tune a pruned posterior with the estimator that trained it."""
+"""Fine-tune pruned posteriors with the estimator that trained them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruning.errors import NotFoundError
 from training.bayesian.posterior import Posterior
@@ -17,15 +18,16 @@ from training.trainer.loop import TrainState, fit
 from training.trainer.train import approximation
 
 SCHEDULES = ("gradual", "one-shot")
+MAX_ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class FineTuning:
     """Settings of fine-tuning: `epochs` per level at `rate` times the run's learning rate; 0 epochs skip it.
 
-    With the `gradual` schedule, a level starts from the previous one and is pruned at the start of each of the first
-    half of the epochs; `one-shot` prunes the dense posterior at once. `distillation` is the weight of the dense
-    posterior's predictions in the targets, from 0 to 1.
+    With the `gradual` schedule, a level starts from the previous one and is pruned in up to four rounds, one an epoch,
+    at the peak of the learning rate, which then falls along one cosine; `one-shot` prunes the dense posterior at once.
+    `distillation` is the weight of the dense posterior's predictions in the targets, from 0 to 1.
     """
 
     epochs: int = 8
@@ -44,8 +46,8 @@ class FineTuning:
 
     @property
     def rounds(self) -> int:
-        """Return the number of pruning steps per level."""
-        return max(1, (self.epochs + 1) // 2) if self.gradual else 1
+        """Return the number of rounds of removal per level: at least half of the epochs follow the last one."""
+        return max(1, min(MAX_ROUNDS, (self.epochs + 1) // 2)) if self.gradual else 1
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,8 @@ class FineTuner:
     tuning: FineTuning
     teacher: Teacher | None = None
 
-    def tune(self, plain: nn.Module, posterior: Posterior, start: int, end: int, *, name: str) -> Posterior:
-        """Train the posterior of `plain` from epoch `start` to epoch `end` of a level; pruned weights stay zero."""
-        if start == end:
-            return posterior
+    def begin(self, plain: nn.Module, posterior: Posterior, name: str) -> LevelTuning:
+        """Begin with a level, shown as `name` in progress."""
         recipe = replace(
             self.recipe,
             epochs=self.tuning.epochs,
@@ -69,9 +69,54 @@ class FineTuner:
             memory_images=self.recipe.hessian_memory(len(self.dataset.train)),
             init_from=None,
         )
-        alone = World(0, 1, torch.device("cpu"))
-        tuned = approximation(recipe, self.dataset, alone, plain.train())
-        tuned.restore(posterior)
-        state = TrainState(tuned, images=start * len(self.dataset.train))
-        fit(state, self.dataset, recipe, alone, name=name, teacher=self.teacher, until=end)
-        return tuned.posterior()
+        return LevelTuning(self.dataset, recipe, self.teacher, self.tuning.rounds - 1, plain, posterior, name)
+
+    def from_scratch(self, plain: nn.Module, posterior: Posterior, epochs: int, name: str) -> Posterior:
+        """Train the fresh network `posterior` of a level's shape for `epochs`, by the recipe of a new run."""
+        warmup_epochs = min(self.recipe.warmup_epochs, epochs / 2)
+        recipe = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, init_from=None)
+        return LevelTuning(self.dataset, recipe, self.teacher, 0, plain, posterior, name).train(epochs)
+
+
+class LevelTuning:
+    """Fine-tuning of one level: its optimiser's state goes on while weights and channels are removed.
+
+    The learning rate keeps its peak for `hold_epochs`, and then falls along a cosine.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        teacher: Teacher | None,
+        hold_epochs: int,
+        plain: nn.Module,
+        posterior: Posterior,
+        name: str,
+    ) -> None:
+        self.dataset, self.recipe, self.teacher = dataset, recipe, teacher
+        self.hold_epochs, self.name = hold_epochs, name
+        self.alone = World(0, 1, torch.device("cpu"))
+        self.state = TrainState(approximation(recipe, dataset, self.alone, plain.train()))
+        self.state.approximation.restore(posterior)
+
+    def remove(self, plain: nn.Module, posterior: Posterior, cut: Callable[[str, Tensor], Tensor]) -> None:
+        """Continue on `posterior`, what a removal left, in the shape of `plain`; `cut` cuts the optimiser's state."""
+        earlier = self.state.approximation
+        self.state.approximation = approximation(self.recipe, self.dataset, self.alone, plain.train())
+        self.state.approximation.restore(posterior)
+        self.state.approximation.carry_over(earlier, cut)
+
+    def train(self, until: int) -> Posterior:
+        """Train up to epoch `until` of the level, and return the posterior; pruned weights stay zero."""
+        fit(
+            self.state,
+            self.dataset,
+            self.recipe,
+            self.alone,
+            name=self.name,
+            teacher=self.teacher,
+            hold_epochs=self.hold_epochs,
+            until=until,
+        )
+        return self.state.approximation.posterior()

@@ -1,16 +1,15 @@
-"""Postprocess pruned levels: scale pruning, eight-bit convolutions, compaction and evaluation."""
+"""Postprocess pruned levels: eight-bit convolutions, compaction and evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from pruning.errors import LevelError
 from pruning.evaluation.evaluate import Evaluation, evaluate
 from pruning.granularity.mask import weights_left
 from pruning.graph.compaction import fold_and_compact
 from pruning.graph.network import Network, posterior_mean
-from pruning.graph.partial_stochastic import prune_scales
 from pruning.graph.quantization import quantize_network
 from pruning.level import DENSE, Level
 from pruning.pruner import PruningConfig
@@ -18,67 +17,38 @@ from pruning.trained_run import TrainedRun
 from training.bayesian.posterior import Posterior
 from training.randomness import generator_for
 
-# The largest Jensen-Shannon distance, the root of ln 2, rounded down.
-MAX_SCALE_BUDGET = 0.83
 ALL_LEVELS = "all"
-# Held-out images for scale pruning and quantization, and the number of draws that each takes of them.
-NUM_IMAGES, NUM_SCALE_DRAWS, NUM_RANGE_DRAWS = 500, 16, 4
+# Held-out images for quantization, and the number of draws that it takes of them.
+NUM_IMAGES, NUM_RANGE_DRAWS = 500, 4
 # Draws that are compared with the mean network where no number is given.
 NUM_DRAWS = 32
 
 
 @dataclass(frozen=True)
 class PostprocessConfig:
-    """Scale budgets and eight-bit arithmetic, for all levels but the dense one or for named levels.
+    """Eight-bit arithmetic, for all levels but the dense one or for named levels."""
 
-    The effect of a scale budget depends on the spread of a level's posterior: one budget may leave some levels no
-    randomness at all and others all of theirs.
-    """
-
-    scale_budget: float = 0.0
-    scale_budgets: Mapping[Level, float] = field(default_factory=dict)
     eight_bits: bool = False
     eight_bit_levels: Collection[Level] = ()
 
     @classmethod
-    def parse(cls, budgets: str, eight_bits: str) -> PostprocessConfig:
-        """Parse budgets such as 0.05 or p80=0.04,x4=0.07, and eight-bit levels: all, such as p80,x4, or none ("").
-
-        Raises LevelError for any other text.
-        """
+    def parse(cls, eight_bits: str) -> PostprocessConfig:
+        """Parse eight-bit levels: all, some such as p80,x4, or none (""); raise LevelError for any other text."""
         names = [part.strip() for part in eight_bits.split(",") if part.strip()]
-        every, levels = names == [ALL_LEVELS], () if names == [ALL_LEVELS] else tuple(map(Level.parse, names))
-        if "=" not in budgets:
-            return cls(_parse_budget(budgets), {}, every, levels)
-        parts = [part.partition("=") for part in budgets.split(",")]
-        return cls(0.0, {Level.parse(name): _parse_budget(value) for name, _, value in parts}, every, levels)
+        return cls(eight_bits=True) if names == [ALL_LEVELS] else cls(eight_bit_levels=tuple(map(Level.parse, names)))
 
     def check(self, levels: Collection[Level]) -> None:
         """Raise LevelError if a named level is not among `levels`."""
-        for level in (*self.scale_budgets, *self.eight_bit_levels):
+        for level in self.eight_bit_levels:
             if level not in levels or level == DENSE:
                 known = ", ".join(each.name for each in levels if each != DENSE)
-                raise LevelError(f"there is a scale budget or eight bits for {level.name}: expected some of {known}")
+                raise LevelError(f"eight bits are asked for {level.name}: expected some of {known}")
 
     def for_level(self, config: PruningConfig, level: Level) -> PruningConfig:
         """Add one level's postprocessing to its configuration; the dense level, the reference, gets none."""
         if level == DENSE:
             return config
-        bits = self.eight_bits or level in self.eight_bit_levels
-        return replace(config, scale_budget=self.scale_budgets.get(level, self.scale_budget), eight_bits=bits)
-
-
-def _parse_budget(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= MAX_SCALE_BUDGET:
-        raise LevelError(
-            f"{text.strip()!r} is not a scale budget: expected a number from 0 to {MAX_SCALE_BUDGET}, "
-            "or levels with theirs"
-        )
-    return value
+        return replace(config, eight_bits=self.eight_bits or level in self.eight_bit_levels)
 
 
 @dataclass(frozen=True)
@@ -143,10 +113,8 @@ class PrunedLevel:
 
 
 def _postprocess(run: TrainedRun, posterior: Posterior, config: PruningConfig) -> Network:
-    network, seed = fold_and_compact(run.network(posterior)), run.recipe.seed
+    network = fold_and_compact(run.network(posterior))
+    if not config.eight_bits:
+        return network
     images = run.dataset.calibration.spread(NUM_IMAGES).pixels
-    if config.scale_budget > 0:
-        network = prune_scales(network, images, config.scale_budget, NUM_SCALE_DRAWS, seed).network
-    if config.eight_bits:
-        network = quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(seed, "ranges"))
-    return network
+    return quantize_network(network, images, NUM_RANGE_DRAWS, generator_for(run.recipe.seed, "ranges"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from training.architectures import architecture
 from training.bayesian.posterior import Posterior
 from training.data import load_dataset
 from training.data.dataset import Dataset
+from training.evaluation.batch_statistics import with_batch_statistics
 from training.recipe import Recipe
+from training.trainer.distillation import Teacher
 from training.trainer.run_dir import Run
 
 
@@ -40,6 +42,8 @@ class TrainedRun:
     def load(cls, run: Run, data_dir: Path | None = None, dataset: Dataset | None = None) -> TrainedRun:
         """Read a finished run and its data set, from `data_dir` if the folder has moved, unless `dataset` is it.
 
+        Batch statistics are re-estimated.
+
         Raises PosteriorError if the posterior does not fit the recipe's architecture.
         """
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
@@ -48,7 +52,7 @@ class TrainedRun:
             dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
         trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left())
         trained.template.check_dense(posterior)
-        return trained
+        return replace(trained, posterior=trained.with_batch_statistics(posterior))
 
     @property
     def architecture(self) -> nn.Module:
@@ -60,6 +64,10 @@ class TrainedRun:
         """Trace the run's architecture, once."""
         return GraphTemplate.trace(self.architecture, self.dataset.pixels)
 
+    def with_batch_statistics(self, posterior: Posterior) -> Posterior:
+        """Re-estimate the running statistics of a posterior of this architecture, dense or narrowed."""
+        return with_batch_statistics(self.module(posterior), posterior, self.dataset)
+
     def network(self, posterior: Posterior) -> Network:
         """Build the graph of a posterior of this architecture, dense or narrowed."""
         return self.template.bind(posterior)
@@ -67,6 +75,11 @@ class TrainedRun:
     def module(self, posterior: Posterior) -> nn.Module:
         """Build the deterministic module with the posterior's widths."""
         return narrow_module(self.architecture, posterior)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Return the dense posterior as teacher, whose predictions are kept for all that is pruned."""
+        return Teacher(self.architecture, self.posterior, 1.0, self.recipe.precision)
 
     @cached_property
     def weights(self) -> int:

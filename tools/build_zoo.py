@@ -3,8 +3,7 @@
     python -m tools.build_zoo docs/results/runs/cifar10-resnet20-ivon STUDY [STUDY …] --data-dir data
 
 The run is the one in docs/results; the studies' commands are in docs/results/README.md. Every level but the dense one
-loses the scales of as many leading layers as move the predictive distribution by at most its budget, which leaves the
-last five random: the shared prefix is computed once for all draws. These levels are computed in eight bits.
+has the random layers of its study, and is computed in eight bits.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from model_store.store import Store
 
 MODEL = "cifar10-resnet20"
 LEVELS = "weight/p80,weight/p90,weight/p95,channel/x4"
-BUDGETS = "p80=0.034,p90=0.0263,p95=0.0308,x4=0.0595"
 
 
 def main(
@@ -31,15 +29,12 @@ def main(
     studies: Annotated[list[Path], typer.Argument(help="Folders of studies of it.")],
     data_dir: Annotated[Path, typer.Option(help="Folder of CIFAR-10.")] = Path("data"),
     levels: Annotated[str, typer.Option(help="Levels, as `slimbayes prune --from-study` takes them.")] = LEVELS,
-    budgets: Annotated[str, typer.Option(help="Budgets of scale pruning, in Jensen-Shannon distance.")] = BUDGETS,
 ) -> None:
     """Publish the levels in place of the existing ones, and write the model card."""
     shutil.rmtree(ZOO / MODEL, ignore_errors=True)
     flags = [
         "--levels",
         levels,
-        "--scale-budget",
-        budgets,
         "--eight-bits",
         "all",
         "--store",
@@ -67,7 +62,7 @@ def card(manifest: Manifest) -> str:
         f"- `{name}`: `{how['criterion']}`, {how['granularity']}s, {how['tuning']['schedule']}, "
         f"{how['tuning']['epochs']} epochs of fine-tuning at {how['tuning']['rate']:g} of the run's rate, "
         f"{how['tuning']['distillation']:g} of the targets from the dense posterior, "
-        f"scale budget {how['scale_budget']:g}, {'eight bits' if how['eight_bits'] else 'float32'}"
+        f"random layers: {how['random']}, {'eight bits' if how['eight_bits'] else 'float32'}"
         for name, how in pruning.items()
     )
     return f"""# {manifest.model} {manifest.version}
@@ -84,9 +79,8 @@ On the 10,000 test images of CIFAR-10 with {dense.monte_carlo.draws} draws, afte
 training images, which also gave the conformal quantiles and the thresholds. AUROC is that of separating test images
 from 2,000 images of CIFAR-100. The default level is `{manifest.default_level}`.
 
-Only the last five layers of the pruned levels are random, and they are computed in eight bits. Their quality is nearly
-unchanged and an answer costs about two passes of the dense network; but their epistemic uncertainty
-is that of these layers alone, {pruned.metrics.mutual_information:.3f} nats on average at
+The pruned levels are computed in eight bits. Where only their last layers are random, their epistemic uncertainty
+is that of these layers alone: {pruned.metrics.mutual_information:.3f} nats on average at
 `{manifest.default_level}`, and {dense.metrics.mutual_information:.3f} at `dense`, which is random throughout.
 
 ## Where it comes from

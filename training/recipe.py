@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from training.errors import RecipeError
 
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 PRECISIONS = ("float32", "bfloat16")
+ALL_LAYERS, AUTO_LAYERS = "all", "auto"
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,12 @@ class Recipe:
     networks. `learning_rate` is the peak on one rank; `scaling` selects its growth with the number of ranks. It rises
     over the first `rise` of the run, then falls to zero along a cosine. `prior_scale` and `initial_scale` are standard
     deviations of the prior and of the initial posterior. `beta` weights the KL divergence after `warmup_epochs`; below
-    1 the posterior is cold. `hessian_left` is the share of IVON's initial Hessian that is left at the end of the run;
-    `memory_images`, after which 1/e of it is left, replaces it. `init_from` is a trained plain
-    network to start from; the initial scale in Bayesian layers is then `initial_share` of each weight's magnitude
-    (MOPED, Krishnan et al. 2020). `split_seed` chooses the calibration set, None that of `seed`: members of a mixture
-    share it.
+    1 the posterior is cold. `random` is `all`, `last:N` for the last N layers with weights, where others are
+    deterministic under the prior's weight decay, or `auto` for the fewest that suffice, chosen in training.
+    `hessian_left` is the share of IVON's initial Hessian that is left at the end of the run; `memory_images`, after
+    which 1/e of it is left, replaces it. `init_from` is a trained plain network to start from; the initial scale in
+    Bayesian layers is then `initial_share` of each weight's magnitude (MOPED, Krishnan et al. 2020). `split_seed`
+    chooses the calibration set, None that of `seed`: members of a mixture share it.
     """
 
     data: str = "digits"
@@ -41,6 +44,7 @@ class Recipe:
     initial_scale: float = 0.02
     beta: float = 0.03
     warmup_epochs: float = 5.0
+    random: str = "all"
     hessian_left: float = 0.01
     memory_images: float | None = None
     augmentation: str = "none"
@@ -65,6 +69,7 @@ class Recipe:
         _check(0 <= self.beta <= 1, "beta", self.beta, "from 0 to 1")
         _check(0 <= self.warmup_epochs < math.inf, "warm-up", self.warmup_epochs, "at least 0 epochs")
         _check(0 < self.initial_share < math.inf, "initial share", self.initial_share, "above 0")
+        random_count(self.random)
         _check(0 < self.hessian_left < 1, "initial Hessian left", self.hessian_left, "between 0 and 1")
         memory = self.memory_images
         _check(memory is None or 0 < memory < math.inf, "memory", memory, "above 0 images")
@@ -80,8 +85,8 @@ class Recipe:
         """Return the seed of the split into training and calibration set."""
         return self.seed if self.split_seed is None else self.split_seed
 
-    def learning_rate_at(self, progress: float, world_size: int = 1) -> float:
-        """Return the learning rate at `progress` of the run, from 0 to 1.
+    def learning_rate_at(self, progress: float, world_size: int = 1, hold: float = 0.0) -> float:
+        """Return the learning rate at `progress` of the run, from 0 to 1; the peak is held up to progress `hold`.
 
         On many ranks it rises from the rate of a single rank (Goyal et al. 2017).
         """
@@ -89,7 +94,9 @@ class Recipe:
         if progress < self.rise:
             share = max(progress / self.rise, 1e-2)
             return self.learning_rate * share * (1 + (factor - 1) * share)
-        return self.learning_rate * factor * 0.5 * (1 + math.cos(math.pi * (progress - self.rise) / (1 - self.rise)))
+        start = max(self.rise, hold)
+        fallen = max(0.0, progress - start) / (1 - start)
+        return self.learning_rate * factor * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def beta_at(self, epochs_done: float) -> float:
         """Return the weight of the KL divergence: linear from zero during warm-up, then `beta`."""
@@ -119,6 +126,13 @@ class Recipe:
             return cls(**values)
         except TypeError as error:
             raise RecipeError(f"the recipe has settings of the wrong type: {error}") from error
+
+
+def random_count(random: str) -> int | None:
+    """Return N of `last:N`, None for `all` and `auto`; raise RecipeError for any other text."""
+    match = re.fullmatch(r"last:([1-9]\d{0,3})", random)
+    _check(match is not None or random in (ALL_LAYERS, AUTO_LAYERS), "random layers", random, "all, auto or last:N")
+    return int(match[1]) if match else None
 
 
 def _check(valid: bool, name: str, value: object, expected: str) -> None:

@@ -25,9 +25,8 @@ from pruning.cost.latency import Timings
 from pruning.criteria import criterion
 from pruning.granularity import granularity
 from pruning.graph.compaction import fold_and_compact
-from pruning.graph.network import Network, random_tensors
+from pruning.graph.network import Network, random_tensors, without_scales
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
-from pruning.graph.partial_stochastic import without_scales
 from pruning.graph.quantization import quantize_network
 from pruning.graph.trace import GraphTemplate
 from pruning.level import DENSE, parse_levels

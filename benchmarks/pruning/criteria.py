@@ -87,11 +87,11 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def verdicts(rows: list[dict[str, Any]], levels: tuple[str, ...]) -> list[str]:
-    """State at which levels each Bayesian criterion has a higher mean accuracy than each control."""
+    """State at which levels each criterion has a higher mean accuracy than each control."""
     by = {(row["granularity"], row["criterion"], row["level"]): row["accuracy"] for row in rows}
     lines = []
     for granularity in ("weight", "channel"):
-        for ours in ("snr", "free_energy"):
+        for ours in ("activation", "gate_fisher", "snr", "free_energy"):
             for control in ("magnitude", "random"):
                 better = [name for name in levels if by[granularity, ours, name] > by[granularity, control, name]]
                 said = f"at {', '.join(better)}" if better else "at no level"

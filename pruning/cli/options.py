@@ -26,6 +26,14 @@ RankingOption = Annotated[
 ScheduleOption = Annotated[
     str, typer.Option("--schedule", help="gradual: each level starts from the previous one; or one-shot.")
 ]
+RandomOption = Annotated[
+    str,
+    typer.Option(
+        "--random",
+        help="Layers that are random from fine-tuning on: all that the run has, last:N, or auto for the fewest that "
+        "suffice.",
+    ),
+]
 EpochsOption = Annotated[int, typer.Option("--epochs", min=0, help="Epochs of fine-tuning per level.")]
 RateOption = Annotated[
     float, typer.Option("--rate", min=0.0, help="Learning rate of fine-tuning, as a multiple of the run's.")

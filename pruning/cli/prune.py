@@ -32,7 +32,10 @@ def prune_command(
     levels: options.LevelsOption = "p50,p80,p90,p95",
     granularity: Annotated[str, typer.Option(help="Granularity of pruning: weight or channel.")] = "channel",
     data_dir: options.DataDirOption = None,
-    criterion: Annotated[str, typer.Option(help="Pruning criterion: snr, free_energy, magnitude or random.")] = "snr",
+    criterion: Annotated[
+        str,
+        typer.Option(help="Pruning criterion: activation, gate_fisher, snr, free_energy, magnitude or random."),
+    ] = "activation",
     ranking: options.RankingOption = "global",
     target_latency_ms: Annotated[
         float | None, typer.Option(min=0.001, help="Add a level: maximum ms per draw of one image, one thread.")
@@ -41,6 +44,7 @@ def prune_command(
     epochs: options.EpochsOption = 8,
     rate: options.RateOption = 1.0,
     distillation: options.DistillationOption = 0.0,
+    random: options.RandomOption = "all",
     draws: Annotated[
         int | None,
         typer.Option(
@@ -53,13 +57,6 @@ def prune_command(
     from_study: Annotated[
         list[Path] | None, typer.Option(help="Publish levels of this study, such as weight/p80,channel/x4; repeatable.")
     ] = None,
-    scale_budget: Annotated[
-        str,
-        typer.Option(
-            help="Scale pruning: maximum Jensen-Shannon distance of predictions, such as 0.05 for all levels "
-            "or p80=0.04,x4=0.07."
-        ),
-    ] = "0",
     eight_bits: Annotated[
         str, typer.Option(help="Levels with eight-bit convolutions, such as p80,p90, or all.  [default: none]")
     ] = "",
@@ -84,8 +81,10 @@ def prune_command(
     if epochs and not from_study:
         keep_freed_memory()
     try:
-        config = PruningConfig(criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation))
-        postprocess = PostprocessConfig.parse(scale_budget, eight_bits)
+        config = PruningConfig(
+            criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation), random
+        )
+        postprocess = PostprocessConfig.parse(eight_bits)
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
         if not from_study:

@@ -19,13 +19,17 @@ def study_command(
     out: Annotated[Path, typer.Option(help="Folder of the study; an interrupted study resumes.")],
     data_dir: options.DataDirOption = None,
     levels: options.LevelsOption = "p50,p80,p90,p95,x4",
-    criteria: Annotated[str, typer.Option(help="Criteria, separated by commas.")] = "snr,free_energy,magnitude,random",
+    criteria: Annotated[
+        str,
+        typer.Option(help="Criteria, separated by commas; magnitude, random and training from scratch are added."),
+    ] = "activation,gate_fisher,snr,free_energy",
     granularities: Annotated[str, typer.Option(help="Granularities, separated by commas.")] = "weight,channel",
     ranking: options.RankingOption = "global",
     schedule: options.ScheduleOption = "gradual",
     epochs: options.EpochsOption = 8,
     rate: options.RateOption = 1.0,
     distillation: options.DistillationOption = 0.0,
+    random: options.RandomOption = "all",
     draws: Annotated[int, typer.Option(min=2, max=1024, help="Draws per image in evaluation.")] = 32,
 ) -> None:
     """Prune a run by every combination, evaluate each, and write tables and plots."""
@@ -44,9 +48,10 @@ def study_command(
     try:
         tuning = FineTuning(epochs, schedule, rate, distillation)
         names = criteria.split(","), granularities.split(",")
-        Plan(*names, parse_levels(levels), ranking, tuning, draws)  # refuse unknown names before reading anything
+        # Refuse unknown names before reading anything.
+        Plan(*names, parse_levels(levels), ranking, tuning, random, draws)
         trained = TrainedRun.load(Run(run), data_dir)
-        plan = Plan(*names, parse_levels(levels, trained.auto_level), ranking, tuning, draws)
+        plan = Plan(*names, parse_levels(levels, trained.auto_level), ranking, tuning, random, draws)
         study = Study(trained, plan, out)
         study.begin()
         results = {}

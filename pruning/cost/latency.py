@@ -19,9 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model_store.onnx_file.format import IR_VERSION, OPSETS
 from pruning.errors import StudyError
-from pruning.graph.network import Convolution, Network, Weighted
+from pruning.graph.network import Convolution, Network, Weighted, without_scales
 from pruning.graph.onnx_export import export_onnx, to_bytes
-from pruning.graph.partial_stochastic import without_scales
 from training.atomic import write_atomically
 
 # ONNX Runtime reads this when it is imported, which in this package happens here only.

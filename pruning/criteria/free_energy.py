@@ -16,12 +16,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pruning.criteria.inputs import Inputs
 from training.bayesian.posterior import GaussianWeight
 
 
-def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
+def score(weight: GaussianWeight, inputs: Inputs) -> Tensor:
     """Return ΔF in nats of reducing each weight's prior to a point mass at zero."""
-    return 0.5 * ((weight.mean / weight.scale).square() - 2 * (prior_scale / weight.scale).log())
+    return 0.5 * ((weight.mean / weight.scale).square() - 2 * (inputs.prior_scale / weight.scale).log())
 
 
 def free_energy_change(weight: GaussianWeight, prior_scale: float, reduced_scale: float) -> Tensor:
@@ -35,6 +36,6 @@ def free_energy_change(weight: GaussianWeight, prior_scale: float, reduced_scale
 
 def redundant_share(weights: list[GaussianWeight], prior_scale: float) -> float:
     """Return the share of weights whose removal raises the model evidence."""
-    generator = torch.Generator()
-    scores = torch.cat([score(weight, prior_scale, generator).flatten() for weight in weights])
+    inputs = Inputs(prior_scale, torch.Generator())
+    scores = torch.cat([score(weight, inputs).flatten() for weight in weights])
     return float((scores <= 0).double().mean())

@@ -7,12 +7,12 @@ curvature.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from pruning.criteria.inputs import Inputs
 from training.bayesian.posterior import GaussianWeight
 
 
-def score(weight: GaussianWeight, prior_scale: float, generator: torch.Generator) -> Tensor:
+def score(weight: GaussianWeight, inputs: Inputs) -> Tensor:
     """Return μ²/σ² of each weight."""
     return (weight.mean / weight.scale).square()

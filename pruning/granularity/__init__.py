@@ -7,13 +7,14 @@ the same share. Raises LevelError for a budget that cannot be met.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
 from pruning.cost.budget import UNITS, Budget
 from pruning.cost.latency import Timings
+from pruning.criteria.inputs import Scores
 from pruning.errors import LevelError, NotFoundError
 from pruning.granularity import channel, weight
 from pruning.graph.network import Network
@@ -29,8 +30,11 @@ class Removal(Protocol):
     def apply(self, posterior: Posterior) -> Posterior:
         """Return the posterior without what is removed."""
 
+    def cut(self, name: str, tensor: Tensor) -> Tensor:
+        """Return what is left of a tensor of the shape of the parameter called `name`."""
 
-Granularity = Callable[[Network, Posterior, Mapping[str, Tensor], Budget, str, Timings], Removal]
+
+Granularity = Callable[[Network, Posterior, Scores, Budget, str, Timings], Removal]
 GRANULARITIES: dict[str, Granularity] = {"weight": weight.choose_removal, "channel": channel.choose_removal}
 
 

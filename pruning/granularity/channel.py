@@ -1,15 +1,15 @@
 """Prune whole channels: filters with their normalisation and bias, and the weights that read them.
 
 Channels coupled by residual sums are pruned together. A block of channels scores the sum of the weights that compute or
-read it. Blocks are removed in ascending order of score per saving, which is in weights if the budget counts weights and
-otherwise in measured time. Blocks keep each layer's width a multiple of eight, since runtimes' convolutions work in
-blocks of 8 or 16. No layer loses its last block. Finally, removed blocks return where the budget has room for them, or
-where that brings the share of weights nearer to the level's.
+read it, or, where the criterion says so, that read it alone. Blocks are removed in ascending order of score per saving,
+which is in weights if the budget counts weights, otherwise in measured time. Blocks keep each layer's width a multiple
+of eight, since runtimes' convolutions work in blocks of 8 or 16. No layer loses its last block. Finally, removed blocks
+return where the budget has room for them, or where that brings the share of weights nearer to the level's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from model_store.onnx_file.format import IMAGES
 from pruning.cost.budget import Budget, Cost, layer_costs
 from pruning.cost.latency import Timings
+from pruning.criteria.inputs import Scores
 from pruning.errors import LevelError, PosteriorError
 from pruning.granularity.narrowing import Narrowing
 from pruning.graph.channel_groups import channel_groups
@@ -41,7 +42,7 @@ class _Layer:
 
 
 def choose_removal(
-    network: Network, posterior: Posterior, scores: Mapping[str, Tensor], budget: Budget, ranking: str, timings: Timings
+    network: Network, posterior: Posterior, scores: Scores, budget: Budget, ranking: str, timings: Timings
 ) -> Narrowing:
     """Keep the channels with the highest score for their cost."""
     chooser = _Chooser(network, scores, timings)
@@ -74,17 +75,17 @@ def _is_improvement(total: float, before: float, budget: Budget) -> bool:
 class _Chooser:
     """The channels kept of each group, bool [C], and the network's cost with them."""
 
-    def __init__(self, network: Network, scores: Mapping[str, Tensor], timings: Timings) -> None:
-        self.network, self.costs = network, layer_costs(timings)
+    def __init__(self, network: Network, scores: Scores, timings: Timings) -> None:
+        self.network, self.costs, self.readers_only = network, layer_costs(timings), scores.readers_only
         self.group = channel_groups(network)
         flattened = {node.name: node for node in network.nodes if isinstance(node, Flatten)}
         before = {name: flat.source for name, flat in flattened.items()}
         self.layers = []
         for name, node in network.weighted.items():
             area = flattened[node.source].area if node.source in flattened else 1
-            if f"{name}.weight" not in scores:
+            if f"{name}.weight" not in scores.of_weights:
                 raise PosteriorError(f"{name} is deterministic, so its channels have no score: prune weights instead")
-            score = scores[f"{name}.weight"]
+            score = scores.of_weights[f"{name}.weight"]
             channel_scores = score.masked_fill(score == -torch.inf, 0.0)
             channel_scores = channel_scores.reshape(len(score), score.shape[1] // area, -1).sum(2)
             inputs = self.group[before.get(node.source, node.source)]
@@ -133,7 +134,7 @@ class _Chooser:
             return None
         scores = torch.zeros(len(self.kept[group]), dtype=torch.float64)
         for layer in self.layers:
-            if layer.outputs == group:
+            if layer.outputs == group and not self.readers_only:
                 scores += layer.scores[:, self.kept[layer.inputs]].double().sum(1)
             if layer.inputs == group:
                 scores += layer.scores[self.kept[layer.outputs]].double().sum(0)

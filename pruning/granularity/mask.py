@@ -19,10 +19,14 @@ class Mask:
     def apply(self, posterior: Posterior) -> Posterior:
         """Set the mean and scale of all pruned weights to zero."""
         weights = {
-            name: GaussianWeight(weight.mean * self.kept[name], weight.scale * self.kept[name])
+            name: GaussianWeight(self.cut(name, weight.mean), self.cut(name, weight.scale))
             for name, weight in posterior.weights.items()
         }
         return Posterior(weights, posterior.rest)
+
+    def cut(self, name: str, tensor: Tensor) -> Tensor:
+        """Set what belongs to pruned weights to zero, in a tensor of the shape of the parameter called `name`."""
+        return tensor * self.kept[name].to(tensor.device) if name in self.kept else tensor
 
 
 def weights_left(posterior: Posterior) -> int:

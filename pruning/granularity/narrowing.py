@@ -43,12 +43,13 @@ class Narrowing:
     def apply(self, posterior: Posterior) -> Posterior:
         """Slice all tensors of the posterior to the channels kept."""
         weights = {
-            name: GaussianWeight(self._cut(name, weight.mean), self._cut(name, weight.scale))
+            name: GaussianWeight(self.cut(name, weight.mean), self.cut(name, weight.scale))
             for name, weight in posterior.weights.items()
         }
-        return Posterior(weights, {name: self._cut(name, tensor) for name, tensor in posterior.rest.items()})
+        return Posterior(weights, {name: self.cut(name, tensor) for name, tensor in posterior.rest.items()})
 
-    def _cut(self, name: str, tensor: Tensor) -> Tensor:
+    def cut(self, name: str, tensor: Tensor) -> Tensor:
+        """Slice a tensor of the shape of the parameter called `name` to the channels kept."""
         cut = tensor[self.rows[name]] if name in self.rows else tensor
         return cut[:, self.columns[name]] if name in self.columns else cut.clone()
 

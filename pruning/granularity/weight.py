@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from pruning.cost.budget import Budget
 from pruning.cost.latency import Timings
+from pruning.criteria.inputs import Scores
 from pruning.errors import LevelError
 from pruning.granularity.mask import Mask
 from pruning.graph.network import Network
@@ -19,11 +19,11 @@ MIN_SHARE_PER_LAYER = 0.01
 
 
 def choose_removal(
-    network: Network, posterior: Posterior, scores: Mapping[str, Tensor], budget: Budget, ranking: str, timings: Timings
+    network: Network, posterior: Posterior, scores: Scores, budget: Budget, ranking: str, timings: Timings
 ) -> Mask:
     """Keep as many of the highest-scoring weights as the budget allows, and each layer's minimum share."""
     names = sorted(posterior.weights)
-    ranked = {name: _protect_minimum(scores[name]) for name in names}
+    ranked = {name: _protect_minimum(scores.of_weights[name]) for name in names}
     share = budget.limit / sum(score.numel() for score in ranked.values())
     if share < MIN_SHARE_PER_LAYER:
         raise LevelError(f"cannot remove {1 - share:.1%} of the weights: each layer keeps {MIN_SHARE_PER_LAYER:.0%}")

@@ -114,7 +114,7 @@ def _compute(
 ) -> dict[str, Tensor]:
     """Compute some nodes, and add their values to the known ones."""
     for node in nodes:
-        values[node.name] = _rounded(network, node.name, _apply(node, values, layers))
+        values[node.name] = _rounded(network, node.name, apply_node(node, values, layers))
     return values
 
 
@@ -123,7 +123,8 @@ def _rounded(network: ir.Network, name: str, value: Tensor) -> Tensor:
     return value if rounding is None else rounding.apply(value)
 
 
-def _apply(node: ir.Node, values: Mapping[str, Tensor], layers: Mapping[str, Layer]) -> Tensor:
+def apply_node(node: ir.Node, values: Mapping[str, Tensor], layers: Mapping[str, Layer]) -> Tensor:
+    """Compute one node from the tensors before it, given each layer's weight and bias."""
     x = values[node.source]
     match node:
         case ir.Convolution():

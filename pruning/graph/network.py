@@ -6,10 +6,9 @@ The graph is immutable: transformations return a new one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from model_store.onnx_file.format import IMAGES
@@ -172,15 +171,20 @@ def drop_unreachable(network: Network) -> Network:
     return Network(network.pixels, tuple(reversed(alive)))
 
 
-def posterior_mean(network: Network) -> Network:
-    """Return the network of posterior means, which computes in one pass: all its scales are zero."""
+def without_scales(network: Network, layers: Collection[str]) -> Network:
+    """Replace the weights of some layers by their means."""
     nodes = tuple(
-        replace(node, weight=GaussianWeight(node.weight.mean, torch.zeros_like(node.weight.scale)))
-        if isinstance(node, Convolution | Linear)
+        replace(node, weight=node.weight.without_scale())
+        if isinstance(node, Convolution | Linear) and node.name in layers
         else node
         for node in network.nodes
     )
     return replace(network, nodes=nodes)
+
+
+def posterior_mean(network: Network) -> Network:
+    """Return the network of posterior means, which computes in one pass: all its scales are zero."""
+    return without_scales(network, network.weighted)
 
 
 def sources(node: Node) -> tuple[str, ...]:

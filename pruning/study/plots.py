@@ -18,7 +18,16 @@ COSTS: Mapping[str, tuple[str, float]] = {
     "bytes": ("kB of the file", 1e3),
     "milliseconds": ("ms a draw, measured", 1),
 }
-COLOURS = {"snr": "#0072b2", "free_energy": "#d55e00", "magnitude": "#009e73", "random": FAINT, "bprune": "#cc79a7"}
+COLOURS = {
+    "snr": "#0072b2",
+    "free_energy": "#d55e00",
+    "activation": "#56b4e9",
+    "gate_fisher": "#e69f00",
+    "magnitude": "#009e73",
+    "random": FAINT,
+    "bprune": "#cc79a7",
+    "scratch": INK,
+}
 DASHES = {"weight": "-", "channel": "--"}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pruning.study.plots import figure
 from pruning.study.tables import OOD_AUROC, as_csv, as_json, as_markdown, rows
 from pruning.study.trial import Trial, TrialResult
+from pruning.study.verdicts import verdicts
 from training.atomic import write_atomically
 from training.report.plots.style import png
 
@@ -16,8 +17,12 @@ QUALITIES = {"accuracy": "Accuracy", "nll": "NLL, nats", "ece": "ECE, 15 bins"}
 
 def write_tables(results: Mapping[Trial, TrialResult], folder: Path) -> list[Path]:
     """Write the tables of the finished trials, and return their paths."""
-    table = rows(results)
-    files = {"table.json": as_json(table), "table.csv": as_csv(table), "table.md": as_markdown(table)}
+    table, sentences = rows(results), verdicts(results)
+    files = {
+        "table.json": as_json(table, sentences),
+        "table.csv": as_csv(table),
+        "table.md": as_markdown(table, sentences),
+    }
     return _write({name: text.encode() for name, text in files.items()}, folder)
 
 

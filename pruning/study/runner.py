@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from torch import Tensor
+
 from pruning.cost.budget import Budget
 from pruning.cost.latency import Timings, measure_ms
 from pruning.criteria import criterion
@@ -26,16 +28,25 @@ from pruning.granularity import check_level, check_ranking, granularity
 from pruning.granularity.mask import weights_left
 from pruning.granularity.weight import choose_removal
 from pruning.graph.compaction import fold_and_compact
+from pruning.graph.forward import draw_logits, draw_weights
+from pruning.graph.network import Network
 from pruning.graph.onnx_export import export_onnx, to_bytes
 from pruning.level import DENSE, Level, chains
 from pruning.pruner import Pruner, PruningConfig
 from pruning.study.bprune import bprune
+from pruning.study.scratch import fresh_posterior
 from pruning.study.trial import Trial, TrialResult, TrialStore, check_settings
 from pruning.trained_run import TrainedRun
 from training.bayesian.posterior import Posterior
+from training.evaluation.metrics import predictive
+from training.progress import Stage
 from training.randomness import generator_for
+from training.recipe import ALL_LAYERS, random_count
 
-BASELINE = "bprune"
+BASELINE, SCRATCH = "bprune", "scratch"
+CONTROLS = ("magnitude", "random")
+# Draws of each test image for differences between trials.
+PAIRED_DRAWS = 8
 SETTINGS, TIMINGS, TRIALS = "study.json", "timings.json", "cells"
 
 
@@ -47,13 +58,18 @@ def fingerprint(posterior: Posterior) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a study. At weight granularity only levels by share of weights, such as p80, are possible."""
+    """The trials of a study. At weight granularity only levels by share of weights, such as p80, are possible.
+
+    Every study has controls beside its criteria: `CONTROLS`, and the network that the first criterion leaves, trained
+    from scratch for as many epochs as pruning to its level took since the dense network.
+    """
 
     criteria: Sequence[str]
     granularities: Sequence[str]
     levels: Sequence[Level]
     ranking: str = "global"
     tuning: FineTuning = field(default_factory=FineTuning)
+    random: str = ALL_LAYERS
     draws: int = 32
 
     def __post_init__(self) -> None:
@@ -62,13 +78,15 @@ class Plan:
         for name in self.granularities:
             granularity(name)
         check_ranking(self.ranking)
+        random_count(self.random)
 
     @cached_property
     def trials(self) -> list[Trial]:
         """List all trials, each after the one that it starts from."""
         trials = [Trial("none", "none", DENSE)]
         for kind in self.granularities:
-            for name in self.criteria:
+            names = dict.fromkeys((*self.criteria, *CONTROLS, *([SCRATCH] if self.tuning.epochs else [])))
+            for name in names:
                 trials += [Trial(name, kind, level) for chain in self.chains(kind) for level in chain]
         if "weight" in self.granularities:
             trials += [Trial(BASELINE, "weight", level) for chain in self.chains("weight") for level in chain]
@@ -80,7 +98,7 @@ class Plan:
 
     def config(self, trial: Trial) -> PruningConfig:
         """Return a trial's pruning configuration."""
-        return PruningConfig(trial.criterion, trial.granularity, self.ranking, self.tuning)
+        return PruningConfig(trial.criterion, trial.granularity, self.ranking, self.tuning, self.random)
 
 
 class Study:
@@ -105,6 +123,7 @@ class Study:
         own: dict[str, object] = {
             "posterior": fingerprint(self.trained.posterior),
             "ranking": self.plan.ranking,
+            "random": self.plan.random,
             # A gradual level depends on those before it.
             "levels": [level.name for level in self.plan.levels] if self.plan.tuning.gradual else "any",
             "draws": self.plan.draws,
@@ -127,10 +146,15 @@ class Study:
             return self.trained.posterior
         posterior = self.store.posterior(trial)
         if posterior is None:
-            posterior = self._baseline(trial) if trial.criterion == BASELINE else self._prune(trial, timings)
+            posterior = self._made(trial, timings)
             timings.save(self.folder / TIMINGS)
             self.store.save_posterior(trial, posterior)
         return posterior
+
+    def _made(self, trial: Trial, timings: Timings) -> Posterior:
+        if trial.criterion == BASELINE:
+            return self._baseline(trial)
+        return self._scratch(trial) if trial.criterion == SCRATCH else self._prune(trial, timings)
 
     def _prune(self, trial: Trial, timings: Timings) -> Posterior:
         start = self.trained.posterior
@@ -139,6 +163,19 @@ class Study:
             for level in chain[: chain.index(trial.level)]:
                 start = self.store.posterior(replace(trial, level=level)) or start
         return Pruner(self.trained, self.plan.config(trial), timings).level(trial.level, start)
+
+    def _scratch(self, trial: Trial) -> Posterior:
+        """Train the network that the first criterion leaves from scratch."""
+        first = replace(trial, criterion=self.plan.criteria[0])
+        pruned = self.store.posterior(first)
+        if pruned is None:
+            raise StudyError(f"the posterior of {first.name} is missing: remove the folder {self.store.folder}")
+        (chain,) = (chain for chain in self.plan.chains(trial.granularity) if trial.level in chain)
+        levels = chain.index(trial.level) + 1 if self.plan.tuning.gradual else 1
+        tuner = Pruner(self.trained, self.plan.config(first)).tuner
+        fresh, epochs = fresh_posterior(self.trained, pruned), levels * self.plan.tuning.epochs
+        trained = tuner.from_scratch(self.trained.module(fresh), fresh, epochs, name=f"training {trial.name}")
+        return self.trained.with_batch_statistics(trained)
 
     def _baseline(self, trial: Trial) -> Posterior:
         trained, posterior = self.trained, self.trained.posterior
@@ -153,11 +190,25 @@ class Study:
         sparsity = 1 - weights_left(posterior) / self.trained.weights
         if trial.criterion == BASELINE:  # it counts as pruned what it leaves as noise
             sparsity = trial.level.amount / 100
+        evaluation = evaluate([network], self.trained.dataset, draws, seed, name=trial.name)
+        nlls_N, correct_N = self._of_images(network, evaluation.calibration.temperature, trial.name)
         return TrialResult(
             sparsity=sparsity,
             parameters=network.parameters,
             multiply_adds=network.multiply_adds,
             bytes=len(to_bytes(export_onnx(network))),
             milliseconds=measure_ms(network),
-            evaluation=evaluate([network], self.trained.dataset, draws, seed, name=trial.name),
+            evaluation=evaluation,
+            nlls=[round(value, 5) for value in nlls_N.tolist()],
+            correct=correct_N.int().tolist(),
         )
+
+    def _of_images(self, network: Network, temperature: float, name: str) -> tuple[Tensor, Tensor]:
+        """Return the NLL of each test image, and whether it is classified correctly, [N]."""
+        test, generator = self.trained.dataset.test, generator_for(self.trained.recipe.seed, "paired")
+        draws = [draw_weights(network, generator) for _ in range(min(PAIRED_DRAWS, self.plan.draws))]
+        with Stage(f"comparing {name}", len(draws) * len(test)) as stage:
+            logits_SNK = draw_logits(network, test.pixels, draws, stage)
+        p_NK = predictive(logits_SNK, temperature)
+        nll_N = -p_NK.gather(1, test.labels[:, None]).squeeze(1).clamp_min(1e-12).log()
+        return nll_N, p_NK.argmax(1) == test.labels

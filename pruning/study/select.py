@@ -62,9 +62,11 @@ def _select(
         posterior = run.posterior if trial.level == DENSE else store.posterior(trial)
         if result is None or posterior is None:
             continue
-        ranking, tuning, draws = _parse_settings(folder, settings)
+        ranking, tuning, random, draws = _parse_settings(folder, settings)
         dense = trial.level == DENSE
-        pruned = PruningConfig() if dense else PruningConfig(trial.criterion, trial.granularity, ranking, tuning)
+        pruned = PruningConfig()
+        if not dense:
+            pruned = PruningConfig(trial.criterion, trial.granularity, ranking, tuning, random)
         config = postprocess.for_level(pruned, trial.level)
         if config != pruned or num_draws not in (None, draws):
             level = PrunedLevel.build([run], trial.level, [posterior], config, num_draws or draws)
@@ -76,9 +78,9 @@ def _select(
     raise StudyError(f"no study has a finished {trial.name}: there is {', '.join(known) or 'none so far'}")
 
 
-def _parse_settings(folder: Path, settings: dict[str, Any]) -> tuple[str, FineTuning, int]:
+def _parse_settings(folder: Path, settings: dict[str, Any]) -> tuple[str, FineTuning, str, int]:
     tuning = {key.removeprefix("pruning_"): value for key, value in settings.items() if key.startswith("pruning_")}
     try:
-        return str(settings["ranking"]), FineTuning(**tuning), int(settings["draws"])
+        return str(settings["ranking"]), FineTuning(**tuning), str(settings["random"]), int(settings["draws"])
     except (KeyError, TypeError, ValueError) as error:
         raise StudyError(f"the settings of the study in {folder} are damaged: {error}") from error

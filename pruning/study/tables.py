@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from pruning.study.trial import Trial, TrialResult
+from pruning.study.verdicts import standard_error
 
 Row: TypeAlias = dict[str, Any]
 # Prefix of the columns with the AUROC against an OOD set.
@@ -45,6 +48,10 @@ def rows(results: Mapping[Trial, TrialResult]) -> list[Row]:
     for trial, result in results.items():
         values = result.to_json()
         evaluation = values.pop("evaluation")
+        errors = {
+            "accuracy_error": standard_error(np.asarray(values.pop("correct"))),
+            "nll_error": standard_error(np.asarray(values.pop("nlls"))),
+        }
         quality = evaluation["metrics"]
         ood = {f"{OOD_AUROC}{name}": value for name, value in quality.pop("ood_auroc").items()}
         covered = {
@@ -57,13 +64,13 @@ def rows(results: Mapping[Trial, TrialResult]) -> list[Row]:
         calibration = evaluation["calibration"]
         own: Row = {"criterion": trial.criterion, "granularity": trial.granularity, "level": trial.level.name}
         chosen = {"temperature": calibration["temperature"], "ood_score": calibration["out_of_distribution"]["score"]}
-        table.append(own | values | quality | beside | ood | covered | chosen)
+        table.append(own | values | quality | errors | beside | ood | covered | chosen)
     return table
 
 
-def as_json(table: Sequence[Row]) -> str:
-    """Format the rows and the paper's operating point as JSON."""
-    return json.dumps({"rows": list(table), "paper": PAPER}, indent=1)
+def as_json(table: Sequence[Row], sentences: Sequence[str]) -> str:
+    """Format the rows, the verdicts and the paper's operating point as JSON."""
+    return json.dumps({"rows": list(table), "verdicts": list(sentences), "paper": PAPER}, indent=1)
 
 
 def as_csv(table: Sequence[Row]) -> str:
@@ -75,8 +82,8 @@ def as_csv(table: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def as_markdown(table: Sequence[Row]) -> str:
-    """Format the main figures, with the AUROC against every OOD set, as a Markdown table."""
+def as_markdown(table: Sequence[Row], sentences: Sequence[str]) -> str:
+    """Format the main figures, with the AUROC against every OOD set, as a Markdown table, and the verdicts below it."""
     ood_columns = [key for key in table[0] if key.startswith(OOD_AUROC)]
     shown = dict(SHOWN) | {key: (f"AUROC {key.removeprefix(OOD_AUROC)}", "{:.3f}") for key in ood_columns}
     heads = ["Criterion", "Granularity", "Level", *(head for head, _ in shown.values())]
@@ -84,7 +91,7 @@ def as_markdown(table: Sequence[Row]) -> str:
     for row in table:
         figures = [_figure(row, key, form) for key, (_, form) in shown.items()]
         lines.append(_line([row["criterion"], row["granularity"], row["level"], *figures]))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *(f"- {sentence}" for sentence in sentences)]) + "\n"
 
 
 def _figure(row: Row, key: str, form: str) -> str:

@@ -7,7 +7,7 @@ TRIAL/figures.json            the result; written last, so that a trial with thi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A finished trial's sizes, latency and evaluation."""
+    """A finished trial's sizes, latency and evaluation.
+
+    `nlls` and `correct`, of each test image, are for differences between trials: the NLL in nats, and 1 or 0.
+    """
 
     sparsity: float
     parameters: int
@@ -44,10 +47,12 @@ class TrialResult:
     bytes: int
     milliseconds: float
     evaluation: Evaluation
+    nlls: Sequence[float]
+    correct: Sequence[int]
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values."""
-        own = ("sparsity", "parameters", "multiply_adds", "bytes", "milliseconds")
+        own = ("sparsity", "parameters", "multiply_adds", "bytes", "milliseconds", "nlls", "correct")
         return {name: getattr(self, name) for name in own} | {"evaluation": self.evaluation.to_json()}
 
     @classmethod

@@ -16,10 +16,15 @@ def study(run: Path, out: Path, *flags: str) -> Result:
     return CliRunner().invoke(app, [str(run), "--out", str(out), *(flags or FLAGS)])
 
 
+NAMES = ("snr", "random", "magnitude", "scratch")
 CELLS = [
-    *("dense", "snr-weight-p50", "snr-weight-p80", "random-weight-p50", "random-weight-p80"),
-    *("snr-channel-p50", "snr-channel-p80", "snr-channel-x2"),
-    *("random-channel-p50", "random-channel-p80", "random-channel-x2"),
+    "dense",
+    *(f"{name}-weight-{level}" for name in NAMES for level in ("p50", "p80")),
+    *(
+        f"{name}-channel-{level}"
+        for name in ("snr", "random", "magnitude", "scratch")
+        for level in ("p50", "p80", "x2")
+    ),
     *("bprune-weight-p50", "bprune-weight-p80"),
 ]
 

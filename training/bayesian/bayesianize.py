@@ -11,7 +11,8 @@ from training.bayesian.eligibility import check_replaceable, random_layers
 from training.bayesian.forward_pass import delimit_passes
 from training.bayesian.layers import BAYESIAN, BayesianLayer, Draw
 from training.bayesian.posterior import GaussianWeight, Posterior
-from training.errors import ConversionError
+from training.errors import ConversionError, RecipeError
+from training.recipe import random_count
 
 
 def bayesianize(module: nn.Module, draw: Draw, *, prior_scale: float, initial_scale: float = 0.02) -> nn.Module:
@@ -65,6 +66,19 @@ def plain_parts(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]
     """Return the weights of a plain network that `bayesianize` converts, and the rest of its state, by name."""
     weights: dict[str, Tensor] = {f"{path}.weight": layer.weight for path, layer in random_layers(module).items()}
     return weights, {name: tensor for name, tensor in _state(module).items() if name not in weights}
+
+
+def deterministic_names(module: nn.Module, random: str) -> list[str]:
+    """Return the weights, by name, that are deterministic where the last N layers of `last:N` are random, else none.
+
+    `module` is plain. Raises RecipeError if it has fewer layers.
+    """
+    count, names = random_count(random), list(plain_parts(module)[0])
+    if count is None:
+        return []
+    if count > len(names):
+        raise RecipeError(f"the network has {len(names)} layers with weights: expected at most last:{len(names)}")
+    return names[: len(names) - count]
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:

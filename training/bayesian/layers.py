@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from training.bayesian.forward_pass import Stochastic
 from training.bayesian.posterior import GaussianWeight
-from training.errors import ConversionError
 
 HALF_TYPES = (torch.float16, torch.bfloat16)
+# A finite number, whose exponential is zero in every dtype.
+LOG_OF_NO_SCALE = -1e4
 # Forward pass of an estimator: maps a layer and its input to one random output.
 Draw: TypeAlias = "Callable[[BayesianLayer, Tensor], Tensor]"
 PlainLayer: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -67,7 +68,20 @@ class BayesianLayer(Stochastic, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one random output, drawn by the layer's estimator."""
+        if self.deterministic:
+            return self.apply_weight(x, self.masked_mean(), self.bias)
         return self.draw(self, x)
+
+    @property
+    def deterministic(self) -> bool:
+        """Return whether the layer has no noise."""
+        return not self.log_scale.requires_grad
+
+    @torch.no_grad()
+    def fix(self) -> None:
+        """Make the layer deterministic: its scale is zero, and its divergence that of its mean, |μ|² / (2 σ_p²)."""
+        self.log_scale.requires_grad_(False).fill_(LOG_OF_NO_SCALE)
+        self.log_scale.grad = None
 
     def batched(self, x: Tensor) -> bool:
         """Return whether an input or output is a batch, and no single example."""
@@ -93,7 +107,9 @@ class BayesianLayer(Stochastic, ABC):
         return values if self.mask is None else values * self.mask
 
     def divergence(self) -> Tensor:
-        """Return KL(q‖p) of the unpruned weights, in nats."""
+        """Return KL(q‖p) of the unpruned weights, in nats; of a deterministic layer what depends on its mean."""
+        if self.deterministic:
+            return 0.5 * self.masked_mean().float().square().sum() / self.prior_scale**2
         mean: Tensor = self.mean
         log_scale: Tensor = self.log_scale
         if self.mask is not None:  # put pruned weights at the prior, where the divergence is zero
@@ -112,13 +128,17 @@ class BayesianLayer(Stochastic, ABC):
     def restore(self, weight: GaussianWeight) -> None:
         """Continue from a posterior; mask out, permanently, weights with mean and scale zero.
 
-        Raises ConversionError where only the scale is zero, since the divergence of such a weight is infinite.
+        A layer without any scale is deterministic. Raises ConversionError for one with scales where a weight has a mean
+        and no scale, since the divergence of such a weight is infinite.
         """
-        kept = (weight.scale > 0).to(self.mean.device)
-        if bool((weight.mean[weight.scale == 0] != 0).any()):
-            raise ConversionError("a weight with a mean but without a scale cannot be trained on")
-        self.keep(kept)
         self.mean.copy_(weight.mean)
+        if weight.deterministic:
+            self.keep(weight.mean != 0)
+            self.fix()
+            return
+        kept = (weight.scale > 0).to(self.mean.device)
+        self.keep(kept)
+        self.log_scale.requires_grad_(True)
         scale = weight.scale.to(kept.device)
         self.log_scale[kept] = scale[kept].log()
 

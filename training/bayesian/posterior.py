@@ -6,7 +6,7 @@ Every estimator produces one, so pruning, export and prediction do not depend on
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from training.atomic import write_atomically
-from training.errors import CheckpointError
+from training.errors import CheckpointError, ConversionError
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,19 @@ class GaussianWeight:
 
     mean: Tensor
     scale: Tensor
+
+    @property
+    def deterministic(self) -> bool:
+        """Return whether no weight has a scale; raise ConversionError where only some that are not pruned have one."""
+        if bool((self.scale > 0).any()):
+            if bool((self.mean[self.scale == 0] != 0).any()):
+                raise ConversionError("a layer has weights with a mean but without a scale, beside others with one")
+            return False
+        return True
+
+    def without_scale(self) -> GaussianWeight:
+        """Return the point at the mean."""
+        return GaussianWeight(self.mean, torch.zeros_like(self.scale))
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw the whole tensor once."""
@@ -49,6 +62,11 @@ class Posterior:
     def random(self) -> bool:
         """Return whether any weight has noise: the posterior of a plain network is a point."""
         return any(bool(weight.scale.any()) for weight in self.weights.values())
+
+    def without_scales(self, names: Collection[str]) -> Posterior:
+        """Return the posterior in which some weights are deterministic."""
+        weights = {name: each.without_scale() if name in names else each for name, each in self.weights.items()}
+        return Posterior(weights, self.rest)
 
     def draw(self, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Draw a complete state of the plain network."""

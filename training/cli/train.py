@@ -51,6 +51,9 @@ def train_command(
         float | None, typer.Option(help="Weight of the KL divergence; below 1 gives a cold posterior.")
     ] = None,
     warmup_epochs: Annotated[float | None, typer.Option(help="Epochs over which beta warms up.")] = None,
+    random: Annotated[
+        str | None, typer.Option(help="Random layers: all, last:N for the last N, or auto for the fewest that suffice.")
+    ] = None,
     hessian_left: Annotated[
         float | None, typer.Option(help="Share of IVON's initial Hessian that is left at the end of the run.")
     ] = None,
@@ -109,6 +112,7 @@ def train_command(
         "initial_scale": initial_scale,
         "beta": beta,
         "warmup_epochs": warmup_epochs,
+        "random": random,
         "hessian_left": hessian_left,
         "memory_images": memory_images,
         "augmentation": augmentation,

@@ -25,7 +25,7 @@ from training.precision import autocast
 from training.progress import Stage
 from training.randomness import generator_for, reseed
 from training.recipe import Recipe
-from training.trainer.distillation import Teacher
+from training.trainer.distillation import TEACHER_EPOCHS, Teacher
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,16 @@ def fit(
     name: str = "training",
     options: LoopOptions = LoopOptions(),
     teacher: Teacher | None = None,
+    hold_epochs: int = 0,
     until: int | None = None,
     after_step: Callable[[Step], None] = lambda step: None,
 ) -> None:
     """Train `state` in place for the recipe's epochs, or up to epoch `until`.
 
+    The learning rate keeps its peak up to epoch `hold_epochs`, and then falls along a cosine.
     `after_step` is called on every rank after each step. Raises DivergedError if the loss is not finite.
     """
-    loop = TrainLoop(state, dataset, recipe, world, options, teacher)
+    loop = TrainLoop(state, dataset, recipe, world, options, teacher, hold_epochs)
     started, already = time.monotonic(), state.images
     last = loop.total if until is None else loop.train_size * until
     with Stage(name, loop.total, done=already, quiet=not world.is_leader) as stage:
@@ -127,9 +129,10 @@ class TrainLoop:
         world: World,
         options: LoopOptions,
         teacher: Teacher | None = None,
+        hold_epochs: int = 0,
     ) -> None:
         self.state, self.dataset, self.recipe, self.world = state, dataset, recipe, world
-        self.teacher = teacher
+        self.teacher, self.hold = teacher, hold_epochs / recipe.epochs
         self.train_size = len(dataset.train)
         self.total = self.train_size * recipe.epochs
         self.batches = BatchSampler(self.train_size, recipe.batch_size, world.size, recipe.seed)
@@ -141,7 +144,7 @@ class TrainLoop:
         self.gradient_sync = GradientSync(options.reduction, world.size)
         self.objective = world.wrap(objective, self.gradient_sync)
         self.objective.train()
-        self.order = self.batches.permutation(state.images // self.train_size)
+        self.order = self.batches.permutation(self._data_epoch())
         if world.size > 1:
             self._order_buckets()
 
@@ -166,7 +169,7 @@ class TrainLoop:
         state, size = self.state, self.train_size
         epoch, seen = divmod(state.images, size)
         if seen == 0:
-            self.order = self.batches.permutation(epoch)
+            self.order = self.batches.permutation(self._data_epoch())
         world_batch = self.batches.world_batch(self.order, seen)
         figures = self._descend(self.batches.rank_batch(world_batch, self.world.rank), world_batch)
         state.images += len(world_batch)
@@ -176,7 +179,7 @@ class TrainLoop:
         """Update the parameters on the images of `index`; return loss, data term, KL and accuracy."""
         state, recipe, optimizer = self.state, self.recipe, self.state.approximation.optimizer
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate_at(state.images / self.total, self.world.size)
+            group["lr"] = recipe.learning_rate_at(state.images / self.total, self.world.size, self.hold)
         optimizer.zero_grad(set_to_none=True)
         weight = recipe.beta_at(state.images / self.train_size) / self.train_size
         figures = self._backward(index, world_batch, weight)
@@ -214,13 +217,19 @@ class TrainLoop:
                 loss.backward()
         return wait_for_figures
 
+    def _data_epoch(self) -> int:
+        """Return the epoch whose order and augmentation are used: a teacher's come back, so that it is asked once."""
+        epoch = self.state.images // self.train_size
+        return epoch if self.teacher is None else epoch % TEACHER_EPOCHS
+
     def _examples(self, index: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """Return augmented and normalised images, and their targets, on this rank's device."""
         examples, device = self.dataset.train[index], self.world.device
-        generator = generator_for(self.recipe.seed, "augmentation", self.state.images, self.world.rank, place)
+        at = self._data_epoch() * self.train_size + self.state.images % self.train_size
+        counters = at, self.world.rank, place
+        generator = generator_for(self.recipe.seed, "augmentation", *counters)
         pixels_NHWC = self.augment(examples.pixels.to(device), generator)
         x_NCHW, labels_N = self.dataset.pixels.normalise(pixels_NHWC), examples.labels.to(device)
         if self.teacher is None:
             return x_NCHW, labels_N
-        generator = generator_for(self.recipe.seed, "teacher", self.state.images, self.world.rank, place)
-        return x_NCHW, self.teacher.targets(x_NCHW, labels_N, generator)
+        return x_NCHW, self.teacher.targets(x_NCHW, labels_N, self.recipe.seed, *counters)

@@ -21,12 +21,14 @@ from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RunError
 from training.evaluation import metrics
+from training.evaluation.batch_statistics import with_batch_statistics
 from training.evaluation.mean_network import LabelledLogits, compare_with_mean
 from training.evaluation.prediction import draw_logits, drawing, mean_logits
+from training.evaluation.random_layers import deterministic_prefix
 from training.evaluation.temperature import fit_temperature
 from training.progress import Stage
 from training.randomness import generator_for
-from training.recipe import Recipe
+from training.recipe import AUTO_LAYERS, Recipe
 from training.trainer.checkpoint import Checkpoint
 from training.trainer.initialization import fresh_network, initial_network
 from training.trainer.loop import LoopOptions, TrainState, fit
@@ -35,6 +37,8 @@ from training.trainer.run_dir import Run
 
 # Draws for the figures of a finished run.
 TEST_DRAWS = 32
+# Share of the run after which `auto` chooses the random layers: the learning rate is low, and time is left to adapt.
+CHOICE_SHARE = 2 / 3
 
 
 def approximation(recipe: Recipe, dataset: Dataset, world: World, plain: nn.Module | None = None) -> Approximation:
@@ -99,15 +103,41 @@ def train(
             run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, dataset, data_dir, world.size)
         world.barrier()
+        if recipe.random == AUTO_LAYERS:
+            _choose_random_layers(state, dataset, recipe, world, options, recorder)
         fit(state, dataset, recipe, world, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
-        posterior = state.approximation.posterior()
+        posterior = with_batch_statistics(
+            fresh_network(recipe, dataset), state.approximation.posterior(), dataset, world.device
+        )
         held = predictions(recipe, dataset, dataset.calibration, posterior, world)
         test = predictions(recipe, dataset, dataset.test, posterior, world)
         if world.is_leader:
             _finish(run, recipe, dataset, posterior, held, test)
         world.barrier()
         return run
+
+
+def _choose_random_layers(
+    state: TrainState, dataset: Dataset, recipe: Recipe, world: World, options: LoopOptions, recorder: Recorder
+) -> None:
+    """Train up to `CHOICE_SHARE` of the run, and then make the layers deterministic that need not be random.
+
+    A run that is resumed after that has its choice in its state.
+    """
+    until, approximation = max(1, round(CHOICE_SHARE * recipe.epochs)), state.approximation
+    chosen = state.images > until * len(dataset.train)
+    fit(state, dataset, recipe, world, options=options, until=until, after_step=recorder)
+    world.broadcast_buffers(approximation.module)
+    plain, posterior = fresh_network(recipe, dataset), approximation.posterior()
+    names = [name for name, weight in posterior.weights.items() if weight.deterministic]
+    if not chosen:
+        posterior = with_batch_statistics(plain, posterior, dataset, world.device)
+        fixed = torch.zeros((), device=world.device)  # rank 0's choice: others' figures may differ by rounding
+        if world.is_leader:
+            fixed += len(deterministic_prefix(plain, posterior, dataset, recipe.seed, world.device))
+        names = list(posterior.weights)[: int(world.sum(fixed))]
+    approximation.fix(names)
 
 
 def _check_free(run: Run, resume: bool) -> None:

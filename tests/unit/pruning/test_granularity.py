@@ -47,10 +47,10 @@ def test_weight_removes_the_lowest(subject: Subject, wanted: float) -> None:
     mask = granularity("weight")(network, posterior, scores, Budget("p", (1 - wanted) * count), "global", Timings())
     assert isinstance(mask, Mask)
     assert sum(int((~kept).sum()) for kept in mask.kept.values()) == round(wanted * count)
-    removed = torch.cat([scores[name][~kept] for name, kept in mask.kept.items()])
+    removed = torch.cat([scores.of_weights[name][~kept] for name, kept in mask.kept.items()])
     for name, kept in mask.kept.items():
         assert kept.any()
-        assert (kept & (scores[name] < removed.max())).sum() <= torch.tensor(0.01 * kept.numel()).ceil()
+        assert (kept & (scores.of_weights[name] < removed.max())).sum() <= torch.tensor(0.01 * kept.numel()).ceil()
 
 
 def test_weight_by_layer_removes_the_same_share_of_each(subject: Subject) -> None:

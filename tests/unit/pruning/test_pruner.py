@@ -44,4 +44,4 @@ def test_a_posterior_that_cannot_be_ranked_is_refused(run: TrainedRun) -> None:
         weights[name] = GaussianWeight(torch.full(shape, mean), torch.full(shape, scale))
         bad = replace(run, posterior=Posterior(weights, run.posterior.rest))
         with pytest.raises(PosteriorError, match=says):
-            Pruner(bad, PruningConfig()).level(Level.parse("p50"), bad.posterior)
+            Pruner(bad, PruningConfig("snr")).level(Level.parse("p50"), bad.posterior)

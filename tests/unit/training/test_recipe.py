@@ -34,6 +34,8 @@ BAD = [
     ({"draws": 0}, "draws must be at least 1, got 0"),
     ({"scaling": "cubic"}, "scaling must be linear, sqrt, none, got cubic"),
     ({"rise": 1.0}, "rise must be between 0 and 1, got 1.0"),
+    ({"random": "last:0"}, "random layers must be all, auto or last:N, got last:0"),
+    ({"random": "first:2"}, "random layers must be all, auto or last:N, got first:2"),
     ({"hessian_left": 1.0}, "initial Hessian left must be between 0 and 1, got 1.0"),
     ({"memory_images": 0.0}, "memory must be above 0 images, got 0.0"),
     ({"precision": "float16"}, "precision must be float32 or bfloat16, got float16"),

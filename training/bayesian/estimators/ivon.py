@@ -13,13 +13,14 @@ products only then, so that the second all-reduce costs that fraction of one in 
 κ = exp(−images of a step / memory): the memory counts images, not steps, so that scales depend neither on the batch
 size nor on the number of ranks. What is left of h₀ at the end must be small, or scales are those that it began with.
 
-Deterministic parameters (biases, normalisation) descend the same averaged gradient without scaling or decay.
+Deterministic parameters (biases, normalisation) descend the same averaged gradient without scaling or decay, and
+weights of deterministic layers with decay, as a random weight with h = h₀ does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,12 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
-from training.bayesian.bayesianize import check_matches, plain_parts, plain_posterior
+from training.bayesian.bayesianize import check_matches, deterministic_names, plain_parts, plain_posterior
 from training.bayesian.posterior import GaussianWeight, Posterior, gaussian_divergence
-from training.errors import ConversionError, RecipeError
+from training.errors import RecipeError
 from training.recipe import Recipe
 
 HESSIAN_EVERY_STEPS = 10
+# Part of the state of a deterministic weight, which others do not have: 0 where it is pruned, else 1.
+KEPT = "kept"
 MOMENTUM = 0.9
 
 
@@ -85,7 +88,16 @@ class IVON(torch.optim.Optimizer):
         """Yield the group, mean and state of every random weight."""
         for group in self.param_groups:
             if group["random"]:
-                yield from ((group, parameter, self.state[parameter]) for parameter in group["params"])
+                states = ((group, parameter, self.state[parameter]) for parameter in group["params"])
+                yield from (each for each in states if KEPT not in each[2])
+
+    @torch.no_grad()
+    def fix(self, parameter: Tensor) -> None:
+        """Make one weight deterministic: it descends as others do, under the decay δ; zeros stay pruned."""
+        state = self.state[parameter]
+        state[KEPT] = (parameter != 0).to(parameter.dtype)
+        for part in ("scale", "hessian", "products"):
+            state[part].zero_()
 
     @contextmanager
     def sampled_params(self) -> Iterator[None]:
@@ -119,6 +131,9 @@ class IVON(torch.optim.Optimizer):
                 gradient = state["gradient"].lerp_(parameter.grad, 1 - MOMENTUM)
                 if group["random"]:
                     direction = torch.add(gradient / debias, parameter, alpha=group["decay"])
+                    if KEPT in state:
+                        parameter.sub_(direction.mul_(state[KEPT]), alpha=group["lr"])
+                        continue
                     direction.mul_(state["scale"].square())  # 1 / (λ (h + δ)); zero where pruned
                     rate = group["lr"] * group["precision"] * (group["hessian"] + group["decay"])
                     parameter.sub_(direction, alpha=rate)
@@ -129,14 +144,17 @@ class IVON(torch.optim.Optimizer):
     def restore(self, parameter: Tensor, weight: GaussianWeight) -> None:
         """Set one random parameter to a posterior; weights with mean and scale zero stay pruned.
 
-        Raises ConversionError where only the scale is zero, since the divergence of such a weight is infinite.
+        Without any scale it is deterministic. Raises ConversionError for a layer with scales where a weight has a mean
+        and no scale, since the divergence of such a weight is infinite.
         """
-        if bool((weight.mean[weight.scale == 0] != 0).any()):
-            raise ConversionError("a weight with a mean but without a scale cannot be trained on")
         (group,) = (group for group in self.param_groups if any(each is parameter for each in group["params"]))
         scale = weight.scale.to(parameter.device)
         parameter.copy_(weight.mean)
         state = self.state[parameter]
+        if weight.deterministic:
+            self.fix(parameter)
+            return
+        state.pop(KEPT, None)
         state["scale"] = scale.clone()
         state["hessian"] = torch.where(scale > 0, scale.pow(-2) / group["precision"] - group["decay"], 0.0)
 
@@ -214,7 +232,9 @@ class NaturalGradient(Approximation):
             memory=math.exp(-images_per_step / recipe.hessian_memory(train_size)),
             average=average,
         )
-        return cls(plain, optimizer, recipe.prior_scale)
+        created = cls(plain, optimizer, recipe.prior_scale)
+        created.fix(deterministic_names(plain, recipe.random))
+        return created
 
     @contextmanager
     def sampled_params(self) -> Iterator[None]:
@@ -242,6 +262,11 @@ class NaturalGradient(Approximation):
     @property
     def synchronised(self) -> bool:
         return all(group["since_hessian"] == 0 for group in self.optimizer.param_groups if group["random"])
+
+    def fix(self, names: Collection[str]) -> None:
+        weights, _ = plain_parts(self.module)
+        for name in names:
+            self.optimizer.fix(weights[name])
 
     def posterior(self) -> Posterior:
         weights, _ = plain_parts(self.module)

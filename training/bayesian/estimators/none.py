@@ -8,7 +8,7 @@ is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from training.bayesian.approximation import Approximation
 from training.bayesian.bayesianize import check_matches, plain_parts, plain_posterior
 from training.bayesian.posterior import Posterior
 from training.errors import RecipeError
-from training.recipe import Recipe
+from training.recipe import ALL_LAYERS, Recipe
 
 MOMENTUM = 0.9
 
@@ -27,7 +27,9 @@ class Point(Approximation):
 
     @classmethod
     def create(cls, plain: nn.Module, recipe: Recipe, train_size: int) -> Point:
-        """Start at the plain network's weights; raise RecipeError for a recipe with a warm-up."""
+        """Start at the plain network's weights; raise RecipeError for a recipe with a warm-up or random layers."""
+        if recipe.random != ALL_LAYERS:
+            raise RecipeError(f"the plain network has no random layers: leave out --random {recipe.random}")
         if recipe.warmup_epochs > 0:
             raise RecipeError("the plain network has its prior from the start: leave the warm-up at 0 epochs")
         weights = list(plain_parts(plain)[0].values())
@@ -41,6 +43,9 @@ class Point(Approximation):
         ]
         groups = [group for group in groups if group["params"]]
         return cls(plain, torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True))
+
+    def fix(self, names: Collection[str]) -> None:
+        """Change nothing: all weights are deterministic."""
 
     def posterior(self) -> Posterior:
         weights, _ = plain_parts(self.module)

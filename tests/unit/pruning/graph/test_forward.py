@@ -7,7 +7,7 @@ import torch
 
 from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import draw_logits, forward, mean_weights, served_draws
-from pruning.graph.partial_stochastic import without_scales
+from pruning.graph.network import without_scales
 from tests.support.same_draw import network_of, random_images, random_pixels, traced
 from training.progress import Stage
 

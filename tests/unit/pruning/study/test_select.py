@@ -47,7 +47,8 @@ def test_chosen_cells_are_published_as_they_are(digits_run: Path, studied: Path,
     """Their figures are the study's, and their files are theirs: nothing is trained or evaluated again."""
     store = tmp_path / "store"
     arguments = [str(digits_run), "--from-study", str(studied), "--store", str(store), "--model", "digits"]
-    result = CliRunner().invoke(prune_app, [*arguments, "--levels", "weight/p80,channel/x2,p50", "--draws", "2"])
+    flags = ["--criterion", "snr", "--levels", "weight/p80,channel/x2,p50", "--draws", "2"]
+    result = CliRunner().invoke(prune_app, [*arguments, *flags])
     assert result.exit_code == 0, result.output
     opened = Store.open(store)
     manifest = opened.verify("digits", opened.resolve("digits"))
@@ -61,17 +62,17 @@ def test_chosen_cells_are_published_as_they_are(digits_run: Path, studied: Path,
     rows = {(r["granularity"], r["level"]): r for r in table(studied) if r["criterion"] in ("snr", "none")}
     for level in manifest.levels:
         assert level.metrics.accuracy == rows[level.granularity, level.name]["accuracy"]
-    refused = CliRunner().invoke(prune_app, [*arguments, "--levels", "p90"])
+    refused = CliRunner().invoke(prune_app, [*arguments, "--criterion", "snr", "--levels", "p90"])
     assert refused.exit_code == 1
     assert "no study has a finished snr-channel-p90: there is bprune-weight-p50" in refused.output.replace("\n", " ")
 
 
-def test_levels_of_two_studies_and_fewer_scales(digits_run: Path, studied: Path, tmp_path: Path) -> None:
-    """Each level comes from the first study that has it; under a budget, layers in front lose their scales."""
+def test_levels_of_two_studies_and_fewer_random_layers(digits_run: Path, studied: Path, tmp_path: Path) -> None:
+    """Each level comes from the first study that has it; with fewer random layers, draws share more."""
     other, store = tmp_path / "other", tmp_path / "store"
     flags = [
         "--criteria",
-        "snr",
+        "magnitude",
         "--granularities",
         "channel",
         "--schedule",
@@ -80,9 +81,11 @@ def test_levels_of_two_studies_and_fewer_scales(digits_run: Path, studied: Path,
         "0",
         "--draws",
         "2",
+        "--random",
+        "last:1",
     ]
     assert study(digits_run, other, *flags, "--levels", "x3").exit_code == 0
-    both = ["--from-study", str(studied), "--from-study", str(other), "--scale-budget", "0.3", "--draws", "2"]
+    both = ["--from-study", str(studied), "--from-study", str(other), "--criterion", "magnitude", "--draws", "2"]
     arguments = [str(digits_run), *both, "--store", str(store), "--model", "digits", "--levels", "x2,x3"]
     result = CliRunner().invoke(prune_app, arguments)
     assert result.exit_code == 0, result.output
@@ -90,22 +93,32 @@ def test_levels_of_two_studies_and_fewer_scales(digits_run: Path, studied: Path,
     manifest = opened.verify("digits", opened.resolve("digits"))
     dense, half, third = manifest.levels
     assert [level.name for level in manifest.levels] == ["dense", "x2", "x3"]
-    assert dense.shared != half.shared
+    assert dense.shared == half.shared != third.shared
     how = manifest.training.hyperparameters["pruning"]
     assert how["x3"]["tuning"]["schedule"] == "one-shot" != how["x2"]["tuning"]["schedule"]
-    assert how["x2"]["scale_budget"] == how["x3"]["scale_budget"] == 0.3
-    assert third.monte_carlo.draws == (1 if third.shared == ("logits",) else 2)
+    assert [how[name]["random"] for name in ("x2", "x3")] == ["all", "last:1"]
+    assert third.monte_carlo.draws == 2
 
 
 def test_a_level_whose_draws_gain_nothing_is_published_as_its_mean(
     digits_run: Path, studied: Path, tmp_path: Path
 ) -> None:
     """With one draw, which is one pass without scales; the comparison stays. A number of draws keeps them."""
-    arguments = [str(digits_run), "--from-study", str(studied), "--model", "digits", "--levels", "x2"]
+    arguments = [
+        str(digits_run),
+        "--from-study",
+        str(studied),
+        "--model",
+        "digits",
+        "--criterion",
+        "snr",
+        "--levels",
+        "x2",
+    ]
     manifests = {}
     for name, flags in {"default": [], "asked": ["--draws", "4"]}.items():
         store = tmp_path / name
-        result = CliRunner().invoke(prune_app, [*arguments, *flags, "--store", str(store)])
+        result = CliRunner().invoke(prune_app, [*arguments, *flags, "--levels", "x2", "--store", str(store)])
         assert result.exit_code == 0, result.output
         opened = Store.open(store)
         manifests[name] = opened.verify("digits", opened.resolve("digits"))

@@ -16,7 +16,9 @@ def test_every_cell_has_a_row_in_each_form(studied: Path) -> None:
     assert names == CELLS
     with (studied / "table.csv").open() as file:
         assert [row["level"] for row in csv.DictReader(file)] == [row["level"] for row in rows]
-    assert len((studied / "table.md").read_text().splitlines()) == len(CELLS) + 2
+    table_md, verdicts_md = (studied / "table.md").read_text().split("\n\n")
+    assert len(table_md.splitlines()) == len(CELLS) + 2
+    assert len(verdicts_md.splitlines()) == 5  # p50 and p80 of both granularities, and x2
     pictures = {"accuracy.png", "nll.png", "ece.png"} | {
         f"ood_auroc_{name}.png" for name in ("noise", "blank", "crops")
     }

@@ -138,9 +138,28 @@ def test_restore_unmasks_what_the_posterior_has() -> None:
 
 
 def test_restore_refuses_a_mean_without_a_scale() -> None:
+    """Beside weights that have one: the divergence of such a weight is infinite."""
     layer = BayesianLinear(nn.Linear(3, 2), reparam.draw, 1.0, 0.5)
     with pytest.raises(ConversionError, match="without a scale"):
-        layer.restore(GaussianWeight(torch.ones(2, 3), torch.zeros(2, 3)))
+        layer.restore(GaussianWeight(torch.ones(2, 3), torch.tensor([[0.0, 1.0, 1.0]]).expand(2, 3)))
+
+
+def test_a_layer_without_scales_is_the_plain_one_with_weight_decay() -> None:
+    """Every call is the same; the divergence is that of its mean alone, and zeros of the mean stay pruned."""
+    layer = BayesianLinear(nn.Linear(3, 2), reparam.draw, 0.5, 0.5)
+    mean = torch.tensor([[1.0, 0.0, -2.0], [0.5, 3.0, 0.0]])
+    layer.restore(GaussianWeight(mean, torch.zeros(2, 3)))
+    x = torch.randn(4, 3)
+    assert torch.equal(layer(x), nn.functional.linear(x, mean, layer.bias))
+    assert float(layer.divergence().detach()) == pytest.approx(float(mean.square().sum()) / (2 * 0.5**2))
+    layer.divergence().backward()
+    assert layer.log_scale.grad is None
+    assert layer.mean.grad is not None
+    assert torch.allclose(layer.mean.grad, mean / 0.5**2)
+    assert layer.posterior().deterministic
+    layer.restore(GaussianWeight(mean, torch.where(mean == 0, 0.0, 0.3)))
+    assert not layer.deterministic
+    assert not torch.equal(layer(x), layer(x))
 
 
 def test_a_layer_starts_at_the_plain_weights_and_keeps_the_bias() -> None:

@@ -98,6 +98,77 @@ def test_a_pruned_weight_stays_at_zero(digits: Dataset, alone: World, recipe: Re
     assert ((found.scale[:, 1::2] > 0) == (recipe.estimator != "none")).all()
 
 
+def two_layers(dataset: Dataset, recipe: Recipe) -> TrainState:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
+    return TrainState(create_approximation(plain, recipe, len(dataset.train)))
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, IVON], ids=lambda recipe: recipe.estimator)
+def test_layers_that_are_not_random_learn_without_noise(digits: Dataset, alone: World, recipe: Recipe) -> None:
+    """They have no scale from beginning to end, and move; the last one is random."""
+    state = two_layers(digits, recipe.changed(random="last:1", epochs=5))
+    before = state.approximation.posterior().weights
+    steps = list[Step]()
+    fit(state, digits, recipe.changed(random="last:1", epochs=5), alone, after_step=steps.append)
+    after = state.approximation.posterior().weights
+    for weights in (before, after):
+        assert [weight.deterministic for weight in weights.values()] == [True, False]
+    assert (after["1.weight"].mean != before["1.weight"].mean).float().mean() > 0.5
+    assert steps[-1].data < 0.8 * steps[0].data
+
+
+@pytest.mark.parametrize(("recipe", "narrow"), [(RECIPE, 0.03), (IVON, 0.1)], ids=["reparam", "ivon"])
+def test_weight_decay_is_that_of_the_prior(digits: Dataset, alone: World, recipe: Recipe, narrow: float) -> None:
+    """A narrow prior leaves smaller weights in a deterministic layer than a wide one."""
+    norms = []
+    for prior_scale in (narrow, 1.0):
+        of_prior = recipe.changed(random="last:1", prior_scale=prior_scale, beta=1.0, warmup_epochs=0.0, epochs=6)
+        state = two_layers(digits, of_prior)
+        fit(state, digits, of_prior, alone)
+        norms.append(float(state.approximation.posterior().weights["1.weight"].mean.norm()))
+    assert norms[0] < 0.8 * norms[1]
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, IVON], ids=lambda recipe: recipe.estimator)
+def test_layers_can_be_fixed_while_training_goes_on(digits: Dataset, alone: World, recipe: Recipe) -> None:
+    """At their means; a checkpoint of the state has them, and what is pruned of them stays pruned."""
+    state = two_layers(digits, recipe)
+    fit(state, digits, recipe, alone, until=1)
+    whole = state.approximation.posterior()
+    state.approximation.fix(["1.weight"])
+    fixed = state.approximation.posterior()
+    assert torch.equal(fixed.weights["1.weight"].mean, whole.weights["1.weight"].mean)
+    assert fixed.weights["1.weight"].deterministic
+    kept = (torch.arange(64) % 2).float()
+    half = GaussianWeight(fixed.weights["1.weight"].mean * kept, torch.zeros(20, 64))
+    state.approximation.restore(replace(fixed, weights={**fixed.weights, "1.weight": half}))
+    fit(state, digits, recipe, alone)
+    left = state.approximation.posterior()
+    assert (left.weights["1.weight"].mean[:, ::2] == 0).all()
+    assert (left.weights["1.weight"].scale == 0).all()
+    again = two_layers(digits, recipe)
+    again.approximation.module.load_state_dict(state.approximation.module.state_dict(), strict=False)
+    again.approximation.optimizer.load_state_dict(state.approximation.optimizer.state_dict())
+    assert again.approximation.posterior().weights["1.weight"].deterministic
+
+
+def test_the_rate_keeps_its_peak_before_its_one_cosine(digits: Dataset, alone: World) -> None:
+    recipe, rates = RECIPE.changed(epochs=8, rise=0.1), list[float]()
+    state = begun(digits, recipe)
+
+    def note(step: Step) -> None:
+        rates.append(state.approximation.optimizer.param_groups[0]["lr"] / recipe.learning_rate)
+
+    fit(state, digits, recipe, alone, hold_epochs=4, after_step=note)
+    an_epoch = len(rates) // 8
+    assert rates[an_epoch : 4 * an_epoch] == [1.0] * (3 * an_epoch)
+    falling = rates[4 * an_epoch :]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[len(falling) // 2] == pytest.approx(0.5, abs=0.05)
+    assert falling[-1] < 0.05
+
+
 def test_augmentation_changes_what_is_seen(digits: Dataset, alone: World) -> None:
     """Another seen batch ends elsewhere."""
     plain, moved = (trained(digits, replace(RECIPE, augmentation=a), alone)[0] for a in ("none", "crop-flip"))

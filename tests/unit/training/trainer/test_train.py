@@ -19,7 +19,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.waiting import HANG_S
+from training.bayesian.bayesianize import plain_parts
 from training.cli.train import app
+from training.data import load_dataset
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RecipeError, RunError
 from training.recipe import Recipe
@@ -136,6 +138,45 @@ def test_a_run_resumed_within_an_epoch_equals_one_that_was_not(interrupted: Path
     ours, theirs = (Run(folder) for folder in (interrupted, tmp_path / "whole"))
     assert untimed(ours) == untimed(theirs)
     assert ours.lines("layers.jsonl") == theirs.lines("layers.jsonl")
+
+
+@pytest.mark.parametrize("estimator", ["reparam", "ivon"])
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_random_layers_are_chosen_once(
+    tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch, estimator: str, at: str
+) -> None:
+    """After two thirds of the run; its state has the choice, so that a run that is resumed does not choose again."""
+    ours = {"ivon": {"learning_rate": 0.1, "beta": 0.1, "prior_scale": 3.0, "warmup_epochs": 0.0}}
+    recipe = RECIPE.changed(estimator=estimator, epochs=6, random="auto", **ours.get(estimator, {}))
+    size = len(load_dataset("digits", None, seed=0, limit=60).train)
+    monkeypatch.setattr(
+        "training.trainer.train.deterministic_prefix",
+        lambda plain, posterior, *_: asked.append(1) or list(plain_parts(plain)[0])[:2],
+    )
+    asked: list[int] = []
+    whole = train(recipe, tmp_path / "whole", alone).posterior()
+    assert asked == [1]
+    fixed = [name for name, weight in whole.weights.items() if weight.deterministic]
+    assert len(fixed) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "__call__", interrupted_at(size * (3 if at == "before" else 5)))
+        with pytest.raises(_Interruption):
+            train(recipe, tmp_path / "resumed", alone)
+    train(recipe, tmp_path / "resumed", alone, resume=True)
+    assert posterior_bytes(tmp_path / "resumed") == posterior_bytes(tmp_path / "whole")
+    assert len(asked) == 2
+
+
+def test_only_the_last_layers_of_a_run_are_random(tmp_path: Path, alone: World) -> None:
+    """As many as there are: more are refused before anything is written."""
+    posterior = train(RECIPE.changed(random="last:1"), tmp_path / "run", alone).posterior()
+    assert [name for name, weight in posterior.weights.items() if not weight.deterministic] == ["6.weight"]
+    with pytest.raises(RecipeError, match="the network has 4 layers with weights: expected at most last:4"):
+        train(RECIPE.changed(random="last:5"), tmp_path / "more", alone)
+    plain = RECIPE.changed(estimator="none", warmup_epochs=0.0, random="last:1")
+    with pytest.raises(RecipeError, match="the plain network has no random layers: leave out --random last:1"):
+        train(plain, tmp_path / "more", alone)
+    assert not (tmp_path / "more").exists()
 
 
 def test_an_interrupted_run_is_not_touched_unasked(interrupted: Path, alone: World) -> None:

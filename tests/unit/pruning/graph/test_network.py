@@ -1,20 +1,14 @@
-"""Layers without scales: how far answers move, what is shared by all draws, and that draws are still the same."""
+"""Layers without scales: what is shared by all draws, and that draws are still the same."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.spatial.distance import jensenshannon
 
 from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import draw_weights, forward
-from pruning.graph.network import Network, random_tensors, shared_tensors
+from pruning.graph.network import Network, shared_tensors, without_scales
 from pruning.graph.onnx_export import export_onnx, shared_parts, to_bytes
-from pruning.graph.partial_stochastic import jensen_shannon, prune_scales, without_scales
 from service.inference.artifact import read_artifact
 from service.inference.graph import with_constants
 from service.inference.session import Session
@@ -28,37 +22,6 @@ IMAGES = random_images(PIXELS, 12, 0)
 def network(request: pytest.FixtureRequest) -> Network:
     plain, posterior = network_of(request.param, 3, seed=3)
     return fold_and_compact(traced(plain, posterior, PIXELS))
-
-
-@given(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.lists(st.floats(0.01, 1), min_size=4, max_size=4))
-def test_distance_is_that_of_scipy(p: list[float], q: list[float]) -> None:
-    one, other = (torch.tensor([each], dtype=torch.float64) / sum(each) for each in (p, q))
-    assert float(jensen_shannon(one, other)) == pytest.approx(float(jensenshannon(p, q)), abs=1e-6)
-    assert float(jensen_shannon(one, one)) == 0
-    assert float(jensen_shannon(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))) == pytest.approx(
-        math.log(2) ** 0.5
-    )
-
-
-def test_answers_move_within_the_budget(network: Network) -> None:
-    """More budget, more layers without noise; those that are left of it have their scales as they were."""
-    few, many = (prune_scales(network, IMAGES, budget, 8, 0) for budget in (0.02, 0.2))
-    assert few.distance <= 0.02
-    assert many.distance <= 0.2
-    assert len(few.layers) <= len(many.layers)
-    assert many.layers
-    for name, node in many.network.weighted.items():
-        assert (node.weight.mean == network.weighted[name].weight.mean).all()
-        expected = 0 if name in many.layers else network.weighted[name].weight.scale
-        assert (node.weight.scale == expected).all()
-
-
-def test_no_budget_is_no_change_and_all_of_it_is_a_point(network: Network) -> None:
-    assert prune_scales(network, IMAGES, 0.0, 4, 0).layers == ()
-    point = prune_scales(network, IMAGES, 0.83, 4, 0)
-    assert point.layers == tuple(network.weighted)
-    assert not random_tensors(point.network)
-    assert shared_parts(point.network) == ("logits",)
 
 
 def test_what_is_shared_ends_before_the_first_noise(network: Network) -> None:

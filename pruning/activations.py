@@ -1,0 +1,54 @@
+"""Measure what each layer of a network reads, for criteria that score channels by their activations."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model_store.onnx_file.format import IMAGES
+from pruning.criteria.inputs import Activations
+from pruning.graph import network as ir
+from pruning.graph.forward import apply_node
+from training.data.dataset import Images
+
+# Training images, evenly spread, and those of one pass.
+NUM_IMAGES, BATCH_SIZE = 1_000, 100
+
+
+def measure_activations(network: ir.Network, images: Images) -> dict[str, Activations]:
+    """Return the activations that every layer reads at the posterior mean, by the name of its weight."""
+    images = images.spread(NUM_IMAGES)
+    sums: dict[str, list[Tensor]] = {}
+    for start in range(0, len(images), BATCH_SIZE):
+        for name, figures in _sums(network, images[start : start + BATCH_SIZE]).items():
+            earlier = sums.setdefault(name, [torch.zeros_like(each) for each in figures])
+            sums[name] = [one + other for one, other in zip(earlier, figures, strict=True)]
+    return {f"{name}.weight": Activations(*(each / len(images) for each in both)) for name, both in sums.items()}
+
+
+def _sums(network: ir.Network, images: Images) -> dict[str, list[Tensor]]:
+    """Return sums over images of the mean of a² over positions, and of (Σ a ∂L/∂a)², [in] by layer."""
+    areas = {node.name: node.area for node in network.nodes if isinstance(node, ir.Flatten)}
+    layers = {name: (node.weight.mean, node.bias) for name, node in network.weighted.items()}
+    values = {IMAGES: network.pixels.normalise(images.pixels).requires_grad_()}
+    read: dict[str, Tensor] = {}
+    for node in network.nodes:
+        known = values
+        if node.name in layers:  # a copy, so that the gradient is that of this reader alone
+            read[node.name] = values[node.source].clone()
+            known = values | {node.source: read[node.name]}
+        values[node.name] = apply_node(node, known, layers)
+    # A sum: each image's gradient is that of its own loss.
+    loss = F.cross_entropy(values[network.output], images.labels, reduction="sum")
+    gradients = dict(zip(read, torch.autograd.grad(loss, list(read.values())), strict=True))
+    sums = {}
+    for name, a in read.items():
+        squares = a.detach().square().flatten(2).mean(2) if a.dim() > 2 else a.detach().square()
+        gates = a.detach() * gradients[name]
+        area = areas.get(network.weighted[name].source, 1)
+        # A flattened channel is gated with all its pixels, which share its score.
+        per_channel_NC = gates.flatten(2).sum(2) if gates.dim() > 2 else gates.unflatten(1, (-1, area)).sum(2)
+        fisher = per_channel_NC.square().sum(0).repeat_interleave(area) / area
+        sums[name] = [squares.sum(0), fisher]
+    return sums
