@@ -64,15 +64,15 @@ EXAMPLE: dict[str, Any] = {
             "label": "4",
             "probability": 0.71,
             "probabilities": [
-                {"label": "4", "probability": 0.71, "std": 0.06, "low": None, "high": None},
-                {"label": "9", "probability": 0.29, "std": 0.06, "low": None, "high": None},
+                {"label": "4", "probability": 0.71, "std": 0.06, "low": 0.60, "high": 0.81},
+                {"label": "9", "probability": 0.29, "std": 0.06, "low": 0.19, "high": 0.40},
             ],
             "uncertainty": {"total": 0.60, "aleatoric": 0.59, "epistemic": 0.01},
             "prediction_set": ["4", "9"],
             "decision": "abstain",
             "reason": "uncertain",
             "ood": {"score": "energy", "value": -6.1, "threshold": -5.3},
-            "monte_carlo": {"draws": 16, "standard_error": 0.011, "stop": "converged"},
+            "monte_carlo": {"draws": 32, "standard_error": 0.011, "stop": "samples"},
         }
     ],
     "timing_ms": {"decode": 0.2, "queue": 0.0, "inference": 3.1},

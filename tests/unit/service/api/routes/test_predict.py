@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service.api.schemas import Answer
 from tests.support.http import PNG, ask, refusal
 from tests.support.images import image_bomb, png
 
@@ -33,7 +34,10 @@ def test_answer_is_consistent(client: TestClient, example: bytes, level: str) ->
         assert sum(values) == pytest.approx(1, abs=1e-9)
         assert values == sorted(values, reverse=True)
         assert (prediction["label"], prediction["probability"]) == (classes[0]["label"], values[0])
-        assert all(0 <= one["low"] <= one["high"] <= 1 and one["std"] >= 0 for one in classes)
+        few = prediction["monte_carlo"]["draws"] < 20
+        assert all((one["low"], one["high"]) == (None, None) for one in classes if few)
+        assert all(0 <= one["low"] <= one["high"] <= 1 for one in classes if not few)
+        assert all(one["std"] >= 0 for one in classes)
         uncertainty = prediction["uncertainty"]
         assert uncertainty["total"] == pytest.approx(uncertainty["aleatoric"] + uncertainty["epistemic"], abs=1e-12)
         assert uncertainty["epistemic"] >= 0
@@ -55,6 +59,31 @@ def test_parameters_change_the_answer(client: TestClient, example: bytes) -> Non
     noise = png(np.random.default_rng(3).integers(0, 256, (8, 8), dtype=np.uint8))
     sets = [set(ask(client, noise, alpha=alpha)["predictions"][0]["prediction_set"]) for alpha in (0.1, 0.05, 0.01)]
     assert sets[0] <= sets[1] <= sets[2]
+
+
+@pytest.mark.parametrize("samples", [1, 19, 20])
+def test_an_interval_takes_twenty_draws(client: TestClient, example: bytes, samples: int) -> None:
+    """From fewer there is none, in JSON as in what the typed client makes of it."""
+    document = ask(client, example, samples=samples)
+    shown = document["predictions"][0]["probabilities"]
+    assert {one[end] is None for one in shown for end in ("low", "high")} == {samples < 20}
+    read = Answer.model_validate(document).predictions[0].probabilities
+    assert [(one.low, one.high) for one in read] == [(one["low"], one["high"]) for one in shown]
+
+
+def test_spread_of_the_first_draws(client: TestClient) -> None:
+    """Where draws decide on their number, standard deviation and mutual information are those of four."""
+    for seed in range(20):
+        noise = png(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
+        (auto,), (four,) = (ask(client, noise, samples=samples)["predictions"] for samples in ("auto", 4))
+        if auto["monte_carlo"]["draws"] > 4:
+            break
+    else:
+        pytest.fail("four draws were enough for every picture of noise")
+    stds = [{one["label"]: one["std"] for one in each["probabilities"]} for each in (auto, four)]
+    assert stds[0] == pytest.approx(stds[1], abs=1e-9)
+    between = [each["uncertainty"]["epistemic"] for each in (auto, four)]
+    assert between[0] == pytest.approx(min(between[1], auto["uncertainty"]["total"]), abs=1e-9)
 
 
 def test_draws_are_listed_when_asked_for(client: TestClient, example: bytes) -> None:
