@@ -106,6 +106,7 @@ def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
         "initial-share": 0.2,
         "beta": 0.5,
         "warmup-epochs": 2.0,
+        "random": "last:2",
         "hessian-left": 0.02,
         "memory-images": 5_000.0,
         "augmentation": "crop-flip",

@@ -231,9 +231,10 @@ def test_its_divergence_is_that_of_bayesian_layers() -> None:
 
 
 def test_a_weight_without_scale_but_with_a_mean_is_refused() -> None:
+    """Beside others that have one: a layer without any is deterministic."""
     found = begun().posterior()
     weight = found.weights["0.weight"]
-    bad = dict(found.weights) | {"0.weight": GaussianWeight(weight.mean, torch.zeros_like(weight.scale))}
+    bad = dict(found.weights) | {"0.weight": GaussianWeight(weight.mean, weight.scale * (weight.mean > 0))}
     with pytest.raises(ConversionError, match="without a scale"):
         begun().restore(Posterior(bad, found.rest))
 
