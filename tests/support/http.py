@@ -14,7 +14,8 @@ def ask(client: TestClient, picture: bytes, **query: Any) -> dict[str, Any]:
     """The prediction for one raw image."""
     response = client.post("/predict", params=query, content=picture, headers=PNG)
     assert response.status_code == 200, response.text
-    return response.json()
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 def refusal(response: Any, status: int) -> str:
