@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_store.integrity import sha256
-from model_store.manifest import Manifest
+from model_store.manifest import SCHEMA_VERSION, Manifest
 from model_store.onnx_file.reader import read_level_file
 from model_store.store import Store
 from pruning.graph.onnx_export import stamp
@@ -89,5 +89,6 @@ def publish_tiny(
     manifest: Manifest = described.model_copy(
         update=names | {"classes": tuple(f"c{n}" for n in range(classes)), "levels": tuple(entries)}
     )
+    manifest = Manifest.model_validate(manifest.model_dump() | {"schema_version": SCHEMA_VERSION})
     Store.create(store).publish(manifest, files)
     return store / model / version

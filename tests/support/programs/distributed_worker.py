@@ -97,7 +97,7 @@ def under(name: str, kind: str, dataset: Dataset, recipe: Recipe, world: World) 
     recipe = replace(recipe, prior_scale=1.0)  # of so few images even a weak prior is a strong one
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    state = TrainState(create_approximation(plain, recipe, len(dataset.train), world.mean))
+    state = TrainState(create_approximation(plain, recipe, len(dataset.train), average=world.mean))
     epochs = TrainLoop(state, dataset, recipe, world, LoopOptions(reduction=kind))
     reseed(recipe.seed, "noise", 0, world.rank, 0)
     noise = torch.randn(10, 64)

@@ -23,7 +23,7 @@ from tests.support.services import Warm, catalog_of, wait_until
 from tests.support.waiting import HANG_S
 
 # Memory for the published draws of one level of the digits, and not of all.
-BANK_MB = 36
+BANK_MB = 48
 RELOADS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor

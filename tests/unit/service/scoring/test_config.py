@@ -13,7 +13,7 @@ from tests.support.scoring import SHARD, Score
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--level", "p50"], "begun with level"),
+        (["--level", "dense"], "begun with level"),
         (["--samples", "4"], "begun with samples"),
         (["--alpha", "0.05"], "begun with alpha 0.1, not 0.05"),
         (["--shard-size", "30"], "begun with shard_size 20, not 30"),

@@ -120,7 +120,12 @@ def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
     run = Run(tmp_path / "runs" / "digits-convnet-reparam")
     names = {"arch": "architecture", "lr": "learning_rate", "lr-scaling": "scaling"}
     expected = {names.get(name, name.replace("-", "_")): value for name, value in asked.items()}
-    assert run.recipe().to_json() == expected | {"data": "digits", "image_size": None, "init_from": None}
+    assert run.recipe().to_json() == expected | {
+        "data": "digits",
+        "image_size": None,
+        "init_from": None,
+        "split_seed": None,
+    }
     quality, lines = run.quality(), result.stdout.splitlines()[-4:]
     assert f"test accuracy {quality['accuracy']:.2%}" in lines[0]
     assert f"{quality['images']} images" in lines[0]

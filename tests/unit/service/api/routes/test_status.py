@@ -17,11 +17,11 @@ def test_status(fresh: TestClient, example: bytes) -> None:
         "problems": {},
         "levels": [],
     }
-    fresh.post("/predict", params={"level": "p50"}, content=example, headers=PNG)
+    fresh.post("/predict", params={"level": "dense"}, content=example, headers=PNG)
     answer = fresh.post("/predict", files=[("images", ("a", NOISE)), ("images", ("b", example))]).json()
     abstained = sum(each["decision"] == "abstain" for each in answer["predictions"])
     levels = {each["level"]: each for each in fresh.get("/status").json()["levels"]}
-    assert levels.keys() == {"p50", answer["level"]}
+    assert levels.keys() == {"dense", answer["level"]}
     assert (levels[answer["level"]]["answered"], levels[answer["level"]]["abstained"]) == (2, abstained)
-    assert (levels["p50"]["answered"], levels["p50"]["drift"]["count"]) == (1, 1)
+    assert (levels["dense"]["answered"], levels["dense"]["drift"]["count"]) == (1, 1)
     wait_until(lambda: fresh.get("/status").json()["load"]["answered_per_second"] == 0.3)
