@@ -148,5 +148,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "GET /metrics": (Example("", f"curl -s {URL}/metrics"),),
     "GET /livez": (Example("", f"curl -s {URL}/livez", answer='{"status":"alive"}'),),
-    "GET /readyz": (Example("", f"curl -s {URL}/readyz", answer='{"status":"ready","store":"reachable"}'),),
+    "GET /readyz": (
+        Example("", f"curl -s {URL}/readyz", answer='{"status":"ready","store":"reachable","unready":[]}'),
+    ),
 }

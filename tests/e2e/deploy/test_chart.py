@@ -179,7 +179,7 @@ def test_keys_are_a_file_that_the_service_reads(helm: Helm, monkeypatch: pytest.
     folder, _, entry = environment(pod)["SLIMBAYES_KEYS_FILE"].rpartition("/")
     assert (mount["mountPath"], volume["secret"]["secretName"]) == (folder, secret["metadata"]["name"])
     monkeypatch.setattr("pathlib.Path.read_text", lambda _: secret["stringData"][entry])
-    assert [key.name for key in read_keys(PROJECT)] == ["ann", "eve"]
+    assert [key.name for key in read_keys(PROJECT).keys] == ["ann", "eve"]
 
 
 def test_tls_is_spoken_by_all_who_ask(helm: Helm) -> None:
