@@ -103,7 +103,7 @@ interleavings: environments
 	STORE_INTERLEAVINGS=$(INTERLEAVINGS) $(pytest) --numprocesses $(TEST_PROCESSES) --dist load tests/contract/store/test_interleavings.py
 
 # What reads strangers' bytes is given ever other ones. An input that is not borne becomes a file of tests/fuzz/corpus.
-fuzz: $(FUZZ_READY)
+fuzz: $(FUZZ_READY) $(SWIFT_READY)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_INPUT),--input $(FUZZ_INPUT)) $(FUZZ_TARGET)
 
 check: $(READY)
