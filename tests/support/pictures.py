@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from model_store.images import EncodedImage, open_image
 from tests.support.images import encode
 
 SIX = ("png", "jpeg", "webp", "bmp", "gif", "tiff")
@@ -25,6 +26,15 @@ class Size(NamedTuple):
     height: int
     width: int
     channels: int
+
+
+COLOUR = Size(8, 8, 3)
+PHOTOGRAPH = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
+
+
+def opened(data: bytes, shape: Size = COLOUR, max_pixels: int = 2**20) -> EncodedImage:
+    """A picture of any of the six formats, its header read."""
+    return open_image(data, shape, formats=SIX, max_pixels=max_pixels)
 
 
 def drawn(mode: str, size: tuple[int, int], seed: int = 0) -> Image.Image:

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from model_store.images import (
-    EncodedImage,
     ImageDamagedError,
     ImageTooLargeError,
     ImageTypeError,
@@ -20,14 +19,7 @@ from model_store.images import (
 )
 from model_store.images.exif import read_orientation
 from tests.support.images import encode
-from tests.support.pictures import SIX, Size, chunk, drawn, originals, put_in, segment
-
-COLOUR = Size(8, 8, 3)
-PHOTOGRAPH = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
-
-
-def opened(data: bytes, shape: Size = COLOUR, max_pixels: int = 2**20) -> EncodedImage:
-    return open_image(data, shape, formats=SIX, max_pixels=max_pixels)
+from tests.support.pictures import COLOUR, PHOTOGRAPH, Size, chunk, drawn, opened, originals, put_in, segment
 
 
 def test_a_second_header_is_refused_or_without_effect() -> None:

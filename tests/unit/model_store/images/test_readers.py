@@ -10,22 +10,13 @@ import pytest
 from PIL import Image
 
 from model_store.images import (
-    EncodedImage,
     ImageDamagedError,
     ImageError,
     ImageTooLargeError,
     ImageTypeError,
-    open_image,
 )
 from tests.support.images import encode
-from tests.support.pictures import SIX, Size, drawn, segment
-
-COLOUR = Size(8, 8, 3)
-PHOTOGRAPH = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
-
-
-def opened(data: bytes, shape: Size = COLOUR, max_pixels: int = 2**20) -> EncodedImage:
-    return open_image(data, shape, formats=SIX, max_pixels=max_pixels)
+from tests.support.pictures import PHOTOGRAPH, Size, drawn, opened, segment
 
 
 def hidden_progressive(side: int) -> bytes:
