@@ -48,6 +48,10 @@ class Level:
         """Return the name, as manifests write it."""
         return "dense" if self.kind == "dense" else f"{self.kind}{self.amount}"
 
+    def of_members(self, members: int) -> str:
+        """Return the name of this level of a mixture, such as x4-m4; that of one member is `name`."""
+        return self.name if members == 1 else f"{self.name}-m{members}"
+
     @property
     def severity(self) -> int:
         """Return a number that grows with how much a level of its kind removes."""

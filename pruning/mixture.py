@@ -1,13 +1,13 @@
 """Prune the members of a mixture, each by itself, to levels that hold all or some of them.
 
-`x4` holds all members and `x4-m2` the first two, so that one version can have levels of a single network beside those
-of a mixture.
+Published names tell the members: `x4-m4` holds four, `x4` the first alone, so that one version can have levels of a
+single network beside those of a mixture.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,11 @@ class MixtureLevel:
 
     level: Level
     members: int
-    name: str
+
+    @property
+    def name(self) -> str:
+        """Return the name, as manifests write it."""
+        return self.level.of_members(self.members)
 
 
 def load_runs(folders: Sequence[Path], data_dir: Path | None = None) -> list[TrainedRun]:
@@ -60,21 +64,27 @@ def load_runs(folders: Sequence[Path], data_dir: Path | None = None) -> list[Tra
 def parse_mixture_levels(
     text: str, members: int, auto_level: Callable[[], Level] = lambda: DENSE
 ) -> list[MixtureLevel]:
-    """Parse levels separated by commas, such as x4 or x4-m1, and sort them; a dense one is always among them."""
-    found = {_parse(part.strip(), members, auto_level) for part in text.split(",") if part.strip()}
-    if not any(each.level == DENSE for each in found):
-        found.add(MixtureLevel(DENSE, members, DENSE.name))
-    order = sort_levels({each.level for each in found})
-    return sorted(found, key=lambda each: (order.index(each.level), each.members))
+    """Parse levels separated by commas, and sort them; the dense level of the first member is always one.
+
+    `x4` asks for all members and `x4-m2` for the first two.
+    """
+    asked = {parse_mixture_level(part.strip(), members, auto_level) for part in text.split(",") if part.strip()}
+    return sort_mixture_levels({MixtureLevel(DENSE, 1), *asked})
 
 
-def _parse(text: str, members: int, auto_level: Callable[[], Level]) -> MixtureLevel:
+def parse_mixture_level(text: str, members: int, auto_level: Callable[[], Level] = lambda: DENSE) -> MixtureLevel:
+    """Parse one level of a mixture of `members` runs; raise LevelError for any other text, or too many members."""
     match = re.fullmatch(r"(.*)-m([1-9]\d?)", text)
     name, count = (match[1], int(match[2])) if match else (text, members)
     if count > members:
         raise LevelError(f"{text!r} is a level of {count} members: expected at most {members}, one a run")
-    level = auto_level() if name == "auto" else Level.parse(name)
-    return MixtureLevel(level, count, level.name if count == members else f"{level.name}-m{count}")
+    return MixtureLevel(auto_level() if name == "auto" else Level.parse(name), count)
+
+
+def sort_mixture_levels(levels: Collection[MixtureLevel]) -> list[MixtureLevel]:
+    """Sort as `sort_levels` does, and then by members."""
+    order = sort_levels({each.level for each in levels})
+    return sorted(levels, key=lambda each: (order.index(each.level), each.members))
 
 
 def prune_members(

@@ -84,7 +84,6 @@ class PrunedLevel:
         posteriors: Sequence[Posterior],
         config: PruningConfig,
         num_draws: int | None = None,
-        name: str | None = None,
     ) -> PrunedLevel:
         """Compact and postprocess the posteriors of a level, and evaluate them with `num_draws` draws per image.
 
@@ -92,7 +91,7 @@ class PrunedLevel:
         mean network in one pass where draws gain nothing over it.
         """
         members = tuple(_postprocess(run, posterior, config) for run, posterior in zip(runs, posteriors, strict=False))
-        dataset, seed, name = runs[0].dataset, runs[0].recipe.seed, name or level.name
+        dataset, seed, name = runs[0].dataset, runs[0].recipe.seed, level.of_members(len(members))
         evaluation = evaluate(members, dataset, num_draws or NUM_DRAWS, seed, name=name)
         sparsity = 1 - sum(map(weights_left, posteriors)) / sum(run.weights for run in runs[: len(members)])
         built = cls(name, level, None if level == DENSE else config, sparsity, members, evaluation)

@@ -80,10 +80,15 @@ def _version(
 
 
 def default_level(levels: Sequence[PrunedLevel]) -> str:
-    """Return the cheapest level whose accuracy on the calibration set is within MAX_ACCURACY_LOSS of the dense one."""
+    """Return the default level: the one with the cheapest draws among those that are accurate enough.
+
+    Its accuracy on the calibration set must be within MAX_ACCURACY_LOSS of the dense level's. Where levels of several
+    members are, others are no candidates: members gain far more than draws of one do.
+    """
     least = levels[0].evaluation.calibration_accuracy - MAX_ACCURACY_LOSS
     good = [pruned for pruned in levels if pruned.evaluation.calibration_accuracy >= least]
-    return min(good, key=lambda pruned: (pruned.multiply_adds, pruned.parameters)).name
+    mixtures = [pruned for pruned in good if len(pruned.members) > 1]
+    return min(mixtures or good, key=lambda pruned: (pruned.multiply_adds, pruned.parameters)).name
 
 
 def _level(pruned: PrunedLevel, data: bytes) -> Level:

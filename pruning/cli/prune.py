@@ -19,6 +19,8 @@ from model_store.store import Store
 from pruning.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pruning.postprocess import PostprocessConfig, PrunedLevel
     from pruning.pruner import PruningConfig
     from pruning.trained_run import TrainedRun
@@ -67,7 +69,7 @@ def prune_command(
 ) -> None:
     """Prune a run to levels, or each member of a mixture, evaluate each level, and publish them as one version.
 
-    A level holds all members; x4-m2 holds the first two of them.
+    A level of several members is called x4-m4, for example; x4 asks for all members, and x4-m1 for the first alone.
     """
     from pruning.errors import PruningError
     from pruning.fine_tuning import FineTuning
@@ -96,11 +98,14 @@ def prune_command(
         trained = load_runs(runs, data_dir)
         recipe = trained[0].recipe
         name = check_model_name(model or f"{recipe.data}-{recipe.architecture}")
-        pruned = (
+        pruned = []
+        for level in (
             _select(trained, config, postprocess, levels, from_study, draws)
             if from_study
             else _prune(trained, config, postprocess, levels, draws)
-        )
+        ):
+            pruned.append(level)
+            _report(level)
         manifest = publish(opened, name, trained, pruned, key)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
@@ -120,36 +125,26 @@ def _select(
     levels: str,
     studies: list[Path],
     draws: int | None,
-) -> list[PrunedLevel]:
-    """Take levels of a single run from finished studies, and report each."""
-    from pruning.errors import MixtureError
-    from pruning.study.select import parse_trials, select_trials
+) -> Iterator[PrunedLevel]:
+    """Take levels from finished studies of the runs."""
+    from pruning.study.select import parse_selections, select_levels
 
-    if len(runs) > 1:
-        raise MixtureError(f"--from-study publishes levels of one run, got {len(runs)}")
-    (trained,) = runs
-    trials = parse_trials(levels, config.criterion, config.granularity, trained.auto_level)
-    postprocess.check([trial.level for trial in trials])
-    selected = select_trials(trained, studies, trials, postprocess, draws)
-    for pruned in selected:
-        _report(pruned)
-    return selected
+    chosen = parse_selections(levels, config.criterion, config.granularity, len(runs), runs[0].auto_level)
+    postprocess.check([each.trial.level for each in chosen])
+    yield from select_levels(runs, studies, chosen, postprocess, draws)
 
 
 def _prune(
     runs: list[TrainedRun], config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int | None
-) -> list[PrunedLevel]:
-    """Prune to each level, and report it when it is done."""
+) -> Iterator[PrunedLevel]:
+    """Prune to each level."""
     from pruning.mixture import parse_mixture_levels, prune_members
     from pruning.postprocess import PrunedLevel
 
-    parsed, pruned = parse_mixture_levels(levels, len(runs), runs[0].auto_level), []
+    parsed = parse_mixture_levels(levels, len(runs), runs[0].auto_level)
     postprocess.check([each.level for each in parsed])
     for each, posteriors in prune_members(runs, config, parsed):
-        own = postprocess.for_level(config, each.level)
-        pruned.append(PrunedLevel.build(runs, each.level, posteriors, own, draws, each.name))
-        _report(pruned[-1])
-    return pruned
+        yield PrunedLevel.build(runs, each.level, posteriors, postprocess.for_level(config, each.level), draws)
 
 
 def _report(pruned: PrunedLevel) -> None:

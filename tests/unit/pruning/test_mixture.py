@@ -16,7 +16,7 @@ from pruning.level import Level
 from pruning.mixture import load_runs, parse_mixture_levels, prune_members
 from pruning.postprocess import PrunedLevel
 from pruning.pruner import PruningConfig
-from pruning.publishing import publish
+from pruning.publishing import default_level, publish
 from pruning.trained_run import TrainedRun
 from service.inference.artifact import read_artifact
 from training.bayesian.posterior import GaussianWeight, Posterior
@@ -37,8 +37,8 @@ def names(text: str, members: int) -> list[tuple[str, int]]:
 
 def test_levels_hold_all_members_or_the_first() -> None:
     assert names("x4,p80", 1) == [("dense", 1), ("p80", 1), ("x4", 1)]
-    assert names("x4,x4-m1,dense-m1", 4) == [("dense-m1", 1), ("x4-m1", 1), ("x4", 4)]
-    assert names("x4-m4,x4", 4) == [("dense", 4), ("x4", 4)]
+    assert names("x4,x4-m1,dense-m1", 4) == [("dense", 1), ("x4", 1), ("x4-m4", 4)]
+    assert names("x4-m4,x4", 4) == [("dense", 1), ("x4-m4", 4)]
     with pytest.raises(LevelError, match="'x4-m5' is a level of 5 members: expected at most 4"):
         parse_mixture_levels("x4-m5", 4)
     with pytest.raises(LevelError, match="'x1' is not a level"):
@@ -49,27 +49,27 @@ def test_each_member_is_pruned_by_itself_and_once(run: TrainedRun) -> None:
     """To what it is pruned to alone, whatever levels share it."""
     runs, config = [run, other(run, 1)], replace(CONFIG, granularity="weight")
     found = {each.name: own for each, own in prune_members(runs, config, parse_mixture_levels("p80,p80-m1", 2))}
-    assert {name: len(posteriors) for name, posteriors in found.items()} == {"dense": 2, "p80-m1": 1, "p80": 2}
-    assert found["p80-m1"][0] is found["p80"][0]
+    assert {name: len(posteriors) for name, posteriors in found.items()} == {"dense": 1, "p80": 1, "p80-m2": 2}
+    assert found["p80"][0] is found["p80-m2"][0]
     alone = {each.name: own for each, own in prune_members(runs[1:], config, parse_mixture_levels("p80", 1))}["p80"]
     for name, weight in alone[0].weights.items():
-        assert weight.mean.equal(found["p80"][1].weights[name].mean)
-        assert not weight.mean.equal(found["p80"][0].weights[name].mean)
+        assert weight.mean.equal(found["p80-m2"][1].weights[name].mean)
+        assert not weight.mean.equal(found["p80-m2"][0].weights[name].mean)
 
 
 def test_a_mixture_is_published_as_one_level(run: TrainedRun, tmp_path: Path) -> None:
     """Its file has all members, its manifest their number, mean cost, and what they differ by."""
     runs = [run, other(run, 1), other(run, 2)]
     levels = [
-        PrunedLevel.build(runs, each.level, posteriors, CONFIG, 4, each.name)
+        PrunedLevel.build(runs, each.level, posteriors, CONFIG, 4)
         for each, posteriors in prune_members(runs, CONFIG, parse_mixture_levels("dense-m1,x4", 3))
     ]
     store = Store.create(tmp_path / "store")
     manifest = publish(store, "digits", runs, levels)
     dense, mixture = manifest.levels
-    assert (dense.name, dense.members, dense.monte_carlo.draws) == ("dense-m1", 1, 4)
-    assert (mixture.name, mixture.members, mixture.monte_carlo.draws) == ("x4", 3, 6)
-    artifact = read_artifact(store.read_level(manifest, "x4"), mixture.roundings)
+    assert (dense.name, dense.members, dense.monte_carlo.draws) == ("dense", 1, 4)
+    assert (mixture.name, mixture.members, mixture.monte_carlo.draws) == ("x4-m3", 3, 6)
+    artifact = read_artifact(store.read_level(manifest, "x4-m3"), mixture.roundings)
     assert len(artifact.members) == 3
     costs = [network.multiply_adds for network in levels[1].members]
     assert mixture.multiply_adds == sum(costs) // 3 <= run.multiply_adds // 4
@@ -104,6 +104,27 @@ def test_the_level_of_one_member_is_that_of_one_run(run: TrainedRun) -> None:
         pair for pair in prune_members([run], CONFIG, parse_mixture_levels("x4", 1)) if pair[0].level == level
     ]
     one = PrunedLevel.build([run], level, alone, CONFIG, 4)
-    two = PrunedLevel.build([run, other(run, 1)], level, alone, CONFIG, 4, "x4-m1")
+    two = PrunedLevel.build([run, other(run, 1)], level, alone, CONFIG, 4)
     assert one.evaluation == two.evaluation
-    assert (one.name, two.name) == ("x4", "x4-m1")
+    assert (one.name, two.name) == ("x4", "x4")
+
+
+def test_the_default_level_is_the_cheapest_mixture_that_is_accurate_enough(run: TrainedRun) -> None:
+    """A cheaper level of one member is none, unless no mixture is within a point of the dense level."""
+    config = replace(CONFIG, granularity="weight")
+    runs = [run, run]
+    levels = [
+        PrunedLevel.build(runs, each.level, posteriors, config, 2)
+        for each, posteriors in prune_members(runs, config, parse_mixture_levels("p10-m1,p20,p30", 2))
+    ]
+    accuracies = {"dense": 0.95, "p10": 0.95, "p20-m2": 0.95, "p30-m2": 0.945}
+
+    def default(**changes: float) -> str:
+        own = accuracies | {name.replace("_", "-"): accuracy for name, accuracy in changes.items()}
+        return default_level(
+            [replace(e, evaluation=replace(e.evaluation, calibration_accuracy=own[e.name])) for e in levels]
+        )
+
+    assert default() == "p30-m2"
+    assert default(p30_m2=0.93) == "p20-m2"
+    assert default(p30_m2=0.93, p20_m2=0.93) == "p10"
