@@ -2,7 +2,7 @@
 
 PruningError
 ├── LevelError         an invalid or unreachable pruning level
-├── NotFoundError      an unknown criterion, granularity, ranking or schedule
+├── NotFoundError      an unknown criterion, control, granularity, ranking or schedule
 ├── TraceError         a network with an unsupported part
 ├── PosteriorError     a posterior that cannot be pruned
 ├── CalibrationError   a calibration set that is too small
@@ -20,7 +20,7 @@ class LevelError(PruningError):
 
 
 class NotFoundError(PruningError):
-    """An unknown criterion, granularity, ranking or schedule."""
+    """An unknown criterion, control, granularity, ranking or schedule."""
 
 
 class TraceError(PruningError):

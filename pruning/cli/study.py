@@ -20,9 +20,15 @@ def study_command(
     data_dir: options.DataDirOption = None,
     levels: options.LevelsOption = "p50,p80,p90,p95,x4",
     criteria: Annotated[
-        str,
-        typer.Option(help="Criteria, separated by commas; magnitude, random and training from scratch are added."),
+        str, typer.Option(help="Criteria, separated by commas.")
     ] = "activation,gate_fisher,snr,free_energy",
+    controls: Annotated[
+        str,
+        typer.Option(
+            help="Controls beside the criteria: magnitude, random, and scratch, the pruned network trained from "
+            "scratch; or none."
+        ),
+    ] = "magnitude,random,scratch",
     granularities: Annotated[str, typer.Option(help="Granularities, separated by commas.")] = "weight,channel",
     ranking: options.RankingOption = "global",
     schedule: options.ScheduleOption = "gradual",
@@ -48,10 +54,11 @@ def study_command(
     try:
         tuning = FineTuning(epochs, schedule, rate, distillation)
         names = criteria.split(","), granularities.split(",")
+        beside = () if controls == "none" else tuple(controls.split(","))
         # Refuse unknown names before reading anything.
-        Plan(*names, parse_levels(levels), ranking, tuning, random, draws)
+        Plan(*names, parse_levels(levels), ranking, tuning, random, draws, beside)
         trained = TrainedRun.load(Run(run), data_dir)
-        plan = Plan(*names, parse_levels(levels, trained.auto_level), ranking, tuning, random, draws)
+        plan = Plan(*names, parse_levels(levels, trained.auto_level), ranking, tuning, random, draws, beside)
         study = Study(trained, plan, out)
         study.begin()
         results = {}

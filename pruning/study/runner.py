@@ -21,7 +21,7 @@ from torch import Tensor
 from pruning.cost.budget import Budget
 from pruning.cost.latency import Timings, measure_ms
 from pruning.criteria import criterion
-from pruning.errors import StudyError
+from pruning.errors import NotFoundError, StudyError
 from pruning.evaluation.evaluate import evaluate
 from pruning.fine_tuning import FineTuning
 from pruning.granularity import check_level, check_ranking, granularity
@@ -44,7 +44,7 @@ from training.randomness import generator_for
 from training.recipe import ALL_LAYERS, random_count
 
 BASELINE, SCRATCH = "bprune", "scratch"
-CONTROLS = ("magnitude", "random")
+CONTROLS = ("magnitude", "random", SCRATCH)
 # Draws of each test image for differences between trials.
 PAIRED_DRAWS = 8
 SETTINGS, TIMINGS, TRIALS = "study.json", "timings.json", "cells"
@@ -60,8 +60,8 @@ def fingerprint(posterior: Posterior) -> str:
 class Plan:
     """The trials of a study. At weight granularity only levels by share of weights, such as p80, are possible.
 
-    Every study has controls beside its criteria: `CONTROLS`, and the network that the first criterion leaves, trained
-    from scratch for as many epochs as pruning to its level took since the dense network.
+    Beside its criteria a study has controls, some of `CONTROLS`; `scratch` is the network that the first criterion
+    leaves, trained from scratch for as many epochs as pruning to its level took since the dense network.
     """
 
     criteria: Sequence[str]
@@ -71,10 +71,14 @@ class Plan:
     tuning: FineTuning = field(default_factory=FineTuning)
     random: str = ALL_LAYERS
     draws: int = 32
+    controls: Sequence[str] = CONTROLS
 
     def __post_init__(self) -> None:
         for name in self.criteria:
             criterion(name)
+        for name in self.controls:
+            if name not in CONTROLS:
+                raise NotFoundError(f"unknown control {name!r}: there is {', '.join(CONTROLS)}, or none")
         for name in self.granularities:
             granularity(name)
         check_ranking(self.ranking)
@@ -85,8 +89,9 @@ class Plan:
         """List all trials, each after the one that it starts from."""
         trials = [Trial("none", "none", DENSE)]
         for kind in self.granularities:
-            names = dict.fromkeys((*self.criteria, *CONTROLS, *([SCRATCH] if self.tuning.epochs else [])))
-            for name in names:
+            for name in dict.fromkeys((*self.criteria, *self.controls)):
+                if name == SCRATCH and not self.tuning.epochs:
+                    continue
                 trials += [Trial(name, kind, level) for chain in self.chains(kind) for level in chain]
         if "weight" in self.granularities:
             trials += [Trial(BASELINE, "weight", level) for chain in self.chains("weight") for level in chain]

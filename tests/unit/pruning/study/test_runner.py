@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import torch
 
+from pruning.errors import NotFoundError
+from pruning.fine_tuning import FineTuning
 from pruning.granularity.mask import Mask
+from pruning.level import Level
 from pruning.study.bprune import bprune
+from pruning.study.runner import CONTROLS, Plan
 from tests.support.same_draw import network_of
 from tests.support.studies import CELLS, FLAGS, study, table
 
 # Measured, and so another each time.
 TIMED = "milliseconds"
+LEVEL = Level.parse("x2")
 
 
 def test_a_study_that_was_interrupted_ends_at_the_same_table(digits_run: Path, studied: Path, tmp_path: Path) -> None:
@@ -37,6 +44,21 @@ def test_a_study_of_something_else_is_not_gone_on_with(digits_run: Path, studied
     result = study(digits_run, studied, *FLAGS, "--rate", "0.5")
     assert result.exit_code == 1
     assert "holds a study with pruning_rate 1.0, not 0.5: choose another --out" in result.output
+
+
+def test_controls_are_trials_unless_left_out() -> None:
+    """Training from scratch has none without epochs; a control that is also a criterion is one trial."""
+
+    def criteria(epochs: int, controls: Sequence[str]) -> set[str]:
+        plan = Plan(["snr", "magnitude"], ["channel"], [LEVEL], tuning=FineTuning(epochs), controls=controls)
+        return {trial.criterion for trial in plan.trials if trial.level == LEVEL}
+
+    assert criteria(1, CONTROLS) == {"snr", "magnitude", "random", "scratch"}
+    assert criteria(0, CONTROLS) == {"snr", "magnitude", "random"}
+    assert criteria(1, ()) == {"snr", "magnitude"}
+    assert len(Plan(["snr"], ["channel"], [LEVEL], controls=("random",)).trials) == 3
+    with pytest.raises(NotFoundError, match="unknown control 'snr': there is magnitude, random, scratch, or none"):
+        Plan(["snr"], ["channel"], [LEVEL], controls=("snr",))
 
 
 def test_bprune_leaves_noise_where_it_prunes() -> None:

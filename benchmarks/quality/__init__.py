@@ -1,0 +1,1 @@
+"""Benchmarks of predictive quality beside other ways to uncertainty."""
