@@ -10,6 +10,7 @@ const COLUMNS = [
   ["Accuracy", (row) => row.level.metrics.accuracy, (row) => percent(row.level.metrics.accuracy, 2)],
   ["NLL", (row) => row.level.metrics.nll, (row) => row.level.metrics.nll.toFixed(3)],
   ["ECE", (row) => row.level.metrics.ece, (row) => percent(row.level.metrics.ece, 2)],
+  ["Networks", (row) => row.level.members],
   ["Draws", (row) => row.level.draws],
   ["NLL of their mean", (row) => mean(row)?.nll ?? null, (row) => mean(row)?.nll.toFixed(3) ?? "unknown"],
   ["Draws gain", (row) => mean(row)?.nll_gain ?? null, (row) => gained(mean(row))],
