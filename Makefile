@@ -56,7 +56,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Slimbayes needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints.txt --editable '.[train,tracing,score,ray]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(NO_COMPILE) --constraint constraints.txt --editable '.[train,pretrained,tracing,score,ray]' --group dev
 	@touch $@
 
 $(CLIENTS_READY): pyproject.toml constraints-clients.txt

@@ -84,7 +84,7 @@ class InputShape(Strict):
 class Training(Strict):
     """Origin of the posterior.
 
-    `hessian_left` is the share of IVON's initial Hessian that is left in the median at the end.
+    `hessian_left` is the share of IVON's initial Hessian that is left in the median at the end, of the Hessian and the prior's precision.
     """
 
     architecture: str

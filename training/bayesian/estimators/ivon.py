@@ -252,11 +252,11 @@ class NaturalGradient(Approximation):
         return self.last_divergence
 
     def figures(self) -> dict[str, float]:
-        """Return `hessian_left`, the share of the initial Hessian in the median of the present one."""
+        """Return `hessian_left`, the share of the initial Hessian in the median of h + δ, from which scales follow."""
         shares = [1.0]
         for group in self.optimizer.param_groups:
             if group["random"] and len(hessian := self.optimizer.hessian_of(group)):
-                shares.append(group["hessian"] * group["left"] / max(float(hessian.median()), 1e-30))
+                shares.append(group["hessian"] * group["left"] / (float(hessian.median()) + group["decay"]))
         return {"hessian_left": min(shares)}
 
     @property

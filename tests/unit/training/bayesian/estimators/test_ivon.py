@@ -253,14 +253,16 @@ def test_the_memory_counts_images_not_steps(images: int, steps: int) -> None:
 
 
 def test_the_share_left_is_that_of_the_present_median() -> None:
-    """Where the curvature is a tenth of what it began with, what is left weighs ten times as much."""
+    """The curvature with the prior's part, which is known from the start: where neither is large, what is left weighs."""
     approximation = begun()
     optimizer = approximation.optimizer
-    assert approximation.figures() == {"hessian_left": 1.0}
-    for group, _, state in optimizer.random_weights():
-        state["hessian"].fill_(group["hessian"] / 10)
-        group["left"] = 0.01
-    assert approximation.figures()["hessian_left"] == pytest.approx(0.1)
+    (group,) = {id(group): group for group, _, _ in optimizer.random_weights()}.values()
+    begin, decay = group["hessian"], group["decay"]
+    assert approximation.figures()["hessian_left"] == pytest.approx(begin / (begin + decay))
+    for _, _, state in optimizer.random_weights():
+        state["hessian"].fill_(begin / 10)
+    group["left"] = 0.01
+    assert approximation.figures()["hessian_left"] == pytest.approx(0.01 * begin / (begin / 10 + decay))
 
 
 def test_a_run_leaves_the_share_that_its_recipe_says() -> None:
