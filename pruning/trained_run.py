@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -15,21 +18,23 @@ from pruning.granularity.narrowing import narrow_module
 from pruning.graph.network import Network
 from pruning.graph.trace import GraphTemplate
 from pruning.level import Level
-from training.architectures import architecture
+from training.architectures import ARCHITECTURES, architecture
 from training.bayesian.posterior import Posterior
-from training.data import load_dataset
+from training.data import SOURCES, load_dataset
 from training.data.dataset import Dataset
+from training.errors import RunError
 from training.evaluation.batch_statistics import with_batch_statistics
 from training.recipe import Recipe
 from training.trainer.distillation import Teacher
 from training.trainer.run_dir import Run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedRun:
     """A finished run: its recipe, its data set and its dense posterior.
 
-    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators.
+    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators. `own` is the
+    user's plain network where the recipe's architecture is none by name, and `quality` are the figures on the test set.
     """
 
     recipe: Recipe
@@ -37,26 +42,46 @@ class TrainedRun:
     posterior: Posterior
     world_size: int
     hessian_left: float | None = None
+    own: nn.Module | None = None
+    quality: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        recipe, measured = self.recipe, ""
+        if self.quality is not None:
+            measured = f", accuracy {self.quality['accuracy']:.2%} of {self.quality['images']:,} test images"
+        return f"<{recipe.architecture} by {recipe.estimator} on {recipe.data}{measured}>"
 
     @classmethod
-    def load(cls, run: Run, data_dir: Path | None = None, dataset: Dataset | None = None) -> TrainedRun:
+    def load(
+        cls, run: Run, data_dir: Path | None = None, dataset: Dataset | None = None, own: nn.Module | None = None
+    ) -> TrainedRun:
         """Read a finished run and its data set, from `data_dir` if the folder has moved, unless `dataset` is it.
 
         Batch statistics are re-estimated.
 
-        Raises PosteriorError if the posterior does not fit the recipe's architecture.
+        Raises PosteriorError if the posterior does not fit the network, the recipe's or the user's `own`, and RunError
+        where a run of a user's data or network is read without these.
         """
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
+        missing = "data" if dataset is None and recipe.data not in SOURCES else ""
+        missing = "a network" if own is None and recipe.architecture not in ARCHITECTURES else missing
+        if missing:
+            raise RunError(
+                f"the run in {run.folder} is of {missing} that only the program has that trained it: "
+                "prune it there, by slimbayes.fit(…, out=…) and slimbayes.prune"
+            )
         if dataset is None:
             folder, seed = data_dir or run.data_dir(), recipe.data_seed
             dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
-        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left())
+        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left(), own, run.quality())
         trained.template.check_dense(posterior)
         return replace(trained, posterior=trained.with_batch_statistics(posterior))
 
     @property
     def architecture(self) -> nn.Module:
-        """Build the dense, deterministic module of the run's architecture."""
+        """Build the dense, deterministic module of the run's architecture, or copy the user's own."""
+        if self.own is not None:
+            return deepcopy(self.own)
         return architecture(self.recipe.architecture, self.dataset.pixels.channels, len(self.dataset.classes))
 
     @cached_property

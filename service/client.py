@@ -20,12 +20,11 @@ import httpx
 from model_store.text import written_name
 from service.api.schemas import Answer, Listing
 from service.errors import ClientError
+from service.pictures import Picture, picture_files
 from service.types import FIELD
 
 Parsed = TypeVar("Parsed")
 Parameter = str | int | float | None
-# File name and bytes.
-Picture = tuple[str, bytes]
 RETRYABLE_STATUSES = (429, 503)
 
 
@@ -51,10 +50,11 @@ class Call(Generic[Parsed]):
 MODELS = Call(Listing.model_validate_json, "GET", "/models")
 
 
-def predict_call(pictures: Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
+def predict_call(images: Picture | Sequence[Picture], parameters: dict[str, Parameter]) -> Call[Answer]:
     """Build the call that posts images; the service chooses the parameters that are None."""
     query = {name: value for name, value in parameters.items() if value is not None}
-    files = [(FIELD, (written_name(name), data)) for name, data in pictures]  # a name on disk may be no text
+    # A name on disk may be no text.
+    files = [(FIELD, (written_name(name), data)) for name, data in picture_files(images)]
     return Call(Answer.model_validate_json, "POST", "/predict", {"params": query, "files": files})
 
 
@@ -111,12 +111,14 @@ class Client(Connection):
             self._http.close()
         self._http = None
 
-    def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
-        """Post images and return the predictions; the service chooses the parameters that are None.
+    def predict(self, images: Picture | Sequence[Picture], **parameters: Parameter) -> Answer:
+        """Post one image or several and return the predictions; the service chooses the parameters that are None.
 
-        Raises ClientError if the service is unreachable or refuses.
+        Images are paths, bytes of files, arrays uint8 [H, W] or [H, W, C], an array [N, H, W, C], or Pillow images.
+
+        Raises ClientError if an image cannot be read, or the service is unreachable or refuses.
         """
-        return self._call(predict_call(pictures, parameters))
+        return self._call(predict_call(images, parameters))
 
     def models(self) -> Listing:
         """List the models, versions and levels that the service serves."""
@@ -165,9 +167,9 @@ class AsyncClient(Connection):
             await self._http.aclose()
         self._http = None
 
-    async def predict(self, pictures: Sequence[Picture], **parameters: Parameter) -> Answer:
-        """Post images and return the predictions; see `Client.predict`."""
-        return await self._call(predict_call(pictures, parameters))
+    async def predict(self, images: Picture | Sequence[Picture], **parameters: Parameter) -> Answer:
+        """Post one image or several and return the predictions; see `Client.predict`."""
+        return await self._call(predict_call(images, parameters))
 
     async def models(self) -> Listing:
         """List the models, versions and levels that the service serves."""

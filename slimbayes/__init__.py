@@ -1,7 +1,15 @@
 """Train, prune, store and serve Bayesian image classifiers: the names that programs need, from four packages.
 
-Each name is imported from the module that defines it on first use, so that `import slimbayes` costs nothing. Names of
-`training` and `pruning` need the `train` extra.
+    import slimbayes as sb
+
+    posterior = sb.fit("convnet", "digits")
+    levels = sb.prune(posterior, ["p80", "x4"])
+    sb.publish(levels, "store", model="mine")
+    answer = sb.load("store").predict(images)
+    answer = sb.Client(url).predict(images)
+
+Each name is imported from the module that defines it on first use, so that `import slimbayes` costs nothing. Names that
+train and prune need the `train` extra; `load` and `Client` do not.
 """
 
 from __future__ import annotations
@@ -22,14 +30,20 @@ if TYPE_CHECKING:
     from pruning.level import Level as PruningLevel
     from pruning.level import parse_levels
     from pruning.pruner import Pruner, PruningConfig
-    from pruning.publishing import publish
     from pruning.trained_run import TrainedRun
     from service.app import create_app
     from service.client import AsyncClient, Client
     from service.errors import ServiceError
+    from service.predictor import Predictor, load
     from service.settings import Settings
-    from training.bayesian.bayesianize import bayesianize
+    from slimbayes.fitting import adopt, fit, load_data
+    from slimbayes.levels import PrunedLevels, prune, publish
+    from training.bayesian.bayesianize import bayesianize, read_posterior
+    from training.bayesian.estimators.flipout import draw as flipout
     from training.bayesian.estimators.ivon import IVON
+    from training.bayesian.estimators.lrt import draw as lrt
+    from training.bayesian.estimators.reparam import draw as reparam
+    from training.bayesian.objective import divergence as kl
     from training.bayesian.posterior import GaussianWeight, Posterior
     from training.errors import TrainingError
     from training.recipe import Recipe
@@ -46,6 +60,8 @@ __all__ = [
     "Level",
     "Manifest",
     "Posterior",
+    "Predictor",
+    "PrunedLevels",
     "Pruner",
     "PruningConfig",
     "PruningError",
@@ -61,20 +77,36 @@ __all__ = [
     "TrainingError",
     "TrustedKeys",
     "__version__",
+    "adopt",
     "bayesianize",
     "create_app",
     "evaluate",
     "export_onnx",
+    "fit",
+    "flipout",
+    "kl",
+    "load",
+    "load_data",
+    "lrt",
     "model_card",
     "parse_levels",
+    "prune",
     "publish",
     "read_manifest",
+    "read_posterior",
+    "reparam",
     "train",
 ]
 
 MODULES = {
-    "training.bayesian.bayesianize": ("bayesianize",),
+    "slimbayes.fitting": ("adopt", "fit", "load_data"),
+    "slimbayes.levels": ("PrunedLevels", "prune", "publish"),
+    "training.bayesian.bayesianize": ("bayesianize", "read_posterior"),
+    "training.bayesian.estimators.flipout": ("flipout",),
     "training.bayesian.estimators.ivon": ("IVON",),
+    "training.bayesian.estimators.lrt": ("lrt",),
+    "training.bayesian.estimators.reparam": ("reparam",),
+    "training.bayesian.objective": ("kl",),
     "training.bayesian.posterior": ("GaussianWeight", "Posterior"),
     "training.errors": ("TrainingError",),
     "training.recipe": ("Recipe",),
@@ -85,7 +117,6 @@ MODULES = {
     "pruning.graph.onnx_export": ("export_onnx",),
     "pruning.level": ("PruningLevel", "parse_levels"),
     "pruning.pruner": ("Pruner", "PruningConfig"),
-    "pruning.publishing": ("publish",),
     "pruning.trained_run": ("TrainedRun",),
     "model_store.errors": ("StoreError",),
     "model_store.manifest": ("Level", "Manifest", "read_manifest"),
@@ -95,11 +126,12 @@ MODULES = {
     "service.app": ("create_app",),
     "service.client": ("AsyncClient", "Client"),
     "service.errors": ("ServiceError",),
+    "service.predictor": ("Predictor", "load"),
     "service.settings": ("Settings",),
 }
 MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
-# Exported under another name, since the manifest has a class of the same name.
-RENAMED = {"PruningLevel": "Level"}
+# Exported under another name than in its module, where it is one of several of its kind.
+RENAMED = {"PruningLevel": "Level", "flipout": "draw", "kl": "divergence", "lrt": "draw", "reparam": "draw"}
 
 
 def __getattr__(name: str) -> object:
@@ -112,7 +144,7 @@ def __getattr__(name: str) -> object:
     try:
         exported = getattr(import_module(module), RENAMED.get(name, name))
     except ModuleNotFoundError as error:
-        if module.partition(".")[0] not in ("training", "pruning"):
+        if module.partition(".")[0] not in ("slimbayes", "training", "pruning"):
             raise
         raise ImportError(f"slimbayes.{name} needs the train extra: pip install 'slimbayes[train]'") from error
     globals()[name] = exported

@@ -131,10 +131,8 @@ def logits(run: Run, dataset: Dataset, images_NHWC: Tensor, num_draws: int) -> T
 
 def mean_network(run: Run, dataset: Dataset, p_NK: Tensor) -> MeanNetworkFigures:
     """Compare the draws' predictions of the test images with one pass of the posterior mean."""
-    recipe, posterior = run.recipe(), run.posterior()
-    held, test = (
-        mean_predictions(recipe, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
-    )
+    plain, posterior = fresh_network(run.recipe(), dataset), run.posterior()
+    held, test = (mean_predictions(plain, dataset, images, posterior) for images in (dataset.calibration, dataset.test))
     return compare_with_mean(p_NK, held, test)
 
 

@@ -18,6 +18,7 @@ from training.evaluation import metrics
 from training.evaluation.mean_network import compare_with_mean
 from training.evaluation.temperature import fit_temperature
 from training.recipe import Recipe
+from training.trainer.initialization import fresh_network
 from training.trainer.loop import LoopOptions, TrainLoop, TrainState
 from training.trainer.train import approximation, mean_predictions, predictions
 
@@ -53,8 +54,9 @@ def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> d
     row["bytes_per_step"] = steps.gradient_sync.bytes_sent / count + hessian_bytes(state.approximation.optimizer)
     world.broadcast_buffers(state.approximation.module)
     posterior, sets = state.approximation.posterior(), (dataset.calibration, dataset.test)
-    held, test = (predictions(recipe, dataset, images, posterior, world) for images in sets)
-    mean_held, mean_test = (mean_predictions(recipe, dataset, images, posterior) for images in sets)
+    plain = fresh_network(recipe, dataset)
+    held, test = (predictions(plain, recipe, dataset, images, posterior, world) for images in sets)
+    mean_held, mean_test = (mean_predictions(plain, dataset, images, posterior) for images in sets)
     calibrated_NK = metrics.predictive(test.logits_SNK, fit_temperature(held.logits_SNK, held.labels_N))
     mean = compare_with_mean(calibrated_NK, mean_held, mean_test)
     p_NK = metrics.predictive(test.logits_SNK)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from model_store.images.encoded import EncodedImage, image_format, open_image
     from model_store.images.errors import ImageDamagedError, ImageError, ImageTooLargeError, ImageTypeError
     from model_store.images.formats import FORMATS, SUFFIXES
+    from model_store.images.writer import write_png
 
 __all__ = [
     "FORMATS",
@@ -25,6 +26,7 @@ __all__ = [
     "ImageTypeError",
     "image_format",
     "open_image",
+    "write_png",
 ]
 
 if not TYPE_CHECKING:
@@ -38,6 +40,7 @@ if not TYPE_CHECKING:
         "SUFFIXES": "formats",
         "image_format": "encoded",
         "open_image": "encoded",
+        "write_png": "writer",
     }
 
     def __getattr__(name: str) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -14,18 +13,17 @@ import numpy as np
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.errors import MediaTypeError, RequestError, TooLargeError, UndecodableError, UnreadableError
-from service.inference.autotune import autotune
 from service.inference.decision import ImageResult, Postprocessor, conformal_quantile
 from service.inference.early_stopping import EarlyStopping
 from service.inference.uncertainty import Draws
 from service.pipeline.preprocessing import decode
-from service.repository.verification import verified_artifact
+from service.repository.standalone import build_engine
 from service.scheduling.job import Job
 from service.scheduling.scheduler import Scheduler
 from service.scoring.config import ScoringPlan
 from service.scoring.rows import Row, render_columns
 from service.scoring.source import Item, Pixels
-from service.settings import DECODE_MS, MAX_LEVEL_GMACS, MAX_LEVEL_MB
+from service.settings import DECODE_MS
 from service.types import FloatArray, StopReason
 
 # CPU time for one picture.
@@ -55,17 +53,7 @@ class Scorer:
         level = self.manifest.level(plan.level)
         assert level is not None
         self.level: Level = level
-        artifact = verified_artifact(
-            store,
-            self.manifest,
-            level,
-            precision=plan.precision,
-            max_bytes=MAX_LEVEL_MB * 2**20,
-            max_operations=MAX_LEVEL_GMACS * 10**9,
-        )
-        with ThreadPoolExecutor(threads, "builder") as builders:
-            self.engine = autotune(artifact, artifact.draw_key, builders, threads)
-            self.engine.prepare(plan.samples)
+        self.engine = build_engine(store, self.manifest, level, plan.samples, threads, plan.precision)
         rule = EarlyStopping.from_calibration(level.calibration, plan.tolerance, level.members)
         self.early_stopping = rule if plan.adaptive else None
         quantile = conformal_quantile(plan.alpha, level)

@@ -16,6 +16,7 @@ PATH = REFERENCE / "python.md"
 LINE_LENGTH = 100
 # In the order in which a model passes through them.
 PACKAGES = {
+    "slimbayes": "The short way",
     "training": "Training",
     "pruning": "Pruning",
     "model_store": "Model store",
@@ -27,9 +28,9 @@ INTRODUCTION = """# Python
 import slimbayes as sb
 ```
 
-`slimbayes` exports what programs need of the four packages, and imports each name on first use. Names from `training`
-and `pruning` need the `train` extra. Each can also be imported from its package, for example
-`from training import Recipe`.
+`slimbayes` exports what programs need of the four packages, and imports each name on first use. The short way and names
+from `training` and `pruning` need the `train` extra; `sb.load` and `sb.Client` do not. [The guide](../guides/python.md)
+shows how they go together.
 """
 
 

@@ -10,11 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.bayesian.bayesianize import bayesian_layers
+from training.errors import ConversionError
 
 
 def divergence(module: nn.Module) -> Tensor:
-    """Return KL(q‖p) of the whole network, in nats."""
-    return torch.stack([layer.divergence() for layer in bayesian_layers(module).values()]).sum()
+    """Return KL(q‖p) of the whole network, in nats; raise ConversionError for one without Bayesian layers."""
+    layers = bayesian_layers(module).values()
+    if not layers:
+        raise ConversionError("the network has no Bayesian layer: convert it by bayesianize")
+    return torch.stack([layer.divergence() for layer in layers]).sum()
 
 
 def data_term(logits_NK: Tensor, targets: Tensor) -> Tensor:

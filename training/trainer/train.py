@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,12 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     options: LoopOptions = LoopOptions(),  # noqa: B008
+    dataset: Dataset | None = None,
+    own: nn.Module | None = None,
 ) -> Run:
     """Train by `recipe`, and return the finished run in `out`.
+
+    `dataset` and the plain network `own` replace those that the recipe names.
 
     `resume` continues from the run's checkpoint, if any, and returns a finished run unchanged; `overwrite` removes an
     earlier run. Raises RunError if the folder is in use and neither is set.
@@ -75,20 +80,22 @@ def train(
     augmentation(recipe.augmentation)  # raises for an unknown name before anything is removed
     if download and data_dir is None:
         data_dir = DOWNLOAD_FOLDER
-    dataset = load_dataset(
-        recipe.data,
-        data_dir,
-        seed=recipe.data_seed,
-        limit=recipe.limit,
-        image_size=recipe.image_size,
-        download=download,
-        quiet=not world.is_leader,
-    )
+    if dataset is None:
+        dataset = load_dataset(
+            recipe.data,
+            data_dir,
+            seed=recipe.data_seed,
+            limit=recipe.limit,
+            image_size=recipe.image_size,
+            download=download,
+            quiet=not world.is_leader,
+        )
     BatchSampler(len(dataset.train), recipe.batch_size, world.size, recipe.seed)  # raises for too few images
     resuming = resume and run.interrupted
-    plain = None if resuming else initial_network(recipe, dataset)
+    fresh = partial(fresh_network, recipe, dataset, own)
+    plain = fresh() if resuming else initial_network(recipe, dataset, own)
     state = TrainState(approximation(recipe, dataset, world, plain))
-    recorder = Recorder(run, recipe, dataset, fresh_network(recipe, dataset), state, world)
+    recorder = Recorder(run, recipe, dataset, fresh(), state, world)
     with run.locked() if world.is_leader else nullcontext():
         if overwrite and world.is_leader:
             run.clear()
@@ -104,22 +111,26 @@ def train(
             run.begin(recipe, dataset, data_dir, world.size)
         world.barrier()
         if recipe.random == AUTO_LAYERS:
-            _choose_random_layers(state, dataset, recipe, world, options, recorder)
+            _choose_random_layers(state, fresh(), dataset, recipe, world, options, recorder)
         fit(state, dataset, recipe, world, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
-        posterior = with_batch_statistics(
-            fresh_network(recipe, dataset), state.approximation.posterior(), dataset, world.device
-        )
-        held = predictions(recipe, dataset, dataset.calibration, posterior, world)
-        test = predictions(recipe, dataset, dataset.test, posterior, world)
+        posterior = with_batch_statistics(fresh(), state.approximation.posterior(), dataset, world.device)
+        held = predictions(fresh(), recipe, dataset, dataset.calibration, posterior, world)
+        test = predictions(fresh(), recipe, dataset, dataset.test, posterior, world)
         if world.is_leader:
-            _finish(run, recipe, dataset, posterior, held, test)
+            _finish(run, fresh(), dataset, posterior, held, test)
         world.barrier()
         return run
 
 
 def _choose_random_layers(
-    state: TrainState, dataset: Dataset, recipe: Recipe, world: World, options: LoopOptions, recorder: Recorder
+    state: TrainState,
+    plain: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    world: World,
+    options: LoopOptions,
+    recorder: Recorder,
 ) -> None:
     """Train up to `CHOICE_SHARE` of the run, and then make the layers deterministic that need not be random.
 
@@ -129,7 +140,7 @@ def _choose_random_layers(
     chosen = state.images > until * len(dataset.train)
     fit(state, dataset, recipe, world, options=options, until=until, after_step=recorder)
     world.broadcast_buffers(approximation.module)
-    plain, posterior = fresh_network(recipe, dataset), approximation.posterior()
+    posterior = approximation.posterior()
     names = [name for name, weight in posterior.weights.items() if weight.deterministic]
     if not chosen:
         posterior = with_batch_statistics(plain, posterior, dataset, world.device)
@@ -151,7 +162,7 @@ def _check_free(run: Run, resume: bool) -> None:
 
 
 def _finish(
-    run: Run, recipe: Recipe, dataset: Dataset, posterior: Posterior, held: LabelledLogits, test: LabelledLogits
+    run: Run, plain: nn.Module, dataset: Dataset, posterior: Posterior, held: LabelledLogits, test: LabelledLogits
 ) -> None:
     """Measure the draws on the test set, and beside them the mean network; write the finished run."""
     p_NK, labels_N = metrics.predictive(test.logits_SNK), test.labels_N
@@ -173,19 +184,21 @@ def _finish(
     }
     if posterior.random:
         mean_held, mean_test = (
-            mean_predictions(recipe, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
+            mean_predictions(plain, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
         )
         quality["mean_network"] = asdict(compare_with_mean(calibrated_NK, mean_held, mean_test))
     run.finish(posterior, quality, test.logits_SNK, labels_N)
 
 
-def predictions(recipe: Recipe, dataset: Dataset, images: Images, posterior: Posterior, world: World) -> LabelledLogits:
+def predictions(
+    plain: nn.Module, recipe: Recipe, dataset: Dataset, images: Images, posterior: Posterior, world: World
+) -> LabelledLogits:
     """Compute logits of `TEST_DRAWS` draws on some images, or of one for a plain network.
 
     The draws are divided over the ranks, each a function of its number, and gathered on every rank.
     """
     num_draws = TEST_DRAWS if posterior.random else 1
-    plain, own = fresh_network(recipe, dataset), range(world.rank, num_draws, world.size)
+    own = range(world.rank, num_draws, world.size)
     logits_SNK = torch.zeros(num_draws, len(images), len(dataset.classes), device=world.device)
     with Stage("testing", len(own) * len(images), quiet=not world.is_leader) as stage:
         for number in own:
@@ -195,9 +208,9 @@ def predictions(recipe: Recipe, dataset: Dataset, images: Images, posterior: Pos
     return LabelledLogits(world.sum(logits_SNK).cpu(), images.labels)
 
 
-def mean_predictions(recipe: Recipe, dataset: Dataset, images: Images, posterior: Posterior) -> LabelledLogits:
+def mean_predictions(plain: nn.Module, dataset: Dataset, images: Images, posterior: Posterior) -> LabelledLogits:
     """Compute logits of the mean network, in one pass."""
-    logits_NK = mean_logits(fresh_network(recipe, dataset), posterior, dataset.pixels, images.pixels)
+    logits_NK = mean_logits(plain, posterior, dataset.pixels, images.pixels)
     return LabelledLogits(logits_NK[None], images.labels)
 
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from training.bayesian.approximation import Approximation
 from training.bayesian.bayesianize import check_matches, deterministic_names, plain_parts, plain_posterior
 from training.bayesian.posterior import GaussianWeight, Posterior, gaussian_divergence
-from training.errors import RecipeError
+from training.errors import ConversionError, RecipeError
 from training.recipe import Recipe
 
 HESSIAN_EVERY_STEPS = 10
@@ -76,6 +76,52 @@ class IVON(torch.optim.Optimizer):
                     state["scale"] = (precision * (state["hessian"] + decay)).rsqrt()
                     # The hook sees the gradient of one pass on this rank, before any accumulation or all-reduce.
                     parameter.register_hook(self._accumulating(parameter))
+
+    @classmethod
+    def over(
+        cls,
+        module: nn.Module,
+        train_size: int,
+        images_per_step: float,
+        *,
+        lr: float,
+        prior_scale: float,
+        initial_scale: float,
+        memory_images: float,
+        beta: float = 1.0,
+        average: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> IVON:
+        """Set up IVON for a plain network: weights of convolutions and linear layers are random, all others are not.
+
+        `beta` is the weight of the divergence, below 1 for a cold posterior. After `memory_images` 1/e of the initial
+        Hessian is left: choose the images of the whole training, divided by 4.6 or more.
+
+        Raises RecipeError without beta or with an initial scale not below the prior's, and ConversionError for a
+        network that has no layer to make random.
+        """
+        if not (beta > 0 and 0 < initial_scale < prior_scale):
+            raise RecipeError("ivon needs a beta above 0 and an initial scale below the prior's")
+        weights = list(plain_parts(module)[0].values())
+        if not weights:
+            raise ConversionError("the network has no convolution or linear layer to make random that is not frozen")
+        chosen = set(weights)
+        precision = train_size / beta
+        decay = prior_scale**-2 / precision
+        return cls(
+            weights,
+            [each for each in module.parameters() if each not in chosen and each.requires_grad],
+            lr=lr,
+            precision=precision,
+            decay=decay,
+            hessian=initial_scale**-2 / precision - decay,
+            memory=math.exp(-images_per_step / memory_images),
+            average=average,
+        )
+
+    def posterior(self, module: nn.Module) -> Posterior:
+        """Return the posterior of the plain network that this was set up for, detached and on the CPU."""
+        weights, _ = plain_parts(module)
+        return plain_posterior(module, {name: self.state[weight]["scale"] for name, weight in weights.items()})
 
     def _accumulating(self, parameter: Tensor) -> Callable[[Tensor], None]:
         def accumulate(gradient: Tensor) -> None:
@@ -212,24 +258,19 @@ class NaturalGradient(Approximation):
 
         Raises RecipeError for a recipe with a warm-up, without beta, or with an initial scale not below the prior's.
         """
-        if recipe.beta == 0 or recipe.initial_scale >= recipe.prior_scale:
-            raise RecipeError("ivon needs a beta above 0 and an initial scale below the prior's")
         if recipe.warmup_epochs > 0:
             raise RecipeError(
                 "ivon has the divergence at its full weight from the start: leave the warm-up at 0 epochs"
             )
-        weights = list(plain_parts(plain)[0].values())
-        chosen = set(weights)
-        precision = train_size / recipe.beta
-        decay = recipe.prior_scale**-2 / precision
-        optimizer = IVON(
-            weights,
-            [each for each in plain.parameters() if each not in chosen and each.requires_grad],
+        optimizer = IVON.over(
+            plain,
+            train_size,
+            images_per_step,
             lr=recipe.learning_rate,
-            precision=precision,
-            decay=decay,
-            hessian=recipe.initial_scale**-2 / precision - decay,
-            memory=math.exp(-images_per_step / recipe.hessian_memory(train_size)),
+            prior_scale=recipe.prior_scale,
+            initial_scale=recipe.initial_scale,
+            memory_images=recipe.hessian_memory(train_size),
+            beta=recipe.beta,
             average=average,
         )
         created = cls(plain, optimizer, recipe.prior_scale)
@@ -269,8 +310,7 @@ class NaturalGradient(Approximation):
             self.optimizer.fix(weights[name])
 
     def posterior(self) -> Posterior:
-        weights, _ = plain_parts(self.module)
-        return plain_posterior(self.module, {name: self.optimizer.state[w]["scale"] for name, w in weights.items()})
+        return self.optimizer.posterior(self.module)
 
     def restore(self, posterior: Posterior) -> None:
         weights, rest = plain_parts(self.module)
