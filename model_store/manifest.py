@@ -84,7 +84,8 @@ class InputShape(Strict):
 class Training(Strict):
     """Origin of the posterior.
 
-    `hessian_left` is the share of IVON's initial Hessian that is left in the median at the end, of the Hessian and the prior's precision.
+    `hessian_left` is the share of IVON's initial Hessian that is left at the end, in the median of the Hessian with the
+    prior's part.
     """
 
     architecture: str

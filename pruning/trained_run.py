@@ -26,6 +26,7 @@ from training.errors import RunError
 from training.evaluation.batch_statistics import with_batch_statistics
 from training.recipe import Recipe
 from training.trainer.distillation import Teacher
+from training.trainer.pretrained import with_published_statistics
 from training.trainer.run_dir import Run
 
 
@@ -73,8 +74,11 @@ class TrainedRun:
         if dataset is None:
             folder, seed = data_dir or run.data_dir(), recipe.data_seed
             dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
+        dataset = with_published_statistics(dataset, recipe)
         trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left(), own, run.quality())
         trained.template.check_dense(posterior)
+        if recipe.trained_count is not None:  # the statistics of layers that stay as they are belong to their weights
+            return trained
         return replace(trained, posterior=trained.with_batch_statistics(posterior))
 
     @property

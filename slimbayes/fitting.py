@@ -58,6 +58,8 @@ class Settings(TypedDict, total=False):
     init_from: str | None
     initial_share: float
     split_seed: int | None
+    pretrained: bool
+    trained: str
 
 
 def fit(

@@ -26,6 +26,20 @@ DATASET_RECIPES = {"digits": Recipe(), "cifar10": CIFAR10, "folder": replace(CIF
 # weights as a beta of 1 does with 0.21.
 IVON_CHANGES = {"learning_rate": 1.0, "prior_scale": 0.021, "initial_scale": 0.0104, "beta": 0.01, "warmup_epochs": 0.0}
 NONE_CHANGES = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
+# Side of the images on which weights are published that there are, in pixels.
+PUBLISHED_SIDE = 224
+# Last layers of a network with published weights, on few images: with so few weights the posterior needs no tempering.
+PRETRAINED_CHANGES: dict[str, Any] = {
+    "trained": "last:2",
+    "random": "last:1",
+    "epochs": 30,
+    "batch_size": 32,
+    "learning_rate": 0.05,
+    "prior_scale": 0.5,
+    "initial_scale": 0.1,
+    "beta": 1.0,
+    "warmup_epochs": 0.0,
+}
 ESTIMATOR_CHANGES: dict[str, dict[str, Any]] = {"ivon": IVON_CHANGES, "none": NONE_CHANGES}
 
 
@@ -34,6 +48,10 @@ def default_recipe(data: str, device: torch.device, **changes: Any) -> Recipe:
     base = DATASET_RECIPES.get(data, Recipe(data=data))
     given = {key: value for key, value in changes.items() if value is not None}
     own = ESTIMATOR_CHANGES.get(given.get("estimator", base.estimator), {})
+    if given.get("pretrained") and given.get("estimator", base.estimator) != "none":
+        own = own | PRETRAINED_CHANGES
+    if given.get("pretrained"):
+        own = own | {"image_size": PUBLISHED_SIDE}
     if data != "digits":  # whose images are too small for precision to matter
         own = own | {"precision": fastest_precision(device)}
     return replace(base, **own | given)

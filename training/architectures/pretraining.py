@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Weights of an earlier training, on images of `side` pixels, normalised by `mean` and `std` of values in [0, 1].
+    """Weights of an earlier training, on images normalised by `mean` and `std` of values in [0, 1].
 
     `head` is the path of the layer whose outputs are classes. `package` is the Python package that brings the weights
     as its `file`, None where they are only taken from the user's file. `name_of` returns the name here of a tensor in
@@ -17,7 +17,6 @@ class Pretraining:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    side: int
     head: str
     package: str | None = None
     file: str = ""

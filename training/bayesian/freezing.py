@@ -5,23 +5,25 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from training.bayesian.bayesianize import deterministic_names, plain_parts
+from training.bayesian.bayesianize import plain_parts
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.errors import RecipeError
 
 
-def split_frozen(plain: nn.Module, random: str) -> tuple[nn.Sequential, nn.Sequential]:
-    """Split a network before its first part with a random layer, as `last:N` chooses them; names stay as they are.
+def split_frozen(plain: nn.Module, count: int) -> tuple[nn.Module, nn.Module]:
+    """Split a network before the part with the first of its last `count` layers with weights; names stay as they are.
 
-    Raises RecipeError for a network that is no sequence of parts, and for one whose first part is random.
+    Raises RecipeError for a network that is no sequence of parts, and for one that has no more layers.
     """
     if not isinstance(plain, nn.Sequential):
         raise RecipeError(f"only the parts of an nn.Sequential can be frozen, found {type(plain).__name__}")
-    first = list(plain_parts(plain)[0])[len(deterministic_names(plain, random))]
+    names = list(plain_parts(plain)[0])
     parts = [name for name, _ in plain.named_children()]
-    place = parts.index(first.split(".")[0])
+    place = 0 if count >= len(names) else parts.index(names[-count].split(".")[0])
     if place == 0:
-        raise RecipeError(f"{random} leaves nothing to freeze: expected fewer random layers, or all")
+        raise RecipeError(
+            f"nothing stays as it is: expected fewer of the {len(names)} layers than last:{count}, or all"
+        )
     return plain[:place], plain[place:]
 
 

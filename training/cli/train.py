@@ -25,7 +25,24 @@ def train_command(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data set, if it needs one.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the data set if it is missing.")] = False,
     image_size: Annotated[int | None, typer.Option(help="Side of a folder's images after resizing, in pixels.")] = None,
-    arch: Annotated[str | None, typer.Option(help="Architecture: convnet, resnet20, resnet18 or vgg16.")] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="Architecture: convnet, resnet20, resnet18 or vgg16; or, for larger images, efficientnet_lite0, "
+            "imagenet_resnet18 or imagenet_resnet50."
+        ),
+    ] = None,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained",
+            help="Start from weights published for other classes: the architecture's own, or a file's by --init-from.",
+        ),
+    ] = False,
+    trained: Annotated[
+        str | None,
+        typer.Option(help="Layers that are trained: all, or last:N, which stand on features of the others."),
+    ] = None,
     estimator: Annotated[
         str | None, typer.Option(help="Variational estimator: reparam, flipout, lrt, ivon; none for the plain network.")
     ] = None,
@@ -123,6 +140,8 @@ def train_command(
         "image_size": image_size,
         "init_from": None if init_from is None else str(init_from.resolve()),
         "initial_share": initial_share,
+        "pretrained": pretrained or None,
+        "trained": trained,
     }
     keep_freed_memory()
     folder = out

@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from training.data.augmentation import Augmentation, augmentation
 from training.errors import DataError
 
 
@@ -90,3 +91,7 @@ class Dataset:
     calibration: Images
     test: Images
     out_of_distribution: dict[str, Tensor]
+
+    def augmentation(self, name: str) -> Augmentation:
+        """Return the augmentation of training images called `name`; raise RecipeError for an unknown name."""
+        return augmentation(name)

@@ -12,13 +12,16 @@ from training.architectures import architecture
 from training.data.dataset import Dataset
 from training.errors import RecipeError
 from training.recipe import Recipe
+from training.trainer.pretrained import load_pretrained
 from training.trainer.trained_state import fitting_state, trained_tensors
 
 
 def initial_network(recipe: Recipe, dataset: Dataset, own: nn.Module | None = None) -> nn.Module:
     """Build the initial plain network, as `fresh_network`; raise CheckpointError if `init_from` does not fit it."""
     plain = fresh_network(recipe, dataset, own)
-    if recipe.init_from is not None:
+    if recipe.pretrained:
+        load_pretrained(plain, recipe, dataset.pixels.channels)
+    elif recipe.init_from is not None:
         path = Path(recipe.init_from)
         plain.load_state_dict(fitting_state(plain, trained_tensors(path), str(path)))
     return plain

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from training.bayesian.approximation import Approximation
 from training.bayesian.objective import data_term, negative_elbo
-from training.data.augmentation import augmentation
 from training.data.dataset import Dataset
 from training.distributed.gradient_sync import REDUCTIONS, GradientSync
 from training.distributed.sampler import BatchSampler
@@ -136,7 +135,7 @@ class TrainLoop:
         self.train_size = len(dataset.train)
         self.total = self.train_size * recipe.epochs
         self.batches = BatchSampler(self.train_size, recipe.batch_size, world.size, recipe.seed)
-        self.augment = augmentation(recipe.augmentation)
+        self.augment = dataset.augmentation(recipe.augmentation)
         objective: nn.Module = _Objective(state.approximation, recipe.precision)
         if options.compile:
             # Keeps the random draws equal to those without compilation.

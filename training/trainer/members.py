@@ -55,6 +55,10 @@ def member_recipe(recipe: Recipe, member: int) -> Recipe:
     Raises RecipeError where all members would start from one network: they would stay in one mode.
     """
     init_from = recipe.init_from
+    if recipe.pretrained and member:
+        raise RecipeError(
+            "members that start from the same published weights hardly differ: train one without --members"
+        )
     if init_from is not None:
         starts = runs_in(Path(init_from))
         if len(starts) <= member:

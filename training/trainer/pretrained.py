@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from training.architectures import architecture, pretraining
 from training.architectures.pretraining import Pretraining
-from training.data.dataset import Pixels
+from training.data.dataset import Dataset
 from training.errors import RecipeError
 from training.recipe import Recipe
 from training.trainer.trained_state import fitting_state, trained_tensors
@@ -40,12 +40,15 @@ def load_pretrained(plain: nn.Module, recipe: Recipe, channels: int) -> None:
     plain.load_state_dict(body, strict=False)
 
 
-def pretrained_pixels(pixels: Pixels, recipe: Recipe) -> Pixels:
-    """Return the images' statistics as the published weights expect them."""
-    known = pretraining(recipe.architecture)
-    if pixels.channels == RGB:
-        return replace(pixels, mean=known.mean, std=known.std)
-    return replace(pixels, mean=(sum(known.mean) / RGB,), std=(sum(known.std) / RGB,))
+def with_published_statistics(dataset: Dataset, recipe: Recipe) -> Dataset:
+    """Return the data set, normalised as the published weights expect it where a recipe starts from such."""
+    if not recipe.pretrained:
+        return dataset
+    known, pixels = pretraining(recipe.architecture), dataset.pixels
+    mean, std = known.mean, known.std
+    if pixels.channels != RGB:
+        mean, std = (sum(mean) / RGB,), (sum(std) / RGB,)
+    return replace(dataset, pixels=replace(pixels, mean=mean, std=std))
 
 
 def _classes(found: Mapping[str, Tensor], known: Pretraining) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,10 @@ from training.recipe import AUTO_LAYERS, Recipe
 from training.trainer.checkpoint import Checkpoint
 from training.trainer.initialization import fresh_network, initial_network
 from training.trainer.loop import LoopOptions, TrainState, fit
+from training.trainer.pretrained import with_published_statistics
 from training.trainer.recorder import Recorder
 from training.trainer.run_dir import Run
+from training.trainer.trained_part import TrainedPart
 
 # Draws for the figures of a finished run.
 TEST_DRAWS = 32
@@ -90,11 +91,14 @@ def train(
             download=download,
             quiet=not world.is_leader,
         )
-    BatchSampler(len(dataset.train), recipe.batch_size, world.size, recipe.seed)  # raises for too few images
-    resuming = resume and run.interrupted
-    fresh = partial(fresh_network, recipe, dataset, own)
-    plain = fresh() if resuming else initial_network(recipe, dataset, own)
-    state = TrainState(approximation(recipe, dataset, world, plain))
+    images = with_published_statistics(dataset, recipe)
+    BatchSampler(len(images.train), recipe.batch_size, world.size, recipe.seed)  # raises for too few images
+    # What a checkpoint holds needs no weights to start from, but layers that are not trained are in none.
+    known = resume and run.interrupted and recipe.trained_count is None
+    plain = fresh_network(recipe, images, own) if known else initial_network(recipe, images, own)
+    part = TrainedPart.of(plain, images, recipe, quiet=not world.is_leader)
+    dataset, fresh = part.dataset, part.fresh
+    state = TrainState(approximation(recipe, dataset, world, fresh()))
     recorder = Recorder(run, recipe, dataset, fresh(), state, world)
     with run.locked() if world.is_leader else nullcontext():
         if overwrite and world.is_leader:
@@ -102,13 +106,13 @@ def train(
         world.barrier()
         _check_free(run, resume)  # again, now under the lock
         if run.interrupted:
-            run.check_dataset(dataset)
+            run.check_dataset(images)
             recorder.sums = _resume(state, recipe, run)
             if world.is_leader:
                 run.truncate_logs(state.images)
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
-            run.begin(recipe, dataset, data_dir, world.size)
+            run.begin(recipe, images, data_dir, world.size)
         world.barrier()
         if recipe.random == AUTO_LAYERS:
             _choose_random_layers(state, fresh(), dataset, recipe, world, options, recorder)
@@ -118,7 +122,7 @@ def train(
         held = predictions(fresh(), recipe, dataset, dataset.calibration, posterior, world)
         test = predictions(fresh(), recipe, dataset, dataset.test, posterior, world)
         if world.is_leader:
-            _finish(run, fresh(), dataset, posterior, held, test)
+            _finish(run, part, posterior, held, test)
         world.barrier()
         return run
 
@@ -161,9 +165,7 @@ def _check_free(run: Run, resume: bool) -> None:
         )
 
 
-def _finish(
-    run: Run, plain: nn.Module, dataset: Dataset, posterior: Posterior, held: LabelledLogits, test: LabelledLogits
-) -> None:
+def _finish(run: Run, part: TrainedPart, posterior: Posterior, held: LabelledLogits, test: LabelledLogits) -> None:
     """Measure the draws on the test set, and beside them the mean network; write the finished run."""
     p_NK, labels_N = metrics.predictive(test.logits_SNK), test.labels_N
     nll = metrics.nll(p_NK, labels_N)
@@ -184,10 +186,11 @@ def _finish(
     }
     if posterior.random:
         mean_held, mean_test = (
-            mean_predictions(plain, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
+            mean_predictions(part.fresh(), part.dataset, images, posterior)
+            for images in (part.dataset.calibration, part.dataset.test)
         )
         quality["mean_network"] = asdict(compare_with_mean(calibrated_NK, mean_held, mean_test))
-    run.finish(posterior, quality, test.logits_SNK, labels_N)
+    run.finish(part.whole(posterior), quality, test.logits_SNK, labels_N)
 
 
 def predictions(

@@ -253,7 +253,7 @@ def test_the_memory_counts_images_not_steps(images: int, steps: int) -> None:
 
 
 def test_the_share_left_is_that_of_the_present_median() -> None:
-    """The curvature with the prior's part, which is known from the start: where neither is large, what is left weighs."""
+    """The prior's part counts, which is known from the start: what is left weighs where neither is large."""
     approximation = begun()
     optimizer = approximation.optimizer
     (group,) = {id(group): group for group, _, _ in optimizer.random_weights()}.values()
