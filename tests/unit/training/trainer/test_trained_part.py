@@ -49,7 +49,7 @@ def test_what_is_not_trained_stays_as_it_is(start: Run, digits: Dataset, tmp_pat
 def test_logits_of_features_are_those_of_images(start: Run, tmp_path: Path) -> None:
     """What the run has measured is what the whole network predicts."""
     recipe = replace(RECIPE, trained="last:1", init_from=str(start.folder))
-    digits = load_dataset("digits", seed=recipe.seed, limit=recipe.limit)
+    digits = load_dataset("digits", None, seed=recipe.seed, limit=recipe.limit)
     run = train(recipe, tmp_path / "run", ALONE)
     plain = fresh_network(recipe, digits)
     logits_NK = mean_logits(plain, run.posterior(), digits.pixels, digits.test.pixels)
