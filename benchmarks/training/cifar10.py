@@ -135,7 +135,7 @@ def mean_network(run: Run, dataset: Dataset, p_NK: Tensor) -> MeanNetworkFigures
     held, test = (
         mean_predictions(recipe, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
     )
-    return compare_with_mean(p_NK, held, test)
+    return compare_with_mean(p_NK, held, test, dataset.turns)
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
