@@ -104,7 +104,7 @@ class PrunedLevel:
         mixture, it is one pass of each member's mean network.
         """
         mean = self.evaluation.mean_network
-        if mean is None or mean.draws_gain:
+        if mean is None or mean.draws_gain.worth_drawing:
             return self
         members, count = tuple(map(posterior_mean, self.members)), len(self.members)
         evaluation = evaluate(members, run.dataset, count, run.recipe.seed, name=f"{self.name}, mean network")

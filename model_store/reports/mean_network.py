@@ -7,10 +7,10 @@ from typing import Protocol
 
 from rich.table import Column, Table
 
+from model_store.draws_gain import DrawsGain
 from model_store.manifest import Level, MeanNetwork
 from model_store.reports.terminal import cell
 
-DRAWS_ADD_NOTHING = "draws add nothing here: the gain is not above two standard errors"
 HEADERS = ("draws", "mean: T", "accuracy", "NLL", "ECE", "draws gain")
 
 
@@ -55,16 +55,27 @@ def mean_section(levels: Sequence[Level]) -> str:
         "calibration images. The gain is how much lower the NLL of draws is, at theirs, on the test set, in nats; ± is "
         "the standard error of the paired difference."
     )
-    nothing = [level for level in compared if level.mean_network and not level.mean_network.draws_gain]
+    nothing, unclear = (
+        [level for level in compared if level.mean_network and level.mean_network.draws_gain is judged]
+        for judged in (DrawsGain.NOTHING, DrawsGain.UNCLEAR)
+    )
     if nothing:
-        names = ", ".join(f"`{level.name}`" for level in nothing)
-        text += f"\n\n**Draws add nothing at {names}**: the gain is not above two standard errors."
+        text += f"\n\n**Draws add nothing at {_names(nothing)}**: the gain is not above two standard errors."
+    if unclear:
+        text += (
+            f"\n\n**Whether draws gain at {_names(unclear)} is not known**: too few images were tested, and two "
+            "standard errors are more than the gain."
+        )
     if single := [f"`{level.name}`" for level in nothing if level.draws == 1]:
         text += (
             f" Served at {', '.join(single)} is one pass of the mean network, so that the epistemic part of the "
             "uncertainty is zero there; the gain is that of the draws which it was compared with."
         )
     return text
+
+
+def _names(levels: Iterable[Level]) -> str:
+    return ", ".join(f"`{level.name}`" for level in levels)
 
 
 def _figures(level: DrawsFigures) -> list[str]:

@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 
 from model_store.cli.options import SignKeyOption
+from model_store.draws_gain import DrawsGain
 from model_store.errors import StoreError
 from model_store.names import check_alias, check_model_name
 from model_store.onnx_file.format import MAX_MEMBERS
-from model_store.reports.mean_network import DRAWS_ADD_NOTHING, gain_text, mean_table
+from model_store.reports.mean_network import gain_text, mean_table
 from model_store.reports.tables import levels_table
 from model_store.signing import SigningKey
 from model_store.store import Store
@@ -163,10 +164,10 @@ def _report(pruned: PrunedLevel) -> None:
         f"  {_passes(count)}: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
         f"draws gain {gain_text(mean)} nats over it"
     )
-    if not mean.draws_gain:
+    if mean.draws_gain is not DrawsGain.CLEAR:
         published = evaluation.monte_carlo.draws
         what = "one pass of the mean network is" if published == 1 else f"{published} draws are"
-        typer.echo(f"  {DRAWS_ADD_NOTHING}; {what} published")
+        typer.echo(f"  {mean.draws_gain}; {what} published")
 
 
 def _passes(members: int) -> str:

@@ -56,7 +56,7 @@ def features_of(dataset: Dataset, frozen: nn.Module, augment: str, seed: int, *,
     """
     frozen.eval()
     count = views_of_image(len(dataset.train), augment)
-    others = {"calibration": dataset.calibration, "test": dataset.test}
+    others = {"test": dataset.test} if dataset.in_turns else {"test": dataset.test, "calibration": dataset.calibration}
     total = count * len(dataset.train) + sum(map(len, others.values()))
     _check_size(_apply(frozen, dataset.pixels, dataset.train.pixels[:1]), total)
     with Stage("computing features", total, quiet=quiet) as stage:
@@ -78,7 +78,7 @@ def features_of(dataset: Dataset, frozen: nn.Module, augment: str, seed: int, *,
         dataset.classes,
         Features(own.height, own.width, own.channels, own.mean, own.std),
         Images(torch.stack(views, 1), dataset.train.labels),
-        computed["calibration"],
+        computed.get("calibration", computed["test"]),
         computed["test"],
         {},
     )

@@ -8,12 +8,15 @@ paired differences, std(d) / √N.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from model_store.draws_gain import DrawsGain, judge
+from training.data.dataset import Turn
 from training.evaluation import metrics
-from training.evaluation.temperature import fit_temperature
+from training.evaluation.temperature import calibrated, fit_temperature
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,25 @@ class MeanNetworkFigures:
     nll_gain_error: float
 
     @property
-    def draws_gain(self) -> bool:
-        """Tell whether draws have a lower NLL, by more than two standard errors."""
-        return self.nll_gain > 2 * self.nll_gain_error
+    def draws_gain(self) -> DrawsGain:
+        """Judge whether draws have a lower NLL."""
+        return judge(self.nll_gain, self.nll_gain_error)
 
     def describe_gain(self) -> str:
-        """Say what draws gain, and where that is nothing."""
+        """Say what draws gain, and where that is nothing or uncertain."""
         gain = f"draws gain {self.nll_gain:.4f} ± {self.nll_gain_error:.4f} nats over the mean network"
-        return gain if self.draws_gain else f"{gain}: they add nothing here, it is not above two standard errors"
+        return gain if self.draws_gain is DrawsGain.CLEAR else f"{gain}: {self.draws_gain}"
 
 
-def compare_with_mean(p_NK: Tensor, held: LabelledLogits, test: LabelledLogits) -> MeanNetworkFigures:
+def compare_with_mean(
+    p_NK: Tensor, held: LabelledLogits, test: LabelledLogits, turns: Sequence[Turn]
+) -> MeanNetworkFigures:
     """Compare the draws' predictions of the test images with the mean network, whose logits are [1, N, K].
 
-    `held` are calibration images, on which its temperature is fitted.
+    `held` are calibration images, on which its temperature is fitted; `turns` are as in `calibrated`.
     """
     temperature = fit_temperature(held.logits_SNK, held.labels_N)
-    mean_NK = metrics.predictive(test.logits_SNK, temperature)
+    mean_NK = calibrated(held.logits_SNK, held.labels_N, test.logits_SNK, turns)
     gain_N = metrics.losses(mean_NK, test.labels_N) - metrics.losses(p_NK, test.labels_N)
     gain = float(gain_N.mean())
     # A single image has no standard error: as large as the gain, it never counts as one.

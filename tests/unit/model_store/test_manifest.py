@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from model_store.draws_gain import DrawsGain
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.manifest import SCHEMA_VERSION, Manifest, read_manifest
+from model_store.statistics import wilson_interval
 from tests.support.stores import GOLDEN, golden_document
 
 Document = dict[str, Any]
@@ -111,7 +113,7 @@ def test_what_the_first_schema_did_not_record_is_filled() -> None:
         assert (level.metrics.abstained, level.reference.edges) == (None, None)
     assert old.training.hessian_left is None
     new = read_manifest(GOLDEN.read_bytes())
-    as_then = [level.metrics.model_copy(update={"abstained": None}) for level in new.levels]
+    as_then = [level.metrics.model_copy(update={"abstained": None, "test_images": None}) for level in new.levels]
     assert [level.metrics for level in old.levels] == as_then
     assert [
         level.calibration.out_of_distribution.score for level in new.levels if level.calibration.out_of_distribution
@@ -133,9 +135,9 @@ def test_the_fourth_schema_compares_draws_with_their_mean() -> None:
     dense, p80 = read_manifest(GOLDEN.read_bytes()).levels
     assert dense.mean_network is not None
     assert p80.mean_network is not None
-    assert (dense.mean_network.draws_gain, p80.mean_network.draws_gain) == (True, False)
+    assert (dense.mean_network.draws_gain, p80.mean_network.draws_gain) == (DrawsGain.CLEAR, DrawsGain.NOTHING)
     lost = dense.mean_network.model_copy(update={"nll_gain": -0.0064})
-    assert not lost.draws_gain
+    assert lost.draws_gain is DrawsGain.NOTHING
 
 
 def test_the_writer_writes_the_golden_manifest() -> None:
@@ -288,3 +290,16 @@ def test_a_writer_cannot_build_a_nan_either() -> None:
     metrics = read_manifest(GOLDEN.read_bytes()).levels[0].metrics
     with pytest.raises(ValidationError, match="finite"):
         type(metrics)(**metrics.model_dump() | {"ece": NAN})
+
+
+def test_sets_that_a_calibration_is_too_small_for_are_named() -> None:
+    """With the images that each takes."""
+    calibration = read_manifest(GOLDEN.read_bytes()).levels[0].calibration
+    assert calibration.missing_sets == {}
+    few = calibration.model_copy(update={"conformal_quantiles": {"0.1": 0.9}})
+    assert few.missing_sets == {"0.05": 19, "0.01": 99}
+
+
+def test_accuracy_has_the_interval_of_its_images() -> None:
+    metrics = read_manifest(GOLDEN.read_bytes()).levels[0].metrics
+    assert metrics.accuracy_interval == wilson_interval(metrics.accuracy, 10_000)

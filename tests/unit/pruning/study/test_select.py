@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from model_store.draws_gain import DrawsGain
 from model_store.store import Store
 from pruning.cli.prune import app as prune_app
 from pruning.errors import LevelError
@@ -125,15 +126,14 @@ def test_a_level_whose_draws_gain_nothing_is_published_as_its_mean(
         assert result.exit_code == 0, result.output
         opened = Store.open(store)
         manifests[name] = opened.verify("digits", opened.resolve("digits"))
-        nothing = [
-            level for level in manifests[name].levels if level.mean_network and not level.mean_network.draws_gain
-        ]
-        assert result.output.count("draws add nothing here") == len(nothing)
+        judged = [level.mean_network.draws_gain for level in manifests[name].levels if level.mean_network]
+        assert result.output.count("draws add nothing here") == judged.count(DrawsGain.NOTHING)
+        assert result.output.count("too few test images to tell") == judged.count(DrawsGain.UNCLEAR)
     assert {level.monte_carlo.draws for level in manifests["asked"].levels} == {4}
     seen = 0
     for level in manifests["default"].levels:
         assert level.mean_network is not None
-        assert level.monte_carlo.draws == (2 if level.mean_network.draws_gain else 1)
+        assert level.monte_carlo.draws == (2 if level.mean_network.draws_gain.worth_drawing else 1)
         if level.monte_carlo.draws == 1:
             assert level.shared == ("logits",)
             assert level.metrics.nll == pytest.approx(level.mean_network.nll)
