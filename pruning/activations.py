@@ -9,6 +9,7 @@ from torch import Tensor
 from model_store.onnx_file.format import IMAGES
 from pruning.criteria.inputs import Activations
 from pruning.graph import network as ir
+from pruning.graph.channel_groups import channel_groups
 from pruning.graph.forward import apply_node
 from training.data.dataset import Images
 
@@ -29,7 +30,7 @@ def measure_activations(network: ir.Network, images: Images) -> dict[str, Activa
 
 def _sums(network: ir.Network, images: Images) -> dict[str, list[Tensor]]:
     """Return sums over images of the mean of a² over positions, and of (Σ a ∂L/∂a)², [in] by layer."""
-    areas = {node.name: node.area for node in network.nodes if isinstance(node, ir.Flatten)}
+    channels = channel_groups(network).numbers
     layers = {name: (node.weight.mean, node.bias) for name, node in network.weighted.items()}
     values = {IMAGES: network.pixels.normalise(images.pixels).requires_grad_()}
     read: dict[str, Tensor] = {}
@@ -45,10 +46,10 @@ def _sums(network: ir.Network, images: Images) -> dict[str, list[Tensor]]:
     sums = {}
     for name, a in read.items():
         squares = a.detach().square().flatten(2).mean(2) if a.dim() > 2 else a.detach().square()
-        gates = a.detach() * gradients[name]
-        area = areas.get(network.weighted[name].source, 1)
-        # A flattened channel is gated with all its pixels, which share its score.
-        per_channel_NC = gates.flatten(2).sum(2) if gates.dim() > 2 else gates.unflatten(1, (-1, area)).sum(2)
-        fisher = per_channel_NC.square().sum(0).repeat_interleave(area) / area
+        gates_NC = (a.detach() * gradients[name]).flatten(2).sum(2) if a.dim() > 2 else a.detach() * gradients[name]
+        # Channels that are removed together are gated together, and share their score.
+        _, place, count = channels[network.weighted[name].source].unique(return_inverse=True, return_counts=True)
+        together_NV = gates_NC.new_zeros(len(gates_NC), len(count)).index_add_(1, place, gates_NC)
+        fisher = (together_NV.square().sum(0) / count)[place]
         sums[name] = [squares.sum(0), fisher]
     return sums

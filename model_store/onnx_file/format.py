@@ -1,11 +1,9 @@
-"""Constants of a level's ONNX file and of its eight-bit arithmetic, for exporter, reader and service alike.
-
-Opset 21 and IR version 10: from opset 22 on ONNX Runtime's CPU provider has no RandomNormalLike.
-"""
+"""Constants of a level's ONNX file and of its eight-bit arithmetic, for exporter, reader and service alike."""
 
 from __future__ import annotations
 
 DOMAIN = "slimbayes"
+# From opset 22 on ONNX Runtime's CPU provider has no RandomNormalLike.
 IR_VERSION = 10
 # Versions by domain; "" is ONNX itself.
 OPSETS = {"": 21, DOMAIN: 1}
@@ -30,6 +28,8 @@ GAUSSIAN_WEIGHT_BODY = (
 MAX_UINT8 = 255
 MAX_INT8_WEIGHT = 64
 MAX_INT32_BIAS = 2**31 - 2**7
+# Attributes of ONNX's HardSigmoid, max(0, min(1, alpha · x + beta)), with which it is torch's; float32.
+HARD_SIGMOID = {"alpha": 0.1666666716337204, "beta": 0.5}
 
 # A mixture: members by number, of which one is picked at random in each run and computed. Its body is part of the file.
 MAX_MEMBERS = 16

@@ -7,13 +7,14 @@ the bytes say; and bytes have only one reading. Bytes are not copied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from model_store.errors import VerificationError
 
-VARINT, BYTES = 0, 2
+VARINT, BYTES, FIXED32 = 0, 2, 5
 # Longest name or other text.
 MAX_TEXT_BYTES = 256
 
@@ -23,8 +24,19 @@ class Field:
     """An optional field: up to `max_count` times, as a tuple where `max_count` is not 1."""
 
     name: str
-    kind: Literal["number", "text", "raw"] | Message
+    kind: Literal["number", "float", "text", "raw"] | Message
     max_count: int = 1
+
+    @property
+    def wire_type(self) -> int:
+        """Return how the field is written."""
+        return VARINT if self.kind == "number" else FIXED32 if self.kind == "float" else BYTES
+
+    def read(self, data: memoryview, offset: int) -> tuple[Any, int]:
+        """Return the value at `offset`, and its end."""
+        readers: dict[int, Callable[[memoryview, int], tuple[Any, int]]]
+        readers = {VARINT: _number, FIXED32: _float, BYTES: _bytes}
+        return readers[self.wire_type](data, offset)
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Message:
         while offset < len(data):
             key, offset = _varint(data, offset)
             each = self._field(key)
-            value, offset = _number(data, offset) if each.kind == "number" else _bytes(data, offset)
+            value, offset = each.read(data, offset)
             if each.max_count > 1:
                 found[each.name].append(self._value(each, value))
                 if len(found[each.name]) > each.max_count:
@@ -63,7 +75,7 @@ class Message:
         if number not in self.fields:
             raise malformed(f"{self.name} has an unknown field {number}")
         each = self.fields[number]
-        if kind != (VARINT if each.kind == "number" else BYTES):
+        if kind != each.wire_type:
             raise malformed(f"{self.name} has {each.name} in a form that exporters do not write")
         return each
 
@@ -108,6 +120,14 @@ def _number(data: memoryview, offset: int) -> tuple[int, int]:
     """Return the int64 at `offset`, and its end."""
     value, offset = _varint(data, offset)
     return value - 2**64 if value >= 2**63 else value, offset
+
+
+def _float(data: memoryview, offset: int) -> tuple[float, int]:
+    """Return the float32 at `offset`, and its end."""
+    if len(data) - offset < 4:
+        raise malformed("a number is cut off or too long")
+    (value,) = struct.unpack_from("<f", data, offset)
+    return value, offset + 4
 
 
 def _varint(data: memoryview, offset: int) -> tuple[int, int]:

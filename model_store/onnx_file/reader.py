@@ -21,13 +21,13 @@ from model_store.errors import VerificationError
 from model_store.manifest import Level, Manifest
 from model_store.onnx_file import format as file_format
 from model_store.onnx_file.frame import check_kind, member_graphs
-from model_store.onnx_file.operators import Operand, multiply_adds, operate, operations
+from model_store.onnx_file.operators import AttributeValue, Operand, multiply_adds, operate, operations, working_bytes
 from model_store.onnx_file.protobuf import required
 from model_store.onnx_file.schema import MODEL
 from model_store.onnx_file.tensors import FLOAT, FLOAT_BYTES, Tensor, read_tensors
 
 UINT8 = 2
-INT, INTS = 2, 7
+FLOAT_ATTRIBUTE, INT, INTS = 1, 2, 7
 # Nodes of a graph; what optimises one takes time in the square of them: a second for these.
 MAX_NODES = 4_096
 # Limit for all tensors that a file declares, as dense ones, and for the activations of one batch at a time.
@@ -42,7 +42,7 @@ class Node:
     domain: str
     inputs: tuple[str, ...]
     output: str
-    attributes: Mapping[str, int | tuple[int, ...]]
+    attributes: Mapping[str, AttributeValue]
 
 
 @dataclass(frozen=True)
@@ -152,16 +152,19 @@ def _node(node: Mapping[str, Any]) -> Node:
     return Node(operation, node.get("domain", ""), node["inputs"], node["outputs"][0], attributes)
 
 
-def _attribute(attribute: Mapping[str, Any]) -> tuple[str, int | tuple[int, ...]]:
+def _attribute(attribute: Mapping[str, Any]) -> tuple[str, AttributeValue]:
     if "graph" in attribute:
         raise VerificationError("an attribute has a graph inside it, which no level needs")
     name, kind = (required(attribute, part, "an attribute") for part in ("name", "type"))
-    single, several = attribute.get("i"), attribute["ints"]
-    if kind == INT and single is not None and not several:
-        return name, single
-    if kind == INTS and single is None and several:
-        return name, several
-    raise VerificationError(f"the file has an attribute {name} that is neither an integer nor a list of integers")
+    given: dict[int, AttributeValue | None] = {
+        FLOAT_ATTRIBUTE: attribute.get("f"),
+        INT: attribute.get("i"),
+        INTS: attribute["ints"] or None,
+    }
+    value = given.pop(kind, None)
+    if value is None or any(other is not None for other in given.values()):
+        raise VerificationError(f"the file has an attribute {name} that is neither a number nor a list of integers")
+    return name, value
 
 
 def _port(ports: tuple[Mapping[str, Any], ...], name: str, kind: int, rank: int) -> tuple[int, ...]:
@@ -206,9 +209,11 @@ class _GraphCheck:
         last = {name: number for number, node in enumerate(nodes) for name in node.inputs}
         alive = 0
         for number, node in enumerate(nodes):
-            alive += _bytes(checked._make(node))
-            if alive > max_bytes:
-                raise VerificationError(f"the file needs {alive:,} bytes for one image, more than {max_bytes:,}")
+            made = checked._make(node)
+            alive += _bytes(made)
+            needed = alive + working_bytes(node.operation, made)
+            if needed > max_bytes:
+                raise VerificationError(f"the file needs {needed:,} bytes for one image, more than {max_bytes:,}")
             alive -= sum(_bytes(checked.known[name]) for name in set(node.inputs) if last[name] == number)
         if unread := sorted(checked.known.keys() - last.keys() - {file_format.LOGITS}):
             raise VerificationError(f"the file has a tensor {unread[0]!r} that nothing reads")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from model_store.onnx_file.protobuf import Field, Message
 
 MAX_NODES, MAX_TENSORS, MAX_DIMENSIONS = 10_000, 20_000, 4
+# Inputs of a node, as many as tensors that a densely connected network concatenates.
+MAX_INPUTS, MAX_ATTRIBUTES = 64, 4
 
 _EXTERNAL = "data outside the file"
 _TENSOR = Message(
@@ -30,13 +32,14 @@ _SPARSE = Message(
 _SUBGRAPH, _SUBTENSOR, _OTHER = "a graph inside it", "a tensor inside it", "a value of another kind"
 _ATTRIBUTE_FIELDS = {
     1: Field("name", "text"),
+    2: Field("f", "float"),
     3: Field("i", "number"),
     8: Field("ints", "number", 4),
     20: Field("type", "number"),
 }
 _ATTRIBUTE_REFUSED = (
     {11: _SUBGRAPH, 5: _SUBTENSOR, 10: _SUBTENSOR, 13: "a doc_string", 21: "a reference to an attribute of a function"}
-) | dict.fromkeys((2, 4, 7, 9, 14, 15, 22, 23), _OTHER)
+) | dict.fromkeys((4, 7, 9, 14, 15, 22, 23), _OTHER)
 _ATTRIBUTE = Message("an attribute", _ATTRIBUTE_FIELDS, _ATTRIBUTE_REFUSED | {6: _SUBGRAPH})
 _BRANCHING = Message("an attribute", _ATTRIBUTE_FIELDS | {6: Field("graph", "raw")}, _ATTRIBUTE_REFUSED)
 
@@ -45,11 +48,11 @@ def _node(attribute: Message) -> Message:
     return Message(
         "a node",
         {
-            1: Field("inputs", "text", 3),
+            1: Field("inputs", "text", MAX_INPUTS),
             2: Field("outputs", "text", 2),
             3: Field("name", "text"),
             4: Field("op_type", "text"),
-            5: Field("attributes", attribute, 4),
+            5: Field("attributes", attribute, MAX_ATTRIBUTES),
             7: Field("domain", "text"),
         },
         {6: "a doc_string", 8: "an overload", 9: "metadata_props", 10: "device_configurations"},

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from pruning.cost.latency import Timings
 from pruning.errors import LevelError
-from pruning.graph.network import Network, Weighted
+from pruning.graph.network import Network
+from pruning.graph.nodes import Weighted
 from pruning.level import Level
 
 # The cost of a layer with the given numbers of output and input channels.
@@ -48,7 +49,7 @@ def layer_costs(timings: Timings) -> Mapping[str, Cost]:
     """Return the cost function of a layer for each kind of budget."""
 
     def weights(layer: Weighted, outputs: int, inputs: int) -> float:
-        return outputs * inputs * layer.weight.mean[0, 0].numel()
+        return outputs * layer.columns(inputs) * layer.weight.mean[0, 0].numel()
 
     def multiply_adds(layer: Weighted, outputs: int, inputs: int) -> float:
         return weights(layer, outputs, inputs) * layer.positions

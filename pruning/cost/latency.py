@@ -11,6 +11,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model_store.onnx_file.format import IR_VERSION, OPSETS
 from pruning.errors import StudyError
-from pruning.graph.network import Convolution, Network, Weighted, without_scales
+from pruning.graph.network import Network, without_scales
+from pruning.graph.nodes import Convolution, Weighted
 from pruning.graph.onnx_export import export_onnx, to_bytes
 from training.atomic import write_atomically
 
@@ -40,6 +42,7 @@ class Timings:
         sizes = [outputs, inputs, layer.positions]
         if isinstance(layer, Convolution):
             sizes += [*layer.weight.mean.shape[2:], *layer.stride, *layer.padding, *layer.size]
+            sizes += [*layer.dilation, _groups(layer, inputs)] if layer.groups > 1 or max(layer.dilation) > 1 else []
         key = "x".join(map(str, sizes))
         if key not in self.known:
             self.known[key] = _measure_ms(*_layer_model(layer, outputs, inputs))
@@ -71,11 +74,15 @@ def _layer_model(layer: Weighted, outputs: int, inputs: int) -> tuple[bytes, np.
     """Build an ONNX model of the layer alone, and an input for it."""
     if isinstance(layer, Convolution):
         kernel = tuple(layer.weight.mean.shape[2:])
-        places = zip(layer.size, layer.stride, kernel, layer.padding, strict=True)
-        area = [(size - 1) * stride + side - 2 * pad for size, stride, side, pad in places]
-        pads = list(layer.padding) * 2
-        node = helper.make_node("Conv", ["x", "weight"], ["y"], strides=list(layer.stride), pads=pads)
-        shape, weight = (1, inputs, *area), np.ones((outputs, inputs, *kernel), np.float32)
+        places = zip(layer.size, layer.stride, kernel, layer.padding, layer.dilation, strict=True)
+        area = [(size - 1) * stride + apart * (side - 1) + 1 - 2 * pad for size, stride, side, pad, apart in places]
+        window: dict[str, Any] = {
+            "strides": list(layer.stride),
+            "pads": list(layer.padding) * 2,
+            "dilations": list(layer.dilation),
+        }
+        node = helper.make_node("Conv", ["x", "weight"], ["y"], group=_groups(layer, inputs), **window)
+        shape, weight = (1, inputs, *area), np.ones((outputs, layer.columns(inputs), *kernel), np.float32)
     else:
         node = helper.make_node("Gemm", ["x", "weight"], ["y"], transB=1)
         shape, weight = (1, inputs), np.ones((outputs, inputs), np.float32)
@@ -90,6 +97,10 @@ def _layer_model(layer: Weighted, outputs: int, inputs: int) -> tuple[bytes, np.
         graph, opset_imports=[helper.make_opsetid("", OPSETS[""])], ir_version=IR_VERSION
     )
     return to_bytes(model), np.ones(shape, np.float32)
+
+
+def _groups(layer: Convolution, inputs: int) -> int:
+    return inputs if layer.depthwise else layer.groups
 
 
 def _measure_ms(model: bytes, x: np.ndarray) -> float:

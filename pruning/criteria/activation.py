@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pruning.criteria.inputs import Inputs
+from pruning.criteria.inputs import Inputs, by_group
 from training.bayesian.posterior import GaussianWeight
 
 
 def score(weight: GaussianWeight, inputs: Inputs) -> Tensor:
-    """Return μ² E[a²] of each weight [out, in, …]."""
+    """Return μ² E[a²] of each weight [out, in / groups, …]."""
     assert inputs.activations is not None
-    moments = inputs.activations.second_moment
-    return weight.mean.square() * moments.view(1, -1, *[1] * (weight.mean.dim() - 2))
+    squares, moments = by_group(weight.mean.square(), inputs.activations.second_moment)
+    return (squares * moments).view_as(weight.mean)

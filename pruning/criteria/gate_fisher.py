@@ -12,14 +12,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pruning.criteria.inputs import Inputs
+from pruning.criteria.inputs import Inputs, by_group
 from training.bayesian.posterior import GaussianWeight
 
 
 def score(weight: GaussianWeight, inputs: Inputs) -> Tensor:
     """Return each weight's part of the score of the input channel that it reads."""
     assert inputs.activations is not None
-    squares = weight.mean.square()
-    others = [axis for axis in range(squares.dim()) if axis != 1]
-    shares = squares / squares.sum(others, keepdim=True).clamp_min(torch.finfo(squares.dtype).tiny)
-    return shares * inputs.activations.gate_fisher.view(1, -1, *[1] * (squares.dim() - 2))
+    squares, fisher = by_group(weight.mean.square(), inputs.activations.gate_fisher)
+    shares = squares / squares.sum((1, 3), keepdim=True).clamp_min(torch.finfo(squares.dtype).tiny)
+    return (shares * fisher).view_as(weight.mean)

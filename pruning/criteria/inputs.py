@@ -38,3 +38,10 @@ class Scores:
 
     of_weights: Mapping[str, Tensor]
     readers_only: bool = False
+
+
+def by_group(weight: Tensor, figures: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring a weight [out, in / groups, …] and figures [in] into one shape, [groups, out / groups, in / groups, …]."""
+    columns = weight.shape[1]
+    groups = len(figures) // columns
+    return weight.reshape(groups, len(weight) // groups, columns, -1), figures.view(groups, 1, columns, 1)

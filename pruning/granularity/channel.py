@@ -1,15 +1,19 @@
 """Prune whole channels: filters with their normalisation and bias, and the weights that read them.
 
-Channels coupled by residual sums are pruned together. A block of channels scores the sum of the weights that compute or
-read it, or, where the criterion says so, that read it alone. Blocks are removed in ascending order of score per saving,
-which is in weights if the budget counts weights, otherwise in measured time. Blocks keep each layer's width a multiple
-of eight, since runtimes' convolutions work in blocks of 8 or 16. No layer loses its last block. Finally, removed blocks
-return where the budget has room for them, or where that brings the share of weights nearer to the level's.
+Channels of one number (`graph.channel_groups`) are pruned together. A block of channels scores the sum of the weights
+that compute or read it, or, where the criterion says so, that read it alone. Blocks are removed in ascending order of
+score per saving, which is in weights if the budget counts weights, otherwise in measured time. Blocks keep each layer's
+width a multiple of eight, since runtimes' convolutions work in blocks of 8 or 16. No layer loses its last block.
+Finally, removed blocks return where the budget has room for them, or where that brings the share of weights nearer to
+the level's.
+
+Channels that cannot go are kept: those of the images and classes, of layers without scores, and those that the plain
+module cannot do without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +23,10 @@ from model_store.onnx_file.format import IMAGES
 from pruning.cost.budget import Budget, Cost, layer_costs
 from pruning.cost.latency import Timings
 from pruning.criteria.inputs import Scores
-from pruning.errors import LevelError, PosteriorError
+from pruning.errors import LevelError
 from pruning.granularity.narrowing import Narrowing
-from pruning.graph.channel_groups import channel_groups
-from pruning.graph.network import Flatten, Network
+from pruning.graph.channel_groups import ChannelGroups, channel_groups, columns
+from pruning.graph.network import Network
 from training.bayesian.posterior import Posterior
 
 BLOCK_CHANNELS = 8
@@ -32,13 +36,19 @@ MIN_SAVING = 1e-5
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer's output and input channel groups, and the summed scores of its weights [out, in]."""
+    """Numbers of the channels that a layer's rows make and its columns read, and its weights' summed scores.
+
+    `scores` is [rows, columns], columns of one number summed; of a depthwise convolution, which makes what it reads,
+    `columns` are none and `scores` is [rows, 1]. `inputs` are the numbers of all channels of the layer's source.
+    A layer that is not `scored` is deterministic.
+    """
 
     name: str
-    outputs: str
-    inputs: str
-    area: int
+    rows: Tensor
+    columns: Tensor
+    inputs: Tensor
     scores: Tensor
+    scored: bool
 
 
 def choose_removal(
@@ -47,22 +57,35 @@ def choose_removal(
     """Keep the channels with the highest score for their cost."""
     chooser = _Chooser(network, scores, timings)
     choose_block = chooser.widest if ranking == "layer" else chooser.cheapest("p" if budget.kind == "p" else "t")
-    removed: list[tuple[str, Tensor]] = []
+    removed: list[Tensor] = []
     while chooser.total(budget.kind) > budget.limit:
         block = choose_block()
         if block is None:
             left = chooser.total(budget.kind)
             raise LevelError(
                 f"no more channels can be removed: {left:,.4g} {budget.unit} are left, not {budget.limit:,.4g}"
+                + "".join(f"; kept: {reason}" for reason in chooser.reasons.values())
             )
-        chooser.put(*block, kept=False)
+        chooser.put(block, kept=False)
         removed.append(block)
     for block in reversed(removed):
         before = chooser.total(budget.kind)
-        chooser.put(*block, kept=True)
+        chooser.put(block, kept=True)
         if not _is_improvement(chooser.total(budget.kind), before, budget):
-            chooser.put(*block, kept=False)
-    return Narrowing.keeping(network, chooser.channels())
+            chooser.put(block, kept=False)
+    return Narrowing.keeping(network, chooser.channels.kept(chooser.kept))
+
+
+def reasons_to_keep(network: Network, channels: ChannelGroups, scored: Collection[str]) -> dict[int, str]:
+    """Return why channels other than those of images and classes are kept, by group; `scored` are the random layers."""
+    reasons = {group: f"{name}: {reason}" for name, reason in network.fixed.items() for group in channels.of(name)}
+    for name, node in network.weighted.items():
+        if name not in scored:
+            for group in channels.of(name) | channels.of(node.source):
+                reasons.setdefault(group, f"{name}: a deterministic layer's channels have no score")
+    for group in channels.of(IMAGES) | channels.of(network.output):
+        reasons.pop(group, None)
+    return reasons
 
 
 def _is_improvement(total: float, before: float, budget: Budget) -> bool:
@@ -73,82 +96,92 @@ def _is_improvement(total: float, before: float, budget: Budget) -> bool:
 
 
 class _Chooser:
-    """The channels kept of each group, bool [C], and the network's cost with them."""
+    """The channels kept, bool by number, and the network's cost with them."""
 
     def __init__(self, network: Network, scores: Scores, timings: Timings) -> None:
         self.network, self.costs, self.readers_only = network, layer_costs(timings), scores.readers_only
-        self.group = channel_groups(network)
-        flattened = {node.name: node for node in network.nodes if isinstance(node, Flatten)}
-        before = {name: flat.source for name, flat in flattened.items()}
-        self.layers = []
-        for name, node in network.weighted.items():
-            area = flattened[node.source].area if node.source in flattened else 1
-            if f"{name}.weight" not in scores.of_weights:
-                raise PosteriorError(f"{name} is deterministic, so its channels have no score: prune weights instead")
-            score = scores.of_weights[f"{name}.weight"]
-            channel_scores = score.masked_fill(score == -torch.inf, 0.0)
-            channel_scores = channel_scores.reshape(len(score), score.shape[1] // area, -1).sum(2)
-            inputs = self.group[before.get(node.source, node.source)]
-            self.layers.append(_Layer(name, self.group[name], inputs, area, channel_scores))
-        widths = network.widths
-        self.kept = {group: torch.ones(widths[group], dtype=torch.bool) for group in set(self.group.values())}
-        output = self.group[before.get(network.output, network.output)]
-        self.free = sorted({layer.outputs for layer in self.layers} - {self.group[IMAGES], output})
+        self.channels = channel_groups(network)
+        self.kept = torch.ones(len(self.channels.groups), dtype=torch.bool)
+        self.layers = [self._layer(name, scores) for name in network.weighted]
+        self.touched: dict[int, list[_Layer]] = {}
+        for layer in self.layers:
+            for group in self.channels.of(layer.name) | self.channels.of(network.weighted[layer.name].source):
+                self.touched.setdefault(group, []).append(layer)
+        self.reasons = reasons_to_keep(network, self.channels, [each.name for each in self.layers if each.scored])
+        ports = self.channels.of(IMAGES) | self.channels.of(network.output)
+        self.free = sorted(self.touched.keys() - self.reasons.keys() - ports)
+        self.sizes = {group: self._block_size(group) for group in self.free}
+
+    def _layer(self, name: str, scores: Scores) -> _Layer:
+        node, numbers = self.network.weighted[name], self.channels.numbers
+        rows, inputs = numbers[name], numbers[node.source]
+        read, place = columns(node, inputs).unique(return_inverse=True)
+        known = scores.of_weights.get(f"{name}.weight")
+        score = torch.zeros_like(node.weight.mean) if known is None else known.masked_fill(known == -torch.inf, 0.0)
+        scores_OI = score.reshape(*score.shape[:2], -1).sum(2)
+        if len(read):
+            scores_OI = torch.zeros(len(rows), len(read)).index_add_(1, place, scores_OI)
+        return _Layer(name, rows, read, inputs, scores_OI, known is not None)
+
+    def _block_size(self, group: int) -> int:
+        """Return how many numbers stand for BLOCK_CHANNELS channels of a layer that makes them."""
+        made = [layer.rows[self.channels.groups[layer.rows] == group] for layer in self.touched[group]]
+        copies = min(int(rows.bincount().max()) for rows in made if len(rows))
+        return max(1, BLOCK_CHANNELS // copies)
 
     def total(self, kind: str) -> float:
-        """Return the network's present cost."""
-        return sum(self._cost(layer, self.costs[kind]) for layer in self.layers)
+        """Return the network's present cost; weights are the random ones."""
+        return sum(self._cost(layer, self.costs[kind]) for layer in self.layers if layer.scored or kind != "p")
 
     def _cost(self, layer: _Layer, cost: Cost) -> float:
-        outputs, inputs = int(self.kept[layer.outputs].sum()), int(self.kept[layer.inputs].sum())
-        return cost(self.network.weighted[layer.name], outputs, inputs * layer.area)
+        outputs, inputs = int(self.kept[layer.rows].sum()), int(self.kept[layer.inputs].sum())
+        return cost(self.network.weighted[layer.name], outputs, inputs)
 
-    def put(self, group: str, block: Tensor, *, kept: bool) -> None:
+    def put(self, block: Tensor, *, kept: bool) -> None:
         """Remove a block of channels, or restore it."""
-        self.kept[group][block] = kept
+        self.kept[block] = kept
 
-    def cheapest(self, kind: str) -> Callable[[], tuple[str, Tensor] | None]:
+    def cheapest(self, kind: str) -> Callable[[], Tensor | None]:
         """Return a function that chooses the block with the lowest score per unit of `kind` saved."""
 
-        def choose() -> tuple[str, Tensor] | None:
+        def choose() -> Tensor | None:
             blocks = {group: self._block(group) for group in self.free}
             candidates = [(group, *block) for group, block in blocks.items() if block is not None]
             if not candidates:
                 return None
-            group, block, _ = min(
-                candidates, key=lambda each: each[2] / self._saving(each[0], each[1], self.costs[kind])
-            )
-            return group, block
+            _, block, _ = min(candidates, key=lambda each: each[2] / self._saving(each[0], each[1], self.costs[kind]))
+            return block
 
         return choose
 
-    def widest(self) -> tuple[str, Tensor] | None:
+    def widest(self) -> Tensor | None:
         """Choose the lowest-scoring block of the group that has lost the smallest share."""
         candidates = [(group, block[0]) for group in self.free if (block := self._block(group)) is not None]
-        return max(candidates, key=lambda each: float(self.kept[each[0]].float().mean()), default=None)
+        shares = {group: float(self.kept[self.channels.groups == group].float().mean()) for group, _ in candidates}
+        return max(candidates, key=lambda each: shares[each[0]], default=(0, None))[1]
 
-    def _block(self, group: str) -> tuple[Tensor, float] | None:
-        """Return the indices and score of a group's lowest-scoring block, or None if it has one block left."""
-        left = self.kept[group].nonzero().squeeze(1)
-        if len(left) <= BLOCK_CHANNELS:
+    def _block(self, group: int) -> tuple[Tensor, float] | None:
+        """Return the numbers and score of a group's lowest-scoring block, or None if it has one block left."""
+        left = ((self.channels.groups == group) & self.kept).nonzero().squeeze(1)
+        size = self.sizes[group]
+        if len(left) <= size:
             return None
-        scores = torch.zeros(len(self.kept[group]), dtype=torch.float64)
-        for layer in self.layers:
-            if layer.outputs == group and not self.readers_only:
-                scores += layer.scores[:, self.kept[layer.inputs]].double().sum(1)
-            if layer.inputs == group:
-                scores += layer.scores[self.kept[layer.outputs]].double().sum(0)
-        lowest = left[scores[left].argsort(stable=True)[: len(left) % BLOCK_CHANNELS or BLOCK_CHANNELS]]
+        scores = torch.zeros(len(self.kept), dtype=torch.float64)
+        for layer in self.touched[group]:
+            rows = self.kept[layer.rows]
+            if not len(layer.columns):  # it makes and reads the same channels
+                scores.index_add_(0, layer.rows, layer.scores.double().sum(1))
+                continue
+            columns = self.kept[layer.columns]
+            if not self.readers_only:
+                scores.index_add_(0, layer.rows, layer.scores[:, columns].double().sum(1))
+            scores.index_add_(0, layer.columns, layer.scores[rows].double().sum(0))
+        lowest = left[scores[left].argsort(stable=True)[: len(left) % size or size]]
         return lowest, float(scores[lowest].sum())
 
-    def _saving(self, group: str, block: Tensor, cost: Cost) -> float:
-        touched = [layer for layer in self.layers if group in (layer.outputs, layer.inputs)]
-        before = sum(self._cost(layer, cost) for layer in touched)
-        self.put(group, block, kept=False)
-        saved = before - sum(self._cost(layer, cost) for layer in touched)
-        self.put(group, block, kept=True)
+    def _saving(self, group: int, block: Tensor, cost: Cost) -> float:
+        before = sum(self._cost(layer, cost) for layer in self.touched[group])
+        self.put(block, kept=False)
+        saved = before - sum(self._cost(layer, cost) for layer in self.touched[group])
+        self.put(block, kept=True)
         return max(saved, MIN_SAVING)
-
-    def channels(self) -> dict[str, Tensor]:
-        """Return the indices of the channels kept of each tensor."""
-        return {name: self.kept[group].nonzero().squeeze(1) for name, group in self.group.items()}

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from pruning.graph.network import NORM_PARTS, Flatten, Network, Normalisation
+from pruning.graph.network import Network
+from pruning.graph.nodes import NORM_PARTS, Convolution, Normalising
 from training.bayesian.posterior import GaussianWeight, Posterior
 
 
@@ -24,19 +24,16 @@ class Narrowing:
     columns: Mapping[str, Tensor]
 
     @classmethod
-    def keeping(cls, network: Network, channels: Mapping[str, Tensor]) -> Narrowing:
-        """Keep the channels at the given indices of each tensor of a traced network."""
-        kept = dict(channels)
-        for node in network.nodes:
-            if isinstance(node, Flatten):  # a channel goes with all its pixels
-                first = kept[node.source] * node.area
-                kept[node.name] = (first[:, None] + torch.arange(node.area)).flatten()
+    def keeping(cls, network: Network, kept: Mapping[str, Tensor]) -> Narrowing:
+        """Keep the channels at the given indices of each tensor of a traced network; equal groups keep the same."""
         rows: dict[str, Tensor] = {}
         columns: dict[str, Tensor] = {}
         for name, layer in network.weighted.items():
             rows |= {f"{name}.weight": kept[name], f"{name}.bias": kept[name]}
-            columns[f"{name}.weight"] = kept[layer.source]
-        for norm in (node for node in network.nodes if isinstance(node, Normalisation)):
+            if not isinstance(layer, Convolution) or not layer.depthwise:
+                indices = kept[layer.source]
+                columns[f"{name}.weight"] = indices[indices < layer.weight.mean.shape[1]]
+        for norm in (node for node in network.nodes if isinstance(node, Normalising)):
             rows |= {f"{norm.name}.{part}": kept[norm.name] for part in NORM_PARTS}
         return cls(rows, columns)
 
@@ -61,13 +58,24 @@ def narrow_module(plain: nn.Module, posterior: Posterior) -> nn.Module:
     shapes |= {name: tensor.shape for name, tensor in posterior.rest.items()}
     for path, module in narrow.named_modules():
         if isinstance(module, nn.Conv2d):
-            module.out_channels, module.in_channels = shapes[f"{path}.weight"][:2]
+            _narrow_convolution(module, *shapes[f"{path}.weight"][:2])
         elif isinstance(module, nn.Linear):
             module.out_features, module.in_features = shapes[f"{path}.weight"]
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             (module.num_features,) = shapes[f"{path}.running_mean"]
+        elif isinstance(module, nn.GroupNorm):
+            (module.num_channels,) = shapes[f"{path}.weight"]
+        elif isinstance(module, nn.LayerNorm):
+            module.normalized_shape = tuple(shapes[f"{path}.weight"])
         for own, parameter in module.named_parameters(recurse=False):
             parameter.data = parameter.new_zeros(shapes[f"{path}.{own}"])
         for own, buffer in module.named_buffers(recurse=False):
             buffer.data = buffer.new_zeros(shapes[f"{path}.{own}"])
     return narrow
+
+
+def _narrow_convolution(module: nn.Conv2d, rows: int, columns: int) -> None:
+    """Set the channels of a convolution whose weight has so many rows and columns; a depthwise one has fewer groups."""
+    if module.groups > 1 and module.in_channels == module.groups:
+        module.groups = rows // (module.out_channels // module.groups)
+    module.out_channels, module.in_channels = rows, columns * module.groups

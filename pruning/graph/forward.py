@@ -5,7 +5,7 @@ A network's roundings apply to its tensors, and to the weights of convolutions t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +14,39 @@ from torch import Tensor
 from model_store.onnx_file.draws import draw_key, member_and_noise, noise
 from model_store.onnx_file.format import IMAGES
 from pruning.graph import network as ir
+from pruning.graph.nodes import (
+    Activation,
+    Add,
+    AveragePool,
+    Clip,
+    Concat,
+    Convolution,
+    Flatten,
+    GlobalAveragePool,
+    GroupNormalisation,
+    LayerNormalisation,
+    Linear,
+    MaxPool,
+    Multiply,
+    Node,
+    Normalisation,
+    sources,
+)
 from pruning.graph.rounding import rounded_layer
 from training.evaluation.prediction import BATCH_SIZE
 from training.progress import Stage
 
 # Weight and bias of a layer in one draw.
 Layer = tuple[Tensor, Tensor]
+# What an activation computes, by its name in ONNX.
+FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "Relu": torch.relu,
+    "Sigmoid": torch.sigmoid,
+    "Silu": F.silu,
+    "HardSwish": F.hardswish,
+    "HardSigmoid": F.hardsigmoid,
+    "Gelu": F.gelu,
+}
 
 
 @torch.no_grad()
@@ -32,6 +59,11 @@ def forward(network: ir.Network, images_NHWC: Tensor, weights: Mapping[str, Tens
 def tensors(network: ir.Network, images_NHWC: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return all tensors of the forward pass, by name."""
     return _compute(network, network.nodes, _pixels(network, images_NHWC), _layers(network, weights))
+
+
+def compute(network: ir.Network, x_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    """Return logits float32 [N, K] of normalised images under one draw of the weights, by node."""
+    return _compute(network, network.nodes, {IMAGES: x_NCHW}, _layers(network, weights))[network.output]
 
 
 def draw_weights(network: ir.Network, generator: torch.Generator) -> dict[str, Tensor]:
@@ -73,7 +105,7 @@ def draw_logits(
     layers_S = [_layers(network, weights) for weights in draws]
     random = ir.random_tensors(network)
     shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
-    read = {name for node in drawn for name in ir.sources(node)} | {network.output}
+    read = {name for node in drawn for name in sources(node)} | {network.output}
     parts = []
     for x_NHWC in images_NHWC.split(BATCH_SIZE):
         known = _compute(network, shared, _pixels(network, x_NHWC), layers_S[0])
@@ -102,7 +134,7 @@ def _layers(network: ir.Network, weights: Mapping[str, Tensor]) -> dict[str, Lay
     layers: dict[str, Layer] = {}
     for name, node in network.weighted.items():
         rounding = network.roundings.get(node.source)
-        if isinstance(node, ir.Convolution) and rounding is not None:
+        if isinstance(node, Convolution) and rounding is not None:
             layers[name] = rounded_layer(weights[name], node.bias, rounding)
         else:
             layers[name] = (weights[name], node.bias)
@@ -110,7 +142,7 @@ def _layers(network: ir.Network, weights: Mapping[str, Tensor]) -> dict[str, Lay
 
 
 def _compute(
-    network: ir.Network, nodes: Iterable[ir.Node], values: dict[str, Tensor], layers: Mapping[str, Layer]
+    network: ir.Network, nodes: Iterable[Node], values: dict[str, Tensor], layers: Mapping[str, Layer]
 ) -> dict[str, Tensor]:
     """Compute some nodes, and add their values to the known ones."""
     for node in nodes:
@@ -123,23 +155,47 @@ def _rounded(network: ir.Network, name: str, value: Tensor) -> Tensor:
     return value if rounding is None else rounding.apply(value)
 
 
-def apply_node(node: ir.Node, values: Mapping[str, Tensor], layers: Mapping[str, Layer]) -> Tensor:
+def apply_node(node: Node, values: Mapping[str, Tensor], layers: Mapping[str, Layer]) -> Tensor:
     """Compute one node from the tensors before it, given each layer's weight and bias."""
-    x = values[node.source]
+    x, *others = (values[name] for name in sources(node))
     match node:
-        case ir.Convolution():
-            return F.conv2d(x, *layers[node.name], node.stride, node.padding)
-        case ir.Linear():
+        case Convolution():
+            return F.conv2d(x, *layers[node.name], node.stride, node.padding, node.dilation, node.groups)
+        case Linear():
             return F.linear(x, *layers[node.name])
-        case ir.Normalisation():
-            return x * node.factor[:, None, None] + node.shift[:, None, None]
-        case ir.Relu():
-            return x.relu()
-        case ir.Add():
-            return x + values[node.other]
-        case ir.MaxPool():
+        case Normalisation():
+            return x * beside(node.factor, x) + beside(node.shift, x)
+        case GroupNormalisation():
+            return F.group_norm(x, node.groups, node.factor, node.shift, node.epsilon)
+        case LayerNormalisation():
+            return _layer_norm(node, x)
+        case Activation():
+            return FUNCTIONS[node.function](x)
+        case Clip():
+            return x.clamp(node.low, node.high)
+        case Add():
+            return x + others[0]
+        case Multiply():
+            return x * others[0]
+        case Concat():
+            return torch.cat([x, *others], 1)
+        case MaxPool():
             return F.max_pool2d(x, node.kernel, node.stride, node.padding)
-        case ir.GlobalAveragePool():
+        case AveragePool():
+            return F.avg_pool2d(x, node.kernel, node.stride, node.padding, count_include_pad=node.count_padding)
+        case GlobalAveragePool():
             return x.mean((2, 3), keepdim=True)
-        case ir.Flatten():
+        case Flatten():
             return x.flatten(1)
+
+
+def beside(values_C: Tensor, x: Tensor) -> Tensor:
+    """Reshape one value a channel to be broadcast over an image or a vector."""
+    return values_C.view(-1, *(1,) * (x.dim() - 2))
+
+
+def _layer_norm(node: LayerNormalisation, x: Tensor) -> Tensor:
+    shape, parts = node.factor.shape, (node.factor, node.shift, node.epsilon)
+    if len(shape) == 1 and x.dim() == 4:  # over the channels of each pixel
+        return F.layer_norm(x.permute(0, 2, 3, 1), shape, *parts).permute(0, 3, 1, 2)
+    return F.layer_norm(x, shape, *parts)

@@ -1,7 +1,6 @@
 """Represent a Bayesian network as a graph of few kinds of nodes, for folding, compaction, prediction and export.
 
-Each node computes one tensor of the same name, [N, C, H, W], or [N, C] after `Flatten`. Nodes are in topological order.
-The graph is immutable: transformations return a new one.
+Nodes are in topological order. The graph is immutable: transformations return a new one.
 """
 
 from __future__ import annotations
@@ -9,120 +8,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor
-
 from model_store.onnx_file.format import IMAGES
+from pruning.graph.nodes import Concat, Flatten, Linear, Node, Weighted, sources
 from pruning.graph.rounding import Rounding
-from training.bayesian.posterior import GaussianWeight
 from training.data.dataset import Pixels
-
-# Parameters and buffers of a normalisation in a plain module, each [C].
-NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """Convolution with weight [out, in, height, width] and bias [out]; `size` is its output's height and width."""
-
-    name: str
-    source: str
-    weight: GaussianWeight
-    bias: Tensor
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    size: tuple[int, int]
-
-    @property
-    def positions(self) -> int:
-        """Count the output pixels per image, each of which uses every weight once."""
-        return self.size[0] * self.size[1]
-
-
-@dataclass(frozen=True)
-class Linear:
-    """Fully connected layer with weight [out, in] and bias [out]."""
-
-    name: str
-    source: str
-    weight: GaussianWeight
-    bias: Tensor
-
-    @property
-    def positions(self) -> int:
-        """Return 1: every weight is used once per image."""
-        return 1
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Batch normalisation by running statistics: x · factor + shift, each [C]."""
-
-    name: str
-    source: str
-    factor: Tensor
-    shift: Tensor
-
-
-@dataclass(frozen=True)
-class Relu:
-    """Rectifier max(x, 0)."""
-
-    name: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Add:
-    """Sum of two tensors of one shape, at the end of a residual branch."""
-
-    name: str
-    source: str
-    other: str
-
-
-@dataclass(frozen=True)
-class MaxPool:
-    """Maximum over each window."""
-
-    name: str
-    source: str
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class GlobalAveragePool:
-    """Mean over all pixels, [N, C, 1, 1]."""
-
-    name: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Flatten:
-    """Reshaping from [N, C, H, W] to [N, C·H·W]; `area` is H·W."""
-
-    name: str
-    source: str
-    area: int
-
-
-Weighted = Convolution | Linear
-Node = Convolution | Linear | Normalisation | Relu | Add | MaxPool | GlobalAveragePool | Flatten
 
 
 @dataclass(frozen=True)
 class Network:
     """Nodes from the tensor `images` to the logits, the last node's tensor.
 
-    `roundings` are those of tensors computed in eight bits, by name; transformations drop them, but for
-    `posterior_mean`.
+    `roundings` are those of tensors computed in eight bits, by name. `fixed` says why the plain module cannot do
+    without channels of a tensor, by the tensor's name. Transformations drop both, but for `posterior_mean`.
     """
 
     pixels: Pixels
     nodes: tuple[Node, ...]
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def output(self) -> str:
@@ -132,20 +35,31 @@ class Network:
     @property
     def weighted(self) -> dict[str, Weighted]:
         """Return the nodes with a weight, by name."""
-        return {node.name: node for node in self.nodes if isinstance(node, Convolution | Linear)}
+        return {node.name: node for node in self.nodes if isinstance(node, Weighted)}
 
     @property
     def widths(self) -> dict[str, int]:
         """Return the number of channels of each tensor."""
         widths = {IMAGES: self.pixels.channels}
         for node in self.nodes:
-            if isinstance(node, Convolution | Linear):
+            if isinstance(node, Weighted):
                 widths[node.name] = len(node.bias)
             elif isinstance(node, Flatten):
                 widths[node.name] = widths[node.source] * node.area
+            elif isinstance(node, Concat):
+                widths[node.name] = sum(widths[name] for name in sources(node))
             else:
                 widths[node.name] = widths[node.source]
         return widths
+
+    @property
+    def vectors(self) -> set[str]:
+        """Return the names of the tensors [N, C]; all others are images [N, C, H, W]."""
+        vectors: set[str] = set()
+        for node in self.nodes:
+            if isinstance(node, Flatten | Linear) or node.source in vectors:
+                vectors.add(node.name)
+        return vectors
 
     @property
     def multiply_adds(self) -> int:
@@ -175,7 +89,7 @@ def without_scales(network: Network, layers: Collection[str]) -> Network:
     """Replace the weights of some layers by their means."""
     nodes = tuple(
         replace(node, weight=node.weight.without_scale())
-        if isinstance(node, Convolution | Linear) and node.name in layers
+        if isinstance(node, Weighted) and node.name in layers
         else node
         for node in network.nodes
     )
@@ -187,16 +101,11 @@ def posterior_mean(network: Network) -> Network:
     return without_scales(network, network.weighted)
 
 
-def sources(node: Node) -> tuple[str, ...]:
-    """Return the names of the tensors that a node reads."""
-    return (node.source, node.other) if isinstance(node, Add) else (node.source,)
-
-
 def random_tensors(network: Network) -> set[str]:
     """Return the names of the tensors that differ from draw to draw."""
     random: set[str] = set()
     for node in network.nodes:
-        own = isinstance(node, Convolution | Linear) and bool((node.weight.scale > 0).any())
+        own = isinstance(node, Weighted) and bool((node.weight.scale > 0).any())
         if own or random & set(sources(node)):
             random.add(node.name)
     return random

@@ -19,6 +19,25 @@ from torch import Tensor
 from model_store.manifest import SCHEMA_VERSION, Rounding
 from model_store.onnx_file import format as file_format
 from pruning.graph import network as ir
+from pruning.graph.nodes import (
+    Activation,
+    Add,
+    AveragePool,
+    Clip,
+    Concat,
+    Convolution,
+    Flatten,
+    GlobalAveragePool,
+    GroupNormalisation,
+    LayerNormalisation,
+    Linear,
+    MaxPool,
+    Multiply,
+    Node,
+    Normalisation,
+    Weighted,
+    sources,
+)
 
 # A sparse value takes eight bytes of index in addition to its own four.
 SPARSE_BELOW_DENSITY = 1 / 3
@@ -140,8 +159,18 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _window(node: ir.Convolution | ir.MaxPool) -> dict[str, Any]:
+def _window(node: Convolution | MaxPool | AveragePool) -> dict[str, Any]:
     return {"strides": list(node.stride), "pads": list(node.padding) * 2}
+
+
+def _convolution(node: Convolution) -> dict[str, Any]:
+    """Return a convolution's attributes; groups and dilation only where there are any."""
+    attributes = _window(node)
+    if node.groups > 1:
+        attributes["group"] = node.groups
+    if node.dilation != (1, 1):
+        attributes["dilations"] = list(node.dilation)
+    return attributes
 
 
 class _Writer:
@@ -152,7 +181,7 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.dense: list[onnx.TensorProto] = []
         self.sparse: list[onnx.SparseTensorProto] = []
-        self.output = network.output
+        self.output, self.vectors = network.output, network.vectors
         self._pixels(network)
         random = ir.random_tensors(network)
         # The part that all draws share comes first.
@@ -169,22 +198,64 @@ class _Writer:
         self._node("Add", ["pixels.scaled", "pixels.shift"], "pixels.normalised")
         self._node("Transpose", ["pixels.normalised"], file_format.PIXELS, perm=[0, 3, 1, 2])
 
-    def _write(self, node: ir.Node) -> None:
-        inputs = [file_format.PIXELS if name == file_format.IMAGES else name for name in ir.sources(node)]
+    def _write(self, node: Node) -> None:
+        inputs = [file_format.PIXELS if name == file_format.IMAGES else name for name in sources(node)]
         match node:
-            case ir.Convolution():
-                self._node("Conv", [*inputs, *self._parameters(node)], node.name, **_window(node))
-            case ir.Linear():
+            case Convolution():
+                self._node("Conv", [*inputs, *self._parameters(node)], node.name, **_convolution(node))
+            case Linear():
                 self._node("Gemm", [*inputs, *self._parameters(node)], node.name, transB=1)
-            case ir.Normalisation():
+            case Normalisation():
                 for part, values in (("factor", node.factor), ("shift", node.shift)):
-                    self._constant(f"{node.name}.{part}", values[:, None, None].numpy())
+                    beside = values if node.name in self.vectors else values[:, None, None]
+                    self._constant(f"{node.name}.{part}", beside.numpy())
                 self._node("Mul", [*inputs, f"{node.name}.factor"], f"{node.name}.scaled")
                 self._node("Add", [f"{node.name}.scaled", f"{node.name}.shift"], node.name)
-            case ir.MaxPool():
+            case GroupNormalisation():
+                inputs += self._affine(node)
+                groups, epsilon = node.groups, node.epsilon
+                self._node("GroupNormalization", inputs, node.name, num_groups=groups, epsilon=epsilon)
+            case LayerNormalisation():
+                self._layer_normalisation(node, inputs)
+            case Activation(function="Silu"):
+                self._node("Sigmoid", inputs, f"{node.name}.gate")
+                self._node("Mul", [*inputs, f"{node.name}.gate"], node.name)
+            case Activation():
+                attributes: dict[str, Any] = dict(file_format.HARD_SIGMOID) if node.function == "HardSigmoid" else {}
+                self._node(node.function, inputs, node.name, **attributes)
+            case Clip():
+                limits = {f"{node.name}.low": node.low, f"{node.name}.high": node.high}
+                names = [self._constant(name, np.array(value)) for name, value in limits.items()]
+                self._node("Clip", [*inputs, *names], node.name)
+            case Multiply():
+                self._node("Mul", inputs, node.name)
+            case Concat():
+                self._node("Concat", inputs, node.name, axis=1)
+            case MaxPool():
                 self._node("MaxPool", inputs, node.name, kernel_shape=list(node.kernel), **_window(node))
-            case ir.Relu() | ir.Add() | ir.GlobalAveragePool() | ir.Flatten():  # called as in ONNX
+            case AveragePool():
+                counts, kernel = int(node.count_padding), list(node.kernel)
+                self._node(
+                    "AveragePool", inputs, node.name, kernel_shape=kernel, count_include_pad=counts, **_window(node)
+                )
+            case Add() | GlobalAveragePool() | Flatten():  # called as in ONNX
                 self._node(type(node).__name__, inputs, node.name)
+
+    def _layer_normalisation(self, node: LayerNormalisation, inputs: list[str]) -> None:
+        """Normalise the last axis, or the last three, of an image with its channels last where they are normalised."""
+        affine = self._affine(node)
+        attributes: dict[str, Any] = {"axis": -node.factor.dim(), "epsilon": node.epsilon}
+        if node.factor.dim() > 1 or node.name in self.vectors:
+            self._node("LayerNormalization", [*inputs, *affine], node.name, **attributes)
+            return
+        turned, normed = f"{node.name}.turned", f"{node.name}.normed"
+        self._node("Transpose", inputs, turned, perm=[0, 2, 3, 1])
+        self._node("LayerNormalization", [turned, *affine], normed, **attributes)
+        self._node("Transpose", [normed], node.name, perm=[0, 3, 1, 2])
+
+    def _affine(self, node: GroupNormalisation | LayerNormalisation) -> list[str]:
+        parts = (("factor", node.factor), ("shift", node.shift))
+        return [self._constant(f"{node.name}.{part}", values.numpy()) for part, values in parts]
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> None:
         final = file_format.LOGITS if output == self.output else output
@@ -194,7 +265,7 @@ class _Writer:
     def _named(self, name: str) -> str:
         return name if name == file_format.IMAGES else f"{self.prefix}{name}"
 
-    def _parameters(self, node: ir.Weighted) -> tuple[str, str]:
+    def _parameters(self, node: Weighted) -> tuple[str, str]:
         """Write weight and bias, and return their names."""
         name, weight = f"{node.name}.weight", node.weight
         if (weight.scale > 0).any():
@@ -205,7 +276,7 @@ class _Writer:
         return name, self._constant(f"{node.name}.bias", node.bias.numpy())
 
     def _constant(self, name: str, values: np.ndarray) -> str:
-        self.dense.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), self._named(name)))
+        self.dense.append(numpy_helper.from_array(np.asarray(values, np.float32, order="C"), self._named(name)))
         return name
 
     def _values(self, name: str, values: Tensor) -> str:

@@ -12,13 +12,34 @@ import torch
 from torch import Tensor
 
 from pruning.graph.forward import draw_weights, tensors
-from pruning.graph.network import Add, Convolution, Flatten, GlobalAveragePool, MaxPool, Network, sources
+from pruning.graph.network import Network
+from pruning.graph.nodes import (
+    Activation,
+    Add,
+    AveragePool,
+    Concat,
+    Convolution,
+    Flatten,
+    GlobalAveragePool,
+    GroupNormalisation,
+    LayerNormalisation,
+    MaxPool,
+    Multiply,
+    Node,
+    Normalisation,
+    sources,
+)
 from pruning.graph.rounding import Rounding
 from training.evaluation.prediction import BATCH_SIZE
 from training.progress import Stage
 
-# Nodes that compute on rounded tensors; others before a rounding, such as a ReLU, are fused into it.
-QUANTIZED_READERS = Convolution | Add | MaxPool | GlobalAveragePool | Flatten
+# Nodes that compute on rounded tensors, so that a convolution before them is one of integers. Some of them compute in
+# float32 between two roundings. A ReLU or a clip before a rounding is fused into it.
+QUANTIZED_READERS = (
+    *(Convolution, Add, Multiply, Concat, MaxPool, AveragePool, GlobalAveragePool, Flatten),
+    *(Normalisation, GroupNormalisation, LayerNormalisation),
+)
+FUSED = ("Relu",)
 
 
 @torch.no_grad()
@@ -44,7 +65,19 @@ def quantize_network(network: Network, images_NHWC: Tensor, num_draws: int, gene
 
 
 def rounded_tensors(network: Network) -> list[str]:
-    """Return the tensors to round: all that QUANTIZED_READERS read, except means over all pixels."""
-    means = {node.name for node in network.nodes if isinstance(node, GlobalAveragePool)}
-    read = {name for node in network.nodes if isinstance(node, QUANTIZED_READERS) for name in sources(node)}
+    """Return the tensors to round: what QUANTIZED_READERS read, except means over all pixels and what is made of them.
+
+    Gates of squeeze and excitation, which are such, are cheap and multiply whole channels: they stay exact.
+    """
+    means: set[str] = set()
+    for node in network.nodes:
+        if isinstance(node, GlobalAveragePool) or means.issuperset(sources(node)):
+            means.add(node.name)
+    read = {name for node in network.nodes if _reads_rounded(node) for name in sources(node)}
     return [name for name in network.widths if name in read - means]
+
+
+def _reads_rounded(node: Node) -> bool:
+    if isinstance(node, Activation):
+        return node.function not in FUSED
+    return isinstance(node, QUANTIZED_READERS)

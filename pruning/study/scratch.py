@@ -18,7 +18,7 @@ def fresh_posterior(run: TrainedRun, pruned: Posterior) -> Posterior:
     plain = run.module(pruned)
     reseed(run.recipe.seed, "scratch")
     for module in plain.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm):
             module.reset_parameters()
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -7,11 +7,13 @@ so that neither onnx nor ONNX Runtime ever sees the file; values are checked her
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,6 +25,8 @@ from model_store.onnx_file.tensors import Tensor
 from service.errors import ArtifactError
 from service.inference.footprint import graph_bytes
 from service.types import FloatArray
+
+GROUP_NORMALIZATION = "GroupNormalization"
 
 
 @dataclass(frozen=True)
@@ -113,14 +117,19 @@ def _member(file: LevelFile, member: MemberGraph, roundings: Mapping[str, Roundi
 
 
 def _graph(file: LevelFile, member: MemberGraph) -> onnx.ModelProto:
-    nodes = [_node(node) for node in member.nodes if node.operation != GAUSSIAN_WEIGHT]
-    read = {name for node in nodes for name in node.input}
+    nodes, constants = list[onnx.NodeProto](), dict[str, npt.NDArray[np.generic]]()
+    for node in member.nodes:
+        if node.operation == GROUP_NORMALIZATION:
+            nodes += _normalise_groups(node, member, constants)
+        elif node.operation != GAUSSIAN_WEIGHT:
+            nodes.append(_node(node))
+            constants |= {name: _values(member, name) for name in node.inputs if name in member.tensors}
     graph = helper.make_graph(
         nodes,
         DOMAIN,
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
         [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
-        [numpy_helper.from_array(_values(member, name), name) for name in member.tensors if name in read],
+        [numpy_helper.from_array(constants[name], name) for name in (*member.tensors, *constants) if name in constants],
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
@@ -130,6 +139,34 @@ def _node(node: Node) -> onnx.NodeProto:
     proto = helper.make_node(node.operation, node.inputs, [node.output], name=node.output)
     proto.attribute.extend(helper.make_attribute(name, value) for name, value in node.attributes.items())
     return proto
+
+
+def _normalise_groups(
+    node: Node, member: MemberGraph, constants: dict[str, npt.NDArray[np.generic]]
+) -> Iterator[onnx.NodeProto]:
+    """Yield group normalisation as instance normalisation of the groups' pixels, and add its constants.
+
+    ONNX Runtime would make some thirty operators of it, and take the variance as a difference of large numbers.
+    """
+    (source, *parts), made = node.inputs, node.output
+    groups, epsilon = int(node.attributes["num_groups"]), float(node.attributes["epsilon"])  # type: ignore[arg-type]
+    factor, shift = (f"{made}.{part}" for part in ("factors", "shifts"))
+    for name, part in zip((factor, shift), parts, strict=True):
+        constants[name] = _values(member, part)[:, None, None]
+    grouped, ones, zeros = (f"{made}.{part}" for part in ("groups", "ones", "zeros"))
+    constants[grouped] = np.array([0, groups, -1], np.int64)
+    constants[ones], constants[zeros] = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+    steps: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
+        ("Shape", [source], "shape", {}),
+        ("Reshape", [source, grouped], "grouped", {}),
+        ("InstanceNormalization", [f"{made}.grouped", ones, zeros], "normed", {"epsilon": epsilon}),
+        ("Reshape", [f"{made}.normed", f"{made}.shape"], "channels", {}),
+        ("Mul", [f"{made}.channels", factor], "scaled", {}),
+    )
+    for operation, inputs, output, attributes in steps:
+        name = f"{made}.{output}"
+        yield helper.make_node(operation, inputs, [name], name, **attributes)
+    yield helper.make_node("Add", [f"{made}.scaled", shift], [made], name=made)
 
 
 def _values(member: MemberGraph, name: str) -> FloatArray:

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "model_store.storage.oci.repository": "integration/storage/test_registry.py",
     "model_store.storage.oci.session": "integration/storage/test_registry_session.py",
     "pruning.cost.budget": "unit/pruning/test_granularity.py",
+    "pruning.graph.nodes": "contract/test_user_networks.py",
     "pruning.study.plots": "unit/pruning/study/test_tables.py",
     "service.api.dependencies": "unit/service/http/test_auth.py",
     "service.api.state": "integration/test_server.py",

@@ -97,7 +97,7 @@ def assert_same_draw(
         expected = functional_call(plain, dict(posterior.rest) | weights, (pixels.normalise(images),))
     network = traced(plain, posterior, pixels)
     state = dict(posterior.rest) | weights  # deterministic layers have their weights in the rest
-    by_node = {name: state[f"{name}.weight"] for name in network.weighted}
+    by_node = {name: state[f"{name}.weight"].view_as(node.weight.mean) for name, node in network.weighted.items()}
     assert_close(forward(network, images, by_node), expected, "traced")
     folding = fold(network)
     folded = folding.carry(by_node)

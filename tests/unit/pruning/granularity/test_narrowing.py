@@ -11,7 +11,6 @@ from torch.func import functional_call
 from model_store.onnx_file.format import IMAGES
 from pruning.granularity.narrowing import Narrowing, narrow_module
 from pruning.graph.channel_groups import channel_groups
-from pruning.graph.network import Flatten
 from tests.support.same_draw import assert_close, assert_same_draw, network_of, random_images, random_pixels, traced
 from training.bayesian.posterior import GaussianWeight, Posterior
 
@@ -21,28 +20,25 @@ quick = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCh
 
 @quick
 @given(st.integers(0, 2**16), st.sampled_from([0.05, 0.4, 0.9]))
-@pytest.mark.parametrize("name", SIDES)
-def test_narrowed_is_masked(name: str, seed: int, share: float) -> None:
+@pytest.mark.parametrize("architecture", SIDES)
+def test_narrowed_is_masked(architecture: str, seed: int, share: float) -> None:
     """Any channels of any group: the narrow network gives the logits of the wide one with those channels at zero."""
-    plain, posterior = network_of(name, 3, seed)
-    pixels = random_pixels(3, SIDES[name])
+    plain, posterior = network_of(architecture, 3, seed)
+    pixels = random_pixels(3, SIDES[architecture])
     network = traced(plain, posterior, pixels)
-    group, generator = channel_groups(network), torch.Generator().manual_seed(seed)
-    left = {each: torch.rand(network.widths[each], generator=generator) < share for each in set(group.values())}
-    for each, kept in left.items():
-        kept[0] = True
-        if each in (group[IMAGES], group[network.output]) or isinstance(
-            next((node for node in network.nodes if node.name == each), None), Flatten
-        ):
-            kept[:] = True
-    channels = {tensor: left[of].nonzero().squeeze(1) for tensor, of in group.items()}
-    narrow = Narrowing.keeping(network, channels).apply(posterior)
+    channels, generator = channel_groups(network), torch.Generator().manual_seed(seed)
+    keep = torch.rand(len(channels.groups), generator=generator) < share
+    for group in channels.groups.unique():
+        keep[(channels.groups == group).nonzero()[0]] = True
+    for name in (IMAGES, network.output):
+        keep[channels.numbers[name]] = True
+    narrow = Narrowing.keeping(network, channels.kept(keep)).apply(posterior)
     images = random_images(pixels, 3, seed)
 
     weights = {each: weight.mean.clone() for each, weight in posterior.weights.items()}
     rest = {each: tensor.clone() for each, tensor in posterior.rest.items()}
-    for tensor, of in group.items():
-        gone = ~left[of]
+    for tensor, numbers in channels.numbers.items():
+        gone = ~keep[numbers]
         if f"{tensor}.weight" in weights:
             weights[f"{tensor}.weight"][gone] = 0
         for part in ("weight", "bias"):

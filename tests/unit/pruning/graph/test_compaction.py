@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from pruning.graph.compaction import compact, constants
 from pruning.graph.folding import fold
-from pruning.graph.network import Add, Network, Normalisation
+from pruning.graph.network import Network
+from pruning.graph.nodes import Add, Normalisation
 from tests.support.same_draw import network_of, random_pixels, random_posterior, traced
 from training.bayesian.posterior import GaussianWeight, Posterior
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from model_store.onnx_file.format import IMAGES
 from pruning.graph.compaction import fold_and_compact
 from pruning.graph.forward import draw_logits, forward, served_draws
-from pruning.graph.network import MaxPool, Network, without_scales
+from pruning.graph.network import Network, without_scales
+from pruning.graph.nodes import MaxPool
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.quantization import quantize_network, rounded_tensors
 from pruning.graph.rounding import Rounding, rounded_layer

@@ -16,7 +16,8 @@ from torch.nn.utils import prune
 from pruning.errors import PosteriorError, TraceError
 from pruning.granularity.narrowing import Narrowing, narrow_module
 from pruning.graph.channel_groups import channel_groups
-from pruning.graph.network import IMAGES, Convolution, Network
+from pruning.graph.network import IMAGES, Network
+from pruning.graph.nodes import Convolution
 from pruning.graph.trace import GraphTemplate
 from tests.support.same_draw import network_of, random_pixels, random_posterior, traced
 from training.architectures import ARCHITECTURES
@@ -36,17 +37,6 @@ class Branching(nn.Module):
         return self.conv(x) if x.sum() > 0 else x
 
 
-class Multiplying(nn.Module):
-    """Multiplies two tensors, which is no residual sum."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(x) * x
-
-
 class Forward(nn.Module):
     """A network whose forward pass is a function of one convolution and the images."""
 
@@ -61,24 +51,52 @@ class Forward(nn.Module):
         return self.run(self, x)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize(
     ("plain", "says"),
     [
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()), "GELU"),
-        (nn.Sequential(nn.Conv2d(3, 3, 3, groups=3)), "groups"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2)), "all pixels"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, ceil_mode=True)), "ceil mode"),
-        (Branching(), "cannot be traced"),
-        (Multiplying(), "mul"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus()), "^1: .*with Softplus cannot be exported"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU("tanh")), "^1: GELU with approximate='tanh'"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(4)), r"from \(6, 6\) to \(4, 4\) pixels"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(4, ceil_mode=True)), "ceil mode adds windows"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, dilation=2)), "with dilation or indices"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AvgPool2d(2, divisor_override=3)), "divisor of its own"),
+        (nn.Sequential(nn.Conv2d(3, 4, 2, padding="same")), "kernel of odd size"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4, affine=False)), "a weight and a bias"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm(6)), "over the channels, as the last axis"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), r"must end in one tensor of logits \[N, classes\]"),
+        (Branching(), r"cannot be traced \(in .*test_trace.py, line \d+: return self.conv\(x\) if x.sum"),
+        (
+            Forward(lambda net, x: net.conv(x) * net.conv.bias[0]),
+            r"^mul: expected .* found getitem \(in .*test_trace.py",
+        ),
+        (Forward(lambda net, x: net.conv(x) * x.mean((2, 3))), "cannot be broadcast|does not take|be multiplied"),
+        (Forward(lambda net, x: net.conv(x).chunk(2, 1)[0]), r"^chunk: .*with chunk cannot be exported \(in "),
+        (Forward(lambda net, x: net.conv(x)[:, :2]), "indexing but for new axes"),
+        (Forward(lambda net, x: net.conv(x).transpose(1, 2)), "with transpose cannot"),
+        (Forward(lambda net, x: net.conv(x).permute(0, 1, 3, 2)), "axes can only be permuted"),
+        (Forward(lambda net, x: net.conv(x).permute(0, 2, 3, 1).flatten(1)), "permute it to"),
+        (Forward(lambda net, x: net.conv(x).flatten(0, 1)), "first dimension must be the number of images"),
+        (Forward(lambda net, x: net.conv(x).reshape(2, -1)), "first dimension must be the number of images"),
+        (Forward(lambda net, x: net.conv(x).flatten(2)), r"reshaping from \[N, 3, 8, 8\] to \[N, 3, 64\]"),
+        (Forward(lambda net, x: net.conv(x).view(len(x.shape), -1)), "use reshape or flatten"),
+        (Forward(lambda net, x: torch.cat([net.conv(x), x], 2)), "only channels can be concatenated"),
+        (Forward(lambda net, x: F.dropout(net.conv(x), 0.5)), "training=self.training"),
+        (Forward(lambda net, x: F.interpolate(net.conv(x), scale_factor=2)), "with interpolate cannot"),
+        (Forward(lambda net, x: net.conv(x).amax((2, 3))), "with amax cannot"),
+        (Forward(lambda net, x: net.conv(x).mean()), "first dimension must|over all pixels"),
+        (Forward(lambda net, x: net.conv(x).mean(1)), "over all pixels"),
+        (Forward(lambda net, x: net.conv(x).clamp(0, x.max())), "named|between two numbers|number of images"),
+        (Forward(lambda net, x: net.conv(x) + x.mean((2, 3), keepdim=True).expand_as(x)), "only be multiplied"),
+        (Forward(lambda net, x: F.conv2d(x, net.conv.weight)), "with conv2d cannot"),
         (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")), "padding"),
         (Forward(lambda net, x: torch.add(net.conv(x), x, alpha=2)), "named arguments: alpha"),
-        (Forward(lambda net, x: net.conv(x) + x.mean((2, 3), keepdim=True)), "mean"),
+        (Forward(lambda net, x: net.conv(x) + x.mean((2, 3), keepdim=True)), "of one shape"),
         (Forward(lambda net, x: net.conv(x) + net.pool(x), pool=nn.AdaptiveAvgPool2d(1)), "of one shape"),
         (Forward(lambda net, x: net.conv(net.conv(x))), "used once"),
         (Forward(lambda net, x: net.images(x), images=nn.Conv2d(3, 4, 1)), "not be called images"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(6, 2)), "one vector an image"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)), "a weight and a bias"),
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.ReLU(), nn.Linear(144, 2)), "what was flattened"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(4), nn.MaxPool2d(4)), "does not take 8 x 8 images"),
     ],
 )
@@ -157,15 +175,13 @@ def plain_values(node: object) -> dict[str, object]:
 
 def narrowed(network: Network, posterior: Posterior, share: float, seed: int) -> Posterior:
     """The posterior with a random share of the channels of every group that may be narrowed."""
-    group, generator = channel_groups(network), torch.Generator().manual_seed(seed)
-    left = {each: torch.rand(network.widths[each], generator=generator) < share for each in sorted(set(group.values()))}
-    for each, kept in left.items():
-        kept[0] = True
-        if each in (group[IMAGES], group[network.output]):
-            kept[:] = True
-    return Narrowing.keeping(network, {name: left[of].nonzero().squeeze(1) for name, of in group.items()}).apply(
-        posterior
-    )
+    channels, generator = channel_groups(network), torch.Generator().manual_seed(seed)
+    keep = torch.rand(len(channels.groups), generator=generator) < share
+    for group in channels.groups.unique():
+        keep[(channels.groups == group).nonzero()[0]] = True
+    for name in (IMAGES, network.output, *network.fixed):
+        keep[channels.numbers[name]] = True
+    return Narrowing.keeping(network, channels.kept(keep)).apply(posterior)
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])

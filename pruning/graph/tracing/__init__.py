@@ -1,0 +1,1 @@
+"""Trace a module, and convert its calls to nodes of a graph."""
