@@ -41,7 +41,7 @@ class Timings:
         """Return the latency of a layer if it had `outputs` output and `inputs` input channels."""
         sizes = [outputs, inputs, layer.positions]
         if isinstance(layer, Convolution):
-            sizes += [*layer.weight.mean.shape[2:], *layer.stride, *layer.padding, *layer.size]
+            sizes += [*layer.weight.mean.shape[2:], *layer.stride, *layer.pads, *layer.size]
             sizes += [*layer.dilation, _groups(layer, inputs)] if layer.groups > 1 or max(layer.dilation) > 1 else []
         key = "x".join(map(str, sizes))
         if key not in self.known:
@@ -74,11 +74,12 @@ def _layer_model(layer: Weighted, outputs: int, inputs: int) -> tuple[bytes, np.
     """Build an ONNX model of the layer alone, and an input for it."""
     if isinstance(layer, Convolution):
         kernel = tuple(layer.weight.mean.shape[2:])
-        places = zip(layer.size, layer.stride, kernel, layer.padding, layer.dilation, strict=True)
-        area = [(size - 1) * stride + apart * (side - 1) + 1 - 2 * pad for size, stride, side, pad, apart in places]
+        top, left, bottom, right = layer.pads
+        places = zip(layer.size, layer.stride, kernel, (top + bottom, left + right), layer.dilation, strict=True)
+        area = [(size - 1) * stride + apart * (side - 1) + 1 - pads for size, stride, side, pads, apart in places]
         window: dict[str, Any] = {
             "strides": list(layer.stride),
-            "pads": list(layer.padding) * 2,
+            "pads": list(layer.pads),
             "dilations": list(layer.dilation),
         }
         node = helper.make_node("Conv", ["x", "weight"], ["y"], group=_groups(layer, inputs), **window)

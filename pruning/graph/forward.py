@@ -30,6 +30,7 @@ from pruning.graph.nodes import (
     Multiply,
     Node,
     Normalisation,
+    Pads,
     sources,
 )
 from pruning.graph.rounding import rounded_layer
@@ -160,7 +161,8 @@ def apply_node(node: Node, values: Mapping[str, Tensor], layers: Mapping[str, La
     x, *others = (values[name] for name in sources(node))
     match node:
         case Convolution():
-            return F.conv2d(x, *layers[node.name], node.stride, node.padding, node.dilation, node.groups)
+            x, padding = _padded(x, node.pads)
+            return F.conv2d(x, *layers[node.name], node.stride, padding, node.dilation, node.groups)
         case Linear():
             return F.linear(x, *layers[node.name])
         case Normalisation():
@@ -199,3 +201,9 @@ def _layer_norm(node: LayerNormalisation, x: Tensor) -> Tensor:
     if len(shape) == 1 and x.dim() == 4:  # over the channels of each pixel
         return F.layer_norm(x.permute(0, 2, 3, 1), shape, *parts).permute(0, 3, 1, 2)
     return F.layer_norm(x, shape, *parts)
+
+
+def _padded(x: Tensor, pads: Pads) -> tuple[Tensor, tuple[int, int]]:
+    """Return what a convolution reads, and the padding of both sides that is left to it."""
+    top, left, bottom, right = pads
+    return (x, (top, left)) if (top, left) == (bottom, right) else (F.pad(x, (left, right, top, bottom)), (0, 0))

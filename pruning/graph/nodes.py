@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,12 +18,17 @@ from training.bayesian.posterior import GaussianWeight
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
+# Pixels at the top, left, bottom and right.
+Pads: TypeAlias = tuple[int, int, int, int]
+NO_PADS: Pads = (0, 0, 0, 0)
+
+
 @dataclass(frozen=True)
 class Convolution:
     """Convolution with weight [out, in / groups, height, width] and bias [out].
 
     `size` is its output's height and width. A depthwise convolution has a group for each channel that it reads, however
-    many are left of them.
+    many are left of them. `pads` are the zeros around its input, at the top, left, bottom and right.
     """
 
     name: str
@@ -31,7 +36,7 @@ class Convolution:
     weight: GaussianWeight
     bias: Tensor
     stride: tuple[int, int]
-    padding: tuple[int, int]
+    pads: Pads
     size: tuple[int, int]
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1

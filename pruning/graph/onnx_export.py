@@ -160,7 +160,8 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
 
 
 def _window(node: Convolution | MaxPool | AveragePool) -> dict[str, Any]:
-    return {"strides": list(node.stride), "pads": list(node.padding) * 2}
+    pads = node.pads if isinstance(node, Convolution) else node.padding * 2
+    return {"strides": list(node.stride), "pads": list(pads)}
 
 
 def _convolution(node: Convolution) -> dict[str, Any]:

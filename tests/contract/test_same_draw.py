@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -15,6 +16,7 @@ from pruning.errors import LevelError, TraceError
 from pruning.granularity import GRANULARITIES
 from pruning.granularity.mask import Mask
 from pruning.granularity.narrowing import narrow_module
+from pruning.graph.nodes import Convolution
 from tests.support.same_draw import (
     assert_same_draw,
     network_of,
@@ -51,7 +53,8 @@ def test_every_level(architecture: str, granularity: str, sparsity: float) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "granularity"), [("resnet18", "channel"), ("vgg16", "weight"), ("vgg16", "channel")]
+    ("architecture", "granularity"),
+    [("resnet18", "channel"), ("vgg16", "weight"), ("vgg16", "channel"), ("efficientnet_lite0", "channel")],
 )
 def test_the_papers_networks(architecture: str, granularity: str) -> None:
     """With their millions of weights, at the level that the paper prunes to."""
@@ -61,6 +64,32 @@ def test_the_papers_networks(architecture: str, granularity: str) -> None:
     left = without(network, posterior, granularity, 0.8)
     images, noise = random_images(pixels, 2, 1), torch.Generator().manual_seed(1)
     assert_same_draw(narrow_module(plain, left), left, pixels, images, noise)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_padding_of_one_side() -> None:
+    """As TensorFlow pads, in every form that people write."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pad = nn.ZeroPad2d((0, 1, 0, 1))
+            self.first = nn.Conv2d(3, 16, 3, stride=2)
+            self.second = nn.Conv2d(16, 24, 4, padding="same")
+            self.third = nn.Conv2d(24, 24, 3, padding=1, groups=24)
+            self.head = nn.Linear(24, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.second(self.first(self.pad(x)).relu()).relu()
+            return self.head(self.third(F.pad(x, (2, 0, 1, 0))).mean((2, 3)))
+
+    plain, pixels = Padded().eval(), random_pixels(3, 12)
+    posterior = random_posterior(plain, 1)
+    network = traced(plain, posterior, pixels)
+    pads = {name: node.pads for name, node in network.weighted.items() if isinstance(node, Convolution)}
+    assert pads == {"first": (0, 0, 1, 1), "second": (1, 1, 2, 2), "third": (2, 3, 1, 1)}
+    left = without(network, posterior, "channel", 0.4)
+    assert_same_draw(narrow_module(plain, left), left, pixels, random_images(pixels, 4, 1), torch.Generator())
 
 
 @quick

@@ -12,6 +12,7 @@ from torch import fx
 
 from pruning.errors import TraceError
 from pruning.graph.nodes import (
+    NO_PADS,
     Activation,
     Add,
     Clip,
@@ -21,6 +22,7 @@ from pruning.graph.nodes import (
     Multiply,
     Node,
     Normalisation,
+    Pads,
     reading,
     sources,
 )
@@ -38,11 +40,15 @@ UNBOUND_WEIGHT = GaussianWeight(UNBOUND, UNBOUND)
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the module: the graph's tensor that holds it, its layout, and whether pixels only seem to be more."""
+    """A tensor of the module: the graph's tensor that holds it, its layout, and whether pixels only seem to be more.
+
+    `pads` are zeros around its pixels, which the graph's tensor has not.
+    """
 
     name: str
     layout: Layout
     expanded: bool = False
+    pads: Pads = NO_PADS
 
 
 @dataclass
@@ -79,7 +85,7 @@ class GraphDraft:
 
 def pointwise(name: str, source: str, size: tuple[int, int]) -> Convolution:
     """Return the convolution of single pixels that a linear layer on each of them is."""
-    return Convolution(name, source, UNBOUND_WEIGHT, UNBOUND, (1, 1), (0, 0), size)
+    return Convolution(name, source, UNBOUND_WEIGHT, UNBOUND, (1, 1), NO_PADS, size)
 
 
 @dataclass(frozen=True)
@@ -115,20 +121,22 @@ class Call:
             raise self.error(f"expected a tensor made of the images, found {argument}")
         return argument
 
-    def value(self, read: fx.Node | None = None, *, expanded: bool = False) -> Value:
+    def value(self, read: fx.Node | None = None, *, expanded: bool = False, padded: bool = False) -> Value:
         """Return the value that this call reads first, or that of another of its arguments."""
         value = self.draft.values[self.read if read is None else read]
         if value.expanded and not expanded:
             raise self.error("an expanded tensor can only be multiplied by another")
+        if value.pads != NO_PADS and not padded:
+            raise self.error("only a convolution may read what was padded with zeros")
         return value
 
     def shape_of(self, read: fx.Node | None = None) -> torch.Size:
         """Return the shape of the tensor that this call reads first, or that of another of its arguments."""
         return self.draft.trace.shape(self.read if read is None else read)
 
-    def image(self) -> Value:
+    def image(self, *, padded: bool = False) -> Value:
         """Return the value that this call reads first; raise TraceError where it is no image [N, C, H, W]."""
-        value = self.value()
+        value = self.value(padded=padded)
         if value.layout != "NCHW":
             raise self.error("expected images [N, C, H, W]")
         return value

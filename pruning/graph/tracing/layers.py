@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import fx, nn
 
 from model_store.onnx_file.format import IMAGES
-from pruning.graph.nodes import Convolution, GroupNormalisation, LayerNormalisation, Linear, Normalisation
+from pruning.graph.nodes import Convolution, GroupNormalisation, LayerNormalisation, Linear, Normalisation, Pads
 from pruning.graph.tracing.call import CHANNEL_AXIS, UNBOUND, UNBOUND_WEIGHT, Call, Value, pair, pointwise
 
 
 def convolution(call: Call) -> Value:
-    """Convert nn.Conv2d; with any groups and dilation, and zeros as padding of the same width on both sides."""
+    """Convert nn.Conv2d; with any groups, dilation and zeros as padding, also what was padded before it."""
     module: nn.Conv2d = call.target
     if module.padding_mode != "zeros":
         raise call.error(f"a convolution with {module.padding_mode} padding cannot be exported, only with zeros")
@@ -20,15 +21,35 @@ def convolution(call: Call) -> Value:
     if isinstance(module.padding, str):
         same = int(module.padding == "same")
         room = [same * apart * (side - 1) for apart, side in zip(dilation, kernel, strict=True)]
-        if any(each % 2 for each in room):
-            raise call.error("a convolution with padding 'same' needs a kernel of odd size, to pad both sides alike")
-        padding = (room[0] // 2, room[1] // 2)
+        top, left = room[0] // 2, room[1] // 2
+        own = (top, left, room[0] - top, room[1] - left)
     else:
-        padding = pair(module.padding)
+        own = pair(module.padding) * 2
+    value = call.image(padded=True)
+    pads = _sum(own, value.pads)
     depthwise = module.groups > 1 and module.groups == module.in_channels
     size = pair(tuple(call.shape[2:]))
-    window = (stride, padding, size, dilation, module.groups, depthwise)
-    return call.add(Convolution(call.name, call.image().name, UNBOUND_WEIGHT, UNBOUND, *window), "NCHW")
+    window = (stride, pads, size, dilation, module.groups, depthwise)
+    return call.add(Convolution(call.name, value.name, UNBOUND_WEIGHT, UNBOUND, *window), "NCHW")
+
+
+def zero_padding(call: Call) -> Value:
+    """Convert nn.ZeroPad2d and F.pad with zeros, which the convolution that reads them adds."""
+    if call.target is None:
+        given = call.arguments(pad=None, mode="constant", value=None)
+        sides, is_zero = given.pad, given.mode == "constant" and not given.value
+    else:
+        sides, is_zero = call.target.padding, not call.target.value
+    if not is_zero or len(sides) != 4 or min(sides) < 0:
+        raise call.error("only padding of height and width with zeros can be exported")
+    left, right, top, bottom = sides
+    value = call.image(padded=True)
+    return replace(value, pads=_sum((top, left, bottom, right), value.pads))
+
+
+def _sum(own: Pads, before: Pads) -> Pads:
+    top, left, bottom, right = (each + other for each, other in zip(own, before, strict=True))
+    return top, left, bottom, right
 
 
 def linear(call: Call) -> Value:

@@ -2,7 +2,7 @@
 
 | operation | written as |
 |---|---|
-| convolution with groups, dilation, zeros as padding | `nn.Conv2d` |
+| convolution with groups, dilation, zeros as padding | `nn.Conv2d`; `nn.ZeroPad2d`, `F.pad` before it |
 | fully connected layer, on vectors or on [N, H, W, C] | `nn.Linear` |
 | normalisation | `nn.BatchNorm1d` and `2d`, `nn.GroupNorm`, `nn.LayerNorm`; functions with a module's parameters |
 | ReLU, ReLU6, SiLU, Hardswish, Hardsigmoid, sigmoid, GELU, Hardtanh, clamp | module, function, method |
@@ -31,6 +31,7 @@ from pruning.graph.tracing.symbolic import SymbolicTrace, TensorShape, check_for
 Converter: TypeAlias = "Callable[[Call], Value]"
 MODULES: Mapping[type[nn.Module], Converter] = {
     nn.Conv2d: layers.convolution,
+    **dict.fromkeys((nn.ZeroPad2d, nn.ConstantPad2d), layers.zero_padding),
     nn.Linear: layers.linear,
     nn.BatchNorm1d: layers.batch_norm,
     nn.BatchNorm2d: layers.batch_norm,
@@ -53,6 +54,7 @@ MODULES: Mapping[type[nn.Module], Converter] = {
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d), reshaping.unchanged),
 }
 FUNCTIONS: Mapping[Any, Converter] = {
+    F.pad: layers.zero_padding,
     F.group_norm: layers.group_norm_function,
     F.layer_norm: layers.layer_norm_function,
     **dict.fromkeys((torch.relu, torch.relu_, F.relu), elementwise.activation("Relu")),

@@ -23,7 +23,8 @@ from tests.support.same_draw import network_of, random_pixels, random_posterior,
 from training.architectures import ARCHITECTURES
 from training.bayesian.posterior import GaussianWeight, Posterior
 
-SIDES = dict.fromkeys(ARCHITECTURES, 16) | {"vgg16": 32}
+SIDES = dict.fromkeys(ARCHITECTURES, 16) | {"vgg16": 32, "efficientnet_lite0": 32}
+del SIDES["imagenet_resnet50"]  # the same parts as imagenet_resnet18, and twice the weights
 
 
 class Branching(nn.Module):
@@ -61,7 +62,9 @@ class Forward(nn.Module):
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(4, ceil_mode=True)), "ceil mode adds windows"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, dilation=2)), "with dilation or indices"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AvgPool2d(2, divisor_override=3)), "divisor of its own"),
-        (nn.Sequential(nn.Conv2d(3, 4, 2, padding="same")), "kernel of odd size"),
+        (nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(2)), "only a convolution may read what was padded with zeros"),
+        (nn.Sequential(nn.ConstantPad2d(1, 0.5), nn.Conv2d(3, 4, 2)), "only padding of height and width with zeros"),
+        (Forward(lambda net, x: net.conv(F.pad(x, (1, -1, 0, 0)))), "only padding of height and width with zeros"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4, affine=False)), "a weight and a bias"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm(6)), "over the channels, as the last axis"),
         (nn.Sequential(nn.Conv2d(3, 4, 3)), r"must end in one tensor of logits \[N, classes\]"),

@@ -62,5 +62,8 @@ def test_chance_is_no_gain(seed: int) -> None:
         test = labelled(400, 100 + trial)
         mean_NK = predictive(test.logits_SNK, fit_temperature(held.logits_SNK, held.labels_N))
         noise_NK = torch.randn(400, 1, generator=generator, dtype=torch.float64)
-        counted += compare_with_mean(mean_NK * (0.1 * noise_NK).exp(), held, test, whole(held, test)).draws_gain is DrawsGain.CLEAR
+        counted += (
+            compare_with_mean(mean_NK * (0.1 * noise_NK).exp(), held, test, whole(held, test)).draws_gain
+            is DrawsGain.CLEAR
+        )
     assert counted <= 9
