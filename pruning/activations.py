@@ -12,17 +12,21 @@ from pruning.graph import network as ir
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.forward import apply_node
 from training.data.dataset import Images
+from training.evaluation.prediction import batches
 
-# Training images, evenly spread, and those of one pass.
-NUM_IMAGES, BATCH_SIZE = 1_000, 100
+# Training images, evenly spread.
+NUM_IMAGES = 1_000
 
 
 def measure_activations(network: ir.Network, images: Images) -> dict[str, Activations]:
     """Return the activations that every layer reads at the posterior mean, by the name of its weight."""
     images = images.spread(NUM_IMAGES)
     sums: dict[str, list[Tensor]] = {}
-    for start in range(0, len(images), BATCH_SIZE):
-        for name, figures in _sums(network, images[start : start + BATCH_SIZE]).items():
+    first = 0
+    for pixels_NHWC in batches(images.pixels):
+        batch = Images(pixels_NHWC, images.labels[first : first + len(pixels_NHWC)])
+        first += len(batch)
+        for name, figures in _sums(network, batch).items():
             earlier = sums.setdefault(name, [torch.zeros_like(each) for each in figures])
             sums[name] = [one + other for one, other in zip(earlier, figures, strict=True)]
     return {f"{name}.weight": Activations(*(each / len(images) for each in both)) for name, both in sums.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,15 @@ from pruning.errors import NotFoundError
 from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.distributed.world import World
-from training.recipe import Recipe
+from training.recipe import ALL_LAYERS, Recipe
 from training.trainer.distillation import Teacher
 from training.trainer.loop import TrainState, fit
 from training.trainer.train import approximation
 
 SCHEDULES = ("gradual", "one-shot")
 MAX_ROUNDS = 4
+# A network that is pruned has its weights, and all layers are trained.
+WHOLE: dict[str, Any] = {"init_from": None, "pretrained": False, "trained": ALL_LAYERS}
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,14 @@ class FineTuner:
             learning_rate=self.recipe.learning_rate * self.tuning.rate,
             warmup_epochs=0.0,
             memory_images=self.recipe.hessian_memory(len(self.dataset.train)),
-            init_from=None,
+            **WHOLE,
         )
         return LevelTuning(self.dataset, recipe, self.teacher, self.tuning.rounds - 1, plain, posterior, name)
 
     def from_scratch(self, plain: nn.Module, posterior: Posterior, epochs: int, name: str) -> Posterior:
         """Train the fresh network `posterior` of a level's shape for `epochs`, by the recipe of a new run."""
         warmup_epochs = min(self.recipe.warmup_epochs, epochs / 2)
-        recipe = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, init_from=None)
+        recipe = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, **WHOLE)
         return LevelTuning(self.dataset, recipe, self.teacher, 0, plain, posterior, name).train(epochs)
 
 

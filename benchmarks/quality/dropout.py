@@ -18,7 +18,7 @@ from training.architectures.resnet20 import Block
 from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.distributed.world import World
-from training.evaluation.prediction import BATCH_SIZE
+from training.evaluation.prediction import batches
 from training.randomness import reseed
 from training.recipe import Recipe
 from training.trainer.initialization import initial_network
@@ -63,7 +63,7 @@ def dropout_logits(
     network.load_state_dict(trained.mean())
     reseed(0, "dropout")
     draws = [
-        torch.cat([network(dataset.pixels.normalise(x_NHWC)) for x_NHWC in images_NHWC.split(BATCH_SIZE)])
+        torch.cat([network(dataset.pixels.normalise(x_NHWC)) for x_NHWC in batches(images_NHWC)])
         for _ in range(num_draws)
     ]
     return torch.stack(draws)

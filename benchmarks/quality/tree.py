@@ -25,7 +25,7 @@ from pruning.trained_run import TrainedRun
 from training.bayesian.posterior import Posterior
 from training.distributed.world import World
 from training.evaluation import metrics
-from training.evaluation.prediction import BATCH_SIZE
+from training.evaluation.prediction import batches
 from training.evaluation.temperature import fit_temperature
 from training.trainer.initialization import fresh_network
 from training.trainer.loop import LoopOptions, TrainState, fit
@@ -118,7 +118,7 @@ def logits(trunk: TrainedRun, network: nn.Module, trained: Posterior) -> dict[st
     dataset = trunk.dataset
     sets = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels}
     return {
-        name: torch.cat([network(dataset.pixels.normalise(x)) for x in images_NHWC.split(BATCH_SIZE)])
+        name: torch.cat([network(dataset.pixels.normalise(x)) for x in batches(images_NHWC)])
         for name, images_NHWC in sets.items()
     }
 

@@ -34,7 +34,7 @@ from pruning.graph.nodes import (
     sources,
 )
 from pruning.graph.rounding import rounded_layer
-from training.evaluation.prediction import BATCH_SIZE
+from training.evaluation.prediction import batches
 from training.progress import Stage
 
 # Weight and bias of a layer in one draw.
@@ -108,7 +108,7 @@ def draw_logits(
     shared, drawn = ([node for node in network.nodes if (node.name in random) == own] for own in (False, True))
     read = {name for node in drawn for name in sources(node)} | {network.output}
     parts = []
-    for x_NHWC in images_NHWC.split(BATCH_SIZE):
+    for x_NHWC in batches(images_NHWC):
         known = _compute(network, shared, _pixels(network, x_NHWC), layers_S[0])
         kept = {name: value for name, value in known.items() if name in read}
         parts.append(torch.stack([_compute(network, drawn, dict(kept), layers)[network.output] for layers in layers_S]))

@@ -30,7 +30,7 @@ from pruning.graph.nodes import (
     sources,
 )
 from pruning.graph.rounding import Rounding
-from training.evaluation.prediction import BATCH_SIZE
+from training.evaluation.prediction import batches
 from training.progress import Stage
 
 # Nodes that compute on rounded tensors, so that a convolution before them is one of integers. Some of them compute in
@@ -49,7 +49,7 @@ def quantize_network(network: Network, images_NHWC: Tensor, num_draws: int, gene
     names = rounded_tensors(network)
     ranges = {name: (0.0, 0.0) for name in names}
     with Stage("ranges of tensors", num_draws * len(images_NHWC)) as stage:
-        for x_NHWC in images_NHWC.split(BATCH_SIZE):
+        for x_NHWC in batches(images_NHWC):
             for weights in draws:
                 values = tensors(network, x_NHWC, weights)
                 for name, (low, high) in ranges.items():

@@ -19,8 +19,8 @@ from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.evaluation.prediction import CPU
 
-# Images, evenly spread over the training set, and images of one batch.
-NUM_IMAGES, BATCH_SIZE = 4_000, 250
+# Images, evenly spread over the training set, and images of one batch: of large ones fewer.
+NUM_IMAGES, MAX_BATCH, MAX_BATCH_PIXELS = 4_000, 250, 1_000_000
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -42,7 +42,8 @@ def with_batch_statistics(
     learned = {name: tensor for name, tensor in posterior.mean().items() if name not in measured}
     network.load_state_dict(learned, strict=False)
     pixels = dataset.train.spread(NUM_IMAGES).pixels
-    for x_NHWC in pixels.tensor_split(math.ceil(len(pixels) / BATCH_SIZE)):
+    size = max(1, min(MAX_BATCH, MAX_BATCH_PIXELS // pixels.shape[1:3].numel()))
+    for x_NHWC in pixels.tensor_split(math.ceil(len(pixels) / size)):
         network(dataset.pixels.normalise(x_NHWC.to(device)))
     state = network.state_dict()
     rest = {name: state[name].cpu().clone() if name in measured else tensor for name, tensor in posterior.rest.items()}
