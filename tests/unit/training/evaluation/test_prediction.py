@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.data.dataset import Pixels
 from training.evaluation import prediction
-from training.evaluation.prediction import draw_logits, drawing
+from training.evaluation.prediction import batches, draw_logits, drawing
 from training.progress import Stage
 
 PIXELS = Pixels(2, 2, 1, (0.5,), (0.25,))
@@ -56,8 +56,14 @@ def test_every_image_sees_the_same_networks() -> None:
 
 def test_the_division_into_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = draws(0.5)
-    monkeypatch.setattr(prediction, "BATCH_SIZE", 4)
+    monkeypatch.setattr(prediction, "MAX_BATCH", 4)
     torch.testing.assert_close(draws(0.5), whole)
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(8, [100, 50]), (32, [100, 50]), (224, [7] * 21 + [3]), (700, [1] * 150)])
+def test_batches_of_large_images_are_smaller(side: int, sizes: list[int]) -> None:
+    images = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(150, side, side, 3)
+    assert [len(batch) for batch in batches(images)] == sizes
 
 
 def test_draws_are_a_function_of_the_generator() -> None:
