@@ -29,6 +29,7 @@ from pydantic_core import from_json
 
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.names import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
+from model_store.statistics import ALPHAS, images_needed, wilson_interval
 
 SCHEMA_VERSION: Final = 4
 # Name in the version's folder.
@@ -46,6 +47,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
 # FailFast reports only the first fault of a sequence: a list of a million faults would take gigabytes.
 Histogram = Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=1_000), FailFast()]
 InnerEdges = Annotated[tuple[NonNegative, ...], Field(max_length=999), FailFast()]
@@ -92,7 +94,7 @@ class Training(Strict):
     dataset: str
     epochs: Count
     seed: int
-    world_size: Annotated[int, Field(ge=1)]
+    world_size: Positive
     hyperparameters: dict[str, Any]
     code_version: str
     hessian_left: Annotated[Fraction | None, Since(4)] = None
@@ -111,7 +113,7 @@ class Metrics(Strict):
     """Quality of a level's draws on the test set.
 
     `ece` has 15 bins, `ood_auroc` one value per out-of-distribution set. `abstained` is the share of images on which
-    the default threshold abstains.
+    the default threshold abstains, `test_images` their number.
     """
 
     accuracy: Fraction
@@ -122,6 +124,12 @@ class Metrics(Strict):
     mutual_information: NonNegative
     ood_auroc: dict[str, Fraction]
     abstained: Annotated[Fraction | None, Since(4)] = None
+    test_images: Annotated[Positive | None, Since(4)] = None
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of the accuracy, None where the number of images is not known."""
+        return None if self.test_images is None else wilson_interval(self.accuracy, self.test_images)
 
 
 class MeanNetwork(Strict):
@@ -157,9 +165,13 @@ class Strangeness(Strict):
 class Calibration(Strict):
     """Parameters that turn draws into decisions.
 
-    `conformal_quantiles`: error rate α, as text, to the quantile of 1 − p̄ of the true class.
+    `conformal_quantiles`: error rate α, as text, to the quantile of 1 − p̄ of the true class, for those of ALPHAS that
+    the number of calibration images allows.
     `aps_quantiles`: the same of adaptive prediction sets' randomised score (Romano et al. 2020).
     `abstain_above`: predictive entropy, in nats, above which the service abstains.
+    `images`: the number of calibration images.
+    `folds`: 1 where these are no test images; else they are the test images, and each of so many parts of them was
+    tested with what the others alone say.
     """
 
     temperature: Annotated[float, Field(ge=1e-9, le=1e9)]
@@ -167,12 +179,19 @@ class Calibration(Strict):
     aps_quantiles: Annotated[dict[str, Fraction], Since(2)] = Field(default_factory=dict)
     abstain_above: NonNegative
     out_of_distribution: Annotated[Strangeness | None, Since(2)] = None
+    images: Annotated[Positive | None, Since(4)] = None
+    folds: Annotated[Positive, Since(4)] = 1
+
+    @property
+    def missing_sets(self) -> dict[str, int]:
+        """Return the error rates α, as text, without prediction sets, and the calibration images that each takes."""
+        return {str(alpha): images_needed(alpha) for alpha in ALPHAS if str(alpha) not in self.conformal_quantiles}
 
 
 class MonteCarlo(Strict):
     """Default number of draws and the standard error of the top probability at it, mean over the test set."""
 
-    draws: Annotated[int, Field(ge=1)]
+    draws: Positive
     standard_error: NonNegative
 
 
@@ -225,7 +244,7 @@ class Level(Strict):
 
     name: LevelName
     file: str
-    bytes: Annotated[int, Field(ge=1)]
+    bytes: Positive
     sha256: Sha256
     criterion: str
     granularity: Literal["none", "weight", "channel"]
@@ -234,7 +253,7 @@ class Level(Strict):
     multiply_adds: Count
     shared: Annotated[tuple[str, ...], FailFast(), Since(2)] = ()
     roundings: Annotated[dict[str, Rounding], Since(3)] = Field(default_factory=dict)
-    members: Annotated[int, Field(ge=1), Since(4)] = 1
+    members: Annotated[Positive, Since(4)] = 1
     metrics: Metrics
     mean_network: Annotated[MeanNetwork | None, Since(4)] = None
     calibration: Calibration

@@ -45,7 +45,9 @@ def figures(found: Predictions, predictor: Predictor, point: Predictions | None 
         own["auroc_mutual_information"] = metrics.auroc(*information)
     if point is not None:
         held = LabelledLogits(point.logits["calibration"], held_N)
-        compared = compare_with_mean(p_NK, held, LabelledLogits(point.logits["test"], labels_N))
+        compared = compare_with_mean(
+            p_NK, held, LabelledLogits(point.logits["test"], labels_N), predictor.dataset.turns
+        )
         own["nll_gain"], own["nll_gain_error"] = compared.nll_gain, compared.nll_gain_error
     some_N = predictor.to_corrupt.labels
     for strength in STRENGTHS:

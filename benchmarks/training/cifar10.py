@@ -133,7 +133,7 @@ def mean_network(run: Run, dataset: Dataset, p_NK: Tensor) -> MeanNetworkFigures
     """Compare the draws' predictions of the test images with one pass of the posterior mean."""
     plain, posterior = fresh_network(run.recipe(), dataset), run.posterior()
     held, test = (mean_predictions(plain, dataset, images, posterior) for images in (dataset.calibration, dataset.test))
-    return compare_with_mean(p_NK, held, test)
+    return compare_with_mean(p_NK, held, test, dataset.turns)
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:

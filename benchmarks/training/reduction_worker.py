@@ -58,7 +58,7 @@ def trained(world: World, dataset: Dataset, recipe: Recipe, reduction: str) -> d
     held, test = (predictions(plain, recipe, dataset, images, posterior, world) for images in sets)
     mean_held, mean_test = (mean_predictions(plain, dataset, images, posterior) for images in sets)
     calibrated_NK = metrics.predictive(test.logits_SNK, fit_temperature(held.logits_SNK, held.labels_N))
-    mean = compare_with_mean(calibrated_NK, mean_held, mean_test)
+    mean = compare_with_mean(calibrated_NK, mean_held, mean_test, dataset.turns)
     p_NK = metrics.predictive(test.logits_SNK)
     figures = {"accuracy": metrics.accuracy, "nll": metrics.nll, "ece": metrics.ece}
     row |= {name: figure(p_NK, dataset.test.labels) for name, figure in figures.items()}

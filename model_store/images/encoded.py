@@ -36,10 +36,10 @@ DECODING_ERRORS = (
 class EncodedImage:
     """Picture whose header was read and found within limits.
 
-    `format`, `width` and `height` are those of what is decoded: a JPEG of a much larger size is decoded at a fraction
-    of it. `work` are the pixels, each as often as decoding goes over it. `is_grey` says whether it has no colour.
-    `decoding_bytes` bounds the memory that `decode` takes beside the bytes of the file. A `quick` one is decoded in
-    well under a millisecond.
+    `format`, `width` and `height` are those of what is decoded: a JPEG of a much larger size, its `full_size`, is
+    decoded at a fraction of it. `work` are the pixels, each as often as decoding goes over it. `is_grey` says whether
+    it has no colour. `decoding_bytes` bounds the memory that `decode` takes beside the bytes of the file. A `quick` one
+    is decoded in well under a millisecond.
     """
 
     __slots__ = ("_data", "_read", "_shape")
@@ -65,6 +65,10 @@ class EncodedImage:
     @property
     def height(self) -> int:
         return self._header.height
+
+    @property
+    def full_size(self) -> tuple[int, int]:
+        return self._header.full_size or (self.width, self.height)
 
     @property
     def work(self) -> int:

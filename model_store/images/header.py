@@ -31,7 +31,8 @@ class Header:
     """Header of a picture: `pixels` and `decoding_bytes` bound what `load` makes of it before it is made smaller.
 
     `passes` is the time that `load` takes for a pixel, as a multiple of that of a simple picture. `load` calls the
-    function that it is given every few KiB; it raises what Pillow's decoders raise for damaged files.
+    function that it is given every few KiB; it raises what Pillow's decoders raise for damaged files. `full_size` is
+    width and height in the file where a fraction of them is decoded.
     """
 
     format: str
@@ -42,6 +43,7 @@ class Header:
     is_grey: bool
     load: Load
     passes: int = 1
+    full_size: tuple[int, int] | None = None
 
 
 class Interrupted(BaseException):

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from model_store.manifest import DEFAULT_ALPHA, SCHEMA_VERSION, Level, Manifest, Score, SetKind
+from model_store.manifest import DEFAULT_ALPHA, SCHEMA_VERSION, Calibration, Level, Manifest, Score, SetKind
 from model_store.reports.late_noise import join_words, late_noise
 from model_store.reports.mean_network import mean_section
+from model_store.statistics import interval_text
 from model_store.text import printable
 
 MAX_CLASSES_SHOWN = 20
@@ -71,6 +72,7 @@ def _purpose(manifest: Manifest) -> str:
 
 def _levels(manifest: Manifest) -> str:
     mixtures = any(level.members > 1 for level in manifest.levels)
+    counted = manifest.levels[0].metrics.test_images
     columns: list[Column] = [
         ("kB", lambda level: f"{level.bytes / 1e3:,.1f}"),
         ("sparsity", lambda level: f"{level.sparsity:.1%}"),
@@ -78,6 +80,7 @@ def _levels(manifest: Manifest) -> str:
         ("M multiply-adds", lambda level: f"{level.multiply_adds / 1e6:,.2f}"),
         *([("members", lambda level: f"{level.members}")] if mixtures else []),
         ("accuracy", lambda level: f"{level.metrics.accuracy:.2%}"),
+        *([("95 % interval", lambda level: interval_text(level.metrics.accuracy, counted))] if counted else []),
         ("NLL", lambda level: f"{level.metrics.nll:.4f}"),
         ("Brier", lambda level: f"{level.metrics.brier:.4f}"),
         ("ECE", lambda level: f"{level.metrics.ece:.4f}"),
@@ -94,12 +97,13 @@ def _levels(manifest: Manifest) -> str:
             " The members of a mixture are networks of several trainings, each pruned by itself, through which draws "
             "take turns; multiply-adds are the mean over them, weights left and kB those of all."
         )
+    measured = f"on the test set of {counted:,} images" if counted else "on the test set"
     return (
         f"{_table('level', manifest.levels, columns)}\n\n"
-        "Quality is measured on the test set, for the mean over so many draws of the weights, after calibration. NLL "
-        "is in nats; ECE has 15 bins; AURC is the mean error rate over all coverages, the most certain answers first; "
-        "± is the Monte-Carlo standard error of the top probability. Sparsity is the share of the dense network's "
-        f"random weights that was removed; multiply-adds are those of one draw for one image.{note}"
+        f"Quality is measured {measured}, for the mean over so many draws of the weights, after calibration. NLL is in "
+        "nats; ECE has 15 bins; AURC is the mean error rate over all coverages, the most certain answers first; ± is "
+        "the Monte-Carlo standard error of the top probability. Sparsity is the share of the dense network's random "
+        f"weights that was removed; multiply-adds are those of one draw for one image.{note}"
     )
 
 
@@ -117,7 +121,7 @@ def _decisions(manifest: Manifest) -> str:
         columns.append((f"quantile, α = {_text(alpha)}", _quantile(alpha)))
     parts = [
         _table("level", manifest.levels, columns),
-        "All of these were set on calibration images, which are neither training nor test images.",
+        _calibrated_on(calibrations[0]),
         "- **accept**: the entropy of the mean prediction is at most the threshold. **abstain, uncertain**: it is "
         "above.",
     ]
@@ -134,6 +138,21 @@ def _decisions(manifest: Manifest) -> str:
         f"each kind of image. The service's default is α = {DEFAULT_ALPHA:g}."
     )
     return "\n\n".join(parts)
+
+
+def _calibrated_on(calibration: Calibration) -> str:
+    """Say which images the thresholds were set on, and which prediction sets these are too few for."""
+    count = f"{calibration.images:,} " if calibration.images else ""
+    text = f"All of these were set on {count}calibration images, which are neither training nor test images."
+    if calibration.folds > 1:
+        text = (
+            f"All of these were set on the {count}test images, which no network was trained on. Quality is measured "
+            f"without that: each of {calibration.folds} parts of them was tested with what the others alone say."
+        )
+    missing = [f"α = {alpha}, which take {count:,}" for alpha, count in calibration.missing_sets.items()]
+    if calibration.images and missing:
+        text += f" They are too few for prediction sets at {join_words(missing)}."
+    return text
 
 
 def _coverage(manifest: Manifest) -> str:

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from model_store.manifest import Metrics
 from model_store.onnx_file.summary import GraphNode
 from model_store.reports.terminal import cell
+from model_store.statistics import interval_text
 
 
 class LevelFigures(Protocol):
@@ -33,7 +34,7 @@ class LevelFigures(Protocol):
 def levels_table(levels: Iterable[LevelFigures], milliseconds: Mapping[str, float] | None = None) -> Table:
     """Build a table with one row per level; `milliseconds` is the latency of an answer by level, where known.
 
-    Members are shown where some level is a mixture.
+    Members are shown where some level is a mixture, and the interval of the accuracy where test images are counted.
     """
     levels = list(levels)
     mixtures = any(level.members > 1 for level in levels)
@@ -46,14 +47,26 @@ def levels_table(levels: Iterable[LevelFigures], milliseconds: Mapping[str, floa
             cell(level.name),
             *([f"{level.members}"] if mixtures else []),
             f"{level.sparsity:.1%}",
-            f"{level.bytes / 1e3:,.1f}",
+            _kilobytes(level.bytes),
             f"{level.multiply_adds / 1e6:,.3f}",
-            f"{metrics.accuracy:.2%}",
+            _accuracy(metrics),
             f"{metrics.nll:.4f}",
             f"{metrics.ece:.4f}",
             *([f"{milliseconds[level.name]:.2f}"] if milliseconds else []),
         )
+    if counts := {level.metrics.test_images for level in levels} - {None}:
+        table.caption = f"accuracy on {', '.join(f'{count:,}' for count in counts)} test images, and its 95 % interval"
     return table
+
+
+def _kilobytes(count: int) -> str:
+    return f"{count / 1e3:,.1f}" if count < 1e6 else f"{count / 1e3:,.0f}"
+
+
+def _accuracy(metrics: Metrics) -> str:
+    count = metrics.test_images
+    interval = "" if count is None else f"\n{interval_text(metrics.accuracy, count).rstrip('%')}"
+    return f"{metrics.accuracy:.2%}{interval}"
 
 
 def graph_table(nodes: Iterable[GraphNode]) -> Table:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from model_store.manifest import Calibration
+from model_store.manifest import Calibration, SetKind
+from model_store.statistics import ALPHAS, images_needed
 from pruning.errors import CalibrationError
 from pruning.evaluation.ood import choose_ood_rule
 from training.evaluation import metrics
 from training.evaluation.temperature import fit_temperature
 
-ALPHAS = (0.1, 0.05, 0.01)
 # Largest share of calibration images that the abstention threshold accepts, and their largest error rate.
 MAX_ACCEPTED_SHARE, MAX_ACCEPTED_RISK = 0.95, 0.01
 
@@ -23,30 +23,25 @@ def calibrate(logits_SNK: Tensor, labels_N: Tensor, ood_logits: Mapping[str, Ten
     """Fit temperature, conformal quantiles and abstention threshold, and choose the OOD score.
 
     `ood_logits` are [S, M, K] by the name of the OOD set; `noise_N` are uniform numbers for randomised prediction sets.
-    Raises CalibrationError if the calibration set is too small for the smallest error rate.
+    There are quantiles for those error rates that so many images allow.
     """
-    check_size(len(labels_N))
     temperature = fit_temperature(logits_SNK, labels_N)
     p_NK = metrics.predictive(logits_SNK, temperature)
     lac_N = 1 - p_NK.gather(1, labels_N[:, None]).squeeze(1)
     aps_N = aps_scores(p_NK, labels_N, noise_N)
     return Calibration(
         temperature=temperature,
-        conformal_quantiles={str(alpha): conformal_quantile(lac_N, alpha) for alpha in ALPHAS},
-        aps_quantiles={str(alpha): conformal_quantile(aps_N, alpha) for alpha in ALPHAS},
+        conformal_quantiles=_quantiles(lac_N),
+        aps_quantiles=_quantiles(aps_N),
         abstain_above=abstention_threshold(metrics.entropy(p_NK), p_NK.argmax(1) == labels_N),
         out_of_distribution=choose_ood_rule(logits_SNK, ood_logits, temperature),
+        images=len(labels_N),
     )
 
 
-def check_size(count: int) -> None:
-    """Raise CalibrationError if `count` images are too few to guarantee the smallest of `ALPHAS`."""
-    for alpha in ALPHAS:
-        needed = math.ceil(1 / alpha - 1e-9) - 1
-        if count < needed:
-            raise CalibrationError(
-                f"the calibration set has {count} images, but sets that miss at most {alpha:.0%} need {needed}"
-            )
+def _quantiles(scores_N: Tensor) -> dict[str, float]:
+    possible = (alpha for alpha in ALPHAS if len(scores_N) >= images_needed(alpha))
+    return {str(alpha): conformal_quantile(scores_N, alpha) for alpha in possible}
 
 
 def aps_scores(p_NK: Tensor, labels_N: Tensor, noise_N: Tensor) -> Tensor:
@@ -64,28 +59,27 @@ def conformal_quantile(scores_N: Tensor, alpha: float) -> float:
     return float(scores_N.sort().values[rank - 1].clamp(0, 1))
 
 
-def abstained(entropy_N: Tensor, score_N: Tensor, calibration: Calibration) -> float:
-    """Return the share of images that the thresholds of entropy and OOD score abstain on."""
+def abstains(entropy_N: Tensor, score_N: Tensor, calibration: Calibration) -> Tensor:
+    """Return on which images the thresholds of entropy and OOD score abstain, bool [N]."""
     rule = calibration.out_of_distribution
     above_N = entropy_N > calibration.abstain_above
-    return float((above_N if rule is None else above_N | (score_N > rule.above)).double().mean())
+    return above_N if rule is None else above_N | (score_N > rule.above)
 
 
-def coverage(
-    p_NK: Tensor, labels_N: Tensor, calibration: Calibration, generator: torch.Generator
-) -> dict[str, dict[str, float]]:
-    """Return the share of labels in their prediction sets, by kind of set and by nominal error rate as text.
+def covers(
+    p_NK: Tensor, labels_N: Tensor, calibration: Calibration, noise_N: Tensor
+) -> dict[SetKind, dict[str, Tensor]]:
+    """Return whether each label is in its prediction set, bool [N], by kind of set and nominal error rate as text.
 
-    A LAC set holds the most probable class in any case, as the service's does.
+    `noise_N` is as in `calibrate`. A LAC set holds the most probable class in any case, as the service's does.
     """
-    noise_N = torch.rand(len(labels_N), generator=generator, dtype=torch.float64)
     lac_N = torch.where(p_NK.argmax(1) == labels_N, 0.0, 1 - p_NK.gather(1, labels_N[:, None]).squeeze(1))
-    kinds = {
+    kinds: dict[SetKind, tuple[Tensor, dict[str, float]]] = {
         "lac": (lac_N, calibration.conformal_quantiles),
         "aps": (aps_scores(p_NK, labels_N, noise_N), calibration.aps_quantiles),
     }
     return {
-        kind: {alpha: float((scores_N <= quantile).double().mean()) for alpha, quantile in quantiles.items()}
+        kind: {alpha: scores_N <= quantile for alpha, quantile in quantiles.items()}
         for kind, (scores_N, quantiles) in kinds.items()
     }
 

@@ -3,6 +3,9 @@
 Predictions are those of the service, the mean over draws of softmax(logits / T), with the very draws that it serves.
 Beside them stands the mean network, in one pass and with a temperature of its own; that of a mixture
 is the mean prediction of its members' mean networks, one pass of each.
+
+Where test and calibration images are the same, each part of them is measured with a calibration on the others alone,
+and the published calibration is that on all of them.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_store.manifest import Calibration, MeanNetwork, Metrics, MonteCarlo, Reference
+from model_store.manifest import Calibration, MeanNetwork, Metrics, MonteCarlo, Reference, SetKind
 from model_store.onnx_file.draws import first_draws, whole_rounds
-from pruning.evaluation.calibration import abstained, calibrate, check_size, coverage
-from pruning.evaluation.ood import SCORES, split_ood_images
+from pruning.evaluation.calibration import calibrate
+from pruning.evaluation.quality import MeasuredImages, measure_quality
 from pruning.evaluation.reference import reference_histograms
 from pruning.graph.forward import mean_weights, mixture_logits, served_draws
 from pruning.graph.network import Network, random_tensors
@@ -53,7 +56,7 @@ class Evaluation:
     reference: Reference
     mean_network: MeanNetwork | None
     calibration_accuracy: float
-    coverage: dict[str, dict[str, float]]
+    coverage: dict[SetKind, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
         """Convert to plain values."""
@@ -79,60 +82,53 @@ def evaluate(members: Sequence[Network], dataset: Dataset, num_draws: int, seed:
     """Evaluate a network or the members of a mixture, shown as `name` in progress, with `num_draws` draws per image.
 
     Without scales there is one draw of each member.
-
-    Raises CalibrationError if the calibration set is too small.
     """
-    check_size(len(dataset.calibration))
     count = len(members)
     random = any(network.output in random_tensors(network) for network in members)
     num_draws = whole_rounds(num_draws, count) if random else count
     ood_images = {
         ood: images[:: -(-len(images) // MAX_OOD_IMAGES)] for ood, images in dataset.out_of_distribution.items()
     }
-    own = {"calibration": dataset.calibration.pixels, "test": dataset.test.pixels}
+    own = {"test": dataset.test.pixels}
+    if not dataset.in_turns:
+        own["calibration"] = dataset.calibration.pixels
     draws, means = served_draws(members, num_draws), [[mean_weights(network)] for network in members]
     total = num_draws * sum(map(len, (own | ood_images).values())) + random * count * sum(map(len, own.values()))
     with Stage(f"evaluating {name}", total) as stage:
         logits = {of: mixture_logits(members, images, draws, stage) for of, images in (own | ood_images).items()}
         mean_logits = {of: mixture_logits(members, images, means, stage) for of, images in own.items() if random}
-    held_SNK, held_N = logits["calibration"], dataset.calibration.labels
+    held_SNK, held_N = logits.get("calibration", logits["test"]), dataset.calibration.labels
     logits_SNK, labels_N = logits["test"], dataset.test.labels
     ood_logits = {ood: logits[ood] for ood in ood_images}
-    noise_N = torch.rand(len(held_N), generator=generator_for(seed, "conformal"), dtype=torch.float64)
-    calibration = calibrate(held_SNK, held_N, ood_logits, noise_N)
+    calibration, of_turns = _calibrations(held_SNK, held_N, ood_logits, dataset, seed)
+    tested = MeasuredImages.of(logits_SNK, labels_N, dataset.turns, of_turns, _noise(labels_N, seed, "coverage"))
     temperature = calibration.temperature
-    p_NK = metrics.predictive(logits_SNK, temperature)
-    first_SNK = logits_SNK[: first_draws(count)]
     return Evaluation(
-        metrics=_quality(logits_SNK, labels_N, ood_logits, calibration),
+        metrics=measure_quality(tested, logits_SNK, labels_N, ood_logits, calibration),
         calibration=calibration,
         monte_carlo=MonteCarlo(draws=num_draws, standard_error=_standard_error(logits_SNK, temperature, count)),
-        reference=reference_histograms(first_SNK, temperature),
-        mean_network=_mean_network(p_NK, mean_logits, dataset) if random else None,
-        calibration_accuracy=metrics.accuracy(metrics.predictive(held_SNK, calibration.temperature), held_N),
-        coverage=coverage(p_NK, labels_N, calibration, generator_for(seed, "coverage")),
+        reference=reference_histograms(logits_SNK[: first_draws(count)], temperature),
+        mean_network=_mean_network(tested.p_NK, mean_logits, dataset) if random else None,
+        calibration_accuracy=metrics.accuracy(metrics.predictive(held_SNK, temperature), held_N),
+        coverage=tested.coverage,
     )
 
 
-def _quality(
-    logits_SNK: Tensor, labels_N: Tensor, ood_logits: Mapping[str, Tensor], calibration: Calibration
-) -> Metrics:
-    temperature, rule = calibration.temperature, calibration.out_of_distribution
-    assert rule is not None
-    p_NK, score = metrics.predictive(logits_SNK, temperature), SCORES[rule.score]
-    return Metrics(
-        accuracy=metrics.accuracy(p_NK, labels_N),
-        nll=metrics.nll(p_NK, labels_N),
-        brier=metrics.brier(p_NK, labels_N),
-        ece=metrics.ece(p_NK, labels_N),
-        aurc=metrics.aurc(p_NK, labels_N),
-        mutual_information=float(metrics.mutual_information(logits_SNK, temperature).mean()),
-        ood_auroc={
-            ood: metrics.auroc(score(logits_SNK, temperature), score(split_ood_images(logits_SMK)[1], temperature))
-            for ood, logits_SMK in ood_logits.items()
-        },
-        abstained=abstained(metrics.entropy(p_NK), score(logits_SNK, temperature), calibration),
-    )
+def _calibrations(
+    held_SNK: Tensor, held_N: Tensor, ood_logits: Mapping[str, Tensor], dataset: Dataset, seed: int
+) -> tuple[Calibration, list[Calibration]]:
+    """Calibrate on all calibration images, and on those of each turn."""
+    noise_N = _noise(held_N, seed, "conformal")
+    whole = calibrate(held_SNK, held_N, ood_logits, noise_N)
+    if not dataset.in_turns:
+        return whole, [whole]
+    indices = [turn.calibrating for turn in dataset.turns]
+    of_turns = [calibrate(held_SNK[:, own], held_N[own], ood_logits, noise_N[own]) for own in indices]
+    return whole.model_copy(update={"folds": len(of_turns)}), of_turns
+
+
+def _noise(labels_N: Tensor, seed: int, purpose: str) -> Tensor:
+    return torch.rand(len(labels_N), generator=generator_for(seed, purpose), dtype=torch.float64)
 
 
 def _standard_error(logits_SNK: Tensor, temperature: float, members: int) -> float:
@@ -154,6 +150,6 @@ def _standard_error(logits_SNK: Tensor, temperature: float, members: int) -> flo
 
 
 def _mean_network(p_NK: Tensor, mean_logits: Mapping[str, Tensor], dataset: Dataset) -> MeanNetwork:
-    held = LabelledLogits(mean_logits["calibration"], dataset.calibration.labels)
     test = LabelledLogits(mean_logits["test"], dataset.test.labels)
-    return MeanNetwork(**asdict(compare_with_mean(p_NK, held, test)))
+    held = LabelledLogits(mean_logits.get("calibration", mean_logits["test"]), dataset.calibration.labels)
+    return MeanNetwork(**asdict(compare_with_mean(p_NK, held, test, dataset.turns)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -13,28 +14,37 @@ from service.types import IMAGE_SUFFIXES
 BATCH_BYTES = 8 * 2**20
 
 
-def find(names: Iterable[str]) -> Iterator[Path | ClientError]:
-    """Yield the files that names, folders (recursively) and patterns match; an error for each that matches none."""
+@dataclass
+class Found:
+    """Pictures in order, files in folders that are left out since they are none, and errors for names without any."""
+
+    pictures: list[Path] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+    errors: list[ClientError] = field(default_factory=list)
+
+
+def find(names: Iterable[str]) -> Found:
+    """Find the pictures that names, folders (recursively) and patterns match."""
+    found = Found()
     for name in names:
-        found = list(_found(name))
-        yield from found
-        if not found:
-            yield ClientError(f"cannot read {name}: {_reason(name)}")
+        before = len(found.pictures)
+        _add(found, name)
+        if len(found.pictures) == before:
+            found.errors.append(ClientError(f"cannot read {name}: {_reason(name)}"))
+    return found
 
 
-def _found(name: str) -> Iterator[Path]:
+def _add(found: Found, name: str) -> None:
     path = Path(name)
     if path.is_dir():
-        yield from (each for each in sorted(path.rglob("*")) if _is_picture(each, path))
+        for each in sorted(path.rglob("*")):
+            hidden = any(part.startswith(".") for part in each.relative_to(path).parts)
+            if each.is_file() and not hidden:
+                (found.pictures if each.suffix.lower() in IMAGE_SUFFIXES else found.left_out).append(each)
     elif path.exists():
-        yield path
+        found.pictures.append(path)
     elif has_magic(name):
-        yield from (Path(each) for each in sorted(glob(name, recursive=True)) if Path(each).is_file())
-
-
-def _is_picture(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+        found.pictures += (Path(each) for each in sorted(glob(name, recursive=True)) if Path(each).is_file())
 
 
 def _reason(name: str) -> str:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from model_store.text import printable
 from service.cli.bulk_predict import BulkPredictor, Outcome
 from service.cli.files import batches, find
 from service.cli.main import echo_error, reporting
@@ -51,9 +52,10 @@ def predict(
 
     A picture that fails is reported and does not stop the others; the exit status is then 1.
     """
-    found = list(find(images))
-    errors = [each for each in found if isinstance(each, ClientError)]
-    paths = [each for each in found if isinstance(each, Path)]
+    found = find(images)
+    if found.left_out:
+        first = printable(found.left_out[0])
+        typer.echo(f"left out, as no pictures: {len(found.left_out):,} files, such as {first}", err=True)
     parameters: dict[str, Parameter] = {
         "model": model,
         "version": version,
@@ -66,10 +68,10 @@ def predict(
     }
     with reporting():
         client = AsyncClient(url, key=key, patience=patience, ca_file=ca_file)
-    outcomes, end = asyncio.run(_predict(client, paths, parameters, concurrency, batch))
+    outcomes, end = asyncio.run(_predict(client, found.pictures, parameters, concurrency, batch))
     if outcomes:
         report(outcomes, kind, sys.stdout)
-    errors += [ClientError(f"{each.path}: {each.error}") for each in outcomes if each.error]
+    errors = found.errors + [ClientError(f"{each.path}: {each.error}") for each in outcomes if each.error]
     for error in errors + ([end] if end else []):
         echo_error(error)
     if errors or end:

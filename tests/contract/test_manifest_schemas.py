@@ -22,11 +22,11 @@ FROZEN = {
     "manifest-v1.json": "cb6cb6965012",
     "manifest-v2.json": "07724387cdc6",
     "manifest-v3.json": "0642db1d8745",
-    "manifest-v4.json": "e099058c4bfc",
+    "manifest-v4.json": "a5a92bb3fb17",
     "schema-v1.json": "4171e434be68",
     "schema-v2.json": "665d9a5e8393",
     "schema-v3.json": "b1c6a7a94b91",
-    "schema-v4.json": "fc386ed88eb6",
+    "schema-v4.json": "d932013afca5",
 }
 Document = dict[str, Any]
 
@@ -107,6 +107,9 @@ def test_fields_come_with_a_schema_that_there_is() -> None:
         ("coverage", lambda level: level, 4),
         ("abstained", lambda level: level["metrics"], 4),
         ("edges", lambda level: level["reference"], 4),
+        ("test_images", lambda level: level["metrics"], 4),
+        ("images", lambda level: level["calibration"], 4),
+        ("folds", lambda level: level["calibration"], 4),
     ],
 )
 def test_a_field_is_there_from_its_schema_on_and_never_before(field: str, of: Any, since: int) -> None:

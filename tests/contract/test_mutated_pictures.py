@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_store.images import FORMATS, ImageDamagedError, ImageError, ImageTooLargeError, ImageTypeError, open_image
+from model_store.images import ImageDamagedError, ImageError, ImageTooLargeError, ImageTypeError, open_image
 from model_store.manifest import InputShape
 from service.errors import MediaTypeError, RequestError, TooLargeError, UndecodableError
 from service.pipeline.preprocessing import decode
@@ -80,11 +80,13 @@ def test_four_outcomes_alike_for_all(tmp_path: Path, number: int, seed: int) -> 
     data, file = mutant(ORIGINALS[number][1], seed), tmp_path / "picture"
     file.write_bytes(data)
     found = outcome(
-        lambda: open_image(data, SHAPE, formats=FORMATS, max_pixels=MAX_PIXELS).decode(),
+        lambda: open_image(data, SHAPE, formats=SIX, max_pixels=MAX_PIXELS).decode(),
         *(ImageTypeError, ImageTooLargeError, ImageDamagedError),
     )
-    served = outcome(lambda: decode(data, SHAPE, MAX_PIXELS), MediaTypeError, TooLargeError, UndecodableError)
-    trained = outcome(lambda: read_picture(file, 16)[1], DataError)
+    served = outcome(
+        lambda: decode(data, SHAPE, MAX_PIXELS, formats=SIX), MediaTypeError, TooLargeError, UndecodableError
+    )
+    trained = outcome(lambda: read_picture(file, 16).pixels, DataError)
     if isinstance(found, str):
         assert (served, trained) == (f"image 0 {found}", f"{file} {found}")
     else:

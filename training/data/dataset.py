@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
 from training.errors import DataError
+from training.randomness import generator_for
+
+# Parts of held-out images that are tested in turns.
+MAX_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,19 @@ def _affine(pixels: Pixels, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Images of the test set, by index int64 [N], and those of the calibration set that what is tested comes from."""
+
+    tested: Tensor
+    calibrating: Tensor
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Three disjoint parts of a data set, and its OOD sets uint8 [N, H, W, C] by name."""
+    """Three disjoint parts of a data set, and its OOD sets uint8 [N, H, W, C] by name.
+
+    In a small data set the test images are the calibration images too: then `turns` says which may calibrate for which.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -90,3 +105,26 @@ class Dataset:
     calibration: Images
     test: Images
     out_of_distribution: dict[str, Tensor]
+
+    @property
+    def in_turns(self) -> bool:
+        """Return whether the test images are the calibration images too."""
+        return self.calibration is self.test
+
+    @cached_property
+    def turns(self) -> list[Turn]:
+        """Divide the test images into parts, of which each is tested with what calibration images outside it say.
+
+        Where the two sets are disjoint there is one turn of all. Otherwise there are `MAX_FOLDS` at most, each with its
+        share of every class: cross-fitting, so that no image is tested with what it has calibrated.
+        """
+        count = len(self.test)
+        if not self.in_turns:
+            return [Turn(torch.arange(count), torch.arange(len(self.calibration)))]
+        mixed_N = torch.randperm(count, generator=generator_for(0, "folds"))
+        order_N = mixed_N[self.test.labels[mixed_N].argsort(stable=True)]
+        folds = min(MAX_FOLDS, count)
+        return [
+            Turn(order_N[fold::folds].sort().values, order_N[torch.arange(count) % folds != fold].sort().values)
+            for fold in range(folds)
+        ]

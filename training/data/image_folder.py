@@ -2,14 +2,16 @@
 
 If ROOT holds exactly `train` and `test`, both with folders of the same classes, that split is used. Pictures are
 decoded as by the service. All that cannot be read are named in one error; files that are no pictures are left out, and
-counted.
+counted. TIFF is read here whether a service reads it or not: these pictures are one's own.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,15 +20,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model_store.images import FORMATS, SUFFIXES, ImageError, image_format, open_image
+from model_store.images import SUFFIXES, ImageError, image_format, open_image
 from model_store.text import is_text, printable
 from training.data.dataset import Images, Source
 from training.errors import DataError
 from training.progress import Stage
 
-READ_SUFFIXES = tuple(suffix for name in FORMATS for suffix in SUFFIXES[name])
+READ_FORMATS = tuple(SUFFIXES)
+READ_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 # Pictures that are not read: to leave them out would hide it.
-OTHER_SUFFIXES = (*SUFFIXES["tiff"], ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".pgm", ".ppm")
+OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".pgm", ".ppm")
 MAX_PIXELS = 16_777_216
 DEFAULT_SIDE, ALLOWED_SIDES = 32, range(8, 513)
 SPLIT_NAMES = ("train", "test")
@@ -38,6 +41,15 @@ MAX_NAMES = 10
 SNIFFED_BYTES = 16
 
 Classes = dict[str, list[Path]]
+
+
+class Picture(NamedTuple):
+    """Pixels uint8 [side, side, 3], and what the file held: its format, width and height, and whether it is grey."""
+
+    pixels: npt.NDArray[np.uint8]
+    format: str
+    size: tuple[int, int]
+    is_grey: bool
 
 
 class Square(NamedTuple):
@@ -67,10 +79,9 @@ def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -
     labels = [_labels(part) for part in parts.values()]
     files = [file for part in parts.values() for files in part.values() for file in files]
     with Stage("reading pictures", len(files), quiet=quiet) as stage:
-        if left_out and not quiet:
+        if left_out:
             names = _listed([printable(file) for file in left_out])
-            note = f"left out, since no pictures of a class: {len(left_out):,} files{names}"
-            stage.console.print(note, highlight=False, markup=False, soft_wrap=True)
+            _tell(stage, f"left out, since no pictures of a class: {len(left_out):,} files{names}")
         pixels = _read_all(files, side, stage)
     images = map(Images, pixels.split([len(part) for part in labels]), labels)
     return Source(tuple(classes), *images)
@@ -144,7 +155,7 @@ def _is_picture(file: Path) -> bool:
             name = image_format(opened.read(SNIFFED_BYTES))
     except OSError:
         return False
-    return name in FORMATS and name != "bmp"  # two letters, with which a text may begin
+    return name in READ_FORMATS and name != "bmp"  # two letters, with which a text may begin
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -184,14 +195,16 @@ def _labels(part: Classes) -> Tensor:
 def _read_all(files: list[Path], side: int, stage: Stage) -> Tensor:
     """Decode all files to uint8 [N, side, side, C] in several threads, since decoding releases the GIL."""
     pixels = np.empty((len(files), side, side, 3), np.uint8)
-    greys = np.zeros(len(files), bool)
-    problems: dict[int, str] = {}
+    pictures = dict[int, Picture]()
+    problems = dict[int, str]()
 
     def read(start: int) -> int:
         chunk = files[start : start + FILES_PER_TASK]
         for number, file in enumerate(chunk, start):
             try:
-                greys[number], pixels[number] = read_picture(file, side)
+                picture = read_picture(file, side)
+                pixels[number] = picture.pixels
+                pictures[number] = picture._replace(pixels=pixels[number])
             except DataError as error:
                 problems[number] = str(error)
         return len(chunk)
@@ -202,21 +215,43 @@ def _read_all(files: list[Path], side: int, stage: Stage) -> Tensor:
     if problems:
         found = [problems[number] for number in sorted(problems)]
         raise DataError(f"{len(found):,} of {len(files):,} pictures cannot be read:{_listed(found)}")
-    return torch.from_numpy(np.ascontiguousarray(pixels[..., :1]) if greys.all() else pixels)
+    _tell(stage, describe_pictures(list(pictures.values()), side))
+    only_grey = all(picture.is_grey for picture in pictures.values())
+    return torch.from_numpy(np.ascontiguousarray(pixels[..., :1]) if only_grey else pixels)
 
 
-def read_picture(file: Path, side: int) -> tuple[bool, npt.NDArray[np.uint8]]:
-    """Return whether a picture is grey, and its pixels uint8 [side, side, 3]; raise DataError, naming the file."""
+def describe_pictures(pictures: Sequence[Picture], side: int) -> str:
+    """Say how many pictures there are of which format, size and colour, and what becomes of them."""
+    formats = ", ".join(f"{count:,} {name}" for name, count in Counter(each.format for each in pictures).most_common())
+    smallest, largest = (choose((each.size for each in pictures), key=prod) for choose in (min, max))
+    greys, small = sum(each.is_grey for each in pictures), sum(min(each.size) < side for each in pictures)
+    text = f"{len(pictures):,} pictures ({formats}), {_by(smallest)} to {_by(largest)} pixels, made {side} x {side}"
+    if 0 < greys < len(pictures):
+        text += f"; {greys:,} grey ones are taken as colour"
+    return f"{text}; {small:,} smaller ones are enlarged" if small else text
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]:,} x {size[1]:,}"
+
+
+def read_picture(file: Path, side: int) -> Picture:
+    """Read a picture as a square of `side` pixels; raise DataError, naming the file."""
     name = printable(file)
     if file.exists() and not (file.is_file() or file.is_dir()):
         raise DataError(f"{name} is no regular file")
     try:
-        opened = open_image(file.read_bytes(), Square(side, side), formats=FORMATS, max_pixels=MAX_PIXELS)
-        return opened.is_grey, opened.decode()
+        opened = open_image(file.read_bytes(), Square(side, side), formats=READ_FORMATS, max_pixels=MAX_PIXELS)
+        return Picture(opened.decode(), opened.format, opened.full_size, opened.is_grey)
     except ImageError as error:
         raise DataError(f"{name} {error}") from error
     except OSError as error:
         raise DataError(f"cannot read {name}: {error.strerror}") from error
+
+
+def _tell(stage: Stage, text: str) -> None:
+    if not stage.quiet:
+        stage.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _listed(lines: list[str]) -> str:

@@ -1,4 +1,8 @@
-"""Split a data set into training, calibration and test set: disjoint, stratified, determined by the seed."""
+"""Split a data set into training, calibration and test set: disjoint, stratified, determined by the seed.
+
+Without an official test set, and with too few images to hold out two sets of use, one set is held out for both. It is
+tested in turns (`Dataset.turns`), and as many images are left to train on.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,10 @@ from training.randomness import generator_for
 TEST_SHARE = 0.2
 # Share of each class of the remaining images in the calibration set.
 CALIBRATION_SHARE = 0.1
+# Fewest images to calibrate on, where they are a quarter of the training images at most: sets that miss a tenth take 9.
+MIN_CALIBRATION = 10
+# Share of each class that is held out for both where it is fewer images than these.
+HELD_OUT_SHARE, MIN_DIVIDED = TEST_SHARE + (1 - TEST_SHARE) * CALIBRATION_SHARE, 300
 # The test set does not depend on the run's seed, so that runs can be compared.
 TEST_SEED = 0
 
@@ -27,10 +35,14 @@ def split(name: str, source: Source, *, seed: int, limit: int | None = None, fol
     DataError if fewer than two classes remain to train on.
     """
     train, test = source.train, source.test
+    in_turns = test is None and HELD_OUT_SHARE * len(train) < MIN_DIVIDED
     if test is None:
-        train, test = _hold_out(train, _shares(train, TEST_SHARE), TEST_SEED, "test")
+        share = HELD_OUT_SHARE if in_turns else TEST_SHARE
+        train, test = _hold_out(train, _shares(train, share), TEST_SEED, "test")
     train, test = _limited(train, limit, seed), _limited(test, limit, TEST_SEED)
-    train, calibration = _hold_out(train, _shares(train, CALIBRATION_SHARE), seed, "calibration")
+    calibration = test
+    if not in_turns:
+        train, calibration = _hold_out(train, _calibration_counts(train), seed, "calibration")
     if len(train.labels.unique()) < 2:
         cause = "" if limit is None else f"; the limit of {limit} leaves too few"
         raise DataError(f"the training set must have images of at least two classes{cause}")
@@ -49,6 +61,12 @@ def _limited(images: Images, limit: int | None, seed: int) -> Images:
 def _shares(images: Images, share: float) -> list[int]:
     """Return the number of images that is `share` of each class, at least one."""
     return [max(1, round(share * count)) for count in _counts(images)]
+
+
+def _calibration_counts(images: Images) -> list[int]:
+    """Return how many images of each class calibrate: their share, or more where that would be too few."""
+    counts, least = _shares(images, CALIBRATION_SHARE), min(MIN_CALIBRATION, len(images) // 4)
+    return counts if sum(counts) >= least else _quotas(images, least)
 
 
 def _quotas(images: Images, total: int) -> list[int]:

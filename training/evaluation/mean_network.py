@@ -8,12 +8,14 @@ paired differences, std(d) / √N.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from training.data.dataset import Turn
 from training.evaluation import metrics
-from training.evaluation.temperature import fit_temperature
+from training.evaluation.temperature import calibrated, fit_temperature
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,15 @@ class MeanNetworkFigures:
         return gain if self.draws_gain else f"{gain}: they add nothing here, it is not above two standard errors"
 
 
-def compare_with_mean(p_NK: Tensor, held: LabelledLogits, test: LabelledLogits) -> MeanNetworkFigures:
+def compare_with_mean(
+    p_NK: Tensor, held: LabelledLogits, test: LabelledLogits, turns: Sequence[Turn]
+) -> MeanNetworkFigures:
     """Compare the draws' predictions of the test images with the mean network, whose logits are [1, N, K].
 
-    `held` are calibration images, on which its temperature is fitted.
+    `held` are calibration images, on which its temperature is fitted; `turns` are as in `calibrated`.
     """
     temperature = fit_temperature(held.logits_SNK, held.labels_N)
-    mean_NK = metrics.predictive(test.logits_SNK, temperature)
+    mean_NK = calibrated(held.logits_SNK, held.labels_N, test.logits_SNK, turns)
     gain_N = metrics.losses(mean_NK, test.labels_N) - metrics.losses(p_NK, test.labels_N)
     gain = float(gain_N.mean())
     # A single image has no standard error: as large as the gain, it never counts as one.

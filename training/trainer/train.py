@@ -26,7 +26,7 @@ from training.evaluation.batch_statistics import with_batch_statistics
 from training.evaluation.mean_network import LabelledLogits, compare_with_mean
 from training.evaluation.prediction import draw_logits, drawing, mean_logits
 from training.evaluation.random_layers import deterministic_prefix
-from training.evaluation.temperature import fit_temperature
+from training.evaluation.temperature import calibrated, fit_temperature
 from training.progress import Stage
 from training.randomness import generator_for
 from training.recipe import AUTO_LAYERS, Recipe
@@ -170,7 +170,7 @@ def _finish(
     if not math.isfinite(nll):
         raise DivergedError("the trained network's predictions are not finite: lower the learning rate")
     temperature = fit_temperature(held.logits_SNK, held.labels_N)
-    calibrated_NK = metrics.predictive(test.logits_SNK, temperature)
+    calibrated_NK = calibrated(held.logits_SNK, held.labels_N, test.logits_SNK, dataset.turns)
     quality: dict[str, Any] = {
         "accuracy": metrics.accuracy(p_NK, labels_N),
         "nll": nll,
@@ -186,7 +186,7 @@ def _finish(
         mean_held, mean_test = (
             mean_predictions(plain, dataset, images, posterior) for images in (dataset.calibration, dataset.test)
         )
-        quality["mean_network"] = asdict(compare_with_mean(calibrated_NK, mean_held, mean_test))
+        quality["mean_network"] = asdict(compare_with_mean(calibrated_NK, mean_held, mean_test, dataset.turns))
     run.finish(posterior, quality, test.logits_SNK, labels_N)
 
 

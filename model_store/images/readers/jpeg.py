@@ -90,7 +90,8 @@ def read_header(data: bytes, side: int) -> Header:
     memory = copies + band + kept + kept // 16
     load = partial(_load, data, scans, has_end, side, (width, height))
     if scans.in_one_scan:
-        return Header("JPEG", width, height, width * height, memory, is_grey, load)
+        full_size = frame.width, frame.height
+        return Header("JPEG", width, height, width * height, memory, is_grey, load, full_size=full_size)
     count = _count_scans(data, scans.begin)
     return Header("JPEG", frame.width, frame.height, frame.width * frame.height, memory, is_grey, load, count)
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.manifest import SCHEMA_VERSION, Manifest, read_manifest
+from model_store.statistics import wilson_interval
 from tests.support.stores import GOLDEN, golden_document
 
 Document = dict[str, Any]
@@ -111,7 +112,7 @@ def test_what_the_first_schema_did_not_record_is_filled() -> None:
         assert (level.metrics.abstained, level.reference.edges) == (None, None)
     assert old.training.hessian_left is None
     new = read_manifest(GOLDEN.read_bytes())
-    as_then = [level.metrics.model_copy(update={"abstained": None}) for level in new.levels]
+    as_then = [level.metrics.model_copy(update={"abstained": None, "test_images": None}) for level in new.levels]
     assert [level.metrics for level in old.levels] == as_then
     assert [
         level.calibration.out_of_distribution.score for level in new.levels if level.calibration.out_of_distribution
@@ -288,3 +289,16 @@ def test_a_writer_cannot_build_a_nan_either() -> None:
     metrics = read_manifest(GOLDEN.read_bytes()).levels[0].metrics
     with pytest.raises(ValidationError, match="finite"):
         type(metrics)(**metrics.model_dump() | {"ece": NAN})
+
+
+def test_sets_that_a_calibration_is_too_small_for_are_named() -> None:
+    """With the images that each takes."""
+    calibration = read_manifest(GOLDEN.read_bytes()).levels[0].calibration
+    assert calibration.missing_sets == {}
+    few = calibration.model_copy(update={"conformal_quantiles": {"0.1": 0.9}})
+    assert few.missing_sets == {"0.05": 19, "0.01": 99}
+
+
+def test_accuracy_has_the_interval_of_its_images() -> None:
+    metrics = read_manifest(GOLDEN.read_bytes()).levels[0].metrics
+    assert metrics.accuracy_interval == wilson_interval(metrics.accuracy, 10_000)

@@ -12,6 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model_store.statistics import wilson_interval
 from training.evaluation import metrics
 from training.evaluation.metrics import ECE_BINS
 from training.report.plots.style import FAINT, PALE, STRONG, styled
@@ -43,11 +44,10 @@ class Reliability:
         return cls(counts, sums[1] / several, sums[2] / several)
 
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return Wilson's 95 % interval of each bin's accuracy (Wilson 1927)."""
-        z, n, p = 1.959964, np.where(self.counts > 0, self.counts, np.nan), self.accuracy
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return middle - half, middle + half
+        """Return the 95 % interval of each bin's accuracy, NaN for an empty bin."""
+        pairs = zip(self.accuracy.tolist(), self.counts.astype(int).tolist(), strict=True)
+        low, high = np.array([wilson_interval(*pair) if pair[1] else (np.nan, np.nan) for pair in pairs]).T
+        return low, high
 
 
 @styled()

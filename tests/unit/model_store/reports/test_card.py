@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from model_store.cli.main import app
 from model_store.manifest import SCHEMA_VERSION, Manifest, read_manifest
 from model_store.reports.card import model_card
+from model_store.statistics import interval_text
 from model_store.storage.location import ZOO
 from model_store.store import Store
 from tests.support.stores import GOLDEN, golden_document
@@ -47,6 +48,7 @@ def test_every_level_with_its_figures() -> None:
         found, metrics = dict(zip(head, row, strict=True)), level["metrics"]
         assert found["level"] == level["name"]
         assert found["accuracy"] == f"{metrics['accuracy']:.2%}"
+        assert found["95 % interval"] == interval_text(metrics["accuracy"], 10_000)
         assert found["sparsity"] == f"{level['sparsity']:.1%}"
         assert float(found["kB"].replace(",", "")) == pytest.approx(level["bytes"] / 1000, abs=0.05)
         for name in ("NLL", "Brier", "ECE", "AURC"):
@@ -94,6 +96,23 @@ def test_measured_shares() -> None:
     assert "default is α = 0.1." in text["Calibration and decisions"]
     head, _, dense, _ = rows(text["Calibration and decisions"])
     assert dict(zip(head, dense, strict=True))["test images abstained on"] == "5.12%"
+
+
+def test_few_images_say_what_they_are_too_few_for() -> None:
+    """And where they are tested on what the others say, that they are."""
+
+    def few(document: Document) -> None:
+        for level in document["levels"]:
+            level["metrics"]["test_images"] = 12
+            level["calibration"] |= {"images": 12, "folds": 10, "conformal_quantiles": {"0.1": 0.9}}
+
+    text = sections(card(few))
+    assert "the test set of 12 images" in text["Levels"]
+    decisions = text["Calibration and decisions"]
+    assert "on the 12 test images, which no network was trained on" in decisions
+    assert "each of 10 parts of them was tested with what the others alone say" in decisions
+    assert "too few for prediction sets at α = 0.05, which take 19 and α = 0.01, which take 99." in decisions
+    assert "set on 5,000 calibration images, which are neither" in sections(card())["Calibration and decisions"]
 
 
 @pytest.mark.parametrize(("left", "said"), [(0.205, True), (0.0087, False), (None, False)])

@@ -13,15 +13,9 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torchmetrics.functional.classification import binary_auroc, multiclass_calibration_error
 
+from model_store.statistics import ALPHAS
 from pruning.errors import CalibrationError
-from pruning.evaluation.calibration import (
-    ALPHAS,
-    abstention_threshold,
-    aps_scores,
-    calibrate,
-    check_size,
-    conformal_quantile,
-)
+from pruning.evaluation.calibration import abstention_threshold, aps_scores, calibrate, conformal_quantile
 from tests.support.answers import answers
 from training.evaluation import metrics
 from training.evaluation.metrics import predictive
@@ -87,12 +81,17 @@ def test_aps_score_is_the_mass_above_and_a_part_of_its_own() -> None:
     assert found.tolist() == pytest.approx([0.65, 0.7])
 
 
-def test_a_set_that_is_too_small_says_how_many_it_needs() -> None:
-    check_size(99)
-    with pytest.raises(CalibrationError, match="has 98 images, but sets that miss at most 1% need 99"):
-        check_size(98)
-    with pytest.raises(CalibrationError, match="has 5 images, but sets that miss at most 10% need 9"):
-        check_size(5)
+@pytest.mark.parametrize(
+    ("count", "alphas"), [(2, []), (8, []), (9, ["0.1"]), (19, ["0.1", "0.05"]), (99, list(map(str, ALPHAS)))]
+)
+def test_there_are_sets_for_what_the_images_allow(count: int, alphas: list[str]) -> None:
+    """And all else is calibrated on however few."""
+    logits, labels = answers(count, 3)
+    noise = torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = calibrate(logits, labels, {"flat": answers(40, 2, 0.8)[0]}, noise)
+    assert [*found.conformal_quantiles] == [*found.aps_quantiles] == alphas
+    assert found.images == count
+    assert found.missing_sets.keys() == set(map(str, ALPHAS)) - {*alphas}
 
 
 def test_figures_agree_with_torchmetrics() -> None:

@@ -15,6 +15,7 @@ from tests.support.same_draw import network_of, traced
 from training.data import load_dataset
 from training.data.dataset import Dataset
 from training.evaluation import metrics
+from training.evaluation.temperature import calibrated, fit_temperature
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,18 @@ def test_a_network_without_scales_takes_one_pass(network: Network, digits: Datas
     assert evaluation.mean_network is not None
     assert found.calibration.temperature == pytest.approx(evaluation.mean_network.temperature)
     assert found.metrics.nll == pytest.approx(evaluation.mean_network.nll)
+
+
+def test_held_out_images_are_tested_in_turns(network: Network, digits: Dataset) -> None:
+    """The published calibration is of all of them, and no figure of an image is of one that it had a part in."""
+    few = digits.test.spread(30)
+    found = evaluate([network], replace(digits, calibration=few, test=few), 4, 0, name="dense")
+    assert (found.calibration.images, found.calibration.folds, found.metrics.test_images) == (30, 10, 30)
+    logits = torch.stack([forward(network, few.pixels, weights) for weights in served_draws([network], 4)[0]])
+    assert found.calibration.temperature == pytest.approx(fit_temperature(logits, few.labels))
+    p = calibrated(logits, few.labels, logits, replace(digits, calibration=few, test=few).turns)
+    assert found.metrics.nll == pytest.approx(metrics.nll(p, few.labels), rel=1e-5)
+    assert [*found.coverage["lac"]] == ["0.1", "0.05"]
 
 
 def test_json_keeps_everything(evaluation: Evaluation) -> None:

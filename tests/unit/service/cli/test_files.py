@@ -17,6 +17,14 @@ def test_folders_and_patterns(url: str, folder: Path) -> None:
         assert found == [str(folder / name) for name in expected]
 
 
+def test_what_is_no_picture_is_counted(url: str, folder: Path) -> None:
+    for name in ("notes.txt", "a/phone.heic", ".hidden"):
+        (folder / name).write_bytes(b"?")
+    result = predict(url, folder, "--format", "json")
+    assert len(documents(result)) == 7
+    assert f"left out, as no pictures: 2 files, such as {folder}/a/phone.heic" in result.stderr
+
+
 def test_no_files(tmp_path: Path) -> None:
     """Nobody is asked about nothing."""
     result = predict("http://127.0.0.1:9", tmp_path)

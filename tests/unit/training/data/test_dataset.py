@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from training.data.dataset import Images, Pixels, Source
+from training.data.dataset import MAX_FOLDS, Dataset, Images, Pixels, Source
 from training.errors import DataError
 
 
@@ -59,3 +61,33 @@ def test_labels_out_of_range_are_refused(label: int) -> None:
     pixels = torch.zeros(2, 1, 1, 1, dtype=torch.uint8)
     with pytest.raises(DataError, match="labels must lie in 0 to 1"):
         Source(("a", "b"), Images(pixels, torch.tensor([0, label])))
+
+
+def dataset(labels: list[int], test: list[int] | None = None) -> Dataset:
+    """A data set that holds out images with these labels, and tests on them in turns unless there are others."""
+    held, other = (
+        Images(torch.zeros(len(each), 1, 1, 1, dtype=torch.uint8), torch.tensor(each)) for each in (labels, test or [0])
+    )
+    pixels = Pixels(1, 1, 1, (0.0,), (1.0,))
+    return Dataset("made", ("a", "b", "c"), pixels, held, held, held if test is None else other, {})
+
+
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=80))
+def test_in_turns_each_image_is_tested_once_by_all_others_of_its_fold(labels: list[int]) -> None:
+    """No image is tested by itself, and every fold has its share of each class."""
+    found = dataset(labels)
+    assert found.in_turns
+    assert len(found.turns) == min(MAX_FOLDS, len(labels))
+    assert torch.cat([turn.tested for turn in found.turns]).sort().values.tolist() == list(range(len(labels)))
+    counts = torch.stack([found.test.labels[turn.tested].bincount(minlength=3) for turn in found.turns])
+    assert int((counts.amax(0) - counts.amin(0)).max()) <= 1
+    for turn in found.turns:
+        both = [*turn.tested.tolist(), *turn.calibrating.tolist()]
+        assert sorted(both) == list(range(len(labels)))
+
+
+def test_disjoint_sets_take_one_turn() -> None:
+    found = dataset([0, 1, 2, 0], test=[1, 2])
+    assert not found.in_turns
+    (turn,) = found.turns
+    assert (turn.tested.tolist(), turn.calibrating.tolist()) == ([0, 1], [0, 1, 2, 3])

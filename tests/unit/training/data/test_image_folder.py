@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from model_store.images import FORMATS
 from model_store.manifest import InputShape
 from service.pipeline.preprocessing import decode
 from tests.support.pictures import originals
 from training.data import load_dataset
-from training.data.image_folder import MAX_PIXELS, load, read_picture
+from training.data.image_folder import MAX_PIXELS, Picture, describe_pictures, load, read_picture
 from training.errors import DataError
 
 CLASSES = {"cat": 10, "ant": 200, "bee": 100}
@@ -187,23 +188,26 @@ def test_all_bad_pictures_are_listed_at_once(tmp_path: Path) -> None:
     for number in range(20, 29):
         (tmp_path / "b" / f"{number}.png").write_bytes(b"no picture")
     (tmp_path / "a" / "70.png").write_bytes((tmp_path / "a" / "70.png").read_bytes()[:-30])
-    Image.new("L", (8, 8)).save(tmp_path / "a" / "71.tif")
+    (tmp_path / "a" / "71.heic").write_bytes(b"no format that is read here")
     os.mkfifo(tmp_path / "b" / "99.jpg")
     with pytest.raises(DataError) as refused:
         load(tmp_path)
     first, *named, more = str(refused.value).splitlines()
     assert first == "12 of 202 pictures cannot be read:"
     assert "a/70.png cannot be decoded: it is damaged or cut short" in named[0]
-    assert "a/71.tif is not a picture of a supported type" in named[1]
+    assert "a/71.heic is not a picture of a supported type" in named[1]
     assert len(named) == 10
     assert more == "  and 2 more"
 
 
-@pytest.mark.parametrize("suffix", ["gif", "jfif", "jpe", "data"])
-def test_pictures_of_every_suffix_are_read(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [("gif", "GIF"), ("jfif", "JPEG"), ("jpe", "JPEG"), ("TIFF", "TIFF"), ("bmp", "BMP"), ("data", "JPEG")],
+)
+def test_pictures_of_every_suffix_are_read(tmp_path: Path, suffix: str, kind: str) -> None:
     """A suffix that is of no picture does not hide one."""
     fill(tmp_path, mode="L")
-    Image.new("L", (12, 10), 50).save(tmp_path / "bee" / f"9.{suffix}", "GIF" if suffix == "gif" else "JPEG")
+    Image.new("L", (12, 10), 50).save(tmp_path / "bee" / f"9.{suffix}", kind)
     pixels = load(tmp_path).train.pixels
     assert len(pixels) == 13
     assert (abs(pixels[8].int() - 50) <= 1).all()
@@ -238,6 +242,22 @@ def test_what_is_no_picture_is_counted_and_told(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == ""
 
 
+def test_what_was_found_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Formats, sizes as in the files, and what becomes of grey and of small ones."""
+    fill(tmp_path)
+    save(tmp_path / "ant" / "large.jpg", 5, size=(1_000, 700))
+    save(tmp_path / "ant" / "grey.png", 5, "L", (40, 40))
+    load(tmp_path, 32)
+    told = capsys.readouterr().out
+    assert "14 pictures (13 PNG, 1 JPEG), 12 x 10 to 1,000 x 700 pixels, made 32 x 32" in told
+    assert "; 1 grey ones are taken as colour; 12 smaller ones are enlarged" in told
+
+
+def test_only_what_is_so_is_told() -> None:
+    picture = Picture(np.zeros((8, 8, 3), np.uint8), "PNG", (9, 8), is_grey=True)
+    assert describe_pictures([picture] * 2, 8) == "2 pictures (2 PNG), 9 x 8 to 9 x 8 pixels, made 8 x 8"
+
+
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     """File systems take any bytes: pictures are read, and named if they are damaged; a class has no such name."""
     fill(tmp_path)
@@ -267,14 +287,13 @@ def test_an_ood_set_needs_a_name_that_is_text(tmp_path: Path) -> None:
 def test_pixels_are_those_of_the_service(tmp_path: Path) -> None:
     """Of every kind of picture, in the channels that a model takes."""
     for name, data in originals():
-        if name.startswith("tiff"):
-            continue
         file = tmp_path / "picture"
         file.write_bytes(data)
-        is_grey, found = read_picture(file, 16)
-        for channels in (1, 3) if is_grey else (3,):
-            expected = decode(data, InputShape(height=16, width=16, channels=channels), MAX_PIXELS)
-            assert (found[..., :channels] == expected).all(), name
+        found = read_picture(file, 16)
+        for channels in (1, 3) if found.is_grey else (3,):
+            shape = InputShape(height=16, width=16, channels=channels)
+            expected = decode(data, shape, MAX_PIXELS, formats=(*FORMATS, "tiff"))
+            assert (found.pixels[..., :channels] == expected).all(), name
 
 
 def test_odd_metadata_are_no_ones_business(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
@@ -289,7 +308,7 @@ def test_progress_is_shown_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFi
     load(fill(tmp_path), quiet=True)
     assert capsys.readouterr().out == ""
     load(tmp_path)
-    assert capsys.readouterr().out.startswith("reading pictures: done in")
+    assert "\nreading pictures: done in" in capsys.readouterr().out
 
 
 def test_the_whole_way_to_a_data_set(tmp_path: Path) -> None:

@@ -33,14 +33,14 @@ def parts(dataset: Dataset) -> tuple[Images, Images, Images]:
     return dataset.train, dataset.calibration, dataset.test
 
 
-def divided(seed: int = 0, limit: int | None = None, test: Images | None = None) -> Dataset:
-    return split("numbered", Source(("a", "b", "c"), numbered(), test), seed=seed, limit=limit)
+def divided(seed: int = 0, limit: int | None = None, test: Images | None = None, per_class: int = 400) -> Dataset:
+    return split("numbered", Source(("a", "b", "c"), numbered(per_class), test), seed=seed, limit=limit)
 
 
 def test_parts_are_disjoint_and_leave_nothing_out() -> None:
     found = [numbers(part) for part in parts(divided())]
-    assert set.union(*found) == set(range(300))
-    assert sum(map(len, found)) == 300
+    assert set.union(*found) == set(range(1_200))
+    assert sum(map(len, found)) == 1_200
 
 
 def test_labels_stay_with_their_images() -> None:
@@ -56,7 +56,7 @@ def _both(part: Images) -> tuple[Tensor, list[int]]:
 
 def test_each_part_has_its_share_of_each_class() -> None:
     """A fifth to test on, and a tenth of the rest to calibrate on."""
-    for part, count in zip(parts(divided()), (72, 8, 20), strict=True):
+    for part, count in zip(parts(divided()), (288, 32, 80), strict=True):
         assert part.labels.bincount().tolist() == [count] * 3
 
 
@@ -82,16 +82,16 @@ def test_an_official_test_set_is_kept() -> None:
     official = Images(torch.full((5, 1, 2, 1), 255, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
     dataset = divided(test=official)
     assert torch.equal(dataset.test.pixels, official.pixels)
-    assert len(dataset.train) + len(dataset.calibration) == 300
+    assert len(dataset.train) + len(dataset.calibration) == 1_200
 
 
-@given(st.integers(6, 299))
+@given(st.integers(6, 1_199))
 @settings(max_examples=30, deadline=None)
 def test_a_limit_keeps_that_many_images_the_same_share_of_each_class(limit: int) -> None:
     dataset = divided(limit=limit)
     trained = torch.cat([dataset.train.labels, dataset.calibration.labels]).bincount()
-    assert int(trained.sum()) == min(limit, 240)
-    assert len(dataset.test) == min(limit, 60)
+    assert int(trained.sum()) == min(limit, 960)
+    assert len(dataset.test) == min(limit, 240)
     assert all(len(images) == min(limit, IMAGES_PER_SET) for images in dataset.out_of_distribution.values())
     for kept in (trained, dataset.test.labels.bincount()):
         assert kept.max() - kept.min() <= 1
@@ -102,7 +102,7 @@ def test_a_limit_keeps_that_many_images_the_same_share_of_each_class(limit: int)
 def test_classes_of_different_sizes_keep_their_shares(sizes: list[int], limit: int) -> None:
     labels = torch.arange(3).repeat_interleave(torch.tensor(sizes))
     official = Images(torch.zeros(len(labels), 1, 2, 1, dtype=torch.uint8), labels)
-    kept = divided(limit=limit, test=official).test.labels.bincount(minlength=3).tolist()
+    kept = divided(limit=limit, test=official, per_class=100).test.labels.bincount(minlength=3).tolist()
     assert sum(kept) == min(limit, sum(sizes))
     for count, size in zip(kept, sizes, strict=True):
         assert 1 <= count <= size
@@ -131,6 +131,33 @@ def test_strangers_in_the_folder_are_found(tmp_path: Path) -> None:
 
 def test_a_limit_above_the_size_changes_nothing() -> None:
     assert numbers(divided(limit=10_000).train) == numbers(divided().train)
+
+
+@pytest.mark.parametrize("per_class", [3, 20, 357])
+def test_few_images_are_held_out_once_for_both(per_class: int) -> None:
+    """As many are left to train on as of many, whatever the seed."""
+    found = divided(per_class=per_class)
+    assert found.in_turns
+    assert numbers(found.train).isdisjoint(numbers(found.test))
+    assert len(found.train) + len(found.test) == 3 * per_class
+    assert found.test.labels.bincount().tolist() == [max(1, round(0.28 * per_class))] * 3
+    assert numbers(divided(1, per_class=per_class).test) == numbers(found.test)
+    assert not divided(per_class=358).in_turns
+
+
+def test_few_held_out_images_are_limited_too() -> None:
+    found = divided(limit=30, per_class=100)
+    assert (len(found.train), len(found.test)) == (30, 30)
+    assert found.in_turns
+
+
+@pytest.mark.parametrize(("per_class", "count"), [(4, 3), (10, 7), (12, 9), (20, 10), (33, 10), (50, 15)])
+def test_beside_an_official_test_set_ten_images_calibrate(per_class: int, count: int) -> None:
+    """Or a quarter of fewer than forty, but at least one of each class; a tenth of more than a hundred."""
+    found = divided(test=numbered(5), per_class=per_class)
+    assert len(found.calibration) == count
+    assert not found.in_turns
+    assert len(found.train) == 3 * per_class - count
 
 
 def test_pixels_are_measured_on_the_training_images_only() -> None:
