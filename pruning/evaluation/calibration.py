@@ -36,6 +36,7 @@ def calibrate(logits_SNK: Tensor, labels_N: Tensor, ood_logits: Mapping[str, Ten
         abstain_above=abstention_threshold(metrics.entropy(p_NK), p_NK.argmax(1) == labels_N),
         out_of_distribution=choose_ood_rule(logits_SNK, ood_logits, temperature),
         images=len(labels_N),
+        folds=1,
     )
 
 

@@ -15,6 +15,7 @@ from service.api.schemas import (
     VersionListing,
 )
 from service.inference.bank import Bank
+from service.inference.decision import conformal_quantile
 from service.repository.level import LoadedLevel
 from service.repository.repository import ModelRepository
 from service.repository.snapshot import LoadedVersion
@@ -80,7 +81,10 @@ def _list_level(loaded: LoadedLevel, on_front: bool) -> LevelListing:
     level, latency = loaded.level, loaded.latency
     return LevelListing(
         **{name: getattr(level, name) for name in PUBLISHED},
-        default_alpha=DEFAULT_ALPHA,
+        accuracy_interval=level.metrics.accuracy_interval,
+        calibration_images=level.calibration.images,
+        missing_sets=level.calibration.missing_sets,
+        default_alpha=None if conformal_quantile(None, level) is None else DEFAULT_ALPHA,
         latency_ms=LatencyListing(p50=latency.quantile(0.5), p95=latency.quantile(0.95), count=latency.count),
         arrangement=_list_arrangement(loaded.bank),
         refusal=loaded.refusal,

@@ -70,9 +70,10 @@ class Prediction(BaseModel):
     probability: float
     probabilities: list[ClassProbability] = Field(description="Most probable first.")
     uncertainty: Uncertainty
-    prediction_set: list[str] = Field(
+    prediction_set: list[str] | None = Field(
         description="Calibrated to hold the true class of 1 - alpha of images, at the default samples. The share of"
-        " test images for which it does is in the manifest, as coverage."
+        " test images for which it does is in the manifest, as coverage. Null if no alpha is asked for and the level"
+        " has too few calibration images for the default."
     )
     decision: Decision
     reason: Reason | None = Field(
@@ -149,7 +150,16 @@ class LevelListing(BaseModel):
         description="One pass of the mean network at a temperature of its own, and what draws gain over it in NLL, with"
         " the standard error of the paired difference. Null if unknown, or if no weight is random."
     )
-    default_alpha: float = Field(description="Error rate of prediction sets where a request names none.")
+    accuracy_interval: tuple[float, float] | None = Field(
+        description="95 % interval of the accuracy, by the number of test images (Wilson); null if that is unknown."
+    )
+    calibration_images: int | None = Field(description="Number of calibration images; null if unknown.")
+    missing_sets: dict[str, int] = Field(
+        description="Error rates without prediction sets, and the calibration images that each takes."
+    )
+    default_alpha: float | None = Field(
+        description="Error rate of prediction sets where a request names none; null if it then gets no set."
+    )
     coverage: dict[SetKind, dict[str, float]] = Field(
         description="Share of test images whose prediction set holds the true class, by kind of set and error rate."
     )

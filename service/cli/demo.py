@@ -145,7 +145,7 @@ def _panel(name: str, data: bytes, prediction: Prediction) -> Panel:
         ),
         f"aleatoric {uncertainty.aleatoric:.3f} nats",
         f"epistemic {uncertainty.epistemic:.3f} nats",
-        f"{verdict}[/] {{{_shown(', '.join(prediction.prediction_set))}}}",
+        f"{verdict}[/] {{{_shown(', '.join(prediction.prediction_set or ()))}}}",
     ]
     return Panel(Group(_drawing(data), *lines), title=name, width=26)
 

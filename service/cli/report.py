@@ -70,7 +70,7 @@ def _cells(outcome: Outcome, folder: str) -> list[str]:
         one.label,
         f"{one.probability:.3f} ± {one.probabilities[0].std:.3f}",
         str(one.monte_carlo.draws),
-        " ".join(one.prediction_set),
+        " ".join(one.prediction_set or ()),
         *(f"{entropy:.3f}" for entropy in entropies),
         one.decision if one.reason is None else f"{one.decision} ({one.reason})",
     ]
@@ -104,6 +104,6 @@ def _row(outcome: Outcome) -> dict[str, object]:
         **one.model_dump(include={"label", "probability", "decision", "reason"}),
         "std": one.probabilities[0].std,
         **one.uncertainty.model_dump(),
-        "prediction_set": "|".join(one.prediction_set),
+        "prediction_set": "|".join(one.prediction_set or ()),
         **one.monte_carlo.model_dump(include={"draws", "stop"}),
     }

@@ -52,7 +52,10 @@ def score(
     version: Annotated[str | None, typer.Option(help="Version or alias; by default production, else newest.")] = None,
     level: Annotated[str | None, typer.Option(help="Pruning level; by default the version's default level.")] = None,
     samples: Annotated[str, typer.Option(help="Number of draws, or auto for early stopping.")] = "auto",
-    alpha: Annotated[float, typer.Option(help="Error rate of the prediction sets.")] = DEFAULT_ALPHA,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help=f"Error rate of the prediction sets.  [default: {DEFAULT_ALPHA}, where the level has it]"),
+    ] = None,
     tolerance: Annotated[
         float, typer.Option(min=1e-6, max=1, help="Standard error at which sampling may stop early.")
     ] = TOLERANCE,
@@ -126,7 +129,8 @@ def plan_for(manifest: Manifest, inventory: Inventory, level: str | None, sample
     found = manifest.level(name)
     if found is None:
         raise NotFoundError(f"no level {name!r}: there is {', '.join(each.name for each in manifest.levels)}")
-    conformal_quantile(others["alpha"], found)
+    if conformal_quantile(others["alpha"], found) is not None and others["alpha"] is None:
+        others["alpha"] = DEFAULT_ALPHA
     adaptive = samples == "auto"
     return ScoringPlan(
         engine=version_of("slimbayes"),

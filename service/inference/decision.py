@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from model_store.manifest import Calibration, Level
+from model_store.manifest import DEFAULT_ALPHA, Calibration, Level
 from model_store.onnx_file.draws import first_draws
 from service.errors import ParameterError
 from service.inference.early_stopping import EarlyStopping
@@ -97,24 +98,39 @@ def ranking(summary: Predictive) -> npt.NDArray[np.intp]:
 
 
 def conformal_sets(
-    summary: Predictive, order_NK: npt.NDArray[np.intp], classes: Sequence[str], quantile: float
-) -> Iterator[list[str]]:
-    """Build the prediction set of each image, most probable class first.
+    summary: Predictive, order_NK: npt.NDArray[np.intp], classes: Sequence[str], quantile: float | None
+) -> Iterator[list[str] | None]:
+    """Build the prediction set of each image, most probable class first; None without a quantile.
 
     `quantile` is that of 1 − p̄ of the true class on the calibration set. The set always holds the top class, which
     only adds to its coverage.
     """
+    if quantile is None:
+        yield from repeat(None, len(order_NK))
+        return
     sizes = np.add.reduce(1 - summary.mean <= quantile, 1).tolist()
     for order, size in zip(order_NK.tolist(), sizes, strict=True):
         yield [classes[k] for k in order[: max(1, size)]]
 
 
-def conformal_quantile(alpha: float, level: Level) -> float:
-    """Return a level's conformal quantile at an error rate; raise ParameterError, listing those that it has."""
-    quantiles = {float(known): each for known, each in level.calibration.conformal_quantiles.items()}
+def conformal_quantile(alpha: float | None, level: Level) -> float | None:
+    """Return a level's conformal quantile at an error rate, by default at DEFAULT_ALPHA, or None if it lacks that.
+
+    Raises ParameterError for an error rate that the level lacks: with those that it has, and what the others take.
+    """
+    calibration = level.calibration
+    quantiles = {float(known): each for known, each in calibration.conformal_quantiles.items()}
+    if alpha is None:
+        return quantiles.get(DEFAULT_ALPHA)
     if alpha not in quantiles:
-        known = ", ".join(level.calibration.conformal_quantiles)
-        raise ParameterError(f"alpha must be one that level {level.name} is calibrated for: {known}, got {alpha:g}")
+        known = ", ".join(calibration.conformal_quantiles) or "none"
+        needed = calibration.missing_sets.get(str(alpha))
+        if needed is None:
+            raise ParameterError(f"alpha must be one that level {level.name} is calibrated for: {known}, got {alpha:g}")
+        raise ParameterError(
+            f"prediction sets at alpha {alpha:g} take {needed} calibration images, but level {level.name} has "
+            f"{calibration.images or 'fewer'}: it is calibrated for {known}"
+        )
     return quantiles[alpha]
 
 

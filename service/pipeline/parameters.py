@@ -58,8 +58,10 @@ class PredictQuery(PredictOptions):
 
     model: str | None = Field(None, description="Name of a model; may be omitted if there is only one.")
     version: str | None = Field(None, description="A version or an alias; by default production, else the newest.")
-    alpha: Annotated[float, Field(allow_inf_nan=False), PLAIN] = Field(
-        DEFAULT_ALPHA, description="Error rate of the prediction set: one that the level is calibrated for."
+    alpha: Annotated[float | None, Field(allow_inf_nan=False), PLAIN] = Field(
+        None,
+        description="Error rate of the prediction set: one that the level is calibrated for; by default "
+        f"{DEFAULT_ALPHA}, if it is.",
     )
     top_k: Annotated[int, Field(ge=1, le=1000), PLAIN] = Field(10, description="Classes to list, most probable first.")
     draws: bool = Field(False, description="List the probability of each class under each draw.")

@@ -32,7 +32,7 @@ class ResponseBuilder:
 
     classes: tuple[str, ...]
     calibration: Calibration
-    quantile: float
+    quantile: float | None
     top_k: int
     draws: bool = False
 
@@ -42,7 +42,7 @@ class ResponseBuilder:
         quantile = conformal_quantile(query.alpha, level.level)
         return cls(level.manifest.classes, level.level.calibration, quantile, query.top_k, query.draws)
 
-    def render(self, summary: Predictive) -> Iterator[tuple[list[dict[str, Any]], list[str]]]:
+    def render(self, summary: Predictive) -> Iterator[tuple[list[dict[str, Any]], list[str] | None]]:
         """List the classes and build the prediction set of each image."""
         order_NK = ranking(summary)
         sets = conformal_sets(summary, order_NK, self.classes, self.quantile)

@@ -31,7 +31,7 @@ class ScoringPlan(BaseModel, frozen=True, extra="forbid"):
     level: str
     samples: int = Field(description="Maximum draws per image.")
     adaptive: bool = Field(description="Whether sampling may stop early.")
-    alpha: float
+    alpha: float | None = Field(description="Error rate of prediction sets; null for none.")
     tolerance: float
     precision: Precision
     max_pixels: int

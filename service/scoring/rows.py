@@ -56,7 +56,7 @@ class Columns(NamedTuple):
     label: str
     probabilities: list[float]
     std: float
-    prediction_set: list[str]
+    prediction_set: list[str] | None
 
 
 class Row(NamedTuple):
@@ -68,7 +68,7 @@ class Row(NamedTuple):
     error: str | None = None
 
 
-def render_columns(classes: Sequence[str], quantile: float, summary: Predictive) -> Iterator[Columns]:
+def render_columns(classes: Sequence[str], quantile: float | None, summary: Predictive) -> Iterator[Columns]:
     """Build the columns of images; the numbers are those of `POST /predict`."""
     order_NK, images = ranking(summary), np.arange(len(summary.mean))
     top_N = order_NK[:, 0]

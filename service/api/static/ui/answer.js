@@ -20,7 +20,7 @@ export class AnswerPanel {
     set.append(this.labels, this.alpha.element, this.meaning);
   }
 
-  // `level` is the manifest's entry of the level that answered, `before` the previous answer to the same picture.
+  // `level` is the entry of the level that answered, in the manifest and the listing, `before` the previous answer to the same picture.
   show({ answer, alpha, example }, level, before) {
     const [prediction] = answer.predictions;
     this.verdict.replaceChildren(
@@ -35,14 +35,21 @@ export class AnswerPanel {
     this.facts.textContent = facts(answer);
   }
 
-  showSet(prediction, alpha, { calibration: { conformal_quantiles: quantiles }, coverage }) {
-    this.labels.replaceChildren(...prediction.prediction_set.map((label) => html("li", {}, label)));
+  showSet(prediction, alpha, { calibration: { conformal_quantiles: quantiles, images }, coverage, missing_sets: missing }) {
+    const lacking = Object.entries(missing).map(([each, needed]) => `${percent(1 - each, 0)} takes ${needed}`).join(", ");
+    const few = lacking && images ? ` Of calibration pictures it has ${images}: a coverage of ${lacking}.` : "";
     this.alpha.show(Object.keys(quantiles).map((each) => [each, percent(1 - each, 0)]), alpha);
+    this.alpha.element.hidden = alpha === null;
+    this.labels.replaceChildren(...(prediction.prediction_set ?? []).map((label) => html("li", {}, label)));
+    if (prediction.prediction_set === null) {
+      this.meaning.textContent = `This level has no prediction sets.${few}`;
+      return;
+    }
     const held = coverage.lac?.[alpha];
     const others = prediction.prediction_set.length - 1;
     this.meaning.textContent =
       `On pictures like the calibration data, the set contains the right class about ${percent(1 - alpha, 0)} of the time ` +
-      `(α = ${alpha}${held === undefined ? "" : `; in the test set ${percent(held)}`}). Here it has ${others ? counted(others, "class", "classes") : "no class"} beside the first.`;
+      `(α = ${alpha}${held === undefined ? "" : `; in the test set ${percent(held)}`}). Here it has ${others ? counted(others, "class", "classes") : "no class"} beside the first.${few}`;
   }
 }
 

@@ -31,7 +31,8 @@ export class Api {
   predict = (picture, query, signal) => {
     const body = new FormData();
     body.append("images", picture);
-    return this.json(`predict?${new URLSearchParams(query)}`, { method: "POST", body, signal });
+    const given = Object.entries(query).filter(([, value]) => value !== null);
+    return this.json(`predict?${new URLSearchParams(given)}`, { method: "POST", body, signal });
   };
 
   hasKey = () => sessionStorage.getItem(KEY) !== null;

@@ -110,9 +110,15 @@ class Page {
     if (this.current) await this.ask();
   }
 
+  // The chosen error rate if the level has it, else its largest one; null if it has no prediction sets.
+  alpha(level) {
+    const { conformal_quantiles: quantiles } = this.manifest.levels.find(({ name }) => name === level).calibration;
+    return this.chosen.alpha in quantiles ? this.chosen.alpha : (Object.keys(quantiles)[0] ?? null);
+  }
+
   query(level = this.chosen.level, samples = this.chosen.samples) {
     const { model, version } = this.manifest;
-    return { model, version, level, samples, alpha: this.chosen.alpha, top_k: SHOWN, draws: true };
+    return { model, version, level, samples, alpha: this.alpha(level), top_k: SHOWN, draws: true };
   }
 
   // Predict the current picture; a new request cancels the one before.
@@ -123,7 +129,7 @@ class Page {
     at("empty").textContent = "Classifying the picture…";
     await this.trying(
       async () => {
-        const asked = { alpha: this.chosen.alpha, example: this.current.example };
+        const asked = { alpha: this.alpha(this.chosen.level), example: this.current.example };
         const answer = await this.api.predict(this.current.file, this.query(), open.signal);
         this.show({ ...asked, answer });
         await this.refresh();
@@ -137,7 +143,7 @@ class Page {
     const { answer } = latest;
     const level = this.manifest.levels.find(({ name }) => name === answer.level);
     const [prediction] = answer.predictions;
-    this.answer.show(latest, level, this.latest);
+    this.answer.show(latest, { ...this.listed.find(({ name }) => name === answer.level), ...level }, this.latest);
     this.latest = latest;
     at("empty").hidden = true;
     at("answered").hidden = false;
@@ -156,10 +162,14 @@ class Page {
     this.showModels();
   }
 
-  showModels() {
+  // The levels of the version as they are listed.
+  get listed() {
     const { model, version } = this.manifest;
-    const { levels } = this.models.find(({ name }) => name === model).versions.find((each) => each.version === version);
-    const timed = levels.map((level) => ({ ...level, milliseconds: this.times ? (this.times.get(level.name) ?? null) : level.latency_ms.p50 }));
+    return this.models.find(({ name }) => name === model).versions.find((each) => each.version === version).levels;
+  }
+
+  showModels() {
+    const timed = this.listed.map((level) => ({ ...level, milliseconds: this.times ? (this.times.get(level.name) ?? null) : level.latency_ms.p50 }));
     const from = this.times
       ? `Time: median of ${TIMED.rounds} runs of ${TIMED.draws} draws on your picture.`
       : "Time: median over all requests that this process has answered; measure to compare the levels on the same work.";

@@ -31,7 +31,7 @@ export class DrawsPlot {
   draw(width) {
     if (!this.prediction) return;
     const classes = this.prediction.probabilities;
-    const held = new Set(this.prediction.prediction_set);
+    const held = new Set(this.prediction.prediction_set ?? []);
     const [left, right] = width < 480 ? [84, 72] : [120, 132];
     const x = scale([0, 1], [left, width - right]);
     const height = TOP + classes.length * ROW + AXIS;

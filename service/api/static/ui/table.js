@@ -1,13 +1,14 @@
 // Table of all models (`GET /models`), sortable by each column.
 
 import { html } from "./element.js";
-import { milliseconds, percent, steps } from "./words.js";
+import { counted, milliseconds, percent, steps } from "./words.js";
 
 // Heading, sort key, format.
 const COLUMNS = [
   ["Model and version", (row) => `${row.model} ${row.version}`, (row) => named(row)],
   ["Level", (row) => row.level.name],
   ["Accuracy", (row) => row.level.metrics.accuracy, (row) => percent(row.level.metrics.accuracy, 2)],
+  ["95% interval", (row) => row.level.accuracy_interval?.[0] ?? null, (row) => interval(row.level)],
   ["NLL", (row) => row.level.metrics.nll, (row) => row.level.metrics.nll.toFixed(3)],
   ["ECE", (row) => row.level.metrics.ece, (row) => percent(row.level.metrics.ece, 2)],
   ["Networks", (row) => row.level.members],
@@ -15,7 +16,7 @@ const COLUMNS = [
   ["NLL of their mean", (row) => mean(row)?.nll ?? null, (row) => mean(row)?.nll.toFixed(3) ?? "unknown"],
   ["Draws gain", (row) => mean(row)?.nll_gain ?? null, (row) => gained(mean(row))],
   ["Abstains on", (row) => row.level.metrics.abstained, (row) => share(row.level.metrics.abstained)],
-  ["Sets hold the class", (row) => covered(row.level), (row) => `${share(covered(row.level))} (α = ${row.level.default_alpha})`],
+  ["Sets hold the class", (row) => covered(row.level), (row) => held(row.level)],
   ["Pruned", (row) => row.level.sparsity, (row) => percent(row.level.sparsity, 0)],
   ["Size", (row) => row.level.bytes, (row) => steps(row.level.bytes, "B")],
   ["Multiply-adds", (row) => row.level.multiply_adds, (row) => steps(row.level.multiply_adds, "")],
@@ -85,6 +86,11 @@ const gained = (figures) => {
 };
 
 const covered = ({ coverage, default_alpha: alpha }) => coverage.lac?.[alpha] ?? null;
+
+const held = (level) => (level.default_alpha === null ? "no sets" : `${share(covered(level))} (α = ${level.default_alpha})`);
+
+const interval = ({ accuracy_interval: range, metrics: { test_images: images } }) =>
+  range ? `${range.map((each) => percent(each)).join(" to ")} (${counted(images, "picture")})` : "unknown";
 
 const share = (value) => (value === null ? "unknown" : percent(value));
 

@@ -27,6 +27,9 @@ def test_listing_is_the_manifest(client: TestClient, digits_store: Path) -> None
         for key in ("name", "sparsity", "bytes", "parameters", "multiply_adds"):
             assert level[key] == getattr(published, key)
         assert level["metrics"] == published.metrics.model_dump()
+        assert tuple(level["accuracy_interval"]) == published.metrics.accuracy_interval
+        assert level["metrics"]["test_images"] == 359
+        assert (level["calibration_images"], level["missing_sets"]) == (published.calibration.images, {})
 
 
 def test_arrangement(client: TestClient, example: bytes) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
-from model_store.manifest import Calibration, Score, Strangeness
-from service.inference.decision import decide
+from model_store.manifest import Calibration, Level, Score, Strangeness, read_manifest
+from service.errors import ParameterError
+from service.inference.decision import conformal_quantile, conformal_sets, decide, ranking
 from service.inference.uncertainty import Draws, Predictive
 from service.types import Decision, Reason
+from tests.support.stores import GOLDEN
 
 # Logits with an entropy of 1.09 nats each, and energies of −1.9 and −8.9.
 FAINT, STRONG = [1.0, 0.8, 0.6], [8.0, 7.8, 7.6]
@@ -73,3 +76,36 @@ def test_a_network_that_overflowed_is_not_accepted() -> None:
     decision, reason, strange = decided([math.nan] * 3, 1.2)
     assert (decision, reason) == ("abstain", "uncertain")
     assert strange is not None
+
+
+def level_with(quantiles: dict[str, float], images: int | None = 30) -> Level:
+    level = read_manifest(GOLDEN.read_bytes()).levels[0]
+    changes = {"conformal_quantiles": quantiles, "images": images}
+    return level.model_copy(update={"calibration": level.calibration.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize(
+    ("alpha", "quantiles", "images", "says"),
+    [
+        (
+            0.01,
+            {"0.1": 0.9, "0.05": 0.95},
+            30,
+            "take 99 calibration images, but level dense has 30: it is calibrated for",
+        ),
+        (0.1, {}, 4, "alpha 0.1 take 9 calibration images, but level dense has 4: it is calibrated for none"),
+        (0.2, {"0.1": 0.9}, 30, "must be one that level dense is calibrated for: 0.1, got 0.2"),
+    ],
+)
+def test_an_error_rate_that_a_level_lacks_says_what_it_takes(
+    alpha: float, quantiles: dict[str, float], images: int, says: str
+) -> None:
+    with pytest.raises(ParameterError, match=re.escape(says)):
+        conformal_quantile(alpha, level_with(quantiles, images))
+
+
+def test_who_names_no_error_rate_gets_the_default_or_no_set() -> None:
+    assert conformal_quantile(None, level_with({"0.1": 0.9, "0.05": 0.95})) == 0.9
+    assert conformal_quantile(None, level_with({}, 4)) is None
+    summary = Predictive.from_draws(Draws.from_logits(np.zeros((2, 3, 4), np.float32), 1.0))
+    assert list(conformal_sets(summary, ranking(summary), "abcd", None)) == [None, None, None]
