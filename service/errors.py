@@ -7,6 +7,7 @@
     ├── ClientError                    a client's request that failed
     ├── ScoringError                   a scoring run that cannot go on
     │   └── UnreadableError            a single file that cannot be read, and never will be
+    ├── RecalibrationError             pictures on which a version cannot be calibrated
     └── RequestError                   a request that is refused
         ├── MalformedError       400   not in the declared format
         ├── UnauthorizedError    401   no API key, or a wrong one
@@ -66,6 +67,10 @@ class ScoringError(ServiceError):
 
 class UnreadableError(ScoringError):
     """Single file that is missing or forbidden; trying again does not help."""
+
+
+class RecalibrationError(ServiceError):
+    """Labelled pictures on which a version cannot be calibrated."""
 
 
 class RequestError(ServiceError):

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from model_store.manifest import DEFAULT_ALPHA, Level, Manifest
+from model_store.manifest import Level, Manifest
 from model_store.signing import TrustedKeys
 from model_store.store import Store
 from service.api.schemas import Answer
@@ -95,15 +95,15 @@ class Predictor:
         images: Picture | Sequence[Picture],
         *,
         samples: int | str = AUTO,
-        alpha: float = DEFAULT_ALPHA,
+        alpha: float | None = None,
         top_k: int = 10,
         draws: bool = False,
     ) -> Answer:
         """Predict one image or several, and answer as `POST /predict` does.
 
         Images are paths, bytes of files, arrays uint8 [H, W] or [H, W, C], an array [N, H, W, C], or Pillow images.
-        `samples` is a number of draws, or `auto` for early stopping. `alpha` is the error rate of prediction sets,
-        `top_k` the number of classes to list, and `draws` adds the probability under each draw.
+        `samples` is a number of draws, or `auto` for early stopping. `alpha` is the error rate of prediction sets, by
+        default 0.1, `top_k` the number of classes to list, and `draws` adds the probability under each draw.
 
         Raises ClientError for an image that cannot be read, and RequestError as the service refuses.
         """
