@@ -15,6 +15,7 @@
         ├── NotFoundError        404   no such model, version or level
         ├── SlowClientError      408   a body that took too long to arrive
         ├── UnwritableError      409   a store that the service cannot write
+        ├── RepeatedError        409   a label that was given already
         ├── TooLargeError        413   too many bytes, pixels or images
         ├── MediaTypeError       415   an unsupported media type
         │   └── EncodingError    415   an unsupported Content-Encoding
@@ -133,6 +134,12 @@ class UnwritableError(RequestError):
     """Store that the service cannot write."""
 
     status, kind = 409, "unwritable"
+
+
+class RepeatedError(RequestError):
+    """Label of an image that has one already."""
+
+    status, kind = 409, "repeated"
 
 
 class TooLargeError(RequestError):
