@@ -122,7 +122,8 @@ def _share(cases: list[bool]) -> Estimate | None:
     if len(cases) < MIN_LABELS:
         return None
     value = sum(cases) / len(cases)
-    return Estimate(value, *wilson_interval(value, len(cases)), len(cases))
+    low, high = wilson_interval(value, len(cases))
+    return Estimate(value, min(low, value), max(high, value), len(cases))
 
 
 def _calibration_error(confidence_N: DoubleArray, right_N: npt.NDArray[np.bool_]) -> Estimate:
