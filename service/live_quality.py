@@ -31,7 +31,7 @@ BEYOND_CHANCE = 1e-3
 
 
 class AnsweredImage(NamedTuple):
-    """What was answered of one image: top class, its probability, the decision, and the set as bits by class.
+    """Hold what was answered of one image: top class, its probability, the decision, and the set as bits by class.
 
     `alpha` is the set's error rate; without one there is no set.
     """

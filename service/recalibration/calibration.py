@@ -34,7 +34,7 @@ CHUNK_VALUES = 2**21
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a level says of N images at a temperature: p̄ [N, K]; entropy, mutual information and OOD score [N]."""
+    """Hold what a level says of N images at a temperature: p̄ [N, K]; entropy, mutual information and OOD score [N]."""
 
     p_NK: DoubleArray
     entropy_N: DoubleArray
