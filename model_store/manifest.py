@@ -276,8 +276,24 @@ class Level(Strict):
         return self
 
 
+class Recalibration(Strict):
+    """Labelled pictures on which the version `calibration_of` was calibrated anew, which gave this one.
+
+    The level files are those of `files_version`, written in `files_schema`. `folder` is the name of the pictures'
+    folder, `pictures` their number by class, `digest` the SHA-256 of their labels and contents.
+    """
+
+    files_version: VersionName
+    files_schema: Positive
+    calibration_of: VersionName
+    folder: str
+    pictures: dict[str, Positive]
+    digest: Sha256
+    code_version: str
+
+
 class Manifest(Strict):
-    """One version of one model."""
+    """One version of one model; `recalibration` is None where its levels were calibrated when they were pruned."""
 
     schema_version: Literal[1, 2, 3, 4] = SCHEMA_VERSION
     model: ModelName
@@ -289,6 +305,7 @@ class Manifest(Strict):
     training: Training
     default_level: LevelName
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=100), FailFast()]
+    recalibration: Annotated[Recalibration | None, Since(4)] = None
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> Manifest:
@@ -299,6 +316,8 @@ class Manifest(Strict):
             raise ValueError("two classes share a name")
         if self.default_level not in names:
             raise ValueError(f"default_level {self.default_level} is not among the levels {', '.join(names)}")
+        if self.recalibration and (unknown := self.recalibration.pictures.keys() - set(self.classes)):
+            raise ValueError(f"recalibration has pictures of {min(unknown)!r}, which is no class")
         return self
 
     @model_validator(mode="after")
@@ -311,6 +330,12 @@ class Manifest(Strict):
                 if not given and 1 < since <= self.schema_version:
                     raise ValueError(f"{where}{name} is missing: schema version {since} requires it")
         return self
+
+    @property
+    def files_of(self) -> tuple[str, int]:
+        """Return the version and schema that the level files were written for."""
+        earlier = self.recalibration
+        return (earlier.files_version, earlier.files_schema) if earlier else (self.version, self.schema_version)
 
     def level(self, name: str) -> Level | None:
         """Return the level called `name`, or None."""

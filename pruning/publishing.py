@@ -75,6 +75,7 @@ def _version(
         ),
         default_level=default_level(levels),
         levels=tuple(_level(pruned, files[pruned.name]) for pruned in levels),
+        recalibration=None,
     )
     return manifest, files
 

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from service.api.dependencies import require_key, require_metrics_key
 from service.api.openapi import install_openapi
-from service.api.routes import health, metrics, models, predict, status, ui
+from service.api.routes import feedback, health, metrics, models, predict, status, ui
 from service.api.state import ServiceState
 from service.api.v2 import infer, repository
 from service.errors import StartupError
@@ -32,6 +32,7 @@ from service.http.middleware import (
 )
 from service.http.problems import add_error_handlers, describe, describe_refusals
 from service.http.rate_limit import RateLimiter
+from service.observability.feedback import FeedbackMemory
 from service.observability.middleware import ObservabilityMiddleware, Tracer
 from service.observability.prometheus import ServiceCollector
 from service.observability.request_stats import RequestStats
@@ -78,7 +79,8 @@ def _state(settings: Settings) -> ServiceState:
     models, stats = ModelRepository(settings), RequestStats()
     collector = ServiceCollector(models, stats, lambda: state.ready, lambda: state.process_bytes)
     limiter = RateLimiter(Rate.parse(settings.rate_limit) if settings.rate_limit else None)
-    state = ServiceState(settings, models, keyring, limiter, stats, collector.registry)
+    memory = FeedbackMemory(settings.feedback) if settings.feedback else None
+    state = ServiceState(settings, models, keyring, limiter, stats, collector.registry, memory)
     return state
 
 
@@ -134,7 +136,7 @@ def _add_middleware(app: FastAPI, state: ServiceState, tracer: Tracer | None) ->
 
 
 def _include_routes(app: FastAPI) -> None:
-    for routes in (predict, models, status):
+    for routes in (predict, feedback, models, status):
         app.include_router(routes.router, dependencies=[Depends(require_key)], responses=describe(401))
     for routes in (infer, repository):
         app.include_router(routes.router, dependencies=[Depends(require_key)], responses=describe_refusals(401))

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from model_store.text import written_name
+from service.api.feedback_schemas import Counted
 from service.api.schemas import Answer, Listing
 from service.errors import ClientError
 from service.pictures import Picture, picture_files
@@ -56,6 +57,13 @@ def predict_call(images: Picture | Sequence[Picture], parameters: dict[str, Para
     # A name on disk may be no text.
     files = [(FIELD, (written_name(name), data)) for name, data in picture_files(images)]
     return Call(Answer.model_validate_json, "POST", "/predict", {"params": query, "files": files})
+
+
+def feedback_call(answer: Answer | str, label: str, image: int) -> Call[Counted]:
+    """Build the call that tells the true label of an image that was answered."""
+    request_id = answer if isinstance(answer, str) else answer.request_id
+    document = {"request_id": request_id, "image": image, "label": label}
+    return Call(Counted.model_validate_json, "POST", "/feedback", {"json": document})
 
 
 def card_call(model: str, version: str) -> Call[str]:
@@ -120,6 +128,13 @@ class Client(Connection):
         """
         return self._call(predict_call(images, parameters))
 
+    def feedback(self, answer: Answer | str, label: str, image: int = 0) -> None:
+        """Tell the true label of an image of an answer, or of a request by its id; the service runs with --feedback.
+
+        Raises ClientError for an answer that is not remembered, a label that is no class, and a second label.
+        """
+        self._call(feedback_call(answer, label, image))
+
     def models(self) -> Listing:
         """List the models, versions and levels that the service serves."""
         return self._call(MODELS)
@@ -170,6 +185,10 @@ class AsyncClient(Connection):
     async def predict(self, images: Picture | Sequence[Picture], **parameters: Parameter) -> Answer:
         """Post one image or several and return the predictions; see `Client.predict`."""
         return await self._call(predict_call(images, parameters))
+
+    async def feedback(self, answer: Answer | str, label: str, image: int = 0) -> None:
+        """Tell the true label of an image that was answered; see `Client.feedback`."""
+        await self._call(feedback_call(answer, label, image))
 
     async def models(self) -> Listing:
         """List the models, versions and levels that the service serves."""

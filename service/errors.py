@@ -7,6 +7,7 @@
     ├── ClientError                    a client's request that failed
     ├── ScoringError                   a scoring run that cannot go on
     │   └── UnreadableError            a single file that cannot be read, and never will be
+    ├── RecalibrationError             pictures on which a version cannot be calibrated
     └── RequestError                   a request that is refused
         ├── MalformedError       400   not in the declared format
         ├── UnauthorizedError    401   no API key, or a wrong one
@@ -14,6 +15,7 @@
         ├── NotFoundError        404   no such model, version or level
         ├── SlowClientError      408   a body that took too long to arrive
         ├── UnwritableError      409   a store that the service cannot write
+        ├── RepeatedError        409   a label that was given already
         ├── TooLargeError        413   too many bytes, pixels or images
         ├── MediaTypeError       415   an unsupported media type
         │   └── EncodingError    415   an unsupported Content-Encoding
@@ -66,6 +68,10 @@ class ScoringError(ServiceError):
 
 class UnreadableError(ScoringError):
     """Single file that is missing or forbidden; trying again does not help."""
+
+
+class RecalibrationError(ServiceError):
+    """Labelled pictures on which a version cannot be calibrated."""
 
 
 class RequestError(ServiceError):
@@ -128,6 +134,12 @@ class UnwritableError(RequestError):
     """Store that the service cannot write."""
 
     status, kind = 409, "unwritable"
+
+
+class RepeatedError(RequestError):
+    """Label of an image that has one already."""
+
+    status, kind = 409, "repeated"
 
 
 class TooLargeError(RequestError):

@@ -6,18 +6,19 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from model_store.manifest import DEFAULT_ALPHA, Level, Manifest
+from model_store.manifest import Level, Manifest
 from model_store.signing import TrustedKeys
 from model_store.store import Store
 from service.api.schemas import Answer
-from service.errors import NotFoundError
+from service.errors import NotFoundError, ParameterError
 from service.inference.decision import Postprocessor, conformal_quantile
 from service.inference.early_stopping import EarlyStopping
-from service.pictures import Picture, picture_files
+from service.pictures import File, Picture, picture_files
 from service.pipeline.parameters import parse_samples
 from service.pipeline.postprocessing import ResponseBuilder
 from service.pipeline.preprocessing import decode
@@ -94,54 +95,52 @@ class Predictor:
         images: Picture | Sequence[Picture],
         *,
         samples: int | str = AUTO,
-        alpha: float = DEFAULT_ALPHA,
+        alpha: float | None = None,
         top_k: int = 10,
         draws: bool = False,
     ) -> Answer:
         """Predict one image or several, and answer as `POST /predict` does.
 
         Images are paths, bytes of files, arrays uint8 [H, W] or [H, W, C], an array [N, H, W, C], or Pillow images.
-        `samples` is a number of draws, or `auto` for early stopping. `alpha` is the error rate of prediction sets,
-        `top_k` the number of classes to list, and `draws` adds the probability under each draw.
+        `samples` is a number of draws, or `auto` for early stopping. `alpha` is the error rate of prediction sets, by
+        default 0.1, `top_k` the number of classes to list, and `draws` adds the probability under each draw.
 
         Raises ClientError for an image that cannot be read, and RequestError as the service refuses.
         """
-        count = self.level.draws if samples == AUTO else parse_samples(str(samples), MAX_SAMPLES)
-        rule = self._rule if samples == AUTO else None
-        quantile = conformal_quantile(alpha, self.level)
-        calibration = self.level.calibration
-        builder = ResponseBuilder(self.classes, calibration, quantile, max(1, top_k), draws)
+        fixed, calibration = samples != AUTO, self.level.calibration
+        count = parse_samples(str(samples), MAX_SAMPLES) if fixed else self.level.draws
+        rule = None if fixed else self._rule
+        if top_k < 1:
+            raise ParameterError(f"top_k must be at least 1, got {top_k}")
+        builder = ResponseBuilder(self.classes, calibration, conformal_quantile(alpha, self.level), top_k, draws)
         postprocess = Postprocessor(calibration, builder.render, rule, self.level.members)
         self._engine.prepare(count)
-        files, answered, begun = picture_files(images), [], time.perf_counter()
-        decoding_s = 0.0
+        predictions, decoding_ms, inference_ms = list[dict[str, Any]](), 0.0, 0.0
+        files = picture_files(images)
         for start in range(0, len(files), CHUNK):
-            pixels, seconds = self._decoded(files[start : start + CHUNK], start)
-            decoding_s += seconds
+            begun = time.perf_counter()
+            pixels = self._decoded(files[start : start + CHUNK], start)
+            decoding_ms += 1000 * (time.perf_counter() - begun)
             job = Job(self._engine, pixels, count, postprocess, rule)
             self._scheduler.submit(job)
-            answered += [builder.document(result) for result in job.future.result()]
-        total_s = time.perf_counter() - begun
+            predictions += map(builder.document, job.future.result())
+            inference_ms += job.inference_ms
         return Answer.model_validate(
             {
                 "request_id": os.urandom(16).hex(),
                 "model": self.manifest.model,
                 "version": self.manifest.version,
                 "level": self.level.name,
-                "predictions": answered,
-                "timing_ms": {
-                    "decode": 1000 * decoding_s,
-                    "queue": 0.0,
-                    "inference": 1000 * (total_s - decoding_s),
-                },
+                "predictions": predictions,
+                "timing_ms": {"decode": decoding_ms, "queue": 0.0, "inference": inference_ms},
             }
         )
 
-    def _decoded(self, files: Sequence[tuple[str, bytes]], first: int) -> tuple[np.ndarray, float]:
-        """Decode some images, of which `first` is the number of the first, and return the seconds that it took."""
-        begun = time.perf_counter()
+    def _decoded(self, files: Sequence[File], first: int) -> npt.NDArray[np.uint8]:
+        """Decode some images to uint8 [N, H, W, C]; `first` is the number of the first."""
+        shape, until = self.manifest.input, DECODE_MS / 1000
         pixels = [
-            decode(data, self.manifest.input, MAX_PIXELS, number, until=time.thread_time() + DECODE_MS / 1000)
+            decode(data, shape, MAX_PIXELS, number, until=time.thread_time() + until)
             for number, (_, data) in enumerate(files, first)
         ]
-        return np.stack(pixels), time.perf_counter() - begun
+        return np.stack(pixels)

@@ -187,6 +187,11 @@ class Settings(BaseSettings):
         None, description="File of API keys, from `slimbayes keys new`; without it, requests need no key."
     )
     metrics_key: bool = Field(False, description="Require an API key for /metrics too.")
+    feedback: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        0,
+        description="Latest images whose answers are remembered for labels sent to /feedback, about 600 bytes each; 0"
+        " takes no feedback.",
+    )
     rate_limit: Annotated[str, AfterValidator(_rate)] | None = Field(
         None, description="Maximum images per API key, or per client address without keys, such as 100/second."
     )

@@ -135,8 +135,9 @@ def check_agreement(file: LevelFile, manifest: Manifest, level: Level) -> None:
             f"the file of level {level.name} takes {file.multiply_adds:,} multiply-adds, "
             f"its manifest says {level.multiply_adds:,}"
         )
-    says = {"model": manifest.model, "version": manifest.version, "level": level.name}
-    for key, value in (says | {"manifest_schema": str(manifest.schema_version)}).items():
+    version, schema = manifest.files_of
+    says = {"model": manifest.model, "version": version, "level": level.name, "manifest_schema": str(schema)}
+    for key, value in says.items():
         found = file.metadata.get(f"{file_format.METADATA_PREFIX}{key}")
         if found != value:
             raise VerificationError(f"the file of level {level.name} says that its {key} is {found}, not {value}")

@@ -10,7 +10,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from model_store.manifest import DEFAULT_ALPHA, SCHEMA_VERSION, Calibration, Level, Manifest, Score, SetKind
+from model_store.manifest import (
+    DEFAULT_ALPHA,
+    SCHEMA_VERSION,
+    Calibration,
+    Level,
+    Manifest,
+    Recalibration,
+    Score,
+    SetKind,
+)
 from model_store.reports.late_noise import join_words, late_noise
 from model_store.reports.mean_network import mean_section
 from model_store.statistics import interval_text
@@ -121,7 +130,7 @@ def _decisions(manifest: Manifest) -> str:
         columns.append((f"quantile, α = {_text(alpha)}", _quantile(alpha)))
     parts = [
         _table("level", manifest.levels, columns),
-        _calibrated_on(calibrations[0]),
+        _calibrated_on(calibrations[0], manifest.recalibration),
         "- **accept**: the entropy of the mean prediction is at most the threshold. **abstain, uncertain**: it is "
         "above.",
     ]
@@ -140,7 +149,7 @@ def _decisions(manifest: Manifest) -> str:
     return "\n\n".join(parts)
 
 
-def _calibrated_on(calibration: Calibration) -> str:
+def _calibrated_on(calibration: Calibration, recalibration: Recalibration | None) -> str:
     """Say which images the thresholds were set on, and which prediction sets these are too few for."""
     count = f"{calibration.images:,} " if calibration.images else ""
     text = f"All of these were set on {count}calibration images, which are neither training nor test images."
@@ -148,6 +157,14 @@ def _calibrated_on(calibration: Calibration) -> str:
         text = (
             f"All of these were set on the {count}test images, which no network was trained on. Quality is measured "
             f"without that: each of {calibration.folds} parts of them was tested with what the others alone say."
+        )
+    if recalibration is not None:
+        text = (
+            f"All of these, and all figures of quality, are of {count}labelled pictures of "
+            f"{len(recalibration.pictures)} classes in the folder {_text(recalibration.folder)}, on which version "
+            f"{recalibration.calibration_of} was calibrated anew. The level files are those of version "
+            f"{recalibration.files_version}. Each of {calibration.folds} parts of the pictures was tested with what "
+            "the others alone say; whether the network was trained on some of them is not known here."
         )
     missing = [f"α = {alpha}, which take {count:,}" for alpha, count in calibration.missing_sets.items()]
     if calibration.images and missing:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from model_store.manifest import Manifest, MeanNetwork, Metrics, Score, SetKind
+from service.api.feedback_schemas import LiveStatus
 from service.types import Decision, Reason, StopReason, StoreState
 
 # Draws that figures are of.
@@ -222,6 +223,7 @@ class LevelStatus(BaseModel):
     answered: int
     abstained: int = Field(description="Images abstained on.")
     drift: DriftStatus
+    live: LiveStatus | None = Field(None, description="Null without labels; see `/feedback`.")
 
 
 class Status(BaseModel):

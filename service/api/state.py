@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
+from model_store.manifest import DEFAULT_ALPHA
 from service.concurrency import BYTES_PER_S
 from service.errors import (
     MalformedError,
@@ -28,7 +29,8 @@ from service.http.content.body import read_body
 from service.http.content.json_body import MAX_SMALL_BYTES, parse_small_json
 from service.http.disconnect import until_disconnected
 from service.http.rate_limit import RateLimiter, client_of
-from service.inference.decision import Render
+from service.inference.decision import Render, classes_answered, conformal_quantile
+from service.observability.feedback import MAX_ID_CHARS, FeedbackMemory
 from service.observability.request_stats import RequestStats
 from service.pipeline.answer_size import AnswerSize
 from service.pipeline.context import RequestContext
@@ -56,6 +58,7 @@ class ServiceState:
     """Share settings, models and statistics between routes; `ready` to answer, `draining` from SIGTERM on.
 
     `process_bytes` is the memory that the process takes besides networks and requests, with what its heap keeps.
+    `feedback` remembers answers for labels, None where the service takes none.
     """
 
     settings: Settings
@@ -64,6 +67,7 @@ class ServiceState:
     rate_limiter: RateLimiter
     stats: RequestStats
     metrics: CollectorRegistry
+    feedback: FeedbackMemory | None = None
     ready: bool = False
     process_bytes: int = 0
     draining: threading.Event = field(default_factory=threading.Event)
@@ -126,16 +130,32 @@ class ServiceState:
         if isinstance(error, CONTENT_ERRORS) and not request.state.counted:
             self.rate_limiter.charge(client_of(request))
 
-    async def execute(self, request: Request, plan: Plan, batch: EncodedBatch, render: Render, size: AnswerSize) -> Job:
-        """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError."""
-        client = client_of(request)
+    async def execute(
+        self,
+        request: Request,
+        plan: Plan,
+        batch: EncodedBatch,
+        render: Render,
+        size: AnswerSize,
+        *,
+        alpha: float | None = None,
+        request_id: str | None = None,
+    ) -> Job:
+        """Compute the images of a request; the job holds an `ImageResult` for each. Raises RequestError.
+
+        Where answers are remembered, this one is under the request's id, by default that of the service, with its
+        prediction sets at `alpha`.
+        """
+        client, classes_of = client_of(request), None
+        if self.feedback is not None:
+            classes_of = partial(classes_answered, conformal_quantile(alpha, plan.level.level))
 
         def count_images() -> None:
             self.rate_limiter.spend(client, batch.count)
             request.state.counted = True
 
         with until_disconnected(request):
-            return await execute(
+            job = await execute(
                 plan,
                 batch,
                 render,
@@ -144,7 +164,14 @@ class ServiceState:
                 self.repository.runtime,
                 self.settings,
                 on_admitted=count_images,
+                classes_of=classes_of,
             )
+        if self.feedback is not None:
+            own = request_id if request_id and len(request_id) <= MAX_ID_CHARS else None
+            name, level = own or request.state.request_id, plan.level
+            results, rate = context_of(request).results, DEFAULT_ALPHA if alpha is None else alpha
+            self.feedback.remember(client, name, results, rate, level.stats, level.manifest.classes)
+        return job
 
 
 def state_of(request: Request) -> ServiceState:

@@ -46,7 +46,7 @@ class Commands(TyperGroup):
 
 
 def _points() -> list[EntryPoint]:
-    order = ("demo", "train", "report", "prune", "models", "serve", "predict", "score", "keys", "bench")
+    order = ("demo", "train", "report", "prune", "models", "serve", "predict", "score", "recalibrate", "keys", "bench")
     found = {point.name: point for point in entry_points(group=GROUP)}
     return [found[name] for name in order if name in found] + [found[n] for n in sorted(found.keys() - set(order))]
 

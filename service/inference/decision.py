@@ -22,6 +22,16 @@ from service.types import Decision, FloatArray, Reason, StopReason
 Render = Callable[[Predictive], Iterable[Any]]
 
 
+class ClassesAnswered(NamedTuple):
+    """An image's top class, and the classes of its prediction set as bits of a number, None without a quantile."""
+
+    top: int
+    set_bits: int | None
+
+
+ClassesOf = Callable[[Predictive], Iterable[ClassesAnswered]]
+
+
 class FirstDraws(NamedTuple):
     """Figures of an image's first draws, at most `first_draws`, whatever the number in the end; for drift."""
 
@@ -34,7 +44,7 @@ class ImageResult(NamedTuple):
     """One image's decision and uncertainty, entropies in nats.
 
     `confidence` is the probability of the top class, `standard_error` as in `Predictive`. `content` holds the
-    prediction as a protocol renders it.
+    prediction as a protocol renders it. `classes` are there only where answers are remembered.
     """
 
     decision: Decision
@@ -49,19 +59,21 @@ class ImageResult(NamedTuple):
     standard_error: float | None
     first: FirstDraws
     content: Any
+    classes: ClassesAnswered | None = None
 
 
 @dataclass(frozen=True)
 class Postprocessor:
     """Summarise the draws of images, which take turns through `members`, decide, and render each.
 
-    `early_stopping` chooses the number of draws, if any.
+    `early_stopping` chooses the number of draws, if any. `classes_of` gives the classes to remember of each image.
     """
 
     calibration: Calibration
     render: Render
     early_stopping: EarlyStopping | None = None
     members: int = 1
+    classes_of: ClassesOf | None = None
 
     def __call__(self, logits_SNK: FloatArray, stop: StopReason, draws: Draws | None = None) -> list[ImageResult]:
         """Return the result of each image; `draws` is the summary of its logits, where there is one already."""
@@ -70,14 +82,16 @@ class Postprocessor:
         summary = Predictive.from_draws(draws, first)
         error_N = summary.standard_error
         figures = (summary.mean.max(1), summary.total, summary.aleatoric, summary.epistemic)
+        classes = repeat(None, len(summary.mean)) if self.classes_of is None else self.classes_of(summary)
         return [
-            ImageResult(decision, reason, score, len(draws), stop, top, total, within, between, error, begun, content)
-            for (decision, reason, score), top, total, within, between, error, begun, content in zip(
+            ImageResult(decision, reason, score, len(draws), stop, top, total, within, between, error, *others)
+            for (decision, reason, score), top, total, within, between, error, *others in zip(
                 decide(summary, self.calibration),
                 *(each.tolist() for each in figures),
                 [None] * len(summary.mean) if error_N is None else error_N.tolist(),
                 _figures_of_first(draws),
                 self.render(summary),
+                classes,
                 strict=True,
             )
         ]
@@ -111,6 +125,17 @@ def conformal_sets(
     sizes = np.add.reduce(1 - summary.mean <= quantile, 1).tolist()
     for order, size in zip(order_NK.tolist(), sizes, strict=True):
         yield [classes[k] for k in order[: max(1, size)]]
+
+
+def classes_answered(quantile: float | None, summary: Predictive) -> Iterator[ClassesAnswered]:
+    """Return each image's top class and prediction set, as `conformal_sets` builds it."""
+    top_N = ranking(summary)[:, 0].tolist()
+    if quantile is None:
+        yield from (ClassesAnswered(top, None) for top in top_N)
+        return
+    packed_NB = np.packbits(1 - summary.mean <= quantile, 1, bitorder="little")
+    for top, packed_B in zip(top_N, packed_NB, strict=True):
+        yield ClassesAnswered(top, int.from_bytes(packed_B.tobytes(), "little") | 1 << top)
 
 
 def conformal_quantile(alpha: float | None, level: Level) -> float | None:

@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.live_quality import Estimate, LiveQuality
 from service.observability.log_writer import dropped_lines
 from service.observability.request_stats import RequestStats
 from service.repository.level import LoadedLevel
@@ -54,6 +55,7 @@ class ServiceCollector(Collector):
         yield from self._memory()
         yield from self._requests([(names, level) for names, level in levels if level.stats.requests])
         yield from _predictions([(names, level) for names, level in levels if level.stats.decisions])
+        yield from _live([(names, level.stats.live) for names, level in levels if level.stats.live.labels])
         yield from _banks([(names, level) for names, level in levels if level.builds])
 
     def _service(self) -> Iterator[Metric]:
@@ -153,6 +155,44 @@ def _predictions(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:
         ("statistic", *LEVEL),
         [(labels, index) for labels, index in indices if index is not None],
     )
+
+
+def _live(levels: list[tuple[Labels, LiveQuality]]) -> Iterator[Metric]:
+    """Yield what labels say that clients sent: figures with the ends of their intervals."""
+    counts = [(names, live.labels) for names, live in levels]
+    yield _samples(CounterMetricFamily, "slimbayes_feedback_labels", "Labels sent to /feedback.", LEVEL, counts)
+    accuracies = [
+        ((among, *names), estimate)
+        for names, live in levels
+        for among, estimate in (("all", live.accuracy), ("accepted", live.accepted_accuracy))
+    ]
+    help_text = "Share of right answers among the latest labelled images, with its 95 % interval."
+    yield _estimates("slimbayes_live_accuracy", help_text, ("among",), accuracies)
+    errors = [(names, live.ece) for names, live in levels]
+    help_text = "Expected calibration error of the latest labelled images, with its 95 % interval."
+    yield _estimates("slimbayes_live_ece", help_text, (), errors)
+    covered = [(names, alpha, live, each) for names, live in levels for alpha, each in live.coverage.items()]
+    help_text = "Share of the latest prediction sets that hold the label, with its 95 % interval."
+    rows = [((f"{alpha:g}", *names), each) for names, alpha, _, each in covered]
+    yield _estimates("slimbayes_live_coverage", help_text, ("alpha",), rows)
+    yield _samples(
+        GaugeMetricFamily,
+        "slimbayes_live_coverage_p_value",
+        "Probability that so few prediction sets hold the label by chance.",
+        ("alpha", *LEVEL),
+        [((f"{alpha:g}", *names), live.coverage_p_value(alpha, each)) for names, alpha, live, each in covered],
+    )
+
+
+def _estimates(name: str, help_text: str, own: Labels, rows: Iterable[tuple[Labels, Estimate | None]]) -> Metric:
+    """Render each estimate as three samples: `bound` is value, low or high."""
+    samples = [
+        ((bound, *labels), getattr(estimate, bound))
+        for labels, estimate in rows
+        if estimate is not None
+        for bound in ("value", "low", "high")
+    ]
+    return _samples(GaugeMetricFamily, name, help_text, ("bound", *own, *LEVEL), samples)
 
 
 def _banks(levels: list[tuple[Labels, LoadedLevel]]) -> Iterator[Metric]:

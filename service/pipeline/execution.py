@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from service.errors import DeadlineError
-from service.inference.decision import Postprocessor, Render
+from service.inference.decision import ClassesOf, Postprocessor, Render
 from service.inference.engine import Engine
 from service.pipeline.context import RequestContext
 from service.pipeline.planning import Plan, degrade_to_fit
@@ -44,11 +44,12 @@ async def execute(
     settings: Settings,
     *,
     on_admitted: Callable[[], object],
+    classes_of: ClassesOf | None = None,
 ) -> Job:
     """Compute the images of a request; the finished job holds an `ImageResult` for each.
 
     `render` makes the content of each result; `answer_bytes` bounds what is written of them. `on_admitted` is called
-    once the request is admitted, and may refuse it.
+    once the request is admitted, and may refuse it. `classes_of` gives the classes to remember of each image.
 
     Raises RequestError.
     """
@@ -69,7 +70,7 @@ async def execute(
                 engine = plan.level.prepared_engine(plan.samples) or await _prepared(plan, batch.count, latest, runtime)
                 await answer.grow(answer_bytes, ANSWER)
             level = plan.level.level
-            postprocess = Postprocessor(level.calibration, render, plan.early_stopping, level.members)
+            postprocess = Postprocessor(level.calibration, render, plan.early_stopping, level.members, classes_of)
             job = Job(engine, images_NHWC, plan.samples, postprocess, plan.early_stopping, latest, work)
             runtime.scheduler.submit(job)
             results = await asyncio.wrap_future(job.future)

@@ -1,7 +1,7 @@
 """Collect the statistics of one level for `GET /metrics` and `GET /status`.
 
 They end with their level, so a version that is removed leaves no series behind. Only the event loop writes them, except
-for `batch_sizes`, which the scheduler guards.
+for `batch_sizes`, which the scheduler guards. `live` has what labels say that came later.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from model_store.manifest import Level, Manifest
 from service.inference.decision import ImageResult
+from service.live_quality import LiveQuality
 from service.stats import DRAWS, IMAGES, NATS, SECONDS, SHARES, STAGES, DriftMonitor, Histogram, RequestOutcome
 
 
@@ -27,6 +28,7 @@ class LevelStats:
         self.decisions: Counter[tuple[str, str]] = Counter()
         self.confidence, self.entropy, self.mutual_information = Histogram(SHARES), Histogram(NATS), Histogram(NATS)
         self.drift = DriftMonitor(level.reference, len(manifest.classes))
+        self.live = LiveQuality(level.calibration.images)
 
     def record(self, results: Sequence[ImageResult]) -> None:
         """Add the images of one answer."""

@@ -22,11 +22,11 @@ FROZEN = {
     "manifest-v1.json": "cb6cb6965012",
     "manifest-v2.json": "07724387cdc6",
     "manifest-v3.json": "0642db1d8745",
-    "manifest-v4.json": "a5a92bb3fb17",
+    "manifest-v4.json": "e10de5355717",
     "schema-v1.json": "4171e434be68",
     "schema-v2.json": "665d9a5e8393",
     "schema-v3.json": "b1c6a7a94b91",
-    "schema-v4.json": "d932013afca5",
+    "schema-v4.json": "fedfc651914a",
 }
 Document = dict[str, Any]
 

@@ -35,18 +35,22 @@ OPTIONAL = {'slimbayes_memory_limit_bytes{part="networks"} > 0'}
 
 
 def ask(url: str) -> None:
-    """Many pictures of noise, and something that is none."""
+    """Many pictures of noise, labels for some of them, and something that is none."""
     rng = np.random.default_rng(0)
     files = [("images", (f"{number}", png(rng.integers(0, 256, (8, 8), dtype=np.uint8)))) for number in range(32)]
     for _ in range(7):
-        assert httpx.post(f"{url}/predict", files=files).status_code == 200
+        answer = httpx.post(f"{url}/predict", files=files)
+        assert answer.status_code == 200
+    for number in range(len(files)):
+        label = {"request_id": answer.json()["request_id"], "image": number, "label": "1"}
+        assert httpx.post(f"{url}/feedback", json=label).status_code == 200
     assert httpx.post(f"{url}/predict", content=b"no picture", headers=PNG).status_code == 415
 
 
 @pytest.fixture(scope="module")
 def url(digits_store: Path) -> Iterator[str]:
     """A service that answered enough to know of drift, and refused something."""
-    with running_service(digits_store) as (url, _):
+    with running_service(digits_store, "--feedback", "1000") as (url, _):
         ask(url)
         yield url
 

@@ -16,11 +16,18 @@ from tests.support.waiting import HANG_S
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 Open = Callable[..., Page]
+LIVE = {
+    "labels": 400,
+    "accuracy": {"value": 0.9, "low": 0.867, "high": 0.926, "images": 400},
+    "accepted_accuracy": None,
+    "ece": {"value": 0.031, "low": 0.0, "high": 0.062, "images": 400},
+    "coverage": {"0.1": {"value": 0.8, "low": 0.758, "high": 0.836, "images": 400, "p_value": 1e-7, "below": True}},
+}
 STATUS = {
     "load": {"queued": 512, "capacity": 65536, "step": 2, "answered_per_second": 41.27},
     "levels": [
         {"model": "cifar10-resnet20", "version": "v", "level": "p80", "answered": 4200, "abstained": 840,
-         "drift": {"count": 1024, "confidence": 0.04, "entropy": 0.2, "mutual_information": 0.31}},
+         "drift": {"count": 1024, "confidence": 0.04, "entropy": 0.2, "mutual_information": 0.31}, "live": LIVE},
         {"model": "cifar10-resnet20", "version": "v", "level": "x4", "answered": 0, "abstained": 0,
          "drift": {"count": 0, "confidence": None, "entropy": None, "mutual_information": None}},
     ],

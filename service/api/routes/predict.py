@@ -115,7 +115,7 @@ async def respond(request: Request, query: PredictQuery) -> Response:
         builder = ResponseBuilder.for_level(plan.level, query)
     manifest, level = plan.level.manifest, plan.level.level
     size = AnswerSize(batch.count, min(query.top_k, len(manifest.classes)), plan.samples if query.draws else 0)
-    job = await state.execute(request, plan, batch, builder.render, size)
+    job = await state.execute(request, plan, batch, builder.render, size, alpha=query.alpha)
     answer = {
         "request_id": request.state.request_id,
         "model": manifest.model,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.api.dependencies import StateDep
+from service.api.feedback_schemas import LiveCoverage, LiveFigure, LiveStatus
 from service.api.schemas import DriftStatus, LevelStatus, Load, Status
+from service.live_quality import BEYOND_CHANCE, Estimate, LiveQuality
 from service.repository.level import LoadedLevel
 
 router = APIRouter(tags=["health"])
@@ -36,4 +38,23 @@ def _level(loaded: LoadedLevel) -> LevelStatus:
         answered=stats.answered,
         abstained=stats.abstained,
         drift=DriftStatus(count=len(stats.drift.confidence.latest), **indices),
+        live=_live(stats.live) if stats.live.labels else None,
     )
+
+
+def _live(live: LiveQuality) -> LiveStatus:
+    coverage = {}
+    for alpha, estimate in live.coverage.items():
+        p_value = live.coverage_p_value(alpha, estimate)
+        coverage[f"{alpha:g}"] = LiveCoverage(**estimate._asdict(), p_value=p_value, below=p_value < BEYOND_CHANCE)
+    return LiveStatus(
+        labels=live.labels,
+        accuracy=_figure(live.accuracy),
+        accepted_accuracy=_figure(live.accepted_accuracy),
+        ece=_figure(live.ece),
+        coverage=coverage,
+    )
+
+
+def _figure(estimate: Estimate | None) -> LiveFigure | None:
+    return None if estimate is None else LiveFigure(**estimate._asdict())

@@ -95,7 +95,7 @@ async def respond(request: Request, model: str, version: str | None) -> Response
         raise ParameterError("output 'draws' needs as many of each image: give samples a number, and no deadline_ms")
     figures = len(outputs.keys() - {"draws"})
     size = AnswerSize(batch.count, len(found.manifest.classes), plan.samples if "draws" in outputs else 0, figures)
-    await state.execute(request, plan, batch, partial(render, outputs), size)
+    await state.execute(request, plan, batch, partial(render, outputs), size, request_id=document.id)
     write = partial(_write, request, document, plan, outputs)
     if size.inline:
         return write()

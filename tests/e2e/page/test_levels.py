@@ -180,9 +180,13 @@ def test_load_and_drift_are_live(open_page: Open, zoo: str) -> None:
     expect(live).to_contain_text("41.3")
     expect(live).to_contain_text("step 2 of 4")
     expect(live.locator("meter")).to_have_js_property("value", 512)
-    rows = live.locator("tbody tr")
+    rows = live.get_by_role("region", name="Drift").locator("tbody tr")
     expect(rows.first).to_contain_text("20%steady 0.04some 0.20strong 0.31")
     expect(rows.last).to_contain_text("none yettoo few answers")
+    labelled = live.get_by_role("region", name="Quality by labels").locator("tbody tr")
+    expect(labelled).to_have_count(1)
+    expect(labelled).to_contain_text("40090.0% (86.7% to 92.6%)too few labels3.1% (0.0% to 6.2%)")
+    expect(labelled).to_contain_text("too few 80.0% (75.8% to 83.6%) of 90%")
     expect(page.get_by_role("link", name="Live")).to_be_visible()
 
 

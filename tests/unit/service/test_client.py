@@ -10,7 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from service.client import AsyncClient, Client
 from service.errors import ClientError
@@ -75,6 +77,21 @@ def test_clients_need_no_with(digits_store: Path, example: bytes) -> None:
         with pytest.raises(ClientError, match="no model 'cats'"):
             client.card("cats", "production")
         wait_until(lambda: len(list(connections.iterdir())) <= before)
+
+
+def test_pictures_in_every_form(digits_store: Path, example: bytes, tmp_path: Path) -> None:
+    """Of both clients: they have one answer, and what is no picture is refused before anything is sent."""
+    (tmp_path / "a.png").write_bytes(example)
+    image = Image.open(tmp_path / "a.png")
+    with running_service(digits_store) as (url, _):
+        forms = [example, ("a", example), tmp_path / "a.png", str(tmp_path / "a.png"), image, np.asarray(image)]
+        expected = Client(url).predict(forms, samples=2).predictions
+        assert all(each == expected[0] for each in expected)
+        for form in (example, tmp_path / "a.png", image):
+            assert Client(url).predict(form, samples=2).predictions == expected[:1]
+            assert asyncio.run(AsyncClient(url).predict(form, samples=2)).predictions == expected[:1]
+    with pytest.raises(ClientError, match="image 1 is a float"):
+        Client("http://127.0.0.1:9").predict([example, 0.5])  # type: ignore[list-item]
 
 
 def test_file_names_that_are_no_text(digits_store: Path, example: bytes) -> None:

@@ -1,4 +1,4 @@
-// Live status: load of the service, and drift of its answers from those on the test set.
+// Live status: load of the service, drift of its answers from those on the test set, and quality by labels.
 
 import { html } from "./element.js";
 import { percent } from "./words.js";
@@ -25,6 +25,17 @@ export class StatusPanel {
       html("p", { class: "lead" }, "Population stability index of the latest answers against those on the test set: under 0.1 steady, up to 0.25 some drift, above it strong drift: check the pictures that are sent."),
       html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Drift" }, table),
     );
+    this.labelled = html("tbody");
+    const figures = ["Model and level", "Labels", "Accuracy", "Accuracy of accepted", "Calibration error", "Sets with the label"];
+    const quality = html("table", {}, html("thead", {}, html("tr", {}, figures.map((words, n) => html("th", { scope: "col", class: n ? "number" : "" }, words)))), this.labelled);
+    this.quality = html(
+      "div",
+      { hidden: true },
+      html("h3", {}, "Quality by labels"),
+      html("p", { class: "lead" }, "Of the latest 1,000 images whose labels were sent to /feedback, with 95 % intervals."),
+      html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Quality by labels" }, quality),
+    );
+    root.append(this.quality);
   }
 
   async start() {
@@ -49,6 +60,9 @@ export class StatusPanel {
       figure("degradation", load.step ? `step ${load.step} of ${STEPS}` : "none"),
     );
     this.body.replaceChildren(...levels.map((level) => row(level)));
+    const labelled = levels.filter((level) => level.live);
+    this.quality.hidden = labelled.length === 0;
+    this.labelled.replaceChildren(...labelled.map((level) => qualityRow(level)));
   }
 }
 
@@ -62,6 +76,26 @@ function row({ model, level, answered, abstained, drift }) {
     html("td", { class: "number" }, share),
     SCORES.map((score) => html("td", { class: "number" }, drifted(drift[score]))),
   );
+}
+
+function qualityRow({ model, level, live }) {
+  const sets = Object.entries(live.coverage).map(([alpha, each]) => [
+    html("span", { class: `mark ${each.below ? "strong" : "steady"}` }, each.below ? "too few" : "as promised"),
+    ` ${figure(each)} of ${percent(1 - alpha, 0)} `,
+  ]);
+  return html(
+    "tr",
+    {},
+    html("th", { scope: "row" }, `${model} ${level}`),
+    html("td", { class: "number" }, live.labels.toLocaleString("en")),
+    [live.accuracy, live.accepted_accuracy, live.ece].map((each) => html("td", { class: "number" }, figure(each))),
+    html("td", { class: "number" }, sets.length ? sets.flat() : "too few labels"),
+  );
+}
+
+function figure(estimate) {
+  if (estimate === null) return "too few labels";
+  return `${percent(estimate.value, 1)} (${percent(estimate.low, 1)} to ${percent(estimate.high, 1)})`;
 }
 
 function drifted(index) {

@@ -1,0 +1,1 @@
+"""Calibrate a published version anew, on labelled pictures of one's own."""
