@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from model_store.text import written_name
 from pruning.criteria.free_energy import redundant_share
 from pruning.errors import LevelError
 from pruning.granularity.mask import weights_left
@@ -17,7 +18,7 @@ from pruning.graph.trace import GraphTemplate
 from pruning.level import Level
 from training.architectures import architecture
 from training.bayesian.posterior import Posterior
-from training.data import load_dataset
+from training.data import RESIZABLE, load_dataset
 from training.data.dataset import Dataset
 from training.evaluation.batch_statistics import with_batch_statistics
 from training.recipe import Recipe
@@ -29,7 +30,8 @@ from training.trainer.run_dir import Run
 class TrainedRun:
     """A finished run: its recipe, its data set and its dense posterior.
 
-    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators.
+    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators. `data_name` is
+    that of the data set, or of the folder with the pictures.
     """
 
     recipe: Recipe
@@ -37,6 +39,7 @@ class TrainedRun:
     posterior: Posterior
     world_size: int
     hessian_left: float | None = None
+    data_name: str = ""
 
     @classmethod
     def load(cls, run: Run, data_dir: Path | None = None, dataset: Dataset | None = None) -> TrainedRun:
@@ -47,10 +50,12 @@ class TrainedRun:
         Raises PosteriorError if the posterior does not fit the recipe's architecture.
         """
         facts, recipe, posterior = run.facts(), run.recipe(), run.posterior()
+        folder = data_dir or run.data_dir()
         if dataset is None:
-            folder, seed = data_dir or run.data_dir(), recipe.data_seed
+            seed = recipe.data_seed
             dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
-        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left())
+        name = written_name(folder.resolve().name) if recipe.data in RESIZABLE and folder else recipe.data
+        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left(), name)
         trained.template.check_dense(posterior)
         return replace(trained, posterior=trained.with_batch_statistics(posterior))
 

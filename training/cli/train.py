@@ -79,7 +79,10 @@ def train_command(
         typer.Option(help="Train so many members of a mixture, with seeds from --seed on, in OUT/member-0 and so on."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of training images, for a quick try.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR, with a folder's name as DATA."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run's checkpoint, with its settings.")
     ] = False,
@@ -98,6 +101,7 @@ def train_command(
     Defaults depend on the data set, the estimator and the device.
     """
     from training.allocator import keep_freed_memory
+    from training.data import RESIZABLE
     from training.distributed.world import join_world
     from training.trainer.loop import LoopOptions
     from training.trainer.members import member_run, members_recipe, num_members, runs_in, train_members
@@ -140,7 +144,8 @@ def train_command(
             raise RecipeError("--resume continues a run and --overwrite replaces it: pass one of them")
         with join_world(device) as world:
             named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
-            folder = out or Path("runs") / f"{named.data}-{named.architecture}-{named.estimator}"
+            pictures = data_dir.resolve().name if named.data in RESIZABLE and data_dir is not None else named.data
+            folder = out or Path("runs") / f"{pictures}-{named.architecture}-{named.estimator}"
             count = num_members(folder) if members is None and resume else members
             earlier = Run(folder) if count is None else member_run(folder, 0)
             if resume and earlier.exists:
