@@ -106,7 +106,7 @@ def train_command(
     from training.trainer.loop import LoopOptions
     from training.trainer.members import member_run, members_recipe, num_members, runs_in, train_members
     from training.trainer.run_dir import Run
-    from training.trainer.schedule import fit_to_size
+    from training.trainer.schedule import FITTED, fit_to_size
     from training.trainer.train import train
 
     changes: dict[str, Any] = {
@@ -157,8 +157,8 @@ def train_command(
                 if resume and world.is_leader:
                     typer.echo(f"No run to resume in {folder}: starting a new one.")
             given = {name for name, value in changes.items() if value is not None}
-            if (earlier.exists and resume) or limit is not None:  # fitted to its images before, or for a quick try
-                given |= {"batch_size", "epochs"}
+            if (earlier.exists and resume) or limit is not None or recipe.data not in RESIZABLE:
+                given |= {*FITTED}  # it was fitted before, or is for a quick try or a data set of this size
             fit = partial(fit_to_size, world_size=world.size, steps=steps, given=given)
             settings: dict[str, Any] = {"data_dir": data_dir, "download": download, "resume": resume, "adapt": fit}
             settings |= {"overwrite": overwrite, "options": LoopOptions(compiled, reduction)}

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.defaults import default_recipe
 from training.recipe import Recipe
-from training.trainer.schedule import MIN_BATCH, MIN_STEPS, describe_schedule, fit_to_size, steps_per_epoch
+from training.trainer.schedule import (
+    FITTED,
+    MAX_DECAY,
+    MIN_BATCH,
+    MIN_STEPS,
+    describe_schedule,
+    fit_to_size,
+    steps_per_epoch,
+)
 
 RECIPE = Recipe(data="folder", epochs=45, batch_size=64)
 sizes, ranks = st.integers(8, 50_000), st.integers(1, 4)
@@ -33,13 +43,28 @@ def test_steps_are_as_many_whole_epochs_as_they_take(size: int, ranks: int, step
 
 @given(sizes, ranks)
 def test_what_is_given_stays(size: int, ranks: int) -> None:
-    assert fit_to_size(RECIPE, size, ranks, given={"epochs", "batch_size"}) == RECIPE
+    assert fit_to_size(RECIPE, size, ranks, given=FITTED) == RECIPE
     assert fit_to_size(RECIPE, size, ranks, given={"epochs"}).epochs == 45
     assert fit_to_size(RECIPE, size, ranks, given={"batch_size"}).batch_size == 64
 
 
+@given(sizes, st.sampled_from(["ivon", "none", "flipout"]))
+def test_no_step_takes_most_of_a_weight_away(size: int, estimator: str) -> None:
+    """Gradient descent has a bounded decay, and as much of a step for each image as in a large batch."""
+    recipe = default_recipe("folder", torch.device("cpu"), estimator=estimator)
+    found = fit_to_size(recipe, size, 1)
+    if estimator == "flipout":
+        assert (found.learning_rate, found.prior_scale) == (recipe.learning_rate, recipe.prior_scale)
+        return
+    decay = found.beta / (size * found.prior_scale**2)
+    assert decay <= MAX_DECAY * (1 + 1e-9)
+    assert found.prior_scale == recipe.prior_scale or decay == pytest.approx(MAX_DECAY)
+    assert found.learning_rate / found.batch_size == pytest.approx(recipe.learning_rate / recipe.batch_size)
+
+
 def test_many_images_keep_their_recipe() -> None:
-    assert fit_to_size(RECIPE, 50_000, 1) == RECIPE
+    recipe = default_recipe("folder", torch.device("cpu"))
+    assert fit_to_size(recipe, 50_000, 1) == recipe
 
 
 def test_a_batch_is_no_smaller_than_its_parts() -> None:
