@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import nn
 
-from model_store.text import written_name
 from pruning.criteria.free_energy import redundant_share
 from pruning.errors import LevelError
 from pruning.granularity.mask import weights_left
@@ -18,7 +17,7 @@ from pruning.graph.trace import GraphTemplate
 from pruning.level import Level
 from training.architectures import architecture
 from training.bayesian.posterior import Posterior
-from training.data import RESIZABLE, load_dataset
+from training.data import data_name, load_dataset
 from training.data.dataset import Dataset
 from training.evaluation.batch_statistics import with_batch_statistics
 from training.recipe import Recipe
@@ -54,8 +53,8 @@ class TrainedRun:
         if dataset is None:
             seed = recipe.data_seed
             dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
-        name = written_name(folder.resolve().name) if recipe.data in RESIZABLE and folder else recipe.data
-        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left(), name)
+        name, left = data_name(recipe.data, folder), run.hessian_left()
+        trained = cls(recipe, dataset, posterior, facts["world_size"], left, name)
         trained.template.check_dense(posterior)
         return replace(trained, posterior=trained.with_batch_statistics(posterior))
 

@@ -101,7 +101,7 @@ def train_command(
     Defaults depend on the data set, the estimator and the device.
     """
     from training.allocator import keep_freed_memory
-    from training.data import RESIZABLE
+    from training.data import RESIZABLE, data_name
     from training.distributed.world import join_world
     from training.trainer.loop import LoopOptions
     from training.trainer.members import member_run, members_recipe, num_members, runs_in, train_members
@@ -144,8 +144,8 @@ def train_command(
             raise RecipeError("--resume continues a run and --overwrite replaces it: pass one of them")
         with join_world(device) as world:
             named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
-            pictures = data_dir.resolve().name if named.data in RESIZABLE and data_dir is not None else named.data
-            folder = out or Path("runs") / f"{pictures}-{named.architecture}-{named.estimator}"
+            called = data_name(named.data, data_dir)
+            folder = out or Path("runs") / f"{called}-{named.architecture}-{named.estimator}"
             count = num_members(folder) if members is None and resume else members
             earlier = Run(folder) if count is None else member_run(folder, 0)
             if resume and earlier.exists:
