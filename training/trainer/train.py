@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 
+from model_store.text import printable
 from training.bayesian.approximation import Approximation
 from training.bayesian.estimators import create_approximation
 from training.bayesian.posterior import Posterior
 from training.data import DOWNLOAD_FOLDER, load_dataset
 from training.data.augmentation import augmentation
 from training.data.dataset import Dataset, Images
+from training.data.findings import describe
 from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RunError
@@ -35,6 +39,7 @@ from training.trainer.loop import LoopOptions, TrainState, fit
 from training.trainer.pretrained import with_published_statistics
 from training.trainer.recorder import Recorder
 from training.trainer.run_dir import Run
+from training.trainer.schedule import describe_schedule
 from training.trainer.trained_part import TrainedPart
 
 # Draws for the figures of a finished run.
@@ -63,13 +68,15 @@ def train(
     options: LoopOptions = LoopOptions(),  # noqa: B008
     dataset: Dataset | None = None,
     own: nn.Module | None = None,
+    adapt: Callable[[Recipe, int], Recipe] = lambda recipe, train_size: recipe,
 ) -> Run:
     """Train by `recipe`, and return the finished run in `out`.
 
     `dataset` and the plain network `own` replace those that the recipe names.
 
     `resume` continues from the run's checkpoint, if any, and returns a finished run unchanged; `overwrite` removes an
-    earlier run. Raises RunError if the folder is in use and neither is set.
+    earlier run. `adapt` fits the recipe to the number of training images. Raises RunError if the folder is in use and
+    neither is set.
     """
     run = Run(out)
     if run.finished and resume:
@@ -92,7 +99,8 @@ def train(
             quiet=not world.is_leader,
         )
     images = with_published_statistics(dataset, recipe)
-    BatchSampler(len(images.train), recipe.batch_size, world.size, recipe.seed)  # raises for too few images
+    recipe = adapt(recipe, len(images.train))
+    schedule = describe_schedule(recipe, len(images.train), world.size)  # raises for too few images
     # What a checkpoint holds needs no weights to start from, but layers that are not trained are in none.
     known = resume and run.interrupted and recipe.trained_count is None
     plain = fresh_network(recipe, images, own) if known else initial_network(recipe, images, own)
@@ -113,6 +121,7 @@ def train(
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, images, data_dir, world.size)
+            _tell([*describe(images), schedule])
         world.barrier()
         if recipe.random == AUTO_LAYERS:
             _choose_random_layers(state, fresh(), dataset, recipe, world, options, recorder)
@@ -125,6 +134,13 @@ def train(
             _finish(run, part, posterior, held, test)
         world.barrier()
         return run
+
+
+def _tell(lines: list[str]) -> None:
+    """Print what was found before training begins."""
+    console = Console()
+    for line in lines:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _choose_random_layers(
