@@ -10,6 +10,7 @@ import training  # noqa: F401  what it sets must be set before torch is imported
 if TYPE_CHECKING:
     from pruning.errors import PruningError
     from pruning.evaluation.evaluate import evaluate
+    from pruning.exportable import check_exportable
     from pruning.graph.onnx_export import export_onnx
     from pruning.level import Level, parse_levels
     from pruning.pruner import Pruner, PruningConfig
@@ -22,6 +23,7 @@ __all__ = [
     "PruningConfig",
     "PruningError",
     "TrainedRun",
+    "check_exportable",
     "evaluate",
     "export_onnx",
     "parse_levels",
@@ -35,6 +37,7 @@ if not TYPE_CHECKING:
         "PruningConfig": "pruner",
         "PruningError": "errors",
         "TrainedRun": "trained_run",
+        "check_exportable": "exportable",
         "evaluate": "evaluation.evaluate",
         "export_onnx": "graph.onnx_export",
         "parse_levels": "level",

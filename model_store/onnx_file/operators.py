@@ -123,7 +123,8 @@ def _normalise_layer(shapes: list[Shape], attributes: Attributes) -> Shape:
     """Normalise the last axis, or all three of an image."""
     image, *parts = shapes
     axes = -_integer(attributes, "axis")
-    _require(axes in (1, 3) and parts == [image[-axes:]] * 2, "a LayerNormalization whose axes and factors do not fit")
+    fits = axes in (1, 3) and axes <= len(image) and parts == [image[-axes:]] * 2
+    _require(fits, "a LayerNormalization whose axes and factors do not fit")
     _check_epsilon(attributes)
     return image
 

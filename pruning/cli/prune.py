@@ -160,11 +160,15 @@ def _prune(
     runs: list[TrainedRun], config: PruningConfig, postprocess: PostprocessConfig, levels: str, draws: int | None
 ) -> Iterator[PrunedLevel]:
     """Prune to each level."""
+    from pruning.granularity.channel import kept_channels
     from pruning.mixture import parse_mixture_levels, prune_members
     from pruning.postprocess import PrunedLevel
 
     parsed = parse_mixture_levels(levels, len(runs), runs[0].auto_level)
     postprocess.check([each.level for each in parsed])
+    if config.granularity == "channel":
+        for reason in kept_channels(runs[0].network(runs[0].posterior), runs[0].posterior):
+            typer.echo(f"Channels that are kept: {reason}")
     for each, posteriors in prune_members(runs, config, parsed):
         yield PrunedLevel.build(runs, each.level, posteriors, postprocess.for_level(config, each.level), draws)
 

@@ -64,7 +64,7 @@ def choose_removal(
             left = chooser.total(budget.kind)
             raise LevelError(
                 f"no more channels can be removed: {left:,.4g} {budget.unit} are left, not {budget.limit:,.4g}"
-                + "".join(f"; kept: {reason}" for reason in chooser.reasons.values())
+                + "".join(f"; kept: {reason}" for reason in sorted(set(chooser.reasons.values())))
             )
         chooser.put(block, kept=False)
         removed.append(block)
@@ -86,6 +86,12 @@ def reasons_to_keep(network: Network, channels: ChannelGroups, scored: Collectio
     for group in channels.of(IMAGES) | channels.of(network.output):
         reasons.pop(group, None)
     return reasons
+
+
+def kept_channels(network: Network, posterior: Posterior) -> list[str]:
+    """Return why channels of a posterior's network are kept, beside those of images and classes."""
+    scored = [name for name in network.weighted if f"{name}.weight" in posterior.weights]
+    return sorted(set(reasons_to_keep(network, channel_groups(network), scored).values()))
 
 
 def _is_improvement(total: float, before: float, budget: Budget) -> bool:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model_store.onnx_file.format import IMAGES
+from model_store.onnx_file.reader import read_level_file
 from pruning.granularity.mask import weights_left
 from pruning.granularity.narrowing import Narrowing, narrow_module
 from pruning.graph.channel_groups import channel_groups
-from pruning.graph.forward import draw_logits, served_draws
-from pruning.graph.network import Network
+from pruning.graph.forward import draw_logits, forward, mean_weights, served_draws
+from pruning.graph.network import Network, posterior_mean
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.quantization import quantize_network
 from service.inference.artifact import read_artifact
@@ -27,6 +29,7 @@ from service.inference.bank import Bank
 from service.inference.engine import Engine
 from tests.support.random_networks import HEADS, STEPS, random_network
 from tests.support.same_draw import (
+    assert_close,
     assert_same_draw,
     random_images,
     random_pixels,
@@ -69,6 +72,15 @@ def torch_logits(network: Network, images: torch.Tensor) -> np.ndarray:
     return draw_logits(network, images, served_draws([network], DRAWS)[0], Stage("draws", 0, quiet=True)).numpy()
 
 
+def assert_bare_file(network: Network, images: torch.Tensor) -> None:
+    """The file of a network without noise gives its logits in plain ONNX Runtime, which knows nothing of us."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(to_bytes(export_onnx(network)), options)
+    (found,) = session.run(None, {"images": images.numpy()})
+    assert_close(torch.from_numpy(found), forward(network, images, mean_weights(network)), "the bare file")
+
+
 def narrowed(network: Network, posterior: Posterior, share: float, generator: torch.Generator) -> Posterior:
     """The posterior with a random share of the numbers of channels of every group that may be narrowed."""
     channels = channel_groups(network)
@@ -96,6 +108,9 @@ def test_from_training_to_the_engine(name: str) -> None:
     exact = torch_logits(narrow, images)
     found = engine_logits(narrow, images.numpy())
     assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max()
+    model = export_onnx(narrow)
+    assert read_level_file(to_bytes(model)).multiply_adds == narrow.multiply_adds
+    assert_bare_file(posterior_mean(narrow), images)
     eight = quantize_network(narrow, images, 2, noise)
     rounded, integers = torch_logits(eight, images), engine_logits(eight, images.numpy())
     spread = np.abs(exact).max()

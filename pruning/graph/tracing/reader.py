@@ -100,7 +100,7 @@ IN_PLACE = (torch.relu_,)
 def read_graph(trace: SymbolicTrace) -> GraphDraft:
     """Convert all calls of a traced module; raise TraceError, naming the call and its place, for unsupported ones."""
     draft = GraphDraft(trace)
-    output: fx.Node | None = None
+    output: Any = None
     for node in dependent(trace.module.graph):
         if node.op == "placeholder":
             if draft.values and node.users:

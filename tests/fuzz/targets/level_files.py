@@ -23,6 +23,8 @@ from tests.support.hostile.pictures.mutations import damage
 
 NUMBERS = (0, 1, 2, 3, 7, 16, 127, 128, 2**16, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, 2**64 - 1)
 MAX_SEED_BYTES, MAX_DEPTH = 5_000, 12
+# Constants of a normalisation in the small level.
+NORM = ("8.factor", "8.shift")
 # Messages of Python for fields of two bytes.
 BYTES_PER_BYTE = 500
 
@@ -68,10 +70,12 @@ def _crafted(whole: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def small_level() -> bytes:
-    """A level of one convolution and one random layer, for images of 8 x 8 pixels and three classes."""
+    """A level of few layers of most kinds, one of them random, for images of 8 x 8 pixels and three classes."""
     random = np.random.default_rng(0)
     shapes = {"pixels.factor": (3,), "pixels.shift": (3,), "0.weight": (4, 3, 3, 3), "0.bias": (4,)}
-    shapes |= {"3.bias": (4,), "14.mean": (3, 4), "14.scale": (3, 4), "14.bias": (3,)}
+    shapes |= {"3.bias": (4,), "14.mean": (3, 8), "14.scale": (3, 8), "14.bias": (3,)}
+    shapes |= {"4.weight": (4, 1, 3, 3), "4.bias": (4,), "5.factor": (4,), "5.shift": (4,), "6.low": (), "6.high": ()}
+    shapes |= {"8.factor": (8,), "8.shift": (8,)}
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels.float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["pixels.float", "pixels.factor"], ["pixels.scaled"]),
@@ -80,8 +84,26 @@ def small_level() -> bytes:
         helper.make_node("Conv", ["pixels", "0.weight", "0.bias"], ["0"], pads=[1] * 4, strides=[1, 1]),
         helper.make_node("Relu", ["0"], ["relu"]),
         helper.make_node("Conv", ["relu", "3.weight", "3.bias"], ["3"], pads=[0] * 4, strides=[2, 2]),
-        helper.make_node("GlobalAveragePool", ["3"], ["pooled"]),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node(
+            "Conv", ["3", "4.weight", "4.bias"], ["4"], pads=[2] * 4, strides=[1, 1], group=4, dilations=[2, 2]
+        ),
+        helper.make_node("GroupNormalization", ["4", "5.factor", "5.shift"], ["5"], num_groups=2, epsilon=1e-5),
+        helper.make_node("Clip", ["5", "6.low", "6.high"], ["6"]),
+        helper.make_node("Concat", ["6", "3"], ["7"], axis=1),
+        helper.make_node("Transpose", ["7"], ["8.turned"], perm=(0, 2, 3, 1)),
+        helper.make_node(
+            "LayerNormalization", ["8.turned", "8.factor", "8.shift"], ["8.normed"], axis=-1, epsilon=1e-6
+        ),
+        helper.make_node("Transpose", ["8.normed"], ["8"], perm=(0, 3, 1, 2)),
+        helper.make_node(
+            "AveragePool", ["8"], ["9"], kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4, count_include_pad=0
+        ),
+        helper.make_node("GlobalAveragePool", ["9"], ["10"]),
+        helper.make_node("HardSigmoid", ["10"], ["11"], **file_format.HARD_SIGMOID),
+        helper.make_node("Mul", ["9", "11"], ["12"]),
+        helper.make_node("GlobalAveragePool", ["12"], ["pooled"]),
+        helper.make_node("Gelu", ["pooled"], ["13"]),
+        helper.make_node("Flatten", ["13"], ["flat"]),
         helper.make_node("GaussianWeight", ["14.mean", "14.scale"], ["14.weight"], domain=file_format.DOMAIN),
         helper.make_node("Gemm", ["flat", "14.weight", "14.bias"], ["logits"], transB=1),
     ]

@@ -52,6 +52,15 @@ def test_gate_fisher_of_a_channel_is_that_of_its_readers() -> None:
     assert torch.allclose(found.sum((0, 2, 3)), READ.gate_fisher)
 
 
+def test_weights_in_groups_are_worth_what_their_own_inputs_are() -> None:
+    """Each group's rows read that group's channels; the Fisher information of a channel is shared by its readers."""
+    mean = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1, 1)
+    read = Activations(torch.tensor([2.0, 10.0]), torch.tensor([5.0, 25.0]))
+    weight, inputs = GaussianWeight(mean, mean), Inputs(1.0, NOISE, read)
+    assert CRITERIA["activation"].score(weight, inputs).flatten().tolist() == [2.0, 8.0, 90.0, 160.0]
+    assert CRITERIA["gate_fisher"].score(weight, inputs).flatten().tolist() == pytest.approx([1, 4, 9, 16])
+
+
 def test_snr_and_magnitude() -> None:
     weight = GaussianWeight(torch.tensor([-3.0, 0.0, 2.0]), torch.tensor([1.5, 1.0, 0.5]))
     assert CRITERIA["snr"].score(weight, INPUTS).tolist() == [4.0, 0.0, 16.0]

@@ -13,11 +13,14 @@ from pruning.cost.latency import Timings
 from pruning.criteria import CRITERIA
 from pruning.errors import LevelError, NotFoundError
 from pruning.granularity import GRANULARITIES, RANKINGS, check_level, check_ranking, granularity
+from pruning.granularity.channel import kept_channels
 from pruning.granularity.mask import Mask, weights_left
+from pruning.granularity.narrowing import narrow_module
 from pruning.graph.channel_groups import channel_groups
 from pruning.graph.network import Network
 from pruning.level import Level
-from tests.support.same_draw import network_of, random_pixels, traced, without
+from tests.support.same_draw import network_of, random_pixels, random_posterior, traced, without
+from tests.support.user_networks import USER_NETWORKS
 from training.bayesian.posterior import Posterior
 
 Subject = tuple[Any, Network, Posterior]
@@ -114,6 +117,34 @@ def test_channel_keeps_what_is_worth_most(subject: Subject) -> None:
     left = without(network, posterior, "channel", 0.6).weights[name].mean
     largest = left.flatten(1).abs().amax(1)
     assert (largest > 10 * mean.abs().median()).sum() == len(sure)
+
+
+@pytest.mark.parametrize("name", ["MobileNet-like", "depthwise and GroupNorm", "timm-style ResNet", "DenseNet-like"])
+def test_channel_keeps_multiples_of_eight_through_groups_and_cat(name: str) -> None:
+    """Also where one number stands for several channels; what is concatenated loses its parts' channels."""
+    user = USER_NETWORKS[name]
+    plain, posterior = user.module(), random_posterior(user.module(), 0)
+    network = traced(plain, posterior, user.pixels)
+    for ranking in RANKINGS:
+        left = without(network, posterior, "channel", 0.5, ranking)
+        assert weights_left(left) < 0.75 * weights_left(posterior)
+        narrow = traced(narrow_module(plain, left), left, user.pixels)
+        assert all(width % 8 == 0 for each, width in widths(narrow).items() if each != network.output)
+
+
+def test_a_group_with_a_layer_without_scores_is_kept() -> None:
+    """That of a deterministic layer, made and read; its weights are no part of the budget."""
+    user = USER_NETWORKS["MobileNet-like"]
+    plain, posterior = user.module(), random_posterior(user.module(), 0)
+    network, name = traced(plain, posterior, user.pixels), "features.4.conv.3"
+    weights = {each: weight for each, weight in posterior.weights.items() if each != f"{name}.weight"}
+    fixed = Posterior(weights, dict(posterior.rest) | {f"{name}.weight": posterior.weights[f"{name}.weight"].mean})
+    (reason,) = kept_channels(traced(plain, fixed, user.pixels), fixed)
+    assert reason == f"{name}: a deterministic layer's channels have no score"
+    left = without(network, fixed, "channel", 0.4)
+    assert left.rest[f"{name}.weight"].shape == fixed.rest[f"{name}.weight"].shape
+    assert abs(weights_left(left) / weights_left(fixed) - 0.6) < 0.07
+    assert kept_channels(network, posterior) == []
 
 
 def test_channel_refuses_what_cannot_go(subject: Subject) -> None:
