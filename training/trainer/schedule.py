@@ -14,8 +14,8 @@ from dataclasses import replace
 from training.distributed.sampler import BatchSampler
 from training.recipe import Recipe
 
-# Least number of steps where neither epochs nor steps are given.
-MIN_STEPS = 1_000
+# Least number of steps where neither epochs nor steps are given; the last layers on features of others take fewer.
+MIN_STEPS, MIN_STEPS_ON_FEATURES = 1_000, 200
 # A batch is a quarter of the training images at most, but as many as batch statistics need.
 BATCHES_PER_EPOCH, MIN_BATCH = 4, 8
 # Estimators by gradient descent, whose learning rate goes with the batch, and the largest weight decay of their prior.
@@ -49,7 +49,8 @@ def fit_to_size(
     if steps is None and "epochs" in given:
         return recipe
     per_epoch = steps_per_epoch(recipe, train_size, world_size)
-    epochs = -(-(MIN_STEPS if steps is None else steps) // per_epoch)
+    least = MIN_STEPS if recipe.trained_count is None else MIN_STEPS_ON_FEATURES
+    epochs = -(-(least if steps is None else steps) // per_epoch)
     return replace(recipe, epochs=max(epochs, 1 if steps is not None else recipe.epochs))
 
 
