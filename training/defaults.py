@@ -36,7 +36,8 @@ PRETRAINED_CHANGES: dict[str, Any] = {
     "batch_size": 32,
     "learning_rate": 0.05,
     "prior_scale": 0.5,
-    "initial_scale": 0.1,
+    "initial_scale": 0.25,
+    "hessian_left": 0.001,
     "beta": 1.0,
     "warmup_epochs": 0.0,
 }

@@ -43,7 +43,7 @@ def fit_to_size(
         if descends and "learning_rate" not in given:  # (Goyal et al. 2017)
             recipe = replace(recipe, learning_rate=recipe.learning_rate * size / recipe.batch_size)
         recipe = replace(recipe, batch_size=size)
-    if descends and "prior_scale" not in given:
+    if descends and "prior_scale" not in given and recipe.trained_count is None:
         widest = math.sqrt(recipe.beta / (train_size * MAX_DECAY))
         recipe = replace(recipe, prior_scale=max(recipe.prior_scale, widest))
     if steps is None and "epochs" in given:
