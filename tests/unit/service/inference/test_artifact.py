@@ -14,6 +14,7 @@ from model_store.errors import VerificationError
 from model_store.store import Store
 from pruning.graph.onnx_export import export_onnx, to_bytes
 from pruning.graph.trace import GraphTemplate
+from service.errors import ArtifactError
 from service.inference.artifact import read_artifact
 from service.inference.session import Session
 from tests.support.random_networks import random_network
@@ -75,6 +76,18 @@ def test_group_normalisation_is_right_where_means_are_large() -> None:
     with torch.no_grad():
         expected = plain.double()(pixels.normalise(images).double()).numpy()
     assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+def test_a_name_that_group_normalisation_needs_is_refused() -> None:
+    """A file may call its tensors as it likes, but not so that two would have one name."""
+    plain = random_network(["group norm", "relu"], "mean", 0)
+    model = export_onnx(GraphTemplate.trace(plain, random_pixels(3, 8)).bind(Posterior({}, plain.state_dict())))
+    read_artifact(to_bytes(model))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["1.ones" if name == "2" or name == "_2" else name for name in names]
+    with pytest.raises(ArtifactError, match="a name that its group normalisation needs"):
+        read_artifact(to_bytes(model))
 
 
 def test_sparse_values_are_spread(digits_store: Path) -> None:
