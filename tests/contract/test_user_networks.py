@@ -64,7 +64,9 @@ def engine_logits(network: Network, images: np.ndarray) -> np.ndarray:
     """Logits of the first draws, as the service computes them from the level's file."""
     artifact = read_artifact(to_bytes(export_onnx(network)), roundings(network))
     with ThreadPoolExecutor(1) as builders:
-        return Engine(Bank(artifact, artifact.draw_key, 2), builders).draws(images, DRAWS)
+        engine = Engine(Bank(artifact, artifact.draw_key, 2), builders)
+        assert all(len(each) == len(images) for each in engine.shared(images))  # no constant among them
+        return engine.draws(images, DRAWS)
 
 
 def torch_logits(network: Network, images: torch.Tensor) -> np.ndarray:

@@ -71,11 +71,11 @@ def _numbers(argument: Any) -> Iterator[int]:
 
 
 def index(call: Call) -> Value:
-    """Convert indexing that adds axes of one pixel, as x[:, :, None, None]."""
+    """Convert indexing that adds axes of one pixel or drops them, as x[:, :, None, None] and x[:, :, 0, 0]."""
     given = call.node.args[1]
-    plain = isinstance(given, tuple) and all(each is None or each in (slice(None), Ellipsis) for each in given)
-    if not plain:
-        raise call.error("cannot export indexing but for new axes, as x[:, :, None, None]")
+    plain = isinstance(given, tuple) and all(each is None or each in (slice(None), Ellipsis, 0, -1) for each in given)
+    if not plain or call.shape.numel() != call.shape_of().numel():
+        raise call.error("cannot export indexing but of axes of one pixel, as x[:, :, None, None] or x[:, :, 0, 0]")
     return reshape(call)
 
 

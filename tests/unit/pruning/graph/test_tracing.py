@@ -93,6 +93,7 @@ FORMS: dict[str, Run] = {
     "adaptive pool that keeps all": lambda net, x: F.adaptive_avg_pool2d(x, 8),
     "mean": lambda net, x: torch.mean(x, (2, 3)),
     "squeeze": lambda net, x: F.adaptive_avg_pool2d(x, 1).squeeze(3).squeeze(2),
+    "index of one pixel": lambda net, x: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
     "squeeze of both": lambda net, x: F.adaptive_avg_pool2d(x, 1).squeeze(),
     "view": lambda net, x: F.adaptive_avg_pool2d(x, 1).view(x.shape[0], -1),
     "reshape": lambda net, x: torch.reshape(x, (x.shape[0], -1)),
@@ -164,6 +165,8 @@ def test_a_number_of_channels_in_a_reshape_is_fixed() -> None:
     ("run", "says"),
     [
         (lambda net, x: _iadd(net.other(x[:, :3]), x), "indexing"),
+        (lambda net, x: x[:, :, 0, 0], "of axes of one pixel"),
+        (lambda net, x: x[:, :, None, 0, 0], "of axes of one pixel"),
         (lambda net, x: _alias(x), "something else than its trace"),
         (lambda net, x: x * net.fc(x.mean((2, 3))).sum(), "first dimension must be the number of images"),
         (lambda net, x: x + net.fc(x.mean((2, 3)))[:, :, None, None].expand_as(x), "can only be multiplied"),
