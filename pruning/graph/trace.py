@@ -144,10 +144,7 @@ class GraphTemplate:
     def _check_results(self, plain: nn.Module) -> None:
         """Raise TraceError unless the graph computes what the module does, with parameters unlike new ones."""
         generator = torch.Generator().manual_seed(0)
-        state = {
-            name: tensor + 0.1 * torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor
-            for name, tensor in plain.state_dict().items()
-        }
+        state = {name: _changed(tensor, generator) for name, tensor in plain.state_dict().items()}
         pixels = self.pixels
         x_NCHW = torch.randn(2, pixels.channels, pixels.height, pixels.width, generator=generator)
         network = self.bind(Posterior({}, state))
@@ -158,6 +155,14 @@ class GraphTemplate:
                 "the network's forward pass computes something else than its trace: "
                 "does an operation in place change a tensor that is read again?"
             )
+
+
+def _changed(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a parameter or buffer that is like it in size, but no vector of zeros, which would hide a branch."""
+    if not tensor.is_floating_point():
+        return tensor
+    change = 0.1 * torch.rand(tensor.shape, generator=generator)
+    return tensor * (1 + change) if tensor.dim() > 1 else tensor + change
 
 
 def _require(fits: bool, name: str) -> None:

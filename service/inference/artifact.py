@@ -117,19 +117,23 @@ def _member(file: LevelFile, member: MemberGraph, roundings: Mapping[str, Roundi
 
 
 def _graph(file: LevelFile, member: MemberGraph) -> onnx.ModelProto:
-    nodes, constants = list[onnx.NodeProto](), dict[str, npt.NDArray[np.generic]]()
+    nodes, made = list[onnx.NodeProto](), list[onnx.TensorProto]()
     for node in member.nodes:
         if node.operation == GROUP_NORMALIZATION:
-            nodes += _normalise_groups(node, member, constants)
+            nodes += _normalise_groups(node, member, made)
         elif node.operation != GAUSSIAN_WEIGHT:
             nodes.append(_node(node))
-            constants |= {name: _values(member, name) for name in node.inputs if name in member.tensors}
+    read = {name for node in nodes for name in node.input}
+    constants = [numpy_helper.from_array(_values(member, name), name) for name in member.tensors if name in read] + made
+    names = [*(node.output[0] for node in nodes), *(tensor.name for tensor in constants)]
+    if len(set(names)) < len(names):
+        raise ArtifactError("the file has a tensor with a name that its group normalisation needs")
     graph = helper.make_graph(
         nodes,
         DOMAIN,
         [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", *file.image_shape])],
         [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", file.num_classes])],
-        [numpy_helper.from_array(constants[name], name) for name in (*member.tensors, *constants) if name in constants],
+        constants,
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
@@ -141,32 +145,32 @@ def _node(node: Node) -> onnx.NodeProto:
     return proto
 
 
-def _normalise_groups(
-    node: Node, member: MemberGraph, constants: dict[str, npt.NDArray[np.generic]]
-) -> Iterator[onnx.NodeProto]:
+def _normalise_groups(node: Node, member: MemberGraph, constants: list[onnx.TensorProto]) -> Iterator[onnx.NodeProto]:
     """Yield group normalisation as instance normalisation of the groups' pixels, and add its constants.
 
     ONNX Runtime would make some thirty operators of it, and take the variance as a difference of large numbers.
     """
-    (source, *parts), made = node.inputs, node.output
+    (source, factor, shift), made = node.inputs, node.output
     groups, epsilon = int(node.attributes["num_groups"]), float(node.attributes["epsilon"])  # type: ignore[arg-type]
-    factor, shift = (f"{made}.{part}" for part in ("factors", "shifts"))
-    for name, part in zip((factor, shift), parts, strict=True):
-        constants[name] = _values(member, part)[:, None, None]
-    grouped, ones, zeros = (f"{made}.{part}" for part in ("groups", "ones", "zeros"))
-    constants[grouped] = np.array([0, groups, -1], np.int64)
-    constants[ones], constants[zeros] = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+    values: dict[str, npt.NDArray[np.generic]] = {
+        "groups": np.array([0, groups, -1], np.int64),
+        "ones": np.ones(groups, np.float32),
+        "zeros": np.zeros(groups, np.float32),
+        "factors": _values(member, factor)[:, None, None],
+        "shifts": _values(member, shift)[:, None, None],
+    }
+    own = {part: f"{made}.{part}" for part in (*values, "shape", "grouped", "normed", "whole", "scaled")}
+    constants += [numpy_helper.from_array(value, own[part]) for part, value in values.items()]
     steps: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
-        ("Shape", [source], "shape", {}),
-        ("Reshape", [source, grouped], "grouped", {}),
-        ("InstanceNormalization", [f"{made}.grouped", ones, zeros], "normed", {"epsilon": epsilon}),
-        ("Reshape", [f"{made}.normed", f"{made}.shape"], "channels", {}),
-        ("Mul", [f"{made}.channels", factor], "scaled", {}),
+        ("Shape", [source], own["shape"], {}),
+        ("Reshape", [source, own["groups"]], own["grouped"], {}),
+        ("InstanceNormalization", [own["grouped"], own["ones"], own["zeros"]], own["normed"], {"epsilon": epsilon}),
+        ("Reshape", [own["normed"], own["shape"]], own["whole"], {}),
+        ("Mul", [own["whole"], own["factors"]], own["scaled"], {}),
+        ("Add", [own["scaled"], own["shifts"]], made, {}),
     )
     for operation, inputs, output, attributes in steps:
-        name = f"{made}.{output}"
-        yield helper.make_node(operation, inputs, [name], name, **attributes)
-    yield helper.make_node("Add", [f"{made}.scaled", shift], [made], name=made)
+        yield helper.make_node(operation, inputs, [output], output, **attributes)
 
 
 def _values(member: MemberGraph, name: str) -> FloatArray:

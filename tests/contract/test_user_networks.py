@@ -20,7 +20,7 @@ from model_store.onnx_file.reader import read_level_file
 from pruning.granularity.mask import weights_left
 from pruning.granularity.narrowing import Narrowing, narrow_module
 from pruning.graph.channel_groups import channel_groups
-from pruning.graph.forward import draw_logits, forward, mean_weights, served_draws
+from pruning.graph.forward import draw_logits, forward, mean_weights, mixture_logits, served_draws
 from pruning.graph.network import Network, posterior_mean
 from pruning.graph.onnx_export import export_onnx, roundings, to_bytes
 from pruning.graph.quantization import quantize_network
@@ -64,7 +64,9 @@ def engine_logits(network: Network, images: np.ndarray) -> np.ndarray:
     """Logits of the first draws, as the service computes them from the level's file."""
     artifact = read_artifact(to_bytes(export_onnx(network)), roundings(network))
     with ThreadPoolExecutor(1) as builders:
-        return Engine(Bank(artifact, artifact.draw_key, 2), builders).draws(images, DRAWS)
+        engine = Engine(Bank(artifact, artifact.draw_key, 2), builders)
+        assert all(len(each) == len(images) for each in engine.shared(images))  # no constant among them
+        return engine.draws(images, DRAWS)
 
 
 def torch_logits(network: Network, images: torch.Tensor) -> np.ndarray:
@@ -117,6 +119,20 @@ def test_from_training_to_the_engine(name: str) -> None:
     moved_SN, error_SN = (np.abs(each - rounded).max(2) / spread for each in (exact, integers))
     assert 0 < moved_SN.mean() < 0.2
     assert error_SN.mean() < max(0.5 * moved_SN.mean(), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["DenseNet-like", "depthwise and GroupNorm", "MobileNetV3-like"])
+def test_mixtures(name: str) -> None:
+    """Members with operators of many inputs, attributes and constants lie in one file."""
+    user = USER_NETWORKS[name]
+    members = [traced(user.module(), random_posterior(user.module(), seed), user.pixels) for seed in (0, 1)]
+    images = random_images(user.pixels, 3, 0)
+    artifact = read_artifact(to_bytes(export_onnx(*members)))
+    with ThreadPoolExecutor(1) as builders:
+        found = Engine(Bank(artifact, artifact.draw_key, 1), builders).draws(images.numpy(), DRAWS)
+    stage = Stage("draws", 0, quiet=True)
+    expected = mixture_logits(members, images, served_draws(members, DRAWS), stage)
+    assert_close(torch.from_numpy(found), expected, "a mixture")
 
 
 @quick

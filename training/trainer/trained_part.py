@@ -1,4 +1,4 @@
-"""What a run trains: a whole network on images, or its last layers on features of what stays as it is before them."""
+"""Choose what a run trains: a whole network on images, or its last layers on features of what is frozen before them."""
 
 from __future__ import annotations
 

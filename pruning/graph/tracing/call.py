@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import fx
 
+from model_store.onnx_file.format import IMAGES
 from pruning.errors import TraceError
 from pruning.graph.nodes import (
     NO_PADS,
@@ -18,6 +19,7 @@ from pruning.graph.nodes import (
     Clip,
     Convolution,
     Flatten,
+    GlobalAveragePool,
     Linear,
     Multiply,
     Node,
@@ -69,6 +71,8 @@ class GraphDraft:
         node = self.nodes.get(name)
         if isinstance(node, Flatten):
             return node.source if node.area == 1 else None
+        if isinstance(node, Convolution | GlobalAveragePool):  # is one already
+            return name
         if not isinstance(node, Linear | Normalisation | Activation | Clip | Add | Multiply):
             return None
         read = {source: self.as_image(source) for source in sources(node)}
@@ -161,8 +165,9 @@ class Call:
         return Value(node.name, layout)
 
     def _new(self, name: str) -> str:
-        if name in self.draft.nodes or name == "images":
-            raise self.error("a layer may be used once, and not be called images: give each place one of its own")
+        if name in self.draft.nodes or name == IMAGES:
+            problem = f"a layer may be used once, and not be called {IMAGES}: give each place one of its own"
+            raise self.error(problem)
         return name
 
 

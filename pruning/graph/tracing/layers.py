@@ -7,8 +7,12 @@ from dataclasses import replace
 
 from torch import fx, nn
 
+<<<<<<< HEAD
 from model_store.onnx_file.format import IMAGES
 from pruning.graph.nodes import Convolution, GroupNormalisation, LayerNormalisation, Linear, Normalisation, Pads
+=======
+from pruning.graph.nodes import Convolution, GroupNormalisation, LayerNormalisation, Linear, Normalisation
+>>>>>>> ops
 from pruning.graph.tracing.call import CHANNEL_AXIS, UNBOUND, UNBOUND_WEIGHT, Call, Value, pair, pointwise
 
 
@@ -112,10 +116,6 @@ def _layer_norm(call: Call, name: str, shape: Sequence[int], epsilon: float) -> 
     whole = value.layout == "NCHW" and len(shape) == 3
     if not channels and not whole:
         raise call.error("layer normalisation must be over the channels, as the last axis, or over all of [C, H, W]")
-    if whole and read[2:].numel() == 1:
-        raise call.error("layer normalisation over an image of one pixel: flatten it first")
-    if value.name == IMAGES and channels and value.layout != "NHWC":
-        raise call.error("layer normalisation must be over the channels")
     return call.add(LayerNormalisation(name, value.name, UNBOUND, UNBOUND, epsilon), value.layout)
 
 

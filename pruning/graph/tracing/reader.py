@@ -93,8 +93,9 @@ METHODS: Mapping[str, Converter] = {
     "permute": reshaping.permute,
     **dict.fromkeys(("contiguous", "clone", "detach"), reshaping.unchanged),
 }
-# Functions that change the tensor that they read; fx turns operators such as += into those that do not.
-IN_PLACE = (torch.relu_,)
+# Functions that change the tensor that they read, always or where they are told to, as their last argument. Operators
+# such as += are traced as if they did not.
+IN_PLACE, OPTIONALLY_IN_PLACE = (torch.relu_,), (F.relu, F.relu6, F.silu, F.hardswish, F.hardsigmoid, F.hardtanh)
 
 
 def read_graph(trace: SymbolicTrace) -> GraphDraft:
@@ -145,7 +146,8 @@ def _convert(draft: GraphDraft, node: fx.Node) -> Value:
 def _is_in_place(node: fx.Node, module: nn.Module | None) -> bool:
     if node.op == "call_method":
         return str(node.target).endswith("_")
-    return node.target in IN_PLACE or bool(getattr(module, "inplace", False) or node.kwargs.get("inplace"))
+    told = node.target in OPTIONALLY_IN_PLACE and (node.kwargs.get("inplace") or node.args[-1] is True)
+    return node.target in IN_PLACE or bool(told or getattr(module, "inplace", False))
 
 
 def _replace(draft: GraphDraft, changed: Value, made: Value) -> None:

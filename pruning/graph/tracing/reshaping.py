@@ -51,10 +51,15 @@ def sized_reshape(call: Call) -> Value:
     sizes = [each for argument in (*call.node.args[1:], *call.node.kwargs.values()) for each in _numbers(argument)]
     if call.target is not None:
         sizes += _numbers(call.target.unflattened_size)
-    if made != value and any(size > 1 for size in sizes):
-        place = call.draft.trace.places.get(call.node, "")
-        call.draft.fixed[value.name] = f"its number of channels is written in {call.node.name}{place}"
+    if any(size > 1 for size in sizes):
+        _fix(call, value)
     return made
+
+
+def _fix(call: Call, value: Value) -> None:
+    """Note that a call would fail if a tensor had fewer channels."""
+    place = call.draft.trace.places.get(call.node, "")
+    call.draft.fixed[value.name] = f"its number of channels is written in {call.node.name}{place}"
 
 
 def _numbers(argument: Any) -> Iterator[int]:
@@ -66,22 +71,26 @@ def _numbers(argument: Any) -> Iterator[int]:
 
 
 def index(call: Call) -> Value:
-    """Convert indexing that adds axes of one pixel, as x[:, :, None, None]."""
+    """Convert indexing that adds axes of one pixel or drops them, as x[:, :, None, None] and x[:, :, 0, 0]."""
     given = call.node.args[1]
-    plain = isinstance(given, tuple) and all(each is None or each in (slice(None), Ellipsis) for each in given)
-    if not plain:
-        raise call.error("cannot export indexing but for new axes, as x[:, :, None, None]")
+    plain = isinstance(given, tuple) and all(each is None or each in (slice(None), Ellipsis, 0, -1) for each in given)
+    if not plain or call.shape.numel() != call.shape_of().numel():
+        raise call.error("cannot export indexing but of axes of one pixel, as x[:, :, None, None] or x[:, :, 0, 0]")
     return reshape(call)
 
 
 def expand(call: Call) -> Value:
     """Convert the expansion of a gate of one pixel, before it is multiplied by an image."""
     value, read, made = call.value(), call.shape_of(), call.shape
+    axis = CHANNEL_AXIS[value.layout]
     if read == made:
         return value
-    axis = CHANNEL_AXIS[value.layout]
     if value.layout not in ("NCHW", "NHWC") or not _has_one_pixel(value, read) or read[axis] != made[axis]:
         raise call.error("only a gate [N, C, 1, 1] can be expanded, before it is multiplied by an image")
+    given: Any = call.node.args[1:]
+    sizes = given[0] if len(given) == 1 and isinstance(given[0], list | tuple) else given
+    if len(sizes) == len(made) and isinstance(sizes[axis], int) and sizes[axis] > 1:
+        _fix(call, value)
     return replace(value, expanded=True)
 
 

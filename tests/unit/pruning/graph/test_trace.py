@@ -75,7 +75,7 @@ class Forward(nn.Module):
         ),
         (Forward(lambda net, x: net.conv(x) * x.mean((2, 3))), "cannot be broadcast|does not take|be multiplied"),
         (Forward(lambda net, x: net.conv(x).chunk(2, 1)[0]), r"^chunk: .*with chunk cannot be exported \(in "),
-        (Forward(lambda net, x: net.conv(x)[:, :2]), "indexing but for new axes"),
+        (Forward(lambda net, x: net.conv(x)[:, :2]), "indexing but of axes of one pixel"),
         (Forward(lambda net, x: net.conv(x).transpose(1, 2)), "with transpose cannot"),
         (Forward(lambda net, x: net.conv(x).permute(0, 1, 3, 2)), "axes can only be permuted"),
         (Forward(lambda net, x: net.conv(x).permute(0, 2, 3, 1).flatten(1)), "permute it to"),

@@ -50,6 +50,8 @@ def graph(plain: nn.Module) -> Network:
 
 FORMS: dict[str, Run] = {
     "relu in place": lambda net, x: F.relu(x, inplace=True) + x,
+    "relu in place as an argument": lambda net, x: F.relu(x, True) + x,
+    "max_pool2d as arguments": lambda net, x: F.max_pool2d(x, 2, 2, 0, 1, True) + F.avg_pool2d(x, 2, 2, 0, True),
     "relu_": lambda net, x: x.relu_() * x,
     "torch.relu_": lambda net, x: torch.relu_(x) + x,
     "clamp": lambda net, x: x.clamp(-1, 0.5),
@@ -69,6 +71,7 @@ FORMS: dict[str, Run] = {
     "mul method": lambda net, x: x.mul(F.relu(x)),
     "gate first": lambda net, x: x.mean((2, 3), keepdim=True) * x,
     "gate by linear layers": lambda net, x: x * net.fc(x.mean((2, 3))).sigmoid().view(x.size(0), -1, 1, 1),
+    "gate in two places": lambda net, x: _gated_twice(x, net.fc(x.mean((2, 3)))),
     "gate by unsqueeze": lambda net, x: x * net.fc(x.mean([-1, -2])).unsqueeze(-1).unsqueeze(-1),
     "gate by None": lambda net, x: x * net.fc(torch.mean(x, dim=(2, 3)))[:, :, None, None],
     "gate by Ellipsis": lambda net, x: x * net.fc(x.mean((2, 3)))[..., None, None],
@@ -90,6 +93,7 @@ FORMS: dict[str, Run] = {
     "adaptive pool that keeps all": lambda net, x: F.adaptive_avg_pool2d(x, 8),
     "mean": lambda net, x: torch.mean(x, (2, 3)),
     "squeeze": lambda net, x: F.adaptive_avg_pool2d(x, 1).squeeze(3).squeeze(2),
+    "index of one pixel": lambda net, x: F.adaptive_avg_pool2d(x, 1)[:, :, 0, 0],
     "squeeze of both": lambda net, x: F.adaptive_avg_pool2d(x, 1).squeeze(),
     "view": lambda net, x: F.adaptive_avg_pool2d(x, 1).view(x.shape[0], -1),
     "reshape": lambda net, x: torch.reshape(x, (x.shape[0], -1)),
@@ -105,6 +109,10 @@ FORMS: dict[str, Run] = {
     "linear with the channels last": lambda net, x: torch.permute(net.fc(x.permute(0, 2, 3, 1)), (0, 3, 1, 2)),
     "pool with the channels last": lambda net, x: net.fc(x.permute(0, 2, 3, 1)).mean((1, 2)),
 }
+
+
+def _gated_twice(x: Tensor, gate: Tensor) -> Tensor:
+    return x * gate[:, :, None, None] * gate.sigmoid()[:, :, None, None]
 
 
 def _iadd(x: Tensor, y: Tensor) -> Tensor:
@@ -147,13 +155,18 @@ def test_a_number_of_channels_in_a_reshape_is_fixed() -> None:
     (reason,) = graph(Form(lambda net, x: x.reshape(-1, 4 * 64))).fixed.values()
     assert "its number of channels is written in reshape (in " in reason
     assert "test_tracing.py, line" in reason
-    assert graph(Form(FORMS["reshape"])).fixed == {}
+    for run in (FORMS["reshape of vectors"], lambda net, x: x.mean((2, 3), True).expand(-1, 4, 8, 8) * x):
+        assert len(graph(Form(run)).fixed) == 1
+    for name in ("reshape", "gate by linear layers", "gate by expand"):
+        assert graph(Form(FORMS[name])).fixed == {}
 
 
 @pytest.mark.parametrize(
     ("run", "says"),
     [
         (lambda net, x: _iadd(net.other(x[:, :3]), x), "indexing"),
+        (lambda net, x: x[:, :, 0, 0], "of axes of one pixel"),
+        (lambda net, x: x[:, :, None, 0, 0], "of axes of one pixel"),
         (lambda net, x: _alias(x), "something else than its trace"),
         (lambda net, x: x * net.fc(x.mean((2, 3))).sum(), "first dimension must be the number of images"),
         (lambda net, x: x + net.fc(x.mean((2, 3)))[:, :, None, None].expand_as(x), "can only be multiplied"),

@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper, numpy_helper
 
 from model_store.errors import VerificationError
 from model_store.store import Store
+from pruning.graph.onnx_export import export_onnx, to_bytes
+from pruning.graph.trace import GraphTemplate
+from service.errors import ArtifactError
 from service.inference.artifact import read_artifact
+from service.inference.session import Session
+from tests.support.random_networks import random_network
+from tests.support.same_draw import random_images, random_pixels
+from training.bayesian.posterior import Posterior
 
 
 @pytest.fixture
@@ -52,6 +60,34 @@ def test_the_graph_is_the_files(model: onnx.ModelProto) -> None:
     for tensor in graph.initializer:
         np.testing.assert_array_equal(numpy_helper.to_array(tensor), values[tensor.name])
     assert (list(graph.input), list(graph.output)) == (list(model.graph.input), list(model.graph.output))
+
+
+def test_group_normalisation_is_right_where_means_are_large() -> None:
+    """As in float64; a variance that is a difference of large numbers would have no digit left."""
+    plain, pixels = random_network(["group norm"], "mean", 0), random_pixels(3, 8)
+    with torch.no_grad():
+        plain[0].bias += 3_000.0
+        plain[1].bias += torch.linspace(-1, 1, len(plain[1].bias))
+    network = GraphTemplate.trace(plain, pixels).bind(Posterior({}, plain.state_dict()))
+    (member,) = read_artifact(to_bytes(export_onnx(network))).members
+    assert "GroupNormalization" not in {node.op_type for node in member.graph.graph.node}
+    images = random_images(pixels, 4, 0)
+    (found,) = Session(member.graph).run({"images": images.numpy()})
+    with torch.no_grad():
+        expected = plain.double()(pixels.normalise(images).double()).numpy()
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
+
+
+def test_a_name_that_group_normalisation_needs_is_refused() -> None:
+    """A file may call its tensors as it likes, but not so that two would have one name."""
+    plain = random_network(["group norm", "relu"], "mean", 0)
+    model = export_onnx(GraphTemplate.trace(plain, random_pixels(3, 8)).bind(Posterior({}, plain.state_dict())))
+    read_artifact(to_bytes(model))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["1.ones" if name == "2" or name == "_2" else name for name in names]
+    with pytest.raises(ArtifactError, match="a name that its group normalisation needs"):
+        read_artifact(to_bytes(model))
 
 
 def test_sparse_values_are_spread(digits_store: Path) -> None:
