@@ -7,12 +7,7 @@ from dataclasses import replace
 
 from torch import fx, nn
 
-<<<<<<< HEAD
-from model_store.onnx_file.format import IMAGES
 from pruning.graph.nodes import Convolution, GroupNormalisation, LayerNormalisation, Linear, Normalisation, Pads
-=======
-from pruning.graph.nodes import Convolution, GroupNormalisation, LayerNormalisation, Linear, Normalisation
->>>>>>> ops
 from pruning.graph.tracing.call import CHANNEL_AXIS, UNBOUND, UNBOUND_WEIGHT, Call, Value, pair, pointwise
 
 
