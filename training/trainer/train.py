@@ -119,8 +119,8 @@ def train(
         posterior = with_batch_statistics(
             fresh_network(recipe, dataset), state.approximation.posterior(), dataset, world.device
         )
-        held = predictions(recipe, dataset, dataset.calibration, posterior, world)
         test = predictions(recipe, dataset, dataset.test, posterior, world)
+        held = test if dataset.in_turns else predictions(recipe, dataset, dataset.calibration, posterior, world)
         if world.is_leader:
             _finish(run, recipe, dataset, posterior, held, test)
         world.barrier()
