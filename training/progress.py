@@ -55,7 +55,8 @@ class Stage:
         self.note = note
         self.progress.update(self.task, completed=self.done, note=note)
         self.steps += 1
-        if self.steps == MEASURED_STEPS and (left := self._time_left()) > LONG:
+        first = self.steps == MEASURED_STEPS and self.last_line == self.started
+        if first and (left := self._time_left()) > LONG:
             self._line(f"{left} left, by the first {MEASURED_STEPS} steps")
         if time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()

@@ -128,8 +128,10 @@ def train(
         fit(state, dataset, recipe, world, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
         posterior = with_batch_statistics(fresh(), state.approximation.posterior(), dataset, world.device)
-        held = predictions(fresh(), recipe, dataset, dataset.calibration, posterior, world)
         test = predictions(fresh(), recipe, dataset, dataset.test, posterior, world)
+        held = test
+        if not dataset.in_turns:
+            held = predictions(fresh(), recipe, dataset, dataset.calibration, posterior, world)
         if world.is_leader:
             _finish(run, part, posterior, held, test)
         world.barrier()
