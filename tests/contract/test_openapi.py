@@ -60,9 +60,9 @@ def names(store: Path) -> str:
 def test_nothing_but_what_is_documented(digits_store: Path, tmp_path: Path, known: bool) -> None:
     """A thousand requests with names that there are, as many without: no failure, no answer that is not described."""
     settings = names(digits_store) if known else ""
-    with running_service(digits_store) as (url, _):
+    with running_service(digits_store, "--feedback", "100") as (url, _):
         found = schemathesis(url, tmp_path, settings, "--max-examples", "40")
-    assert found["operations"]["tested"] == 22
+    assert found["operations"]["tested"] == 23
     assert found["test_cases"]["generated"] >= 1000
 
 
@@ -72,7 +72,7 @@ def test_keys_and_rates(digits_store: Path, tmp_path: Path) -> None:
     shutil.copytree(digits_store, tmp_path / "store")
     key, line = Key.make("eve", "admin")
     (tmp_path / "keys").write_text(f"{line}\n")
-    flags = ("--keys-file", str(tmp_path / "keys"), "--rate-limit", "5/hour", "--metrics-key")
+    flags = ("--keys-file", str(tmp_path / "keys"), "--rate-limit", "5/hour", "--metrics-key", "--feedback", "9")
     known = names(tmp_path / "store") + '"path.alias" = "production"\n'
     given = ("--header", f"Authorization: Bearer {key}", "--max-examples", "10")
     with running_service(tmp_path / "store", *flags) as (url, _):
@@ -82,7 +82,7 @@ def test_keys_and_rates(digits_store: Path, tmp_path: Path) -> None:
         schemathesis(url, tmp_path, known, *given, "--include-path-regex", "/unload$")
         headers = {"Authorization": f"Bearer {key}"}
         limited = httpx.get(f"{url}/metrics", headers=headers).text
-    assert found["operations"]["tested"] == 21
+    assert found["operations"]["tested"] == 22
     assert not found["warnings"]["missing_auth"]
-    for route in ("/predict", "/v2/models/{model}/infer"):
+    for route in ("/predict", "/feedback", "/v2/models/{model}/infer"):
         assert re.search(rf'reason="rate_limit".*route="{re.escape(route)}"', limited), limited

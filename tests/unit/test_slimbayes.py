@@ -14,7 +14,9 @@ import pytest
 import slimbayes
 
 HEAVY = ("torch", "onnx", "onnxruntime", "fastapi", "numpy", "httpx", "pydantic")
-TRAINING = [name for name, module in slimbayes.MODULE_OF.items() if module.startswith(("training.", "pruning."))]
+TRAINING = [
+    name for name, module in slimbayes.MODULE_OF.items() if module.startswith(("slimbayes.", "training.", "pruning."))
+]
 
 
 def run(program: str) -> str:
@@ -70,6 +72,6 @@ def test_without_torch() -> None:
     assert "train slimbayes.train needs the train extra: pip install 'slimbayes[train]'" in refused
     assert all(line.endswith("needs the train extra: pip install 'slimbayes[train]'") for line in refused)
     # Modules without torch import as well: errors, recipes and names of levels.
-    assert {"bayesianize", "Posterior", "IVON", "Run", "Pruner", "TrainedRun"} <= {
+    assert {"bayesianize", "Posterior", "IVON", "Run", "Pruner", "TrainedRun", "fit", "prune", "publish", "kl"} <= {
         line.partition(" ")[0] for line in refused
     }

@@ -1,6 +1,7 @@
 """Define the curl examples of the HTTP API reference; tests run each of them.
 
-`keyed` examples need a service with keys over a copy of the zoo, all others `slimbayes serve --store zoo`.
+`keyed` examples need a service with keys over a copy of the zoo, all others one that was started by
+`slimbayes serve --store zoo --feedback 100`.
 """
 
 from __future__ import annotations
@@ -88,6 +89,19 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             f"curl -s -F images=@cat.jpg '{URL}/predict?samples=256&deadline_ms=5000'",
         ),
         Example("A parameter out of range:", f"curl -s -F images=@cat.jpg '{URL}/predict?samples=0'", 422),
+    ),
+    "POST /feedback": (
+        Example(
+            "The true label of an answer, by an id of one's own:",
+            f"curl -s -o answer.json -H 'X-Request-ID: visit-1' -F images=@cat.jpg {URL}/predict\n"
+            f'curl -s {JSON} -d \'{{"request_id": "visit-1", "label": "cat"}}\' {URL}/feedback',
+            answer='{"request_id":"visit-1","image":0}',
+        ),
+        Example(
+            "An answer that is not remembered:",
+            f'curl -s {JSON} -d \'{{"request_id": "never", "label": "cat"}}\' {URL}/feedback',
+            404,
+        ),
     ),
     "GET /models": (
         Example("All models:", f"curl -s {URL}/models"),

@@ -39,18 +39,21 @@ def generate() -> tuple[Path, str]:
 
 
 def collect() -> list[Metric]:
-    """Serve the zoo, answer enough images for every family to have samples, and parse `/metrics`.
+    """Serve the zoo, answer and label enough images for every family to have samples, and parse `/metrics`.
 
     Raises RuntimeError if the service does not become ready.
     """
     buffer = BytesIO()
     Image.new("RGB", (32, 32)).save(buffer, "PNG")
     files = [("images", buffer.getvalue())] * IMAGES_PER_REQUEST
-    app = create_app(Settings(store=ZOO, max_wait_ms=600_000))
+    app = create_app(Settings(store=ZOO, max_wait_ms=600_000, feedback=IMAGES_PER_REQUEST))
     with TestClient(app) as client:
         _wait_until_ready(client)
         for _ in range(REQUESTS):
-            client.post("/predict?samples=4", files=files).raise_for_status()
+            answer = client.post("/predict?samples=4", files=files).raise_for_status().json()
+        for number, each in enumerate(answer["predictions"]):
+            label = {"request_id": answer["request_id"], "image": number, "label": each["label"]}
+            client.post("/feedback", json=label).raise_for_status()
         return list(text_string_to_metric_families(client.get("/metrics").text))
 
 

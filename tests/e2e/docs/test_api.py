@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_url(folder: Path) -> Iterator[str]:
     """A copy of the zoo, for anybody; the pictures that the examples need are there."""
     shutil.copytree(ZOO, folder / "open")
-    with running_service(folder / "open") as (url, _):
+    with running_service(folder / "open", "--feedback", "100") as (url, _):
         assert curl(folder, url, examples.FETCH.command)[0] == {200}
         yield url
 

@@ -14,6 +14,7 @@ from training.bayesian.bayesianize import bayesian_layers, bayesianize
 from training.bayesian.layers import BayesianLayer
 from training.bayesian.objective import data_term, divergence, negative_elbo
 from training.distributed.sampler import BatchSampler
+from training.errors import ConversionError
 from training.recipe import Recipe
 
 TRAIN = 40
@@ -62,6 +63,11 @@ def test_an_epoch_of_losses_counts_the_divergence_beta_times() -> None:
 def test_data_term_is_the_mean_negative_log_likelihood() -> None:
     logits = torch.tensor([[0.9, 0.1], [0.25, 0.75]]).log()
     assert data_term(logits, torch.tensor([0, 0])).item() == pytest.approx(-(math.log(0.9) + math.log(0.25)) / 2)
+
+
+def test_a_plain_network_has_no_divergence() -> None:
+    with pytest.raises(ConversionError, match="no Bayesian layer: convert it by bayesianize"):
+        divergence(nn.Sequential(nn.Linear(2, 2)))
 
 
 def test_divergence_is_the_sum_over_layers() -> None:

@@ -115,6 +115,23 @@ def test_steps_are_those_of_the_paper(draws: int) -> None:
         torch.testing.assert_close(approximation.posterior().weights["0.weight"].scale.double(), written.scale)
 
 
+def test_a_loop_of_ones_own_is_set_up_as_a_recipe_is() -> None:
+    """With the same hyperparameters; and refused for the same reasons."""
+    settings: dict[str, float] = {"lr": 0.05, "prior_scale": 0.5, "initial_scale": 0.1, "beta": 0.8}
+    own, module = begun(), network()
+    optimizer = IVON.over(module, N, 7, memory_images=70.0, **settings)
+    for group, expected in zip(optimizer.param_groups, own.optimizer.param_groups, strict=True):
+        assert {key: value for key, value in group.items() if key != "params"} == {
+            key: value for key, value in expected.items() if key != "params"
+        }
+    for name, weight in own.posterior().weights.items():
+        assert torch.equal(optimizer.posterior(module).weights[name].scale, weight.scale)
+    with pytest.raises(RecipeError, match="initial scale below the prior's"):
+        IVON.over(network(), N, 7, memory_images=70.0, **settings | {"initial_scale": 0.5})
+    with pytest.raises(ConversionError, match="no convolution or linear layer"):
+        IVON.over(nn.Sequential(nn.LayerNorm(3)), N, 7, memory_images=70.0, **settings)
+
+
 def test_the_hessian_estimate_is_unbiased() -> None:
     """On a quadratic loss ½ Σ a w² the curvature is a, whatever the mean."""
     curvature = torch.tensor([[0.5, 2.0, 4.0]])
