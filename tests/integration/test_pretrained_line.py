@@ -1,0 +1,67 @@
+"""A few pictures go the whole line with published weights: trained, pruned, published, predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import slimbayes as sb
+from model_store.store import Store
+from pruning.cli.prune import app as prune_app
+from training.cli.train import app as train_app
+from training.trainer.run_dir import Run
+
+SIDE = 32
+
+
+def pictures(root: Path, count: int = 20) -> Path:
+    """Two classes of striped pictures: upright stripes, and level ones."""
+    generator = np.random.default_rng(0)
+    stripes = np.sin(np.arange(80) / 3)[None, :, None] * np.ones((80, 1, 3))
+    for name, pattern in (("level", stripes.transpose(1, 0, 2)), ("upright", stripes)):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            noisy = 127 + 60 * pattern + generator.normal(0, 40, pattern.shape)
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("pretrained")
+    flags = ["--data", "folder", "--data-dir", str(pictures(folder / "stripes")), "--image-size", str(SIDE)]
+    start = ["--arch", "efficientnet_lite0", "--pretrained", "--out", str(folder / "run"), "--device", "cpu"]
+    result = CliRunner().invoke(train_app, [*flags, *start])
+    assert result.exit_code == 0, result.output
+    assert "computing features" in result.output
+    return Run(folder / "run")
+
+
+def test_the_head_alone_is_random_and_tells_stripes_apart(trained: Run) -> None:
+    random = [name for name, weight in trained.posterior().weights.items() if not weight.deterministic]
+    assert random == ["head.weight"]
+    assert trained.recipe().image_size == SIDE
+    quality = trained.quality()
+    assert quality["accuracy"] >= 0.9
+    assert quality["images"] == 12
+
+
+def test_levels_are_published_and_predict(trained: Run, tmp_path: Path) -> None:
+    """All draws share what comes before the head; a level with half of the multiply-adds is one of them."""
+    flags = ["--levels", "x2", "--epochs", "0", "--draws", "8", "--store", str(tmp_path), "--force"]
+    result = CliRunner().invoke(prune_app, [str(trained.folder), *flags])
+    assert result.exit_code == 0, result.output
+    store = Store.open(tmp_path)
+    (name,) = store.models()
+    assert name == "stripes-efficientnet_lite0"
+    dense, half = store.verify(name, store.resolve(name)).levels
+    assert half.multiply_adds <= dense.multiply_adds / 2
+    assert dense.shared[-1] != "logits"
+    picture = np.asarray(Image.open(next((trained.data_dir() / "upright").iterdir())).resize((SIDE, SIDE)))
+    with sb.load(tmp_path, level="dense") as predictor:
+        (prediction,) = predictor.predict([picture]).predictions
+    assert prediction.label == "upright"
