@@ -6,6 +6,7 @@ PruningError
 ├── TraceError         a network with an unsupported part
 ├── PosteriorError     a posterior that cannot be pruned
 ├── CalibrationError   a calibration set that is too small
+├── PublicationError   a version that is not published unless asked for by name
 ├── MixtureError       runs that cannot be members of one mixture
 └── StudyError         a study that is damaged, of another run, or without the requested trial
 """
@@ -33,6 +34,10 @@ class PosteriorError(PruningError):
 
 class CalibrationError(PruningError):
     """A calibration set that is too small."""
+
+
+class PublicationError(PruningError):
+    """A version that is not published unless asked for by name."""
 
 
 class MixtureError(PruningError):

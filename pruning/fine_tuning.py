@@ -15,10 +15,13 @@ from training.distributed.world import World
 from training.recipe import Recipe
 from training.trainer.distillation import Teacher
 from training.trainer.loop import TrainState, fit
+from training.trainer.schedule import steps_per_epoch
 from training.trainer.train import approximation
 
 SCHEDULES = ("gradual", "one-shot")
 MAX_ROUNDS = 4
+# Epochs per level where none are given, and the least number of steps, of which few images have few an epoch.
+EPOCHS, MIN_STEPS = 8, 160
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,15 @@ class FineTuning:
     `distillation` is the weight of the dense posterior's predictions in the targets, from 0 to 1.
     """
 
-    epochs: int = 8
+    epochs: int = EPOCHS
     schedule: str = "gradual"
     rate: float = 1.0
     distillation: float = 0.0
+
+    @staticmethod
+    def epochs_for(recipe: Recipe, dataset: Dataset) -> int:
+        """Return the default number of epochs per level for a run."""
+        return max(EPOCHS, -(-MIN_STEPS // steps_per_epoch(recipe, len(dataset.train), 1)))
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:

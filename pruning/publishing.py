@@ -10,15 +10,18 @@ from importlib.metadata import version as installed_version
 
 import onnx
 
-from model_store.errors import VersionExistsError
+from model_store.errors import ManifestError, NotInStoreError, VersionExistsError
 from model_store.integrity import sha256
-from model_store.manifest import InputShape, Level, Manifest, Training
-from model_store.names import version_name
+from model_store.manifest import InputShape, Level, Manifest, Metrics, Training
+from model_store.names import class_difference, version_name
 from model_store.signing import SigningKey
+from model_store.statistics import accuracy_text, no_better_than
 from model_store.store import Store
+from pruning.errors import PublicationError
 from pruning.graph.onnx_export import export_onnx, roundings, shared_parts, stamp, to_bytes
 from pruning.postprocess import PrunedLevel
 from pruning.trained_run import TrainedRun
+from training.evaluation.metrics import majority_share
 
 # Largest loss of accuracy against the dense level that the default level may have.
 MAX_ACCURACY_LOSS = 0.01
@@ -44,6 +47,30 @@ def publish(
             return manifest
 
 
+def check_classes(store: Store, model: str, run: TrainedRun) -> None:
+    """Raise PublicationError if the newest version of a model that can be read has other classes than a run."""
+    for version in reversed(store.listing(model).versions):
+        try:
+            before = store.manifest(model, version).classes
+        except (ManifestError, NotInStoreError):
+            continue
+        if difference := class_difference(before, run.dataset.classes):
+            raise PublicationError(
+                f"the classes of this run are other than those of {model} {version}: {difference}; name another "
+                "--model, or pass --new-classes"
+            )
+        return
+
+
+def one_class_alone(metrics: Metrics, run: TrainedRun) -> str | None:
+    """Say that always naming the most frequent class may be as accurate, None where test images tell that it is not."""
+    majority, images = majority_share(run.dataset.test.labels), len(run.dataset.test)
+    if not no_better_than(majority, metrics.accuracy, images):
+        return None
+    accuracy = accuracy_text(metrics.accuracy, images)
+    return f"an accuracy of {accuracy} is no better than always saying the most frequent class, right on {majority:.2%}"
+
+
 def _version(
     model: str,
     created: datetime,
@@ -65,7 +92,7 @@ def _version(
         training=Training(
             architecture=recipe.architecture,
             estimator=recipe.estimator,
-            dataset=recipe.data,
+            dataset=run.data_name,
             epochs=recipe.epochs,
             seed=recipe.seed,
             world_size=run.world_size,

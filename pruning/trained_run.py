@@ -20,7 +20,7 @@ from pruning.graph.trace import GraphTemplate
 from pruning.level import Level
 from training.architectures import ARCHITECTURES, architecture
 from training.bayesian.posterior import Posterior
-from training.data import SOURCES, load_dataset
+from training.data import SOURCES, data_name, load_dataset
 from training.data.dataset import Dataset
 from training.errors import RunError
 from training.evaluation.batch_statistics import with_batch_statistics
@@ -33,8 +33,9 @@ from training.trainer.run_dir import Run
 class TrainedRun:
     """A finished run: its recipe, its data set and its dense posterior.
 
-    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators. `own` is the
-    user's plain network where the recipe's architecture is none by name, and `quality` are the figures on the test set.
+    `hessian_left` is the share of IVON's initial Hessian left in the median, None for other estimators. `data_name` is
+    that of the data set, or of the folder with the pictures. `own` is the user's plain network where the recipe's
+    architecture is none by name, and `quality` are the figures on the test set.
     """
 
     recipe: Recipe
@@ -42,6 +43,7 @@ class TrainedRun:
     posterior: Posterior
     world_size: int
     hessian_left: float | None = None
+    data_name: str = ""
     own: nn.Module | None = None
     quality: Mapping[str, Any] | None = None
 
@@ -70,10 +72,12 @@ class TrainedRun:
                 f"the run in {run.folder} is of {missing} that only the program has that trained it: "
                 "prune it there, by slimbayes.fit(…, out=…) and slimbayes.prune"
             )
+        folder = data_dir or run.data_dir()
         if dataset is None:
-            folder, seed = data_dir or run.data_dir(), recipe.data_seed
+            seed = recipe.data_seed
             dataset = load_dataset(recipe.data, folder, seed=seed, limit=recipe.limit, image_size=recipe.image_size)
-        trained = cls(recipe, dataset, posterior, facts["world_size"], run.hessian_left(), own, run.quality())
+        name, left = data_name(recipe.data, folder), run.hessian_left()
+        trained = cls(recipe, dataset, posterior, facts["world_size"], left, name, own, run.quality())
         trained.template.check_dense(posterior)
         return replace(trained, posterior=trained.with_batch_statistics(posterior))
 

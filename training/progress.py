@@ -1,4 +1,4 @@
-"""Show the progress of long work: a bar on a terminal, a line every ten seconds elsewhere."""
+"""Show the progress of long work: a bar on a terminal; elsewhere an estimate, and a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
+# Steps by which the time of the whole is estimated, and how long it must be to be told.
+MEASURED_STEPS, LONG = 10, timedelta(seconds=5)
 
 
 class Stage:
@@ -24,7 +26,7 @@ class Stage:
     def __init__(self, name: str, total: int, *, done: int = 0, quiet: bool = False) -> None:
         self.name, self.total, self.quiet = name, total, quiet
         self.done = self.already = done
-        self.note = ""
+        self.note, self.steps = "", 0
         self.console = Console()
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -52,6 +54,10 @@ class Stage:
         self.done += amount
         self.note = note
         self.progress.update(self.task, completed=self.done, note=note)
+        self.steps += 1
+        first = self.steps == MEASURED_STEPS and self.last_line == self.started
+        if first and (left := self._time_left()) > LONG:
+            self._line(f"{left} left, by the first {MEASURED_STEPS} steps")
         if time.monotonic() - self.last_line > LINE_EVERY_S:
             self.last_line = time.monotonic()
             self._line(f"{self.done / self.total:.0%}, {self._time_left()} left")

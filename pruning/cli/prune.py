@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +11,12 @@ from rich.console import Console
 
 from model_store.cli.options import SignKeyOption
 from model_store.errors import StoreError
-from model_store.names import check_alias, check_model_name
+from model_store.names import check_alias, check_model_name, model_name_from
 from model_store.onnx_file.format import MAX_MEMBERS
 from model_store.reports.mean_network import DRAWS_ADD_NOTHING, gain_text, mean_table
 from model_store.reports.tables import levels_table
 from model_store.signing import SigningKey
+from model_store.statistics import accuracy_text
 from model_store.store import Store
 from pruning.cli import options
 
@@ -43,7 +45,10 @@ def prune_command(
         float | None, typer.Option(min=0.001, help="Add a level: maximum ms per draw of one image, one thread.")
     ] = None,
     schedule: options.ScheduleOption = "gradual",
-    epochs: options.EpochsOption = 8,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Epochs of fine-tuning per level.  [default: 8, more where they are under 160 steps]"),
+    ] = None,
     rate: options.RateOption = 1.0,
     distillation: options.DistillationOption = 0.0,
     random: options.RandomOption = "all",
@@ -63,29 +68,37 @@ def prune_command(
         str, typer.Option(help="Levels with eight-bit convolutions, such as p80,p90, or all.  [default: none]")
     ] = "",
     store: Annotated[str, typer.Option(envvar="SLIMBAYES_STORE", help="Folder or URL of the store.")] = "store",
-    model: Annotated[str | None, typer.Option(help="Model name in the store; by default DATA-ARCHITECTURE.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model name in the store; by default DATA-ARCHITECTURE, with the folder's name as DATA."),
+    ] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     sign_key: SignKeyOption = None,
+    new_classes: Annotated[
+        bool, typer.Option("--new-classes", help="Publish although the model's newest version has other classes.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish although saying the most frequent class may be as accurate.")
+    ] = False,
 ) -> None:
     """Prune a run to levels, or each member of a mixture, evaluate each level, and publish them as one version.
 
     A level of several members is called x4-m4, for example; x4 asks for all members, and x4-m1 for the first alone.
     """
-    from pruning.errors import PruningError
-    from pruning.fine_tuning import FineTuning
+    from pruning.errors import PruningError, PublicationError
+    from pruning.fine_tuning import EPOCHS, FineTuning
     from pruning.mixture import load_runs, parse_mixture_levels
     from pruning.postprocess import PostprocessConfig
     from pruning.pruner import PruningConfig
-    from pruning.publishing import publish
+    from pruning.publishing import check_classes, one_class_alone, publish
     from training.allocator import keep_freed_memory
     from training.errors import TrainingError
 
-    if epochs and not from_study:
+    if epochs != 0 and not from_study:
         keep_freed_memory()
     try:
-        config = PruningConfig(
-            criterion, granularity, ranking, FineTuning(epochs, schedule, rate, distillation), random
-        )
+        tuning = FineTuning(EPOCHS if epochs is None else epochs, schedule, rate, distillation)
+        config = PruningConfig(criterion, granularity, ranking, tuning, random)
         postprocess = PostprocessConfig.parse(eight_bits)
         if target_latency_ms is not None:
             levels = f"{levels},t{round(1_000 * target_latency_ms)}"
@@ -96,8 +109,13 @@ def prune_command(
         key = None if sign_key is None else SigningKey.read(sign_key)
         opened = Store.create(store)
         trained = load_runs(runs, data_dir)
-        recipe = trained[0].recipe
-        name = check_model_name(model or f"{recipe.data}-{recipe.architecture}")
+        first = trained[0]
+        name = check_model_name(model or model_name_from(f"{first.data_name}-{first.recipe.architecture}"))
+        if not new_classes:
+            check_classes(opened, name, first)
+        if epochs is None:
+            tuning = replace(tuning, epochs=FineTuning.epochs_for(first.recipe, first.dataset))
+            config = replace(config, tuning=tuning)
         pruned = []
         for level in (
             _select(trained, config, postprocess, levels, from_study, draws)
@@ -105,7 +123,10 @@ def prune_command(
             else _prune(trained, config, postprocess, levels, draws)
         ):
             pruned.append(level)
-            _report(level)
+            _report(level, first)
+            chance = one_class_alone(pruned[0].evaluation.metrics, first)
+            if chance is not None and not force:  # the levels to come are no better, and pruning to them takes long
+                raise PublicationError(f"{chance}: pass --force to publish it all the same")
         manifest = publish(opened, name, trained, pruned, key)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
@@ -147,14 +168,18 @@ def _prune(
         yield PrunedLevel.build(runs, each.level, posteriors, postprocess.for_level(config, each.level), draws)
 
 
-def _report(pruned: PrunedLevel) -> None:
+def _report(pruned: PrunedLevel, run: TrainedRun) -> None:
+    from pruning.publishing import one_class_alone
+
     evaluation, count = pruned.evaluation, len(pruned.members)
     quality, mean = evaluation.metrics, evaluation.mean_network
     members = f"{count} members, " if count > 1 else ""
     typer.echo(
         f"{pruned.name}: {members}sparsity {pruned.sparsity:.1%}, {pruned.multiply_adds:,} multiply-adds a draw, "
-        f"accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
+        f"accuracy {accuracy_text(quality.accuracy, quality.test_images)}, NLL {quality.nll:.4f}, ECE {quality.ece:.4f}"
     )
+    if chance := one_class_alone(quality, run):
+        typer.echo(f"  {chance}")
     if mean is None:
         what = "one pass of the mean network is" if count == 1 else f"one pass of {count} mean networks each is"
         typer.echo(f"  no scales: {what} published")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from model_store.reports.mean_network import gain_text
+from model_store.statistics import accuracy_text
 from pruning.cli import options
 
 app = typer.Typer(add_completion=False)
@@ -65,10 +66,11 @@ def study_command(
         for number, (trial, result, is_new) in enumerate(study.run(), 1):
             results[trial] = result
             quality, mean = result.evaluation.metrics, result.evaluation.mean_network
+            accuracy = accuracy_text(quality.accuracy, quality.test_images)
             gain = "" if mean is None else f", draws gain {gain_text(mean)} nats over their mean"
             typer.echo(
                 f"[{number}/{len(plan.trials)}] {trial.name}: {result.sparsity:.1%} removed, "
-                f"{result.milliseconds:.3f} ms, accuracy {quality.accuracy:.2%}, NLL {quality.nll:.4f}{gain}"
+                f"{result.milliseconds:.3f} ms, accuracy {accuracy}, NLL {quality.nll:.4f}{gain}"
                 f"{'' if is_new else ' (known)'}"
             )
             if is_new or number == len(plan.trials):

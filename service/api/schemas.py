@@ -234,6 +234,10 @@ class Status(BaseModel):
     problems: dict[str, str] = Field(
         description="Models that do not answer, or not with the version that production points to, and why."
     )
+    held_back: dict[str, str] = Field(
+        description="Models whose newest version does not answer by default, since its classes are others than those"
+        " that answered before, and how to switch."
+    )
     levels: list[LevelStatus]
 
 

@@ -79,6 +79,13 @@ class ServiceCollector(Collector):
             ("model",),
             [((model.name,), float(model.problem is not None)) for model in models],
         )
+        yield _samples(
+            GaugeMetricFamily,
+            "slimbayes_model_held_back",
+            "1 for a model whose newest version does not answer by default, since it has other classes.",
+            ("model",),
+            [((model.name,), float(model.held_back is not None)) for model in models],
+        )
         yield CounterMetricFamily(
             "slimbayes_log_lines_dropped", "Log lines that could not be written.", value=dropped_lines()
         )

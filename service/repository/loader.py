@@ -62,8 +62,10 @@ class Loader:
                 elif before is None and version in _needed(listing):
                     raise
                 self._warnings.warn(f"version {version} of {name}", f"is not read yet: {error}")
-        loaded = before.loaded if before else True
-        return self.keep_aliases(ModelSnapshot(name, versions, listing.aliases, loaded), before)
+        loaded, classes = (before.loaded, before.classes) if before else (True, None)
+        model = self.keep_aliases(ModelSnapshot(name, versions, listing.aliases, loaded, classes=classes), before)
+        default = model.versions.get(model.default or "")
+        return replace(model, classes=default.manifest.classes if default and default.manifest else classes)
 
     def keep_aliases(self, model: ModelSnapshot, before: ModelSnapshot | None) -> ModelSnapshot:
         """Give an alias that now points to a version that cannot be served its old target."""
@@ -83,7 +85,12 @@ class Loader:
         """Return the version for an alias whose target cannot be served: what it was, else the target all the same."""
         if before is not None:
             return before.aliases.get(alias)
-        ready = [name for name, version in model.versions.items() if version.manifest]
+        expected = self._classes(model.name, model.aliases[alias])
+        ready = [
+            name
+            for name, version in model.versions.items()
+            if version.manifest and expected in (None, version.manifest.classes)
+        ]
         if alias != PRODUCTION or not self._fallback or not ready:
             return model.aliases[alias]
         log.error(
@@ -91,6 +98,13 @@ class Loader:
             *(model.name, model.aliases[alias], ready[-1]),
         )
         return ready[-1]
+
+    def _classes(self, model: str, version: str) -> tuple[str, ...] | None:
+        """Return the classes of a version, which may not be served; None where its manifest cannot be read."""
+        try:
+            return self._store.manifest(model, version).classes
+        except StoreError:
+            return None
 
     def _version(self, model: str, name: str) -> LoadedVersion:
         try:

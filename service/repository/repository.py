@@ -189,6 +189,8 @@ class ModelRepository:
             return True
         self._replace(found)
         log.info("model %s: %d versions, answers with %s", name, len(found.versions), found.default)
+        if (reason := found.held_back) is not None:
+            self._warnings.warn(f"model {name} is not switched:", reason)
         if served is not None:
             self._release(served, found)
         return True
@@ -290,6 +292,10 @@ class ModelRepository:
     def problems(self) -> dict[str, str]:
         """Return why models do not answer, or not with `production`, by name."""
         return {name: problem for name, model in self.models.items() if (problem := model.problem) is not None}
+
+    def held_back(self) -> dict[str, str]:
+        """Return why the newest versions of models do not answer, whose classes are others, by name."""
+        return {name: reason for name, model in self.models.items() if (reason := model.held_back) is not None}
 
     def stop_following(self) -> None:
         """Wait for the store no more; a refresh in progress returns at once."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from model_store.manifest import Manifest
+from model_store.names import class_difference
 from service.errors import NotFoundError, NotReadyError
 from service.repository.level import LoadedLevel
 from service.repository.verification import not_served
@@ -57,7 +58,8 @@ class ModelSnapshot:
 
     A model that an operator unloaded (`loaded` is False) answers nothing, nor does one that could not be read yet, for
     the reason `refusal`. `unserved` is the version that `production` points to in the store, where it cannot be served
-    and another answers.
+    and another answers. `classes` are those that answered before: clients expect them, so that a newer version with
+    others answers by default only where `production` says so, or none is left with these.
     """
 
     name: str
@@ -66,12 +68,30 @@ class ModelSnapshot:
     loaded: bool = True
     refusal: str | None = None
     unserved: str | None = None
+    classes: tuple[str, ...] | None = None
 
     @property
     def default(self) -> str | None:
-        """Return the version of a request that names none: `production`, else the newest that can answer."""
-        ready = [name for name, version in self.versions.items() if version.manifest]
-        return self.aliases.get(PRODUCTION, ready[-1] if ready else None)
+        """Return the version of a request that names none: `production`, else the newest that can answer.
+
+        The newest is that with the classes that answered before, as long as there is one.
+        """
+        ready = {name: version.manifest.classes for name, version in self.versions.items() if version.manifest}
+        names = [name for name, classes in ready.items() if classes == self.classes] or [*ready]
+        return self.aliases.get(PRODUCTION, names[-1] if names else None)
+
+    @property
+    def held_back(self) -> str | None:
+        """Return why the newest version does not answer, which has other classes; None where it may."""
+        newest = next((each for each in reversed([*self.versions.values()]) if each.manifest), None)
+        served = self.versions.get(self.default or "")
+        if PRODUCTION in self.aliases or not (newest and newest.manifest and served and served.manifest):
+            return None
+        difference = class_difference(served.manifest.classes, newest.manifest.classes)
+        return difference and (
+            f"version {newest.name} has other classes ({difference}): {served.name} answers on until a person points "
+            f"{PRODUCTION} at one of them, or starts the service again"
+        )
 
     @property
     def answers(self) -> bool:

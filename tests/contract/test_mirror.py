@@ -21,7 +21,6 @@ ELSEWHERE = {
     "model_store.onnx_file.schema": "security/test_hostile.py",
     "model_store.onnx_file.tensors": "security/test_hostile.py",
     "model_store.publishing": "contract/store/test_publication.py",
-    "model_store.reports.tables": "unit/model_store/cli/test_main.py",
     "model_store.storage.oci.client": "integration/storage/test_registry.py",
     "model_store.storage.oci.repository": "integration/storage/test_registry.py",
     "model_store.storage.oci.session": "integration/storage/test_registry_session.py",

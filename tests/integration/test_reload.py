@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from model_store.store import Store
 from service.app import create_app
 from service.settings import Settings
 from tests.support.http import PNG, ask, refusal
-from tests.support.restamped import publish
+from tests.support.restamped import publish, renamed
 from tests.support.services import answering, catalog_of, wait_until
 
 OFTEN = 0.05
@@ -66,6 +66,53 @@ def test_aliases_switch(store: Store, example: bytes) -> None:
             store.set_alias("digits", "production", version)
             wait_until(lambda version=version: listed().get(version) == ["production"])
             assert answering(client, example) == version
+
+
+def publish_other(store: Store, number: int, classes: Sequence[str]) -> str:
+    """A version as by `publish`, with other classes."""
+    manifest = store.manifest("digits", min(store.versions("digits")))
+    files = {level.name: store.read_level(manifest, level.name) for level in manifest.levels}
+    version = f"20300101-000000-{number:06x}"
+    changed, stamped = renamed(manifest, files, version=version)
+    store.publish(changed.model_copy(update={"classes": tuple(classes)}), stamped)
+    return version
+
+
+def test_other_classes_wait_for_a_person(store: Store, example: bytes) -> None:
+    """What answered goes on, with its own newer versions; status and metrics say why, and an alias switches."""
+    letters = "abcdefghij"
+    with serving(store) as client:
+        answering(client, example)
+        other = publish_other(store, 1, letters)
+        wait_until(lambda: other in catalog_of(client).models["digits"].versions)
+        assert ask(client, example)["predictions"][0]["label"].isdigit()
+        assert ask(client, example, version=other)["predictions"][0]["label"] in letters
+        same = publish(store, 2)
+        wait_until(lambda: answering(client, example) == same)
+        newest = publish_other(store, 3, letters)
+        wait_until(lambda: newest in client.get("/status").json()["held_back"].get("digits", ""))
+        assert (
+            f"{same} answers on until a person points production" in client.get("/status").json()["held_back"]["digits"]
+        )
+        assert 'slimbayes_model_held_back{model="digits"} 1.0' in client.get("/metrics").text
+        assert client.get("/readyz").status_code == 200
+        store.set_alias("digits", "production", newest)
+        wait_until(lambda: answering(client, example) == newest)
+        assert client.get("/status").json()["held_back"] == {}
+        store.remove_alias("digits", "production")
+        wait_until(lambda: catalog_of(client).models["digits"].aliases == {})
+        assert answering(client, example) == newest
+    with serving(store) as client:  # a start is a person's act
+        assert answering(client, example) == newest
+
+
+def test_classes_that_are_gone_hold_nothing_back(store: Store, example: bytes) -> None:
+    with serving(store) as client:
+        first = answering(client, example)
+        other = publish_other(store, 1, "abcdefghij")
+        wait_until(lambda: other in catalog_of(client).models["digits"].versions)
+        store.delete("digits", first)
+        wait_until(lambda: answering(client, example) == other)
 
 
 def test_an_alias_to_what_cannot_be_served_stays(store: Store, example: bytes) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from model_store.statistics import accuracy_text, no_better_than
 from training.defaults import default_recipe
 from training.errors import RecipeError, TrainingError
 
@@ -33,6 +35,10 @@ def train_command(
         Path | None, typer.Option(help="Start from a trained plain network: a run, or a file with its state.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps, instead of epochs: as many epochs as they take. [default: at least 1,000]"),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step on each rank.")] = None,
     accumulation: Annotated[int | None, typer.Option(help="Micro-batches of a batch, to fit memory.")] = None,
     draws: Annotated[int | None, typer.Option(help="Draws of the weights per step.")] = None,
@@ -73,7 +79,10 @@ def train_command(
         typer.Option(help="Train so many members of a mixture, with seeds from --seed on, in OUT/member-0 and so on."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of training images, for a quick try.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run; by default runs/DATA-ARCH-ESTIMATOR, with a folder's name as DATA."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run's checkpoint, with its settings.")
     ] = False,
@@ -92,10 +101,12 @@ def train_command(
     Defaults depend on the data set, the estimator and the device.
     """
     from training.allocator import keep_freed_memory
+    from training.data import RESIZABLE, data_name
     from training.distributed.world import join_world
     from training.trainer.loop import LoopOptions
     from training.trainer.members import member_run, members_recipe, num_members, runs_in, train_members
     from training.trainer.run_dir import Run
+    from training.trainer.schedule import FITTED, fit_to_size
     from training.trainer.train import train
 
     changes: dict[str, Any] = {
@@ -127,11 +138,14 @@ def train_command(
     keep_freed_memory()
     folder = out
     try:
+        if epochs is not None and steps is not None:
+            raise RecipeError("--epochs and --steps both say how long to train: pass one of them")
         if resume and overwrite:
             raise RecipeError("--resume continues a run and --overwrite replaces it: pass one of them")
         with join_world(device) as world:
             named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
-            folder = out or Path("runs") / f"{named.data}-{named.architecture}-{named.estimator}"
+            called = data_name(named.data, data_dir)
+            folder = out or Path("runs") / f"{called}-{named.architecture}-{named.estimator}"
             count = num_members(folder) if members is None and resume else members
             earlier = Run(folder) if count is None else member_run(folder, 0)
             if resume and earlier.exists:
@@ -142,7 +156,11 @@ def train_command(
                 recipe = default_recipe(data or "digits", world.device, **changes)
                 if resume and world.is_leader:
                     typer.echo(f"No run to resume in {folder}: starting a new one.")
-            settings: dict[str, Any] = {"data_dir": data_dir, "download": download, "resume": resume}
+            given = {name for name, value in changes.items() if value is not None}
+            if (earlier.exists and resume) or limit is not None or recipe.data not in RESIZABLE:
+                given |= {*FITTED}  # it was fitted before, or is for a quick try or a data set of this size
+            fit = partial(fit_to_size, world_size=world.size, steps=steps, given=given)
+            settings: dict[str, Any] = {"data_dir": data_dir, "download": download, "resume": resume, "adapt": fit}
             settings |= {"overwrite": overwrite, "options": LoopOptions(compiled, reduction)}
             runs = (
                 [train(recipe, folder, world, **settings)]
@@ -166,16 +184,24 @@ def train_command(
 def _print_quality(run: Run) -> None:
     """Print the figures of the test set: of draws, and of the mean network beside them."""
     from training.evaluation.mean_network import MeanNetworkFigures
+    from training.evaluation.metrics import majority_share
 
     quality = run.quality()
+    accuracy, images = quality["accuracy"], quality["images"]
     typer.echo(
-        f"{run.folder}: test accuracy {quality['accuracy']:.2%}, NLL {quality['nll']:.4f}, "
-        f"ECE {quality['ece']:.4f} ({quality['images']} images, {quality['draws']} draws)"
+        f"{run.folder}: test accuracy {accuracy_text(accuracy, images)}, NLL {quality['nll']:.4f}, "
+        f"ECE {quality['ece']:.4f} ({quality['draws']} draws)"
     )
     typer.echo(
         f"  at temperature {quality['temperature']:.3f}: NLL {quality['nll_calibrated']:.4f}, "
         f"ECE {quality['ece_calibrated']:.4f}"
     )
+    majority = majority_share(run.predictions()[1])
+    if no_better_than(majority, accuracy, images):
+        typer.echo(
+            f"  no better than always saying the most frequent class, right on {majority:.2%}: more images, more steps "
+            "or a trained network to start from (--init-from) may help"
+        )
     if quality["mean_network"] is not None:
         mean = MeanNetworkFigures(**quality["mean_network"])
         typer.echo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from model_store.text import written_name
 from training.data import cifar10, digits, image_folder
 from training.data.dataset import Dataset, Source
 from training.data.split import split
@@ -50,6 +51,11 @@ def load_dataset(
         return split(name, _source(name, folder, image_size, quiet), seed=seed, limit=limit, folder=folder)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+
+
+def data_name(name: str, folder: Path | None) -> str:
+    """Return the name of a data set, or that of the folder where it is one of pictures of one's own."""
+    return written_name(folder.resolve().name) or name if name in RESIZABLE and folder is not None else name
 
 
 def _source(name: str, folder: Path | None, image_size: int | None, quiet: bool) -> Source:

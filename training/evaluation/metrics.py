@@ -18,6 +18,11 @@ def accuracy(p_NK: Tensor, labels_N: Tensor) -> float:
     return float((p_NK.argmax(1) == labels_N).double().mean())
 
 
+def majority_share(labels_N: Tensor) -> float:
+    """Return the accuracy of always saying the most frequent class."""
+    return float(labels_N.bincount().max() / len(labels_N))
+
+
 def losses(p_NK: Tensor, labels_N: Tensor) -> Tensor:
     """Return the negative log-likelihood of each label, [N] in nats."""
     return -p_NK.gather(1, labels_N[:, None]).squeeze(1).clamp_min(1e-12).log()

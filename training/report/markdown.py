@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from model_store.statistics import accuracy_text
 from training.evaluation.mean_network import MeanNetworkFigures
 from training.recipe import Recipe
 from training.report.plots import snr
@@ -26,7 +27,7 @@ PLOT_CAPTIONS = {
     "calibration.png": ("Calibration", "Points above the diagonal are underconfident, points below it overconfident."),
 }
 QUALITY_ROWS = {
-    "accuracy": ("Accuracy", "{:.2%}"),
+    "accuracy": ("Accuracy, with its 95 % interval", "{}"),
     "nll": ("NLL, nats", "{:.4f}"),
     "ece": ("ECE, 15 bins", "{:.4f}"),
     "images": ("Test images", "{:,}"),
@@ -54,7 +55,8 @@ def render_page(
     """Render the page; `missing` holds the reason for each missing plot, by file."""
     parts = [f"# {title}", _progress(recipe, log, finished=ratios is not None)]
     if quality is not None:
-        parts += ["## Quality on the test set", _figures(QUALITY_ROWS, quality), *_beside_mean(quality)]
+        figures = {**quality, "accuracy": accuracy_text(quality["accuracy"], quality["images"])}
+        parts += ["## Quality on the test set", _figures(QUALITY_ROWS, figures), *_beside_mean(quality)]
     if log:
         parts += ["## Last epoch", _figures(EPOCH_ROWS, log[-1])]
     for file, (heading, caption) in PLOT_CAPTIONS.items():

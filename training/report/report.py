@@ -162,8 +162,10 @@ def _lines(run: Run, name: str, check: Callable[[dict[str, Any]], None]) -> list
 def _quality(run: Run) -> dict[str, Any] | None:
     try:
         quality = run.quality() if (run.folder / "quality.json").exists() else None
+        if quality is not None:
+            _ = float(quality["accuracy"]), int(quality["images"])
         if quality is not None and quality.get("mean_network") is not None:
             _ = MeanNetworkFigures(**quality["mean_network"])
         return quality
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"quality.json of the run in {run.folder} is damaged: {error}") from error

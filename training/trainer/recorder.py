@@ -22,6 +22,8 @@ from training.trainer.run_dir import Run
 from training.trainer.tensorboard import EventWriter
 
 CHECKPOINT_EVERY_S = 60.0
+# Least time between checkpoints at the ends of epochs, of which few images have many.
+EPOCH_CHECKPOINT_S = 1.0
 # Figures summed over the images of an epoch; the log has their means.
 SUMMED = ("images", "loss", "data", "kl", "accuracy")
 # Held-out images for each epoch's figures.
@@ -54,7 +56,7 @@ class Recorder:
             self.sums[figure] = self.sums.get(figure, 0.0) + step.size * of_image
         if step.epoch_ended:
             self._end_epoch(step, self.events)
-        self.due |= step.epoch_ended or time.monotonic() - self.saved > CHECKPOINT_EVERY_S
+        self.due |= time.monotonic() - self.saved > (EPOCH_CHECKPOINT_S if step.epoch_ended else CHECKPOINT_EVERY_S)
         # A checkpoint waits for the next step with equal state on every rank, or this rank's share would be lost.
         if self.due and self.state.approximation.synchronised:
             self.save()

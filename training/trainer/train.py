@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 
+from model_store.text import printable
 from training.bayesian.approximation import Approximation
 from training.bayesian.estimators import create_approximation
 from training.bayesian.posterior import Posterior
 from training.data import DOWNLOAD_FOLDER, load_dataset
 from training.data.augmentation import augmentation
 from training.data.dataset import Dataset, Images
+from training.data.findings import describe
 from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
 from training.errors import CheckpointError, DivergedError, RunError
@@ -35,6 +39,7 @@ from training.trainer.initialization import fresh_network, initial_network
 from training.trainer.loop import LoopOptions, TrainState, fit
 from training.trainer.recorder import Recorder
 from training.trainer.run_dir import Run
+from training.trainer.schedule import describe_schedule
 
 # Draws for the figures of a finished run.
 TEST_DRAWS = 32
@@ -60,6 +65,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     options: LoopOptions = LoopOptions(),  # noqa: B008
+    adapt: Callable[[Recipe, int], Recipe] = lambda recipe, train_size: recipe,
     dataset: Dataset | None = None,
     own: nn.Module | None = None,
 ) -> Run:
@@ -68,7 +74,8 @@ def train(
     `dataset` and the plain network `own` replace those that the recipe names.
 
     `resume` continues from the run's checkpoint, if any, and returns a finished run unchanged; `overwrite` removes an
-    earlier run. Raises RunError if the folder is in use and neither is set.
+    earlier run. `adapt` fits the recipe to the number of training images. Raises RunError if the folder is in use and
+    neither is set.
     """
     run = Run(out)
     if run.finished and resume:
@@ -90,7 +97,8 @@ def train(
             download=download,
             quiet=not world.is_leader,
         )
-    BatchSampler(len(dataset.train), recipe.batch_size, world.size, recipe.seed)  # raises for too few images
+    recipe = adapt(recipe, len(dataset.train))
+    schedule = describe_schedule(recipe, len(dataset.train), world.size)  # raises for too few images
     resuming = resume and run.interrupted
     fresh = partial(fresh_network, recipe, dataset, own)
     plain = fresh() if resuming else initial_network(recipe, dataset, own)
@@ -109,18 +117,28 @@ def train(
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, dataset, data_dir, world.size)
+            _tell([*describe(dataset), schedule])
         world.barrier()
         if recipe.random == AUTO_LAYERS:
             _choose_random_layers(state, fresh(), dataset, recipe, world, options, recorder)
         fit(state, dataset, recipe, world, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
         posterior = with_batch_statistics(fresh(), state.approximation.posterior(), dataset, world.device)
-        held = predictions(fresh(), recipe, dataset, dataset.calibration, posterior, world)
         test = predictions(fresh(), recipe, dataset, dataset.test, posterior, world)
+        held = (
+            test if dataset.in_turns else predictions(fresh(), recipe, dataset, dataset.calibration, posterior, world)
+        )
         if world.is_leader:
             _finish(run, fresh(), dataset, posterior, held, test)
         world.barrier()
         return run
+
+
+def _tell(lines: list[str]) -> None:
+    """Print what was found before training begins."""
+    console = Console()
+    for line in lines:
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _choose_random_layers(

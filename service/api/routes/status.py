@@ -24,8 +24,9 @@ async def status(state: StateDep) -> Status:
         answered_per_second=state.stats.rate.per_second,
     )
     answered = [level for level in state.repository.levels() if level.stats.answered]
-    problems = state.repository.problems()
-    return Status(load=load, store=state.store, problems=problems, levels=list(map(_level, answered)))
+    problems, held_back = state.repository.problems(), state.repository.held_back()
+    levels = list(map(_level, answered))
+    return Status(load=load, store=state.store, problems=problems, held_back=held_back, levels=levels)
 
 
 def _level(loaded: LoadedLevel) -> LevelStatus:

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import InvalidNameError
-from model_store.names import check_alias, check_model_name, is_version_name, version_name
+from model_store.names import (
+    check_alias,
+    check_model_name,
+    class_difference,
+    is_version_name,
+    model_name_from,
+    version_name,
+)
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 moments = st.datetimes(
@@ -90,3 +97,37 @@ def test_a_refused_name_is_quoted_in_short() -> None:
     with pytest.raises(InvalidNameError) as caught:
         check_model_name("x" * 10_000)
     assert len(str(caught.value)) < 300
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_folder_gives_a_name_for_a_model(text: str) -> None:
+    assert check_model_name(model_name_from(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("ants-bees-resnet20", "ants-bees-resnet20"),
+        ("My Pictures (2)", "my-pictures-2"),
+        ("Käfer", "kafer"),
+        ("写真", "model"),
+    ],
+)
+def test_a_name_is_like_its_folder(text: str, name: str) -> None:
+    assert model_name_from(text) == name
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("ab", "ab", None),
+        ("ab", "ba", "in another order"),
+        ("ab", "abc", "with c"),
+        ("abc", "ac", "without b"),
+        ("abx", "acy", "without b, x and with c, y"),
+    ],
+)
+def test_classes_are_compared_by_name_and_order(before: str, after: str, says: str | None) -> None:
+    """An index means another class in another order."""
+    assert class_difference([*before], [*after]) == says

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from training import data
-from training.data import DOWNLOAD_FOLDER, DOWNLOADS, SOURCES, load_dataset
+from training.data import DOWNLOAD_FOLDER, DOWNLOADS, SOURCES, data_name, load_dataset
 from training.errors import DataError
 
 
@@ -59,3 +60,11 @@ def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path, name: str)
 def test_a_limit_that_leaves_one_class_is_named() -> None:
     with pytest.raises(DataError, match="two classes; the limit of 1 leaves too few"):
         load_dataset("digits", None, seed=0, limit=1)
+
+
+def test_a_folder_gives_its_data_set_a_name(tmp_path: Path) -> None:
+    """Which can be printed, whatever bytes it is of."""
+    assert data_name("digits", tmp_path) == data_name("digits", None) == "digits"
+    assert data_name("folder", tmp_path / "my ants" / ".") == "my ants"
+    assert data_name("folder", tmp_path / os.fsdecode(b"caf\xe9")) == "caf\\xe9"
+    assert data_name("folder", Path("/")) == "folder"

@@ -27,6 +27,24 @@ def test_lines_in_between_say_how_far_it_is(
     assert re.match(r"training: 40%, 0:00:0\d left, loss 0\.9\n", capsys.readouterr().out)
 
 
+def test_the_first_steps_say_how_long_it_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and only where it is long."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with Stage("training", total=1_000) as stage:
+        for _ in range(12):
+            now += 0.1
+            stage.advance(2, "")
+    assert "training: 0:00:49 left, by the first 10 steps\n" in capsys.readouterr().out
+    with Stage("training", total=60) as stage:
+        for _ in range(12):
+            now += 0.1
+            stage.advance(2, "")
+    assert "left" not in capsys.readouterr().out
+
+
 def test_the_time_left_is_that_of_this_process_own_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """90 of 100 were done before it began; it does 2 in 10 seconds, so that 8 take 40."""
     now = 0.0

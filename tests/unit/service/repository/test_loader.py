@@ -72,6 +72,18 @@ def test_production_that_cannot_serve(store: Path, example: bytes) -> None:
         assert ask(client, example, version=first)["version"] == first
 
 
+def test_a_fallback_has_the_classes_of_production(store: Path, example: bytes) -> None:
+    """Otherwise clients would get other labels from one start to the next."""
+    Store.open(store).set_alias("digits", "production", SECOND)
+    alter(store, "p50")
+    with TestClient(create_app(Settings(store=store, production_fallback=True))) as client:
+        assert ask(client, example)["version"] != SECOND
+    change_manifest(store, classes=list("abcdefghij"))
+    with TestClient(create_app(Settings(store=store, production_fallback=True))) as client:
+        assert client.get("/readyz").status_code == 503
+        assert "was altered" in refusal(client.post("/predict", content=example, headers=PNG), 404)
+
+
 def test_one_bad_model_stops_no_other(store: Path, example: bytes) -> None:
     """A model with nothing to serve."""
     shutil.copytree(store / "digits" / SECOND, store / "broken" / SECOND)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
+from model_store.statistics import accuracy_text
 from tests.support.requirements import program
 from tests.support.waiting import HANG_S
 from training.architectures import ARCHITECTURES
@@ -126,14 +128,66 @@ def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
         "init_from": None,
         "split_seed": None,
     }
-    quality, lines = run.quality(), result.stdout.splitlines()[-4:]
-    assert f"test accuracy {quality['accuracy']:.2%}" in lines[0]
-    assert f"{quality['images']} images" in lines[0]
+    quality, lines = (
+        run.quality(),
+        [line for line in result.stdout.splitlines()[-5:] if "frequent class" not in line][-4:],
+    )
+    assert f"test accuracy {accuracy_text(quality['accuracy'], quality['images'])}" in lines[0]
     assert f"at temperature {quality['temperature']:.3f}: NLL {quality['nll_calibrated']:.4f}" in lines[1]
     assert f"mean network, one pass at temperature {quality['mean_network']['temperature']:.3f}" in lines[2]
     gain, error = quality["mean_network"]["nll_gain"], quality["mean_network"]["nll_gain_error"]
     assert f"draws gain {gain:.4f} ± {error:.4f} nats" in lines[3]
     assert ("they add nothing here" in lines[3]) == (gain <= 2 * error)
+
+
+def little_folder(root: Path, count: int = 20) -> Path:
+    """Two classes of grey pictures that differ in brightness alone."""
+    for name, value in (("dark", 60), ("light", 190)):
+        for number in range(count):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (12, 12), value + number).save(root / name / f"{number}.png")
+    return root
+
+
+def test_few_pictures_are_told_before_training_and_take_enough_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found, how it is split, what is too few for what; and a default run is no 45 epochs of one step."""
+    monkeypatch.setattr("training.trainer.schedule.MIN_STEPS", 200)
+    folder = little_folder(tmp_path / "lamps")
+    plain = ["--data", "folder", "--data-dir", str(folder), "--image-size", "8", "--arch", "convnet", "--device", "cpu"]
+    result = CliRunner().invoke(app, [*plain, "--estimator", "none", "--augmentation", "none"])
+    assert result.exit_code == 0, result.output
+    told = result.stdout
+    assert "40 pictures (40 PNG), 12 x 12 to 12 x 12 pixels, made 8 x 8" in told
+    assert "40 images of 2 classes (dark 20, light 20): 28 to train on, 12 held out" in told
+    assert "12 test images are few: an accuracy of 90% is known to lie in" in told
+    assert "5% takes 19, some 68 images in all, 1% takes 99, some 354 images in all" in told
+    assert "training: 200 steps of 8 images, 50 epochs of 4 steps" in told
+    assert told.index("training: 200 steps") < told.index("training: done")
+    run = next((tmp_path / "runs").iterdir())
+    recipe = Run(run).recipe()
+    assert (recipe.batch_size, recipe.epochs) == (8, 50)
+    assert "test accuracy 100.00% (75.8-100.0% on 12 images)" in told
+
+
+def test_steps_say_how_long_a_run_is(tmp_path: Path) -> None:
+    """And are taken again on resuming."""
+    few = ["--limit", "200", "--device", "cpu", "--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, [*few, "--steps", "13"]).exit_code == 0
+    assert Run(tmp_path / "run").recipe().epochs == 3  # of six steps
+    assert CliRunner().invoke(app, ["--resume", "--steps", "13", "--out", str(tmp_path / "run")]).exit_code == 0
+    both = CliRunner().invoke(app, ["--steps", "3", "--epochs", "3"])
+    assert (both.exit_code, "pass one of them" in one_line(both.stderr)) == (1, True)
+
+
+def test_a_result_of_chance_is_called_so(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / "pictures" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number * 5).save(tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png")
+    told = ["--data", "folder", "--data-dir", str(tmp_path / "pictures"), "--image-size", "8", "--arch", "convnet"]
+    result = CliRunner().invoke(app, [*told, "--estimator", "none", "--epochs", "1", "--device", "cpu"])
+    assert "no better than always saying the most frequent class, right on 50.00%" in result.stdout
 
 
 @pytest.mark.parametrize(("left", "warned"), [("0.9", True), ("0.0001", False)])

@@ -26,6 +26,10 @@ def random_case() -> tuple[Tensor, Tensor]:
     return (2.5 * logits).softmax(1), labels
 
 
+def test_the_most_frequent_class_is_right_on_its_share() -> None:
+    assert metrics.majority_share(torch.tensor([2, 0, 2, 2, 1])) == pytest.approx(0.6)
+
+
 def test_accuracy_by_hand() -> None:
     assert metrics.accuracy(P, LABELS) == 0.75
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from model_store.statistics import accuracy_text
 from tests.support.project import PROJECT
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.cli.report import app
@@ -88,7 +89,8 @@ def test_a_real_run_has_all_plots_and_a_page_of_them(digits_run: Path, tmp_path:
     text, run = (folder / "report.md").read_text(), Run(digits_run)
     assert re.findall(r"!\[.+\]\((.+)\)", text) == PLOTS
     assert "finished, 8 of 8 epochs" in text
-    assert f"| Accuracy | {run.quality()['accuracy']:.2%} |" in text
+    accuracy = accuracy_text(run.quality()["accuracy"], run.quality()["images"])
+    assert f"| Accuracy, with its 95 % interval | {accuracy} |" in text
     assert f"| ECE, 15 bins | {run.quality()['ece']:.4f} |" in text
     mean = run.quality()["mean_network"]
     assert f"| Mean network, one pass | {mean['temperature']:.3f} | {mean['accuracy']:.2%} |" in text
@@ -170,6 +172,7 @@ def test_no_run_is_refused(tmp_path: Path) -> None:
         ("layers.jsonl", b'{"epoch": 1, "layers": {"0": {"log_scale": 3, "log_snr": 3}}}\n'),
         ("quality.json", b"\xff"),
         ("quality.json", b"[3]"),
+        ("quality.json", b'{"nll": 1}'),
         ("quality.json", b'{"mean_network": {"nll": 1}}'),
         ("predictions.npz", b"PK\x03\x04"),
         ("predictions.npz", b""),

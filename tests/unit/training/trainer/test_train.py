@@ -120,6 +120,18 @@ def test_a_broken_network_does_not_replace_the_last_good_checkpoint(
     assert not Run(tmp_path).finished
 
 
+@pytest.mark.parametrize(("least_s", "saved"), [(-1.0, 2), (1e9, 0)])
+def test_short_epochs_do_not_each_write_a_checkpoint(
+    tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch, least_s: float, saved: int
+) -> None:
+    """An epoch of few images takes less time than its checkpoint would."""
+    written: list[Path] = []
+    monkeypatch.setattr("training.trainer.recorder.EPOCH_CHECKPOINT_S", least_s)
+    monkeypatch.setattr(Checkpoint, "save", lambda self, path: written.append(path))
+    train(RECIPE, tmp_path, alone)
+    assert len(written) == saved
+
+
 @pytest.fixture
 def interrupted(tmp_path: Path, alone: World, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run that stopped in the middle of its second epoch."""
