@@ -15,7 +15,7 @@ from torch import nn
 from pruning.graph.trace import GraphTemplate
 from pruning.trained_run import TrainedRun
 from training.bayesian.posterior import Posterior
-from training.data import SOURCES, load_dataset
+from training.data import RESIZABLE, SOURCES, load_dataset
 from training.data.dataset import Dataset
 from training.data.in_memory import InMemory, source_in_memory
 from training.data.split import split
@@ -25,11 +25,14 @@ from training.errors import DataError, RecipeError
 from training.recipe import Recipe
 from training.trainer.initialization import fresh_network
 from training.trainer.run_dir import Run
+from training.trainer.schedule import fit_to_size
 from training.trainer.train import train
 
 # A data set by name, a folder with one folder of pictures a class, arrays (images, labels), or a torch data set.
 Data: TypeAlias = str | Path | InMemory | Dataset
 FOLDER, ARRAYS = "folder", "arrays"
+# Data sets of one size, whose recipes need not be fitted to it.
+NAMED = SOURCES.keys() - RESIZABLE.keys()
 
 
 class Settings(TypedDict, total=False):
@@ -88,6 +91,9 @@ def fit(
             raise RecipeError(f"{world.size} ranks train together: name a folder of the run that they share, out=…")
         recipe, folder = _recipe(network, data, data_dir, world.device, settings)
         dataset = _dataset(recipe, data, folder, test, classes, download, quiet=not world.is_leader)
+        if recipe.data not in NAMED and recipe.limit is None:
+            given = {name for name, value in settings.items() if value is not None}
+            recipe = fit_to_size(recipe, len(dataset.train), world.size, given=given)
         if own is not None:
             GraphTemplate.trace(fresh_network(recipe, dataset, own), dataset.pixels)
         with TemporaryDirectory(prefix="slimbayes-") if out is None else nullcontext(str(out)) as place:

@@ -12,7 +12,7 @@ from model_store.names import check_alias, check_model_name
 from model_store.signing import SigningKey
 from model_store.store import Store
 from pruning import publishing
-from pruning.errors import MixtureError
+from pruning.errors import MixtureError, PublicationError
 from pruning.fine_tuning import FineTuning
 from pruning.mixture import parse_mixture_levels, prune_members
 from pruning.postprocess import PostprocessConfig, PrunedLevel
@@ -50,7 +50,7 @@ def prune(
     granularity: str = "channel",
     ranking: str = "global",
     schedule: str = "gradual",
-    epochs: int = 8,
+    epochs: int | None = None,
     rate: float = 1.0,
     distillation: float = 0.0,
     random: str = "all",
@@ -67,6 +67,8 @@ def prune(
     """
     runs = (posterior,) if isinstance(posterior, TrainedRun) else tuple(posterior)
     _check_members(runs)
+    if epochs is None:
+        epochs = FineTuning.epochs_for(runs[0].recipe, runs[0].dataset)
     tuning = FineTuning(epochs, schedule, rate, distillation)
     config = PruningConfig(criterion, granularity, ranking, tuning, random)
     postprocess = PostprocessConfig.parse(_joined(eight_bits))
@@ -86,18 +88,26 @@ def publish(
     model: str,
     alias: str | None = None,
     sign_key: str | Path | None = None,
+    new_classes: bool = False,
+    force: bool = False,
 ) -> Manifest:
     """Publish levels as a new version of `model` in a store, a folder or URL, and return its manifest.
 
     A folder that does not exist is created. `alias` is pointed at the version, which is signed if a key is given.
 
-    Raises StoreError where the store refuses it or cannot be written.
+    Raises StoreError where the store refuses it or cannot be written, and PublicationError for other classes than those
+    of the model's newest version without `new_classes`, or levels no better than one class alone without `force`.
     """
     check_model_name(model)
     if alias is not None:
         check_alias(alias)
     key = None if sign_key is None else SigningKey.read(Path(sign_key))
     opened = store if isinstance(store, Store) else Store.create(str(store))
+    if not new_classes:
+        publishing.check_classes(opened, model, levels.runs[0])
+    chance = publishing.one_class_alone(levels[0].evaluation.metrics, levels.runs[0])
+    if chance is not None and not force:
+        raise PublicationError(f"{chance}: pass force=True to publish it all the same")
     manifest = publishing.publish(opened, model, levels.runs, levels.levels, key)
     if alias is not None:
         opened.set_alias(model, alias, manifest.version)
