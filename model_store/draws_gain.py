@@ -11,7 +11,7 @@ WORTHWHILE = 0.01
 
 
 class DrawsGain(StrEnum):
-    """Whether draws are better than their mean network; each value is the sentence that says so."""
+    """Say whether draws are better than their mean network; each value is the sentence for it."""
 
     CLEAR = "draws gain more than two standard errors"
     UNCLEAR = "too few test images to tell whether draws gain: two standard errors are more than the gain"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
-# Steps by which the time of the whole is estimated, and how long it must be to be told.
+# Steps by which the time of the whole is estimated, and how long it must be to be reported.
 MEASURED_STEPS, LONG = 10, timedelta(seconds=5)
 
 

@@ -55,7 +55,7 @@ class Value:
 
 @dataclass
 class GraphDraft:
-    """What was converted so far: nodes by name, values by call.
+    """Hold what was converted so far: nodes by name, values by call.
 
     `epsilons` is the ε of each batch normalisation by the node's name; `fixed` as in `Network`.
     """
