@@ -17,7 +17,7 @@ from training.evaluation import metrics
 
 @dataclass(frozen=True)
 class MeasuredImages:
-    """Hold what a level predicts of each test image: probabilities float64 [N, K], mutual information [N], whether it abstains.
+    """Hold probabilities float64 [N, K] of test images, mutual information [N], and whether the level abstains.
 
     `covered` says by kind of set and nominal error rate, as text, whether the set holds the label, bool [N], for error
     rates that all calibrations have.

@@ -93,7 +93,7 @@ METHODS: Mapping[str, Converter] = {
     "permute": reshaping.permute,
     **dict.fromkeys(("contiguous", "clone", "detach"), reshaping.unchanged),
 }
-# Functions that change the tensor that they read, always or where an argument says so, as their last argument. Operators
+# Functions that change the tensor that they read, always or by their last argument. Operators
 # such as += are traced as if they did not.
 IN_PLACE, OPTIONALLY_IN_PLACE = (torch.relu_,), (F.relu, F.relu6, F.silu, F.hardswish, F.hardsigmoid, F.hardtanh)
 
