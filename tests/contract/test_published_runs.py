@@ -21,7 +21,8 @@ def test_its_recipe_and_posterior_fit(folder: Path) -> None:
     run = Run(folder)
     recipe, facts = run.recipe(), run.facts()
     plain = architecture(recipe.architecture, facts["pixels"]["channels"], len(facts["classes"]))
-    GraphTemplate.trace(plain, Pixels(**facts["pixels"])).check_dense(run.posterior())
+    pixels = facts["pixels"] | {name: tuple(facts["pixels"][name]) for name in ("mean", "std")}
+    GraphTemplate.trace(plain, Pixels(**pixels)).check_dense(run.posterior())
 
 
 def test_there_are_some() -> None:

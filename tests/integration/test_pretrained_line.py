@@ -1,4 +1,4 @@
-"""A few pictures go the whole line with published weights: trained, pruned, published, predicted."""
+"""Last layers on features of others: of published weights with a few pictures, of a run's up to predictions."""
 
 from __future__ import annotations
 
@@ -50,18 +50,29 @@ def test_the_head_alone_is_random_and_tells_stripes_apart(trained: Run) -> None:
     assert quality["images"] == 12
 
 
-def test_levels_are_published_and_predict(trained: Run, tmp_path: Path) -> None:
-    """All draws share what comes before the head; a level with half of the multiply-adds is one of them."""
-    flags = ["--levels", "x2", "--epochs", "0", "--draws", "8", "--store", str(tmp_path), "--force"]
-    result = CliRunner().invoke(prune_app, [str(trained.folder), *flags])
+def test_last_layers_go_the_whole_line(digits_run: Path, tmp_path: Path) -> None:
+    """Trained behind those of an earlier run, and published: all draws share what comes before them."""
+    start = [
+        "--init-from",
+        str(digits_run),
+        "--trained",
+        "last:2",
+        "--random",
+        "last:1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    result = CliRunner().invoke(train_app, ["--estimator", "ivon", "--epochs", "2", "--device", "cpu", *start])
     assert result.exit_code == 0, result.output
-    store = Store.open(tmp_path)
+    flags = ["--levels", "x2", "--epochs", "0", "--draws", "4", "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(prune_app, [str(tmp_path / "run"), *flags])
+    assert result.exit_code == 0, result.output
+    store = Store.open(tmp_path / "store")
     (name,) = store.models()
-    assert name == "stripes-efficientnet_lite0"
     dense, half = store.verify(name, store.resolve(name)).levels
     assert half.multiply_adds <= dense.multiply_adds / 2
     assert dense.shared[-1] != "logits"
-    picture = np.asarray(Image.open(next((trained.data_dir() / "upright").iterdir())).resize((SIDE, SIDE)))
-    with sb.load(tmp_path, level="dense") as predictor:
-        (prediction,) = predictor.predict([picture]).predictions
-    assert prediction.label == "upright"
+    digit = np.full((8, 8), 128, np.uint8)
+    with sb.load(tmp_path / "store", level="dense") as predictor:
+        (prediction,) = predictor.predict([digit]).predictions
+    assert len(prediction.probabilities) == 10

@@ -128,6 +128,8 @@ def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
         "image_size": None,
         "init_from": None,
         "split_seed": None,
+        "pretrained": False,
+        "trained": "all",
     }
     quality, lines = (
         run.quality(),

@@ -316,6 +316,7 @@ def test_the_whole_way_to_a_data_set(tmp_path: Path) -> None:
     np.savez(tmp_path / "shadows-ood.npz", images=np.zeros((4, 16, 16, 3), np.uint8))
     dataset = load_dataset("folder", tmp_path, seed=0, image_size=16, quiet=True)
     assert (dataset.name, dataset.classes) == ("folder", ("ant", "bee", "cat"))
-    assert [len(part) for part in (dataset.train, dataset.calibration, dataset.test)] == [42, 6, 12]
+    assert [len(part) for part in (dataset.train, dataset.calibration, dataset.test)] == [42, 18, 18]
+    assert dataset.in_turns
     assert dataset.train.pixels.shape[1:] == (16, 16, 3)
     assert len(dataset.out_of_distribution["shadows"]) == 4

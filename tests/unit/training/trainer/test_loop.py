@@ -17,6 +17,7 @@ from training.data.dataset import Dataset
 from training.distributed.world import World
 from training.errors import DivergedError
 from training.recipe import PRECISIONS, Recipe
+from training.trainer import recorder
 from training.trainer.checkpoint import Checkpoint
 from training.trainer.loop import Step, TrainState, fit
 from training.trainer.run_dir import Run
@@ -216,6 +217,7 @@ def test_the_last_good_checkpoint_survives_a_divergence(
 ) -> None:
     """And the run that goes on from it is the run that never diverged."""
     train(RECIPE, tmp_path / "whole", alone)
+    monkeypatch.setattr(recorder, "EPOCH_CHECKPOINT_S", -1.0)
     # Four steps an epoch and four layers: the second epoch's first call is number 16.
     monkeypatch.setitem(DRAWS, "reparam", failing_from(16 + 7))
     with pytest.raises(DivergedError):

@@ -15,6 +15,7 @@ from training.data.dataset import Dataset
 from training.distributed.world import World
 from training.errors import RunError
 from training.recipe import Recipe
+from training.trainer import recorder
 from training.trainer.initialization import initial_network
 from training.trainer.loop import Step, TrainState
 from training.trainer.recorder import Recorder
@@ -167,6 +168,7 @@ def test_a_resumed_run_shows_each_epoch_once(tmp_path: Path, alone: World, monke
 
     run = Run(tmp_path / "run")
     with monkeypatch.context() as patch:
+        patch.setattr(recorder, "EPOCH_CHECKPOINT_S", -1.0)
         patch.setattr(Recorder, "save", saving_early)
         patch.setattr(Recorder, "__call__", interrupted)
         with pytest.raises(Interruption):

@@ -15,6 +15,7 @@ def test_status(fresh: TestClient, example: bytes) -> None:
         "load": {"queued": 0, "capacity": 65_536, "step": 0, "answered_per_second": 0.0},
         "store": "reachable",
         "problems": {},
+        "held_back": {},
         "levels": [],
     }
     fresh.post("/predict", params={"level": "dense"}, content=example, headers=PNG)
