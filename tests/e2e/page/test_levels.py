@@ -169,7 +169,7 @@ def test_the_table_compares_draws_with_their_mean(open_page: Open, zoo: str) -> 
     expect(gains).to_contain_text("89.9% (α = 0.1)")
     expect(gains).not_to_contain_text("nothing")
     expect(nothing).to_contain_text("0.0004 ± 0.0010: nothing")
-    expect(unknown.get_by_text("unknown", exact=True)).to_have_count(3)
+    expect(unknown.get_by_text("unknown", exact=True)).to_have_count(4)
 
 
 def test_load_and_drift_are_live(open_page: Open, zoo: str) -> None:

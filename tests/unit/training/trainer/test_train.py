@@ -34,7 +34,8 @@ from training.trainer.train import train
 RECIPE = Recipe(epochs=2, estimator="reparam", limit=60, warmup_epochs=1.0)
 EPOCHS = 12
 COMMAND = ["--limit", "200", "--epochs", str(EPOCHS), "--device", "cpu"]
-# The same command with a checkpoint after each step, so that most of the time one is being written.
+# The same command with a checkpoint after each epoch, however short, and after each step: one is mostly being written.
+EPOCHLY = "import training.trainer.recorder as r; r.EPOCH_CHECKPOINT_S = -1; from training.cli.train import app; app()"
 EAGER = "import training.trainer.recorder as r; r.CHECKPOINT_EVERY_S = -1; from training.cli.train import app; app()"
 
 
@@ -259,7 +260,7 @@ def uninterrupted(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "estimator"),
-    [(["-m", "training"], "reparam"), (["-c", EAGER], "ivon")],
+    [(["-c", EPOCHLY], "reparam"), (["-c", EAGER], "ivon")],
     ids=["checkpoint an epoch", "each step"],
 )
 def test_a_run_killed_at_a_random_moment_and_resumed_equals_one_that_was_not(
