@@ -27,10 +27,9 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from model_store.draws_gain import DrawsGain, judge
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.names import ALIAS_OR_LEVEL, MODEL_NAME, VERSION_NAME
-from model_store.statistics import ALPHAS, images_needed, wilson_interval
+from model_store.small_samples import ALPHAS, DrawsGain, images_needed, judge, wilson_interval
 
 SCHEMA_VERSION: Final = 4
 # Name in the version's folder.

@@ -15,7 +15,7 @@ from model_store.integrity import sha256
 from model_store.manifest import InputShape, Level, Manifest, Metrics, Training
 from model_store.names import class_difference, version_name
 from model_store.signing import SigningKey
-from model_store.statistics import accuracy_text, no_better_than
+from model_store.small_samples import accuracy_text, no_better_than
 from model_store.store import Store
 from pruning.errors import PublicationError
 from pruning.graph.onnx_export import export_onnx, roundings, shared_parts, stamp, to_bytes

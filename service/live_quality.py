@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from model_store.statistics import wilson_interval
+from model_store.small_samples import wilson_interval
 from service.types import DoubleArray
 
 WINDOW = 1000

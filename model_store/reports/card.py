@@ -22,7 +22,7 @@ from model_store.manifest import (
 )
 from model_store.reports.late_noise import join_words, late_noise
 from model_store.reports.mean_network import mean_section
-from model_store.statistics import interval_text
+from model_store.small_samples import interval_text
 from model_store.text import printable
 
 MAX_CLASSES_SHOWN = 20

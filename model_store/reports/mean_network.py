@@ -7,9 +7,9 @@ from typing import Protocol
 
 from rich.table import Column, Table
 
-from model_store.draws_gain import DrawsGain
 from model_store.manifest import Level, MeanNetwork
 from model_store.reports.terminal import cell
+from model_store.small_samples import DrawsGain
 
 HEADERS = ("draws", "mean: T", "accuracy", "NLL", "ECE", "draws gain")
 

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from model_store.manifest import Metrics
 from model_store.onnx_file.summary import GraphNode
 from model_store.reports.terminal import cell
-from model_store.statistics import interval_text
+from model_store.small_samples import interval_text
 
 
 class LevelFigures(Protocol):

@@ -10,14 +10,13 @@ import typer
 from rich.console import Console
 
 from model_store.cli.options import SignKeyOption
-from model_store.draws_gain import DrawsGain
 from model_store.errors import StoreError
 from model_store.names import check_alias, check_model_name, model_name_from
 from model_store.onnx_file.format import MAX_MEMBERS
 from model_store.reports.mean_network import gain_text, mean_table
 from model_store.reports.tables import levels_table
 from model_store.signing import SigningKey
-from model_store.statistics import accuracy_text
+from model_store.small_samples import DrawsGain, accuracy_text
 from model_store.store import Store
 from pruning.cli import options
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from model_store.reports.mean_network import gain_text
-from model_store.statistics import accuracy_text
+from model_store.small_samples import accuracy_text
 from pruning.cli import options
 
 app = typer.Typer(add_completion=False)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model_store.manifest import Calibration, SetKind
-from model_store.statistics import ALPHAS, images_needed
+from model_store.small_samples import ALPHAS, images_needed
 from pruning.errors import CalibrationError
 from pruning.evaluation.ood import choose_ood_rule
 from training.evaluation import metrics

@@ -11,7 +11,7 @@ from model_store.cli.options import SignKeyOption, StoreOption, TrustedOption, t
 from model_store.errors import StoreError
 from model_store.names import check_alias
 from model_store.signing import SigningKey
-from model_store.statistics import accuracy_text
+from model_store.small_samples import accuracy_text
 from model_store.store import Store
 from model_store.text import printable
 from service.cli.main import reporting

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.manifest import Calibration, Level, Score, Strangeness
-from model_store.statistics import ALPHAS, images_needed
+from model_store.small_samples import ALPHAS, images_needed
 from service.inference.ood import ood_score
 from service.inference.uncertainty import Draws, parts
 from service.types import DoubleArray, FloatArray

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from model_store.statistics import wilson_interval
+from model_store.small_samples import wilson_interval
 from model_store.store import Store
 from pruning.cli.prune import app as prune_app
 from tests.support.http import ask

@@ -111,8 +111,10 @@ def test_classes_that_are_gone_hold_nothing_back(store: Store, example: bytes) -
         first = answering(client, example)
         other = publish_other(store, 1, "abcdefghij")
         wait_until(lambda: other in catalog_of(client).models["digits"].versions)
+        assert answering(client, example) == first
         store.delete("digits", first)
         wait_until(lambda: answering(client, example) == other)
+        assert client.get("/status").json()["held_back"] == {}
 
 
 def test_an_alias_to_what_cannot_be_served_stays(store: Store, example: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model_store.statistics import accuracy_text, no_better_than
+from model_store.small_samples import accuracy_text, no_better_than
 from training.defaults import default_recipe
 from training.errors import RecipeError, TrainingError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from model_store.statistics import ALPHAS, images_needed, interval_text
+from model_store.small_samples import ALPHAS, images_needed, interval_text
 from training.data.dataset import Dataset
 from training.data.split import HELD_OUT_SHARE
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from model_store.draws_gain import DrawsGain, judge
+from model_store.small_samples import DrawsGain, judge
 from training.data.dataset import Turn
 from training.evaluation import metrics
 from training.evaluation.temperature import calibrated, fit_temperature

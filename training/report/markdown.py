@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from model_store.statistics import accuracy_text
+from model_store.small_samples import accuracy_text
 from training.evaluation.mean_network import MeanNetworkFigures
 from training.recipe import Recipe
 from training.report.plots import snr

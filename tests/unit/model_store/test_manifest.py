@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from model_store.draws_gain import DrawsGain
 from model_store.errors import ManifestError, NewerSchemaError
 from model_store.manifest import SCHEMA_VERSION, Manifest, read_manifest
-from model_store.statistics import wilson_interval
+from model_store.small_samples import DrawsGain, wilson_interval
 from tests.support.stores import GOLDEN, golden_document
 
 Document = dict[str, Any]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from model_store.statistics import wilson_interval
+from model_store.small_samples import wilson_interval
 from service.live_quality import (
     BEYOND_CHANCE,
     MIN_LABELS,

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model_store.statistics import wilson_interval
+from model_store.small_samples import wilson_interval
 from training.evaluation import metrics
 from training.evaluation.metrics import ECE_BINS
 from training.report.plots.style import FAINT, PALE, STRONG, styled

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from model_store.cli.main import app
 from model_store.manifest import SCHEMA_VERSION, Manifest, read_manifest
 from model_store.reports.card import model_card
-from model_store.statistics import interval_text
+from model_store.small_samples import interval_text
 from model_store.storage.location import ZOO
 from model_store.store import Store
 from tests.support.stores import GOLDEN, golden_document

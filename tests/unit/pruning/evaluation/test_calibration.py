@@ -13,7 +13,7 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torchmetrics.functional.classification import binary_auroc, multiclass_calibration_error
 
-from model_store.statistics import ALPHAS
+from model_store.small_samples import ALPHAS
 from pruning.errors import CalibrationError
 from pruning.evaluation.calibration import abstention_threshold, aps_scores, calibrate, conformal_quantile
 from tests.support.answers import answers

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from model_store.draws_gain import DrawsGain
+from model_store.small_samples import DrawsGain
 from model_store.store import Store
 from pruning.cli.prune import app as prune_app
 from pruning.errors import LevelError

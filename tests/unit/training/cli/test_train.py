@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from model_store.draws_gain import DrawsGain, judge
-from model_store.statistics import accuracy_text
+from model_store.small_samples import DrawsGain, accuracy_text, judge
 from tests.support.requirements import program
 from tests.support.waiting import HANG_S
 from training.architectures import ARCHITECTURES

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from model_store.draws_gain import DrawsGain
+from model_store.small_samples import DrawsGain
 from training.data.dataset import Turn
 from training.evaluation.mean_network import LabelledLogits, compare_with_mean
 from training.evaluation.metrics import losses, predictive

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from model_store.statistics import accuracy_text
+from model_store.small_samples import accuracy_text
 from tests.support.project import PROJECT
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.cli.report import app

@@ -1,4 +1,4 @@
-"""Say what a number of images can tell: how sure a share of them is, and which prediction sets they allow.
+"""Say what a number of images can tell: how sure a share of them is, which prediction sets they allow, what draws gain.
 
 Training, pruning and the service say it alike; this module imports nothing.
 """
@@ -6,11 +6,16 @@ Training, pruning and the service say it alike; this module imports nothing.
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 
 # Two-sided 95 % quantile of the normal distribution.
 NORMAL_QUANTILE = 1.959963984540054
 # Error rates of prediction sets that levels are calibrated for, where their calibration images allow it.
 ALPHAS = (0.1, 0.05, 0.01)
+# Standard errors that a gain must exceed.
+SIGNIFICANT = 2.0
+# Nats below which a gain is not worth the draws. Where chance alone could make more, too few images were tested.
+WORTHWHILE = 0.01
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -48,3 +53,23 @@ def images_needed(alpha: float) -> int:
 def no_better_than(share: float, accuracy: float, count: int) -> bool:
     """Return whether so many images leave open that an accuracy is no higher than `share`, that of one class alone."""
     return wilson_interval(accuracy, count)[0] <= share
+
+
+class DrawsGain(StrEnum):
+    """Say whether draws are better than their mean network; each value is the sentence for it."""
+
+    CLEAR = "draws gain more than two standard errors"
+    UNCLEAR = "too few test images to tell whether draws gain: two standard errors are more than the gain"
+    NOTHING = "draws add nothing here: the gain is not above two standard errors"
+
+    @property
+    def worth_drawing(self) -> bool:
+        """Tell whether draws are to be served: unless they add nothing."""
+        return self is not DrawsGain.NOTHING
+
+
+def judge(gain: float, error: float) -> DrawsGain:
+    """Judge a gain in nats by its standard error."""
+    if gain > SIGNIFICANT * error:
+        return DrawsGain.CLEAR
+    return DrawsGain.UNCLEAR if gain > 0 and SIGNIFICANT * error > WORTHWHILE else DrawsGain.NOTHING

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from model_store.statistics import (
+from model_store.small_samples import (
     ALPHAS,
+    DrawsGain,
     accuracy_text,
     images_needed,
     interval_text,
+    judge,
     no_better_than,
     wilson_interval,
 )
@@ -61,3 +63,20 @@ def test_no_better_than_one_class() -> None:
     assert not no_better_than(0.5, 11 / 12, 12)
     assert not no_better_than(0.5, 0.6, 1_000)
     assert no_better_than(0.5, 0.28, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "judged"),
+    [
+        (0.0064, 0.0011, DrawsGain.CLEAR),
+        (0.0005, 0.0020, DrawsGain.NOTHING),
+        (0.0, 0.0, DrawsGain.NOTHING),
+        (-0.019, 0.005, DrawsGain.NOTHING),
+        (-0.3, 0.2, DrawsGain.NOTHING),
+        (0.186, 0.108, DrawsGain.UNCLEAR),
+        (0.186, 0.05, DrawsGain.CLEAR),
+    ],
+)
+def test_a_gain_is_judged_by_its_error(gain: float, error: float, judged: DrawsGain) -> None:
+    assert judge(gain, error) is judged
+    assert judged.worth_drawing == (judged is not DrawsGain.NOTHING)
