@@ -28,7 +28,7 @@ from training.atomic import write_atomically
 # ONNX Runtime reads this when it is imported, which in this package happens here only.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-MIN_MEASUREMENT_S, MIN_RUNS = 0.03, 10
+MIN_MEASUREMENT_S, MIN_RUNS = 0.01, 10
 
 
 @dataclass

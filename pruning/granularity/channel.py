@@ -51,6 +51,14 @@ class _Layer:
     scored: bool
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Numbers of channels that go together, and their score."""
+
+    numbers: Tensor
+    score: float
+
+
 def choose_removal(
     network: Network, posterior: Posterior, scores: Scores, budget: Budget, ranking: str, timings: Timings
 ) -> Narrowing:
@@ -102,24 +110,30 @@ def _is_improvement(total: float, before: float, budget: Budget) -> bool:
 
 
 class _Chooser:
-    """The channels kept, bool by number, and the network's cost with them."""
+    """The channels kept, bool by number, and the network's cost with them.
+
+    What is known of layers and groups stays known until a block goes or returns that one of the same layers has.
+    """
 
     def __init__(self, network: Network, scores: Scores, timings: Timings) -> None:
-        self.network, self.costs, self.readers_only = network, layer_costs(timings), scores.readers_only
+        self.nodes, self.costs, self.readers_only = network.weighted, layer_costs(timings), scores.readers_only
         self.channels = channel_groups(network)
         self.kept = torch.ones(len(self.channels.groups), dtype=torch.bool)
-        self.layers = [self._layer(name, scores) for name in network.weighted]
+        self.layers = [self._layer(name, scores) for name in self.nodes]
         self.touched: dict[int, list[_Layer]] = {}
         for layer in self.layers:
-            for group in self.channels.of(layer.name) | self.channels.of(network.weighted[layer.name].source):
+            for group in self.channels.of(layer.name) | self.channels.of(self.nodes[layer.name].source):
                 self.touched.setdefault(group, []).append(layer)
         self.reasons = reasons_to_keep(network, self.channels, [each.name for each in self.layers if each.scored])
         ports = self.channels.of(IMAGES) | self.channels.of(network.output)
         self.free = sorted(self.touched.keys() - self.reasons.keys() - ports)
         self.sizes = {group: self._block_size(group) for group in self.free}
+        self.widths: dict[str, tuple[int, int]] = {}
+        self.blocks: dict[int, _Block | None] = {}
+        self.prices: dict[int, float] = {}
 
     def _layer(self, name: str, scores: Scores) -> _Layer:
-        node, numbers = self.network.weighted[name], self.channels.numbers
+        node, numbers = self.nodes[name], self.channels.numbers
         rows, inputs = numbers[name], numbers[node.source]
         read, place = columns(node, inputs).unique(return_inverse=True)
         known = scores.of_weights.get(f"{name}.weight")
@@ -140,34 +154,54 @@ class _Chooser:
         return sum(self._cost(layer, self.costs[kind]) for layer in self.layers if layer.scored or kind != "p")
 
     def _cost(self, layer: _Layer, cost: Cost) -> float:
-        outputs, inputs = int(self.kept[layer.rows].sum()), int(self.kept[layer.inputs].sum())
-        return cost(self.network.weighted[layer.name], outputs, inputs)
+        if layer.name not in self.widths:
+            self.widths[layer.name] = int(self.kept[layer.rows].sum()), int(self.kept[layer.inputs].sum())
+        return cost(self.nodes[layer.name], *self.widths[layer.name])
 
     def put(self, block: Tensor, *, kept: bool) -> None:
         """Remove a block of channels, or restore it."""
+        group = self._set(block, kept)
+        touched = {layer.name for layer in self.touched[group]}
+        for other in self.free:
+            if any(layer.name in touched for layer in self.touched[other]):
+                self.blocks.pop(other, None)
+                self.prices.pop(other, None)
+
+    def _set(self, block: Tensor, kept: bool) -> int:
+        """Remove a block or restore it, for what depends on widths alone; return its group."""
         self.kept[block] = kept
+        group = int(self.channels.groups[block[0]])
+        for layer in self.touched[group]:
+            self.widths.pop(layer.name, None)
+        return group
 
     def cheapest(self, kind: str) -> Callable[[], Tensor | None]:
         """Return a function that chooses the block with the lowest score per unit of `kind` saved."""
+        self.prices.clear()
 
         def choose() -> Tensor | None:
-            blocks = {group: self._block(group) for group in self.free}
-            candidates = [(group, *block) for group, block in blocks.items() if block is not None]
-            if not candidates:
-                return None
-            _, block, _ = min(candidates, key=lambda each: each[2] / self._saving(each[0], each[1], self.costs[kind]))
-            return block
+            blocks = self._lowest_blocks()
+            for group, block in blocks.items():
+                if group not in self.prices:
+                    self.prices[group] = block.score / self._saving(group, block.numbers, self.costs[kind])
+            return blocks[min(blocks, key=self.prices.__getitem__)].numbers if blocks else None
 
         return choose
 
     def widest(self) -> Tensor | None:
         """Choose the lowest-scoring block of the group that has lost the smallest share."""
-        candidates = [(group, block[0]) for group in self.free if (block := self._block(group)) is not None]
-        shares = {group: float(self.kept[self.channels.groups == group].float().mean()) for group, _ in candidates}
-        return max(candidates, key=lambda each: shares[each[0]], default=(0, None))[1]
+        blocks = self._lowest_blocks()
+        shares = {group: float(self.kept[self.channels.groups == group].float().mean()) for group in blocks}
+        return blocks[max(blocks, key=shares.__getitem__)].numbers if blocks else None
 
-    def _block(self, group: int) -> tuple[Tensor, float] | None:
-        """Return the numbers and score of a group's lowest-scoring block, or None if it has one block left."""
+    def _lowest_blocks(self) -> dict[int, _Block]:
+        """Return the lowest-scoring block of each group that has more than one left."""
+        for group in self.free:
+            if group not in self.blocks:
+                self.blocks[group] = self._lowest_block(group)
+        return {group: block for group in self.free if (block := self.blocks[group]) is not None}
+
+    def _lowest_block(self, group: int) -> _Block | None:
         left = ((self.channels.groups == group) & self.kept).nonzero().squeeze(1)
         size = self.sizes[group]
         if len(left) <= size:
@@ -183,11 +217,11 @@ class _Chooser:
                 scores.index_add_(0, layer.rows, layer.scores[:, columns].double().sum(1))
             scores.index_add_(0, layer.columns, layer.scores[rows].double().sum(0))
         lowest = left[scores[left].argsort(stable=True)[: len(left) % size or size]]
-        return lowest, float(scores[lowest].sum())
+        return _Block(lowest, float(scores[lowest].sum()))
 
     def _saving(self, group: int, block: Tensor, cost: Cost) -> float:
         before = sum(self._cost(layer, cost) for layer in self.touched[group])
-        self.put(block, kept=False)
+        self._set(block, kept=False)
         saved = before - sum(self._cost(layer, cost) for layer in self.touched[group])
-        self.put(block, kept=True)
+        self._set(block, kept=True)
         return max(saved, MIN_SAVING)
