@@ -63,6 +63,8 @@ class Settings(TypedDict, total=False):
     split_seed: int | None
     pretrained: bool
     trained: str
+    plain_share: float
+    plain_learning_rate: float
 
 
 def fit(
