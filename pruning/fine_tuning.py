@@ -25,6 +25,7 @@ SCHEDULES = ("gradual", "one-shot")
 MAX_ROUNDS = 4
 # A network that is pruned has its weights, and all layers are trained.
 WHOLE: dict[str, Any] = {"init_from": None, "pretrained": False, "trained": ALL_LAYERS, "plain_share": 0.0}
+WHOLE |= {"small_share": 0.0, "averaged_epochs": 0}
 # Epochs per level where none are given, and the least number of steps, of which few images have few an epoch.
 EPOCHS, MIN_STEPS = 8, 160
 

@@ -65,6 +65,8 @@ class Settings(TypedDict, total=False):
     trained: str
     plain_share: float
     plain_learning_rate: float
+    small_share: float
+    averaged_epochs: int
 
 
 def fit(

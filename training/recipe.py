@@ -36,7 +36,9 @@ class Recipe:
     the head start from weights that were published for other classes, those in `init_from` or the architecture's own.
     `trained` is `all`, or `last:N` for the last N layers with weights: what comes before them stays as it is.
     `plain_share` is the share of the epochs that train a plain network first, at `plain_learning_rate`; the posterior
-    starts from it, as from one in `init_from`.
+    starts from it, as from one in `init_from`. `small_share` is the share of the epochs, the first ones, that see
+    images of three quarters of their side (progressive resizing, Howard 2018); `averaged_epochs` the number of last
+    epochs over whose steps a plain network's weights are averaged (Izmailov et al. 2018).
     """
 
     data: str = "digits"
@@ -68,6 +70,8 @@ class Recipe:
     trained: str = "all"
     plain_share: float = 0.0
     plain_learning_rate: float = 0.2
+    small_share: float = 0.0
+    averaged_epochs: int = 0
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -102,6 +106,12 @@ class Recipe:
         _check(0 <= self.plain_share < 1, "plain share", self.plain_share, "from 0 to below 1")
         rate = self.plain_learning_rate
         _check(0 < rate < math.inf, "plain learning rate", rate, "above 0")
+        _check(0 <= self.small_share < 1, "small share", self.small_share, "from 0 to below 1")
+        _check(self.averaged_epochs >= 0, "averaged epochs", self.averaged_epochs, "at least 0")
+        if self.averaged_epochs and not (self.plain_share or self.estimator == "none"):
+            raise RecipeError(
+                f"weights are averaged of a plain network only, not under {self.estimator}: leave averaged epochs at 0"
+            )
         if self.plain_share and (self.init_from is not None or self.pretrained or self.estimator == "none"):
             raise RecipeError(
                 "a posterior starts from a plain network that is trained first (plain share above 0), or from trained "
@@ -130,6 +140,11 @@ class Recipe:
         """Return the number of epochs that train what the run is named for."""
         return self.epochs - self.plain_epochs
 
+    @property
+    def small_epochs(self) -> int:
+        """Return the number of epochs that see smaller images; a posterior that starts from a plain one has none."""
+        return round(self.small_share * self.epochs)
+
     def plain_phase(self) -> Recipe:
         """Return the recipe of the plain network from which the posterior starts."""
         return replace(
@@ -146,8 +161,9 @@ class Recipe:
     def posterior_phase(self, run: Path) -> Recipe:
         """Return the recipe of what follows it in the folder `run`: all of the recipe where there is no such start."""
         if not self.plain_epochs:
-            return replace(self, plain_share=0.0)
-        return replace(self, epochs=self.posterior_epochs, init_from=str(run / PLAIN), plain_share=0.0)
+            return replace(self, plain_share=0.0, averaged_epochs=self.averaged_epochs * (self.estimator == "none"))
+        start: dict[str, Any] = {"init_from": str(run / PLAIN), "plain_share": 0.0}
+        return replace(self, epochs=self.posterior_epochs, small_share=0.0, averaged_epochs=0, **start)
 
     def learning_rate_at(self, progress: float, world_size: int = 1, hold: float = 0.0) -> float:
         """Return the learning rate at `progress` of the run, from 0 to 1; the peak is held up to progress `hold`.

@@ -77,6 +77,13 @@ def train_command(
     plain_learning_rate: Annotated[
         float | None, typer.Option("--plain-lr", help="Peak learning rate of that plain network.")
     ] = None,
+    small_share: Annotated[
+        float | None,
+        typer.Option(help="Share of the epochs, the first ones, that see images of three quarters of their side."),
+    ] = None,
+    averaged_epochs: Annotated[
+        int | None, typer.Option(help="Last epochs over whose steps a plain network's weights are averaged.")
+    ] = None,
     beta: Annotated[
         float | None, typer.Option(help="Weight of the KL divergence; below 1 gives a cold posterior.")
     ] = None,
@@ -90,7 +97,7 @@ def train_command(
     memory_images: Annotated[
         float | None, typer.Option(help="Images after which 1/e of IVON's Hessian is left, instead of --hessian-left.")
     ] = None,
-    augmentation: Annotated[str | None, typer.Option(help="Augmentation: none, crop-flip or rand.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="Augmentation: none, crop-flip, cutout or rand.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32 or bfloat16; by default the faster one on this machine.")
     ] = None,
@@ -162,6 +169,8 @@ def train_command(
         "trained": trained,
         "plain_share": plain_share,
         "plain_learning_rate": plain_learning_rate,
+        "small_share": small_share,
+        "averaged_epochs": averaged_epochs,
     }
     keep_freed_memory()
     folder = out

@@ -110,7 +110,7 @@ def train(
 
     # What a checkpoint holds needs no weights to start from, but layers that are not trained are in none.
     known = recipe.plain_epochs > 0 or (resume and run.interrupted and recipe.trained_count is None)
-    part, state = prepared(fresh_network(phase, images, own) if known else initial_network(phase, images, own))
+    part, state = prepared(fresh_network(recipe, images, own) if known else initial_network(phase, images, own))
     with run.locked() if world.is_leader else nullcontext():
         if overwrite and world.is_leader:
             run.clear()

@@ -117,6 +117,8 @@ def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
         "limit": 40,
         "plain-share": 0.5,
         "plain-lr": 0.01,
+        "small-share": 0.0,
+        "averaged-epochs": 1,
     }
     arguments = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
     result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
