@@ -39,7 +39,7 @@ def highest(work):
     return peak_bytes(tried)
 
 shape, decoded, over = Size(16, 16, 3), 0, []
-small, large = list(originals()), list(originals((900, 1300)))
+small, large = list(originals()), list(originals((600, 900)))
 for _, data in small:  # what is loaded once
     open_image(data, shape, formats=SIX, max_pixels=2**24).decode()
 files = large + [(name, mutant(data, seed)) for seed in range(12) for name, data in small]
