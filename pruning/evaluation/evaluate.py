@@ -10,7 +10,6 @@ and the published calibration is that on all of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from model_store.onnx_file.draws import first_draws, whole_rounds
 from pruning.evaluation.calibration import calibrate
 from pruning.evaluation.quality import MeasuredImages, measure_quality
 from pruning.evaluation.reference import reference_histograms
+from pruning.evaluation.sampling_error import standard_error
 from pruning.graph.forward import mean_weights, mixture_logits, served_draws
 from pruning.graph.network import Network, random_tensors
 from training.data.dataset import Dataset
@@ -106,7 +106,7 @@ def evaluate(members: Sequence[Network], dataset: Dataset, num_draws: int, seed:
     return Evaluation(
         metrics=measure_quality(tested, logits_SNK, labels_N, ood_logits, calibration),
         calibration=calibration,
-        monte_carlo=MonteCarlo(draws=num_draws, standard_error=_standard_error(logits_SNK, temperature, count)),
+        monte_carlo=MonteCarlo(draws=num_draws, standard_error=standard_error(logits_SNK, temperature, count)),
         reference=reference_histograms(logits_SNK[: first_draws(count)], temperature),
         mean_network=_mean_network(tested.p_NK, mean_logits, dataset) if random else None,
         calibration_accuracy=metrics.accuracy(metrics.predictive(held_SNK, temperature), held_N),
@@ -129,24 +129,6 @@ def _calibrations(
 
 def _noise(labels_N: Tensor, seed: int, purpose: str) -> Tensor:
     return torch.rand(len(labels_N), generator=generator_for(seed, purpose), dtype=torch.float64)
-
-
-def _standard_error(logits_SNK: Tensor, temperature: float, members: int) -> float:
-    """Return the standard error of the top probability, mean over images; draws come in antithetic pairs.
-
-    What members of a mixture differ by is no error: with two pairs of each or more, only what differs within them is.
-    """
-    p_SNK = (logits_SNK.double() / temperature).softmax(-1)
-    top_SN = p_SNK[:, torch.arange(p_SNK.shape[1]), p_SNK.mean(0).argmax(1)]
-    if len(top_SN) == members:
-        return 0.0
-    if len(top_SN) >= 4 and len(top_SN) % (2 * members) == 0:
-        top_SN = top_SN.reshape(-1, 2, members, p_SNK.shape[1]).mean(1).flatten(0, 1)
-    if members > 1 and len(top_SN) >= 2 * members:
-        rounds = top_SN.reshape(-1, members, p_SNK.shape[1])
-        var_N = (rounds - rounds.mean(0)).square().sum((0, 1)) / (len(top_SN) - members)
-        return float(var_N.sqrt().mean()) / math.sqrt(len(top_SN))
-    return float(top_SN.std(0).mean()) / math.sqrt(len(top_SN))
 
 
 def _mean_network(p_NK: Tensor, mean_logits: Mapping[str, Tensor], dataset: Dataset) -> MeanNetwork:

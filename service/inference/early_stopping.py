@@ -32,7 +32,7 @@ import numpy.typing as npt
 from model_store.manifest import Calibration, Strangeness
 from model_store.onnx_file.draws import first_draws
 from service.inference.ood import SCORES
-from service.inference.uncertainty import Draws, pairs_of, student_factor
+from service.inference.uncertainty import Draws, pairs_of
 
 # The most draws at which convergence is tested.
 MOST_DRAWS = 1024
@@ -90,12 +90,11 @@ class EarlyStopping:
         count, images, ood = len(draws), len(draws.mean), self.ood
         top_N2 = draws.mean.argsort(1)[:, -2:]
         top_SN2 = draws.p[:, np.arange(images)[:, None], top_N2]
-        parts_SMN = np.empty((count, 3 if ood is None else 4, images))
+        parts_SMN = np.empty((count, 2 if ood is None else 3, images))
         parts_SMN[:, 0] = top_SN2[..., 1] - top_SN2[..., 0]
         parts_SMN[:, 1] = draws.cross_entropies
-        parts_SMN[:, 2] = top_SN2[..., 1]
         if ood is not None:
-            parts_SMN[:, 3] = SCORES[ood.score](draws)
+            parts_SMN[:, 2] = SCORES[ood.score](draws)
         mean_MN = np.add.reduce(parts_SMN, 0) / count
         deviation_SMN = parts_SMN - mean_MN
         paired_PMN, means = pairs_of(deviation_SMN, self.members), 1
@@ -110,14 +109,14 @@ class EarlyStopping:
             reach_MN = np.minimum(reach_MN, paired_reach_MN)
         decided_N = np.abs(mean_MN[1] - self.abstain_above) > reach_MN[1]
         if ood is not None:
-            margin_N, reach_N = mean_MN[3] - ood.above, reach_MN[3]
+            margin_N, reach_N = mean_MN[2] - ood.above, reach_MN[2]
             if ood.score == "mutual_information":  # compare logarithms, whose reach is to first order
-                positive_N = mean_MN[3] + EPSILON
+                positive_N = mean_MN[2] + EPSILON
                 margin_N = np.log(positive_N / (max(ood.above, 0.0) + EPSILON))
-                reach_N = paired_reach_MN[3] / positive_N
+                reach_N = paired_reach_MN[2] / positive_N
             decided_N = (margin_N > reach_N) | (decided_N & (margin_N < -reach_N))
-        error_N = student_factor(freedom) * error_MN[2]
-        converged_N: npt.NDArray[np.bool_] = (mean_MN[0] > reach_MN[0]) & decided_N & (error_N <= self.tolerance)
+        known_N = draws.standard_error is not None and draws.standard_error <= self.tolerance
+        converged_N: npt.NDArray[np.bool_] = (mean_MN[0] > reach_MN[0]) & decided_N & known_N
         return converged_N
 
 

@@ -24,6 +24,11 @@ from service.types import DoubleArray, FloatArray
 INTERVAL, MIN_INTERVAL_DRAWS = (0.05, 0.95), 20
 # Two-sided 95 % quantiles of the normal distribution and of Student's t with 1, 2, … degrees of freedom.
 NORMAL = 1.959964
+# Of Gauss-Hermite quadrature for the standard normal distribution.
+NODES, WEIGHTS = (np.asarray(each) for each in np.polynomial.hermite_e.hermegauss(7))
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+# Below every probability that is told from zero, and the largest exponent of a float64.
+TINY, LARGEST_EXPONENT = 1e-300, 700.0
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 
 
@@ -82,6 +87,22 @@ class Draws:
         """Compute −Σ_k p_sk ln p̄_k [S, N], whose mean over draws is the entropy of the mean."""
         return np.asarray(np.add.reduce(self.p * self.surprise, -1))
 
+    @cached_property
+    def error_of_top(self) -> tuple[DoubleArray, int] | None:
+        """Estimate the standard error [N] of the top class's probability, and its degrees of freedom.
+
+        None for a single draw.
+        """
+        return _error_of_top(self)
+
+    @property
+    def standard_error(self) -> DoubleArray | None:
+        """Return that error [N], raised by `student_factor`, None for a single draw."""
+        if self.error_of_top is None:
+            return None
+        error_N, freedom = self.error_of_top
+        return student_factor(freedom) * error_N
+
 
 @dataclass(frozen=True)
 class Predictive:
@@ -112,7 +133,7 @@ class Predictive:
             block = draws.first(first)
             epistemic_N = np.minimum(parts(block)[1], total_N)
             aleatoric_N = total_N - epistemic_N
-        return cls(draws, _std(block), _interval(draws), total_N, aleatoric_N, epistemic_N, _standard_error(draws))
+        return cls(draws, _std(block), _interval(draws), total_N, aleatoric_N, epistemic_N, draws.standard_error)
 
     @property
     def mean(self) -> DoubleArray:
@@ -165,23 +186,58 @@ def _interval(draws: Draws) -> DoubleArray | None:
     return interval_2NK
 
 
-def _standard_error(draws: Draws) -> DoubleArray | None:
+def _error_of_top(draws: Draws) -> tuple[DoubleArray, int] | None:
     if len(draws) == 1:
         return None
-    images = np.arange(len(draws.mean))
-    values_NS = np.ascontiguousarray(draws.p[:, images, draws.mean.argmax(1)].T)
+    top_N = draws.mean.argmax(1)
+    if len(draws) >= 4 * draws.members and len(draws) % (2 * draws.members) == 0:
+        return _error_by_log_odds(draws, top_N)
+    values_NS = np.ascontiguousarray(draws.p[:, np.arange(len(top_N)), top_N].T)
     # Only means of antithetic pairs are independent of each other. A single pair is taken for two draws.
     if len(draws) >= 4 and (pairs_PN := pairs_of(values_NS.T, draws.members)) is not None:
         values_NS = np.ascontiguousarray(pairs_PN.T)
-    count, members = values_NS.shape[1], draws.members
-    if 1 < members <= len(draws) // 4 and len(draws) % (2 * members) == 0:  # what members differ by is no error
-        rounds_NRM = values_NS.reshape(len(values_NS), -1, members)
-        deviation_NS = (rounds_NRM - rounds_NRM.mean(1, keepdims=True)).reshape(values_NS.shape)
-    else:
-        members, deviation_NS = 1, values_NS - np.add.reduce(values_NS, 1, keepdims=True) / count
+    count = values_NS.shape[1]
+    deviation_NS = values_NS - np.add.reduce(values_NS, 1, keepdims=True) / count
     deviation_NS *= deviation_NS
-    error_N = np.sqrt(np.add.reduce(deviation_NS, 1) / (count * (count - members)))
-    return np.asarray(student_factor(count - members) * error_N)
+    return np.sqrt(np.add.reduce(deviation_NS, 1) / (count * (count - 1))), count - 1
+
+
+def _error_by_log_odds(draws: Draws, top_N: npt.NDArray[np.intp]) -> tuple[DoubleArray, int]:
+    """Estimate the standard error from log odds, z = ln p/(1−p), which are nearly normal where p is skewed.
+
+    With P antithetic pairs of each of M members, z = m + e ± d: the mean m of a member, e of a pair, and d ~ N(0, s²),
+    which most pairs have alone. The variance of a pair's mean p is that of [σ(m+d) + σ(m−d)]/2, by Gauss–Hermite
+    quadrature, and (E dσ/dz)² Var e. What members differ by is no error of the mean.
+    """
+    count, members, images = len(draws) // (2 * draws.members), draws.members, np.arange(len(top_N))
+    others_SNK = draws.p.copy()
+    others_SNK[:, images, top_N] = 0.0
+    log_odds_SN = np.log(draws.p[:, images, top_N] + TINY) - np.log(np.add.reduce(others_SNK, -1) + TINY)
+    # Reduced axes are contiguous and last, so that no other image changes a bit.
+    pairs_NMP2 = np.ascontiguousarray(log_odds_SN.T.reshape(-1, count, 2, members).transpose(0, 3, 1, 2))
+    mean_NMP = (pairs_NMP2[..., 0] + pairs_NMP2[..., 1]) / 2
+    half_NMP = (pairs_NMP2[..., 0] - pairs_NMP2[..., 1]) / 2
+    mean_NM1 = np.add.reduce(mean_NMP, -1, keepdims=True) / count
+    between_N = _sum_of_squares(mean_NMP - mean_NM1) / (members * (count - 1))
+    spread_N = np.sqrt(_sum_of_squares(half_NMP) / (members * count))
+    reach_N1Q = spread_N[:, None, None] * NODES
+    # Of p and 1 − p the smaller one has the digits; their variances are the same.
+    tail_NM1 = -np.abs(mean_NM1)
+    up_NMQ, down_NMQ = _sigmoid(tail_NM1 + reach_N1Q), _sigmoid(tail_NM1 - reach_N1Q)
+    both_NMQ = (up_NMQ + down_NMQ) / 2
+    both_NMQ -= np.add.reduce(WEIGHTS * both_NMQ, -1, keepdims=True)
+    within_NM = np.add.reduce(WEIGHTS * both_NMQ * both_NMQ, -1)
+    slope_NM = np.add.reduce(WEIGHTS * up_NMQ * (1 - up_NMQ), -1)
+    variance_NM = within_NM + slope_NM * slope_NM * between_N[:, None]
+    return np.sqrt(np.add.reduce(variance_NM, -1) / (count * members * members)), members * (count - 1)
+
+
+def _sum_of_squares(values_NMP: DoubleArray) -> DoubleArray:
+    return np.asarray(np.add.reduce((values_NMP * values_NMP).reshape(len(values_NMP), -1), -1))
+
+
+def _sigmoid(x: DoubleArray) -> DoubleArray:
+    return np.asarray(1 / (1 + np.exp(np.minimum(-x, LARGEST_EXPONENT))))
 
 
 def pairs_of(values: npt.NDArray[np.floating], members: int) -> npt.NDArray[np.floating] | None:

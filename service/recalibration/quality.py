@@ -13,7 +13,7 @@ import numpy as np
 
 from model_store.manifest import Calibration, Edges, Level, Metrics, MonteCarlo, Reference, SetKind
 from model_store.onnx_file.draws import first_draws
-from service.inference.uncertainty import Draws, Predictive, student_factor
+from service.inference.uncertainty import Draws
 from service.recalibration.calibration import Labels, Predictions, aps_scores, calibrate
 from service.types import DoubleArray, FloatArray
 
@@ -132,13 +132,10 @@ def _aurc(p_NK: DoubleArray, labels_N: Labels) -> float:
 def monte_carlo(logits_SNK: FloatArray, temperature: float, members: int) -> MonteCarlo:
     """Return the number of draws, and the standard error of the top probability, mean over images."""
     count = len(logits_SNK)
-    error_N = Predictive.from_draws(Draws.from_logits(logits_SNK, temperature, members)).standard_error
-    if error_N is None or count == members:
+    error = Draws.from_logits(logits_SNK, temperature, members).error_of_top
+    if error is None or count == members:
         return MonteCarlo(draws=count, standard_error=0.0)
-    paired = count >= 4 and count % (2 * members) == 0
-    values = count // 2 if paired else count
-    freedom = values - (members if paired and members <= count // 4 else 1)
-    return MonteCarlo(draws=count, standard_error=float(error_N.mean()) / student_factor(freedom))
+    return MonteCarlo(draws=count, standard_error=float(error[0].mean()))
 
 
 def reference(logits_SNK: FloatArray, temperature: float, members: int) -> Reference:

@@ -92,11 +92,22 @@ def test_intervals_hold_the_draws(answers: list[Answer]) -> None:
 
 
 def test_standard_errors_hold_the_mean(answers: list[Answer]) -> None:
-    """Within 1.96 of them is the probability under very many draws, about as often as of a normal distribution."""
-    held = [
-        abs(each.result.confidence - each.p_S.mean()) <= 1.96 * (each.result.standard_error or 0)
-        for each in answers
-        if each.result.draws >= FEWEST and each.result.confidence < ALMOST_CERTAIN
-    ]
-    assert len(held) > 20 * KEYS
-    assert 0.90 < np.mean(held) < 0.97
+    """Within 1.96 of them is the probability under very many draws, about as often as of a normal distribution.
+
+    Less often where the rule stopped early, since draws that agree by chance stop it, and where a draw in hundreds is
+    far from the others: it is not among few.
+    """
+
+    def held(some: list[Answer]) -> np.floating:
+        within = [
+            abs(one.result.confidence - one.p_S.mean()) <= 1.96 * (one.result.standard_error or 0) for one in some
+        ]
+        return np.mean(within)
+
+    uncertain = [each for each in answers if each.result.confidence < ALMOST_CERTAIN]
+    early = [each for each in uncertain if each.result.draws < FEWEST]
+    assert len(early) > KEYS
+    assert len(uncertain) > 20 * KEYS
+    assert 0.87 < held(uncertain) < 0.97
+    assert held(early) > 0.6
+    assert held(answers) > 0.6

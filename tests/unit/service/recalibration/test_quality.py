@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pruning.evaluation.calibration import covers
-from pruning.evaluation.evaluate import _standard_error
 from pruning.evaluation.reference import reference_histograms
+from pruning.evaluation.sampling_error import standard_error
 from service.recalibration.calibration import calibrate
 from service.recalibration.quality import cross_fitted, folds_of, measure, monte_carlo, reference
 from tests.support.draws import draws, level
@@ -80,4 +80,4 @@ def test_standard_errors_are_prunings(samples: int, members: int) -> None:
     logits_SNK, *_ = draws(4, samples=samples)
     found = monte_carlo(logits_SNK, 1.2, members)
     assert found.draws == samples
-    assert found.standard_error == pytest.approx(_standard_error(torch.from_numpy(logits_SNK), 1.2, members))
+    assert found.standard_error == pytest.approx(standard_error(torch.from_numpy(logits_SNK), 1.2, members))
