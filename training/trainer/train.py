@@ -101,6 +101,9 @@ def train(
     images = with_published_statistics(dataset, recipe)
     recipe = adapt(recipe, len(images.train))
     schedule = describe_schedule(recipe, len(images.train), world.size)  # raises for too few images
+    if world.is_leader and not run.interrupted:
+        from_scratch = own is None and recipe.init_from is None and not recipe.pretrained
+        _tell([*describe(images, from_scratch=from_scratch), schedule])
     # What a checkpoint holds needs no weights to start from, but layers that are not trained are in none.
     known = resume and run.interrupted and recipe.trained_count is None
     plain = fresh_network(recipe, images, own) if known else initial_network(recipe, images, own)
@@ -121,7 +124,6 @@ def train(
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, images, data_dir, world.size)
-            _tell([*describe(images), schedule])
         world.barrier()
         if recipe.random == AUTO_LAYERS:
             _choose_random_layers(state, fresh(), dataset, recipe, world, options, recorder)
