@@ -89,8 +89,9 @@ def draw_pictures(root: Path) -> None:
 
 
 def form(line: str) -> str:
-    """Return a line without its numbers, and without what depends on them."""
-    return re.sub(r"[\d.,:]*\d[\d.,]*", "#", line).strip()
+    """Return a line without its numbers, and the names that have some: of a version, and of the default level."""
+    line = re.sub(r"\d{8}-\d{6}-[0-9a-f]{6}", "#", line)
+    return re.sub(r"[\d.,:]*\d[\d.,]*", "#", re.sub(r"(default level) \w+", r"\1 #", line)).strip()
 
 
 def run(each: Command) -> None:
