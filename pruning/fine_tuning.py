@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from pruning.errors import NotFoundError
 from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
+from training.defaults import PLAIN_START
 from training.distributed.world import World
 from training.recipe import ALL_LAYERS, Recipe
 from training.trainer.distillation import Teacher
@@ -22,7 +24,8 @@ from training.trainer.train import approximation
 SCHEDULES = ("gradual", "one-shot")
 MAX_ROUNDS = 4
 # A network that is pruned has its weights, and all layers are trained.
-WHOLE: dict[str, Any] = {"init_from": None, "pretrained": False, "trained": ALL_LAYERS}
+WHOLE: dict[str, Any] = {"init_from": None, "pretrained": False, "trained": ALL_LAYERS, "plain_share": 0.0}
+WHOLE |= {"small_share": 0.0, "averaged_epochs": 0}
 # Epochs per level where none are given, and the least number of steps, of which few images have few an epoch.
 EPOCHS, MIN_STEPS = 8, 160
 
@@ -83,10 +86,23 @@ class FineTuner:
         return LevelTuning(self.dataset, recipe, self.teacher, self.tuning.rounds - 1, plain, posterior, name)
 
     def from_scratch(self, plain: nn.Module, posterior: Posterior, epochs: int, name: str) -> Posterior:
-        """Train the fresh network `posterior` of a level's shape for `epochs`, by the recipe of a new run."""
+        """Train the fresh network `posterior` of a level's shape for `epochs`, by the recipe of a new run.
+
+        Where the run's posterior started from a plain network, so does this.
+        """
         warmup_epochs = min(self.recipe.warmup_epochs, epochs / 2)
-        recipe = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, **WHOLE)
-        return LevelTuning(self.dataset, recipe, self.teacher, 0, plain, posterior, name).train(epochs)
+        share = PLAIN_START["plain_share"] if self.recipe.init_from is not None else self.recipe.plain_share
+        whole = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, **WHOLE)
+        whole = replace(whole, plain_share=share)
+        if whole.plain_epochs:
+            start = self._train(whole.plain_phase(), deepcopy(plain), posterior, name)
+            scales = {path: weight.scale for path, weight in posterior.weights.items()}
+            weights = {path: replace(weight, scale=scales[path]) for path, weight in start.weights.items()}
+            posterior = replace(start, weights=weights)
+        return self._train(replace(whole, epochs=whole.posterior_epochs, plain_share=0.0), plain, posterior, name)
+
+    def _train(self, recipe: Recipe, plain: nn.Module, posterior: Posterior, name: str) -> Posterior:
+        return LevelTuning(self.dataset, recipe, self.teacher, 0, plain, posterior, name).train(recipe.epochs)
 
 
 class LevelTuning:

@@ -63,6 +63,10 @@ class Settings(TypedDict, total=False):
     split_seed: int | None
     pretrained: bool
     trained: str
+    plain_share: float
+    plain_learning_rate: float
+    small_share: float
+    averaged_epochs: int
 
 
 def fit(

@@ -21,10 +21,14 @@ CIFAR10 = Recipe(
     initial_scale=0.01,
     augmentation="crop-flip",
 )
-DATASET_RECIPES = {"digits": Recipe(), "cifar10": CIFAR10, "folder": replace(CIFAR10, data="folder", batch_size=64)}
+PHOTOGRAPHS = {"cifar10": CIFAR10, "folder": replace(CIFAR10, data="folder", batch_size=64)}
+DATASET_RECIPES = {"digits": Recipe(), **PHOTOGRAPHS}
 # Settings of an estimator that differ from its data set's recipe. With a prior scale of 0.021, a beta of 0.01 decays
 # weights as a beta of 1 does with 0.21.
 IVON_CHANGES = {"learning_rate": 1.0, "prior_scale": 0.021, "initial_scale": 0.0104, "beta": 0.01, "warmup_epochs": 0.0}
+# On photographs `ivon` starts from a plain network: from fresh weights it is slower, and diverges easily.
+PLAIN_START = {"plain_share": 0.8, "epochs": 50, "learning_rate": 0.1}
+TRAINED_START = {"epochs": 10, "learning_rate": 0.1}
 NONE_CHANGES = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_epochs": 0.0}
 # Side of the images on which weights are published that there are, in pixels.
 PUBLISHED_SIDE = 224
@@ -48,9 +52,15 @@ def default_recipe(data: str, device: torch.device, **changes: Any) -> Recipe:
     """Return the default recipe of a data set, estimator and device, with every change that is not None."""
     base = DATASET_RECIPES.get(data, Recipe(data=data))
     given = {key: value for key, value in changes.items() if value is not None}
-    own = ESTIMATOR_CHANGES.get(given.get("estimator", base.estimator), {})
-    if given.get("pretrained") and given.get("estimator", base.estimator) != "none":
+    estimator = given.get("estimator", base.estimator)
+    own = ESTIMATOR_CHANGES.get(estimator, {})
+    if given.get("pretrained") and estimator != "none":
         own = own | PRETRAINED_CHANGES
+    elif estimator == "ivon" and data in PHOTOGRAPHS:
+        if "init_from" in given:
+            own = own | TRAINED_START
+        elif given.get("plain_share") != 0:
+            own = own | PLAIN_START
     if given.get("pretrained"):
         own = own | {"image_size": PUBLISHED_SIDE}
     if data != "digits":  # whose images are too small for precision to matter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from training.errors import RecipeError
@@ -13,6 +14,8 @@ LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 PRECISIONS = ("float32", "bfloat16")
 ALL_LAYERS, AUTO_LAYERS = "all", "auto"
 
+# Name, in the folder of a run, of the run of the plain network from which its posterior starts.
+PLAIN = "plain"
 LAST_LAYERS = re.compile(r"last:([1-9]\d{0,3})")
 
 
@@ -32,6 +35,10 @@ class Recipe:
     chooses the calibration set, None that of `seed`: members of a mixture share it. With `pretrained` all layers but
     the head start from weights that were published for other classes, those in `init_from` or the architecture's own.
     `trained` is `all`, or `last:N` for the last N layers with weights: what comes before them stays as it is.
+    `plain_share` is the share of the epochs that train a plain network first, at `plain_learning_rate`; the posterior
+    starts from it, as from one in `init_from`. `small_share` is the share of the epochs, the first ones, that see
+    images of three quarters of their side (progressive resizing, Howard 2018); `averaged_epochs` the number of last
+    epochs over whose steps a plain network's weights are averaged (Izmailov et al. 2018).
     """
 
     data: str = "digits"
@@ -61,6 +68,10 @@ class Recipe:
     split_seed: int | None = None
     pretrained: bool = False
     trained: str = "all"
+    plain_share: float = 0.0
+    plain_learning_rate: float = 0.2
+    small_share: float = 0.0
+    averaged_epochs: int = 0
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -92,6 +103,20 @@ class Recipe:
         if trained is not None and random is not None and random > trained:
             raise RecipeError(f"random layers must be trained: expected at most {self.trained}, got {self.random}")
         _check(self.image_size is None or self.image_size >= 8, "image size", self.image_size, "at least 8 pixels")
+        _check(0 <= self.plain_share < 1, "plain share", self.plain_share, "from 0 to below 1")
+        rate = self.plain_learning_rate
+        _check(0 < rate < math.inf, "plain learning rate", rate, "above 0")
+        _check(0 <= self.small_share < 1, "small share", self.small_share, "from 0 to below 1")
+        _check(self.averaged_epochs >= 0, "averaged epochs", self.averaged_epochs, "at least 0")
+        if self.averaged_epochs and not (self.plain_share or self.estimator == "none"):
+            raise RecipeError(
+                f"weights are averaged of a plain network only, not under {self.estimator}: leave averaged epochs at 0"
+            )
+        if self.plain_share and (self.init_from is not None or self.pretrained or self.estimator == "none"):
+            raise RecipeError(
+                "a posterior starts from a plain network that is trained first (plain share above 0), or from trained "
+                "weights (--init-from, --pretrained); a plain network itself has no such start"
+            )
 
     @property
     def trained_count(self) -> int | None:
@@ -104,6 +129,41 @@ class Recipe:
     def data_seed(self) -> int:
         """Return the seed of the split into training and calibration set."""
         return self.seed if self.split_seed is None else self.split_seed
+
+    @property
+    def plain_epochs(self) -> int:
+        """Return the number of epochs that train a plain network first; one is left for the posterior."""
+        return min(round(self.plain_share * self.epochs), self.epochs - 1)
+
+    @property
+    def posterior_epochs(self) -> int:
+        """Return the number of epochs that train what the run is named for."""
+        return self.epochs - self.plain_epochs
+
+    @property
+    def small_epochs(self) -> int:
+        """Return the number of epochs that see smaller images; a posterior that starts from a plain one has none."""
+        return round(self.small_share * self.epochs)
+
+    def plain_phase(self) -> Recipe:
+        """Return the recipe of the plain network from which the posterior starts."""
+        return replace(
+            self,
+            estimator="none",
+            epochs=self.plain_epochs,
+            learning_rate=self.plain_learning_rate,
+            warmup_epochs=0.0,
+            draws=1,
+            random=ALL_LAYERS,
+            plain_share=0.0,
+        )
+
+    def posterior_phase(self, run: Path) -> Recipe:
+        """Return the recipe of what follows it in the folder `run`: all of the recipe where there is no such start."""
+        if not self.plain_epochs:
+            return replace(self, plain_share=0.0, averaged_epochs=self.averaged_epochs * (self.estimator == "none"))
+        start: dict[str, Any] = {"init_from": str(run / PLAIN), "plain_share": 0.0}
+        return replace(self, epochs=self.posterior_epochs, small_share=0.0, averaged_epochs=0, **start)
 
     def learning_rate_at(self, progress: float, world_size: int = 1, hold: float = 0.0) -> float:
         """Return the learning rate at `progress` of the run, from 0 to 1; the peak is held up to progress `hold`.
@@ -126,7 +186,7 @@ class Recipe:
         """Return the images after which 1/e is left of IVON's initial Hessian."""
         if self.memory_images is not None:
             return self.memory_images
-        return train_size * self.epochs / -math.log(self.hessian_left)
+        return train_size * self.posterior_epochs / -math.log(self.hessian_left)
 
     def changed(self, **changes: Any) -> Recipe:
         """Return the recipe with every change that is not None."""

@@ -41,12 +41,10 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 OOD_NAME, OOD_COUNT = "cifar-100", 2_000
-# Flags beyond the defaults; `{runs}` is the folder of all runs. The epochs of a row take about an hour of one core; the
-# plain network and the row initialised from it share that hour.
+# Flags beyond the defaults. The epochs of a row take about an hour of one core.
 ROWS: dict[str, list[str]] = {
-    "none": ["--estimator", "none", "--epochs", "30"],
-    "ivon": ["--estimator", "ivon", "--epochs", "45"],
-    "ivon from plain": ["--init-from", "{runs}/none", "--epochs", "12", "--lr", "0.1"],
+    "none": ["--estimator", "none", "--epochs", "50"],
+    "ivon": ["--estimator", "ivon"],
     "flipout": ["--estimator", "flipout", "--epochs", "20"],
 }
 
@@ -63,7 +61,7 @@ def main(
         raise typer.BadParameter(f"{data_dir} has no {OOD_NAME}-ood.npz", param_hint="--data-dir")
     found = []
     for name in rows.split(","):
-        flags = [part.format(runs=runs) for part in ROWS[name]]
+        flags = list(ROWS[name])
         flags += ["--epochs", "1", "--limit", "200"] if quick else []
         out = runs / name.replace(" ", "-")
         command = ["train", "--data", "cifar10", "--data-dir", str(data_dir), *flags, "--out", str(out), "--resume"]
@@ -99,7 +97,7 @@ def evaluated(run: Run, data_dir: Path) -> dict[str, Any]:
         "images": len(labels_N),
         "seconds_per_epoch": median(line["seconds"] for line in log),
         "training_minutes": minutes(run),
-        "minutes_before": 0.0 if recipe.init_from is None else minutes(Run(Path(recipe.init_from))),
+        "minutes_before": minutes(run.plain) if recipe.plain_epochs else 0.0,
         "accuracy": metrics.accuracy(raw_NK, labels_N),
         "nll": metrics.nll(raw_NK, labels_N),
         "ece": metrics.ece(raw_NK, labels_N),

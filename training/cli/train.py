@@ -70,6 +70,20 @@ def train_command(
     initial_share: Annotated[
         float | None, typer.Option(help="With --init-from, initial scale as a share of each weight's magnitude.")
     ] = None,
+    plain_share: Annotated[
+        float | None,
+        typer.Option(help="Share of the epochs that train a plain network first, from which the posterior starts."),
+    ] = None,
+    plain_learning_rate: Annotated[
+        float | None, typer.Option("--plain-lr", help="Peak learning rate of that plain network.")
+    ] = None,
+    small_share: Annotated[
+        float | None,
+        typer.Option(help="Share of the epochs, the first ones, that see images of three quarters of their side."),
+    ] = None,
+    averaged_epochs: Annotated[
+        int | None, typer.Option(help="Last epochs over whose steps a plain network's weights are averaged.")
+    ] = None,
     beta: Annotated[
         float | None, typer.Option(help="Weight of the KL divergence; below 1 gives a cold posterior.")
     ] = None,
@@ -83,7 +97,7 @@ def train_command(
     memory_images: Annotated[
         float | None, typer.Option(help="Images after which 1/e of IVON's Hessian is left, instead of --hessian-left.")
     ] = None,
-    augmentation: Annotated[str | None, typer.Option(help="Augmentation: none, crop-flip or rand.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="Augmentation: none, crop-flip, cutout or rand.")] = None,
     precision: Annotated[
         str | None, typer.Option(help="float32 or bfloat16; by default the faster one on this machine.")
     ] = None,
@@ -153,6 +167,10 @@ def train_command(
         "initial_share": initial_share,
         "pretrained": pretrained or None,
         "trained": trained,
+        "plain_share": plain_share,
+        "plain_learning_rate": plain_learning_rate,
+        "small_share": small_share,
+        "averaged_epochs": averaged_epochs,
     }
     keep_freed_memory()
     folder = out
@@ -194,7 +212,7 @@ def train_command(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as interruption:
-        kept = folder is not None and any(run.interrupted or run.finished for run in runs_in(folder))
+        kept = folder is not None and any(run.can_continue or run.finished for run in runs_in(folder))
         hint = f"`slimbayes train --resume --out {folder}` continues from its checkpoint" if kept else "nothing is kept"
         typer.echo(f"Interrupted; {hint}.", err=True)
         raise typer.Exit(INTERRUPTED_STATUS) from interruption

@@ -21,6 +21,8 @@ MAX_ROTATION_RAD, MAX_SHEAR, MAX_TRANSLATION = math.radians(30), 0.3, 0.3
 WARPS = ("none", "rotate", "shear-x", "shear-y", "translate-x", "translate-y")
 # Largest square as a share of the side (DeVries and Taylor 2017 cut out half the side of CIFAR-10's images).
 MAX_CUTOUT = 0.5
+# Share of the side that is left of small images.
+SMALL_SIDE = 0.75
 # Factors of brightness, contrast and saturation are 1 ± this.
 MAX_CHANGE = 0.9
 # ITU-R BT.601.
@@ -95,6 +97,12 @@ def cut_out(x_NHWC: Tensor, generator: Generator) -> Tensor:
     square = (inside[0][:, :, None] & inside[1][:, None, :]).unsqueeze(-1).to(x_NHWC.device)
     mean_N11C = x_NHWC.float().mean((1, 2), keepdim=True).round().to(torch.uint8)
     return torch.where(square, mean_N11C, x_NHWC)
+
+
+def shrink(x_NCHW: Tensor) -> Tensor:
+    """Shrink images, float, to `SMALL_SIDE` of their sides."""
+    size = [round(SMALL_SIDE * side) for side in x_NCHW.shape[2:]]
+    return F.interpolate(x_NCHW, size, mode="bilinear", antialias=True)
 
 
 def change_tones(x_NHWC: Tensor, generator: Generator) -> Tensor:

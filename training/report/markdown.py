@@ -113,9 +113,10 @@ def _progress(recipe: Recipe, log: Sequence[dict[str, Any]], *, finished: bool) 
     state = "finished" if finished else "not finished"
     seconds = sum(float(line.get("seconds", 0.0)) for line in log)
     duration = f", {timedelta(seconds=round(seconds))} of training" if math.isfinite(seconds) and log else ""
+    start = f" after {recipe.plain_epochs} as a plain network" if recipe.plain_epochs else ""
     return (
         f"{recipe.architecture} on {recipe.data} with estimator {recipe.estimator}: "
-        f"{state}, {done} of {recipe.epochs} epochs{duration}."
+        f"{state}, {done} of {recipe.posterior_epochs} epochs{start}{duration}."
     )
 
 

@@ -97,14 +97,14 @@ def write_report(run: Run, folder: Path) -> Report:
 def _curves(data: ReportData) -> Figure:
     if not data.log:
         raise PlotUnavailable("the run has not finished its first epoch")
-    return curves.figure(data.log, data.recipe.epochs)
+    return curves.figure(data.log, data.recipe.posterior_epochs)
 
 
 def _layers(data: ReportData) -> Figure:
     _check_random(data)
     if not layers.plottable_layers(data.layer_lines):
         raise PlotUnavailable("the run has no layer histograms yet")
-    return layers.figure(data.layer_lines, data.recipe.epochs)
+    return layers.figure(data.layer_lines, data.recipe.posterior_epochs)
 
 
 def _snr(data: ReportData) -> Figure:

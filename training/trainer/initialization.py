@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from training.architectures import architecture
 from training.data.dataset import Dataset
+from training.data.transforms import shrink
 from training.errors import RecipeError
 from training.recipe import Recipe
 from training.trainer.pretrained import load_pretrained
@@ -41,10 +42,13 @@ def fresh_network(recipe: Recipe, dataset: Dataset, own: nn.Module | None = None
     try:
         with torch.no_grad():
             logits = plain.eval()(blank)
+            if recipe.small_epochs:
+                blank = shrink(blank)
+                plain(blank)
             if recipe.batch_size // recipe.accumulation == 1:
                 deepcopy(plain).train()(blank)
     except (RuntimeError, TypeError, ValueError) as error:
-        problem = f"{name} cannot take images of {pixels.width}x{pixels.height} pixels"
+        problem = f"{name} cannot take images of {blank.shape[3]}x{blank.shape[2]} pixels"
         if own is not None:
             raise RecipeError(f"{problem}, float32 [{', '.join(map(str, blank.shape))}]: {error}") from error
         if isinstance(error, ValueError):

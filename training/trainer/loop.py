@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from training.bayesian.approximation import Approximation
 from training.bayesian.objective import data_term, negative_elbo
 from training.data.dataset import Dataset
+from training.data.transforms import shrink
 from training.distributed.gradient_sync import REDUCTIONS, GradientSync
 from training.distributed.sampler import BatchSampler
 from training.distributed.world import World
@@ -229,6 +230,8 @@ class TrainLoop:
         generator = generator_for(self.recipe.seed, "augmentation", *counters)
         pixels_NHWC = self.augment(examples.pixels.to(device), generator)
         x_NCHW, labels_N = self.dataset.pixels.normalise(pixels_NHWC), examples.labels.to(device)
+        if self.state.images < self.recipe.small_epochs * self.train_size:
+            x_NCHW = shrink(x_NCHW)
         if self.teacher is None:
             return x_NCHW, labels_N
         return x_NCHW, self.teacher.targets(x_NCHW, labels_N, self.recipe.seed, *counters)

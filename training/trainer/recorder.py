@@ -84,7 +84,7 @@ class Recorder:
         p_NK = metrics.predictive(logits_NK[None])
         if not math.isfinite(nll := metrics.nll(p_NK, self.held_out.labels)):
             raise DivergedError(f"predictions are not finite after {step.images:,} images: lower the learning rate")
-        progress = step.images / (len(self.dataset.train) * self.recipe.epochs)
+        progress = step.images / (len(self.dataset.train) * self.recipe.posterior_epochs)
         figures = (
             means
             | self.state.approximation.figures()
@@ -98,7 +98,8 @@ class Recorder:
         )
         self.run.log(epoch=epochs_done, images=step.images, **figures)
         events.scalars(step.images, {"epoch": epochs_done} | figures)
-        if epochs_done * LAYER_SNAPSHOTS // self.recipe.epochs > step.epoch * LAYER_SNAPSHOTS // self.recipe.epochs:
+        epochs = self.recipe.posterior_epochs
+        if epochs_done * LAYER_SNAPSHOTS // epochs > step.epoch * LAYER_SNAPSHOTS // epochs:
             values = {name: weight_statistics(weight) for name, weight in posterior.weights.items()}
             self.run.log_layers(epochs_done, step.images, {name: histograms(of) for name, of in values.items()})
             kinds = ("mean", "log_scale")

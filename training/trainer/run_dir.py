@@ -9,6 +9,7 @@ RUN/examples/               test images as PNG, NUMBER-LABEL.png
 RUN/quality.json            accuracy, NLL and ECE on the test set, of draws and of their mean network
 RUN/predictions.npz         predictions on the test set: logits float32 [S, N, K] and labels int64 [N]
 RUN/posterior.safetensors   written last: a run is finished when it exists
+RUN/plain/                  the run of the plain network from which the posterior starts, if the recipe has one
 RUN/report/                 the plots of `slimbayes report`
 """
 
@@ -35,7 +36,7 @@ from training.atomic import write_atomically
 from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.errors import RunError, TrainingError
-from training.recipe import Recipe
+from training.recipe import PLAIN, Recipe
 from training.trainer.checkpoint import recipe_difference
 
 MAX_EXAMPLES = 32
@@ -59,6 +60,11 @@ class Run:
         return self.folder / "checkpoint.pt"
 
     @property
+    def plain(self) -> Run:
+        """Return the run of the plain network from which the posterior starts, if the recipe has one."""
+        return Run(self.folder / PLAIN)
+
+    @property
     def exists(self) -> bool:
         """Return whether the folder holds a run."""
         return self._has("recipe.json")
@@ -72,6 +78,11 @@ class Run:
     def interrupted(self) -> bool:
         """Return whether there is a checkpoint to resume from."""
         return self._has(self.checkpoint.name)
+
+    @property
+    def can_continue(self) -> bool:
+        """Return whether an unfinished run has anything to resume from: its checkpoint, or its plain network's run."""
+        return not self.finished and (self.interrupted or self.plain.interrupted or self.plain.finished)
 
     def _has(self, name: str) -> bool:
         try:
@@ -155,6 +166,10 @@ class Run:
             (self.folder / name).unlink(missing_ok=True)
         for name in ("examples", "events", "report"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove the whole folder, if there is one."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self, posterior: Posterior, quality: dict[str, Any], logits_SNK: Tensor, labels_N: Tensor) -> None:
         """Write predictions and quality, then the posterior, which marks the run as finished."""

@@ -21,7 +21,7 @@ BATCHES_PER_EPOCH, MIN_BATCH = 4, 8
 # Estimators by gradient descent, whose learning rate goes with the batch, and the largest weight decay of their prior.
 DESCENDING, MAX_DECAY = ("ivon", "none"), 0.005
 # Settings that are fitted.
-FITTED = ("batch_size", "epochs", "learning_rate", "prior_scale")
+FITTED = ("batch_size", "epochs", "learning_rate", "plain_learning_rate", "prior_scale")
 
 
 def steps_per_epoch(recipe: Recipe, train_size: int, world_size: int) -> int:
@@ -40,8 +40,11 @@ def fit_to_size(
     if "batch_size" not in given:
         largest = max(MIN_BATCH, recipe.accumulation, train_size // (BATCHES_PER_EPOCH * world_size))
         size = min(recipe.batch_size, largest)
-        if descends and "learning_rate" not in given:  # (Goyal et al. 2017)
-            recipe = replace(recipe, learning_rate=recipe.learning_rate * size / recipe.batch_size)
+        share = size / recipe.batch_size  # (Goyal et al. 2017)
+        if descends and "learning_rate" not in given:
+            recipe = replace(recipe, learning_rate=recipe.learning_rate * share)
+        if "plain_learning_rate" not in given:
+            recipe = replace(recipe, plain_learning_rate=recipe.plain_learning_rate * share)
         recipe = replace(recipe, batch_size=size)
     if descends and "prior_scale" not in given and recipe.trained_count is None:
         widest = math.sqrt(recipe.beta / (train_size * MAX_DECAY))
@@ -58,7 +61,9 @@ def describe_schedule(recipe: Recipe, train_size: int, world_size: int) -> str:
     """Say how many images a step has, and how many steps the run."""
     per_epoch = steps_per_epoch(recipe, train_size, world_size)
     images = min(recipe.batch_size * world_size, train_size)
-    return (
+    text = (
         f"training: {recipe.epochs * per_epoch:,} steps of {images:,} images, "
         f"{recipe.epochs:,} epochs of {per_epoch:,} steps"
     )
+    plain = recipe.plain_epochs
+    return f"{text}, the first {plain:,} of them as a plain network" if plain else text

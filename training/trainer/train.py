@@ -69,14 +69,15 @@ def train(
     dataset: Dataset | None = None,
     own: nn.Module | None = None,
     adapt: Callable[[Recipe, int], Recipe] = lambda recipe, train_size: recipe,
+    announce: bool = True,
 ) -> Run:
     """Train by `recipe`, and return the finished run in `out`.
 
     `dataset` and the plain network `own` replace those that the recipe names.
 
     `resume` continues from the run's checkpoint, if any, and returns a finished run unchanged; `overwrite` removes an
-    earlier run. `adapt` fits the recipe to the number of training images. Raises RunError if the folder is in use and
-    neither is set.
+    earlier run. `adapt` fits the recipe to the number of training images. With `announce` it prints what was found
+    before it trains. Raises RunError if the folder is in use and neither is set.
     """
     run = Run(out)
     if run.finished and resume:
@@ -101,33 +102,44 @@ def train(
     images = with_published_statistics(dataset, recipe)
     recipe = adapt(recipe, len(images.train))
     schedule = describe_schedule(recipe, len(images.train), world.size)  # raises for too few images
-    if world.is_leader and not run.interrupted:
+    if announce and world.is_leader and not (resume and run.interrupted):
         from_scratch = own is None and recipe.init_from is None and not recipe.pretrained
         _tell([*describe(images, from_scratch=from_scratch), schedule])
+    phase = recipe.posterior_phase(run.folder)
+
+    def prepared(plain: nn.Module) -> tuple[TrainedPart, TrainState]:
+        part = TrainedPart.of(plain, images, phase, quiet=not world.is_leader)
+        return part, TrainState(approximation(phase, part.dataset, world, part.fresh()))
+
     # What a checkpoint holds needs no weights to start from, but layers that are not trained are in none.
-    known = resume and run.interrupted and recipe.trained_count is None
-    plain = fresh_network(recipe, images, own) if known else initial_network(recipe, images, own)
-    part = TrainedPart.of(plain, images, recipe, quiet=not world.is_leader)
-    dataset, fresh = part.dataset, part.fresh
-    state = TrainState(approximation(recipe, dataset, world, fresh()))
-    recorder = Recorder(run, recipe, dataset, fresh(), state, world)
+    known = recipe.plain_epochs > 0 or (resume and run.interrupted and recipe.trained_count is None)
+    part, state = prepared(fresh_network(recipe, images, own) if known else initial_network(phase, images, own))
     with run.locked() if world.is_leader else nullcontext():
         if overwrite and world.is_leader:
             run.clear()
+            run.plain.remove()
         world.barrier()
         _check_free(run, resume)  # again, now under the lock
-        if run.interrupted:
+        sums: dict[str, float] = {}
+        if interrupted := run.interrupted:
             run.check_dataset(images)
-            recorder.sums = _resume(state, recipe, run)
+            sums = _resume(state, recipe, run)
             if world.is_leader:
                 run.truncate_logs(state.images)
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, images, data_dir, world.size)
         world.barrier()
+        if recipe.plain_epochs and not interrupted:
+            shared: dict[str, Any] = {"data_dir": data_dir, "options": options, "dataset": dataset, "own": own}
+            train(recipe.plain_phase(), run.plain.folder, world, resume=resume, announce=False, **shared)
+            part, state = prepared(initial_network(phase, images, own))
+        dataset, fresh = part.dataset, part.fresh
+        recorder = Recorder(run, recipe, dataset, fresh(), state, world)
+        recorder.sums = sums
         if recipe.random == AUTO_LAYERS:
-            _choose_random_layers(state, fresh(), dataset, recipe, world, options, recorder)
-        fit(state, dataset, recipe, world, options=options, after_step=recorder)
+            _choose_random_layers(state, fresh(), dataset, phase, world, options, recorder)
+        fit(state, dataset, phase, world, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
         posterior = with_batch_statistics(fresh(), state.approximation.posterior(), dataset, world.device)
         test = predictions(fresh(), recipe, dataset, dataset.test, posterior, world)
@@ -179,7 +191,7 @@ def _check_free(run: Run, resume: bool) -> None:
     """Raise RunError if the folder holds a finished run, or an interrupted one without `resume`."""
     if run.finished:
         raise RunError(f"{run.folder} holds a finished run: choose another --out, or pass --overwrite")
-    if run.interrupted and not resume:
+    if run.can_continue and not resume:
         raise RunError(
             f"{run.folder} holds an interrupted run: pass --resume to continue, or --overwrite to start again"
         )

@@ -10,6 +10,7 @@ from pruning.fine_tuning import SCHEDULES, FineTuner, FineTuning, LevelTuning
 from pruning.granularity.mask import weights_left
 from pruning.level import DENSE, Level, parse_levels
 from pruning.pruner import Pruner, PruningConfig
+from pruning.study.scratch import fresh_posterior
 from pruning.trained_run import TrainedRun
 from training.bayesian.eligibility import random_layers
 from training.bayesian.posterior import Posterior
@@ -109,3 +110,20 @@ def test_a_gradual_level_starts_from_the_one_before(run: TrainedRun) -> None:
     half, fifth = made[Level.parse("p50")], made[Level.parse("p80")]
     for name, weight in half.weights.items():
         assert ((fifth.weights[name].mean != 0) <= (weight.mean != 0)).all()
+
+
+def test_a_network_from_scratch_starts_as_the_run_did(run: TrainedRun) -> None:
+    """From a plain network of the same shape, zeros and random layers, where the run's posterior had such a start."""
+    config = PruningConfig("magnitude", "weight", tuning=FineTuning(0), random="last:2")
+    fresh = fresh_posterior(run, Pruner(run, config).level(Level.parse("p80"), run.posterior))
+    found = {}
+    for share in (0.0, 0.5):
+        recipe = run.recipe.changed(plain_share=share, plain_learning_rate=0.05, warmup_epochs=0.0)
+        tuner = FineTuner(run.dataset, recipe, FineTuning(4))
+        found[share] = tuner.from_scratch(run.module(fresh), fresh, 4, "scratch")
+    for name, weight in fresh.weights.items():
+        one, other = (found[share].weights[name] for share in (0.0, 0.5))
+        for trained in (one, other):
+            assert ((trained.mean != 0) == (weight.mean != 0)).all()
+            assert ((trained.scale > 0) == (weight.scale > 0)).all()
+        assert not torch.equal(one.mean, other.mean)

@@ -45,9 +45,9 @@ def create_approximation(
     """
     if recipe.estimator in DRAWS:
         return Variational.create(DRAWS[recipe.estimator], plain, recipe)
+    images = float(min(recipe.batch_size, train_size)) if images_per_step is None else images_per_step
     if recipe.estimator == "ivon":
-        images = float(min(recipe.batch_size, train_size)) if images_per_step is None else images_per_step
         return NaturalGradient.create(plain, recipe, train_size, images, average)
     if recipe.estimator == "none":
-        return Point.create(plain, recipe, train_size)
+        return Point.create(plain, recipe, train_size, images)
     raise RecipeError(f"unknown estimator {recipe.estimator!r}: there is {', '.join(ESTIMATORS)}")

@@ -115,12 +115,21 @@ def test_every_option_reaches_the_recipe(tmp_path: Path) -> None:
         "precision": "bfloat16",
         "seed": 7,
         "limit": 40,
+        "plain-share": 0.5,
+        "plain-lr": 0.01,
+        "small-share": 0.0,
+        "averaged-epochs": 1,
     }
     arguments = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
     result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
     assert result.exit_code == 0, result.output
     run = Run(tmp_path / "runs" / "digits-convnet-reparam")
-    names = {"arch": "architecture", "lr": "learning_rate", "lr-scaling": "scaling"}
+    names = {
+        "arch": "architecture",
+        "lr": "learning_rate",
+        "lr-scaling": "scaling",
+        "plain-lr": "plain_learning_rate",
+    }
     expected = {names.get(name, name.replace("-", "_")): value for name, value in asked.items()}
     assert run.recipe().to_json() == expected | {
         "data": "digits",

@@ -86,5 +86,5 @@ def test_rand_does_all_that_crop_flip_does_and_more() -> None:
 
 
 def test_an_unknown_augmentation_is_told_what_there_is() -> None:
-    with pytest.raises(RecipeError, match="unknown augmentation 'mixup': there is none, crop-flip, rand"):
+    with pytest.raises(RecipeError, match="unknown augmentation 'mixup': there is none, crop-flip, cutout, rand"):
         augmentation("mixup")

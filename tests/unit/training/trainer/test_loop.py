@@ -15,10 +15,11 @@ from training.bayesian.layers import BayesianLayer, Draw
 from training.bayesian.posterior import GaussianWeight, Posterior
 from training.data.dataset import Dataset
 from training.distributed.world import World
-from training.errors import DivergedError
+from training.errors import DivergedError, RecipeError
 from training.recipe import PRECISIONS, Recipe
 from training.trainer import recorder
 from training.trainer.checkpoint import Checkpoint
+from training.trainer.initialization import initial_network
 from training.trainer.loop import Step, TrainState, fit
 from training.trainer.run_dir import Run
 from training.trainer.train import train
@@ -241,3 +242,23 @@ def test_a_network_that_predicts_nothing_is_no_finished_run(tmp_path: Path, alon
     with pytest.raises(DivergedError, match="lower the learning rate"):
         train(recipe, tmp_path, alone)
     assert not Run(tmp_path).finished
+
+
+def test_the_first_epochs_see_smaller_images(digits: Dataset, alone: World) -> None:
+    """Three quarters of the side, as many as asked for, and the batch statistics of what they see."""
+    recipe = PLAIN.changed(epochs=4, small_share=0.5)
+    approximation = create_approximation(initial_network(recipe, digits), recipe, len(digits.train))
+    sides: list[int] = []
+    approximation.module.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
+    state = TrainState(approximation)
+    ends: list[int] = []
+    fit(state, digits, recipe, alone, after_step=lambda step: ends.append(len(sides)) if step.epoch_ended else None)
+    assert set(sides[: ends[1]]) == {6}
+    assert set(sides[ends[1] :]) == {8}
+
+
+def test_a_network_that_takes_no_smaller_images_is_refused(digits: Dataset) -> None:
+    recipe = PLAIN.changed(small_share=0.5)
+    own = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(RecipeError, match="Sequential cannot take images of 6x6 pixels"):
+        initial_network(recipe, digits, own)
