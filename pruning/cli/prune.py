@@ -134,7 +134,7 @@ def prune_command(
     console = Console()
     console.print(levels_table(manifest.levels))
     console.print(mean_table(manifest.levels))
-    console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
+    typer.echo(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
 
 
 def _select(
