@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Base64Bytes, BaseModel, FailFast, Field, ValidationError
 
 from model_store.errors import SignatureError, SigningKeyError
-from model_store.integrity import sha256
 from model_store.manifest import MANIFEST, Manifest
+from model_store.manifest.integrity import sha256
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey

@@ -25,9 +25,9 @@ from model_store.errors import (
     VerificationError,
     error_context,
 )
-from model_store.integrity import check_bytes
 from model_store.listing import Kind, ModelListing, check_deletable, check_version, joined, resolve
 from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Manifest, read_manifest
+from model_store.manifest.integrity import check_bytes
 from model_store.names import check_alias, check_model_name, is_model_name
 from model_store.publishing import Publication, check_classes
 from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE, TrustedKeys, check_signed, digests_of

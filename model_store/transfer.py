@@ -18,8 +18,8 @@ import tarfile
 from pathlib import Path
 
 from model_store.errors import StoreError, VerificationError
-from model_store.integrity import check_bytes
 from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Manifest, read_manifest
+from model_store.manifest.integrity import check_bytes
 from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE
 from model_store.storage.object_storage import TEMP_PREFIX
 from model_store.store import Store

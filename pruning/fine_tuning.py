@@ -91,7 +91,8 @@ class FineTuner:
         Where the run's posterior started from a plain network, so does this.
         """
         warmup_epochs = min(self.recipe.warmup_epochs, epochs / 2)
-        share = PLAIN_START["plain_share"] if self.recipe.init_from is not None else self.recipe.plain_share
+        started = self.recipe.estimator != "none" and (self.recipe.init_from is not None or self.recipe.pretrained)
+        share = PLAIN_START["plain_share"] if started else self.recipe.plain_share
         whole = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, **WHOLE)
         whole = replace(whole, plain_share=share)
         if whole.plain_epochs:

@@ -11,8 +11,8 @@ from importlib.metadata import version as installed_version
 import onnx
 
 from model_store.errors import VersionExistsError
-from model_store.integrity import sha256
 from model_store.manifest import InputShape, Level, Manifest, Metrics, Training
+from model_store.manifest.integrity import sha256
 from model_store.names import version_name
 from model_store.signing import SigningKey
 from model_store.small_samples import accuracy_text, no_better_than

@@ -15,6 +15,8 @@ pytest_plugins = [f"tests.support.fixtures.{name}" for name in ("line", "service
 
 # Only one process at a time may have the container engine: these are one's, after each other.
 CONTAINERS = ("tests/e2e/images/", "tests/e2e/deploy/test_compose.py")
+# These share one study, which others would wait for.
+STUDIES = "tests/unit/pruning/study/"
 
 
 class Files(LoadFileScheduling):
@@ -22,7 +24,7 @@ class Files(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "containers" if file.startswith(CONTAINERS) else file
+        return "containers" if file.startswith(CONTAINERS) else "studies" if file.startswith(STUDIES) else file
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -34,16 +34,19 @@ NONE_CHANGES = {"learning_rate": 0.2, "prior_scale": 0.21, "beta": 1.0, "warmup_
 PUBLISHED_SIDE = 224
 # Last layers of a network with published weights, on few images: with so few weights the posterior needs no tempering.
 PRETRAINED_CHANGES: dict[str, Any] = {
+    "image_size": PUBLISHED_SIDE,
     "trained": "last:2",
-    "random": "last:1",
     "epochs": 30,
     "batch_size": 32,
-    "learning_rate": 0.05,
     "prior_scale": 0.5,
-    "initial_scale": 0.25,
-    "hessian_left": 0.001,
     "beta": 1.0,
     "warmup_epochs": 0.0,
+}
+# Those of estimators with scales, and of those that descend without Adam.
+PRETRAINED_RANDOM = {"random": "last:1"}
+PRETRAINED_ESTIMATORS: dict[str, dict[str, Any]] = {
+    "ivon": {**PRETRAINED_RANDOM, "learning_rate": 0.05, "initial_scale": 0.25, "hessian_left": 0.001},
+    "none": {"learning_rate": 0.05},
 }
 ESTIMATOR_CHANGES: dict[str, dict[str, Any]] = {"ivon": IVON_CHANGES, "none": NONE_CHANGES}
 
@@ -54,15 +57,13 @@ def default_recipe(data: str, device: torch.device, **changes: Any) -> Recipe:
     given = {key: value for key, value in changes.items() if value is not None}
     estimator = given.get("estimator", base.estimator)
     own = ESTIMATOR_CHANGES.get(estimator, {})
-    if given.get("pretrained") and estimator != "none":
-        own = own | PRETRAINED_CHANGES
+    if given.get("pretrained"):
+        own = own | PRETRAINED_CHANGES | PRETRAINED_ESTIMATORS.get(estimator, PRETRAINED_RANDOM)
     elif estimator == "ivon" and data in PHOTOGRAPHS:
         if "init_from" in given:
             own = own | TRAINED_START
         elif given.get("plain_share") != 0:
             own = own | PLAIN_START
-    if given.get("pretrained"):
-        own = own | {"image_size": PUBLISHED_SIDE}
     if data != "digits":  # whose images are too small for precision to matter
         own = own | {"precision": fastest_precision(device)}
     return replace(base, **own | given)

@@ -22,8 +22,8 @@ from onnx import numpy_helper
 
 from benchmarks.harness.http_load import Clients, body
 from benchmarks.serving.overload import Service
-from model_store.integrity import sha256
 from model_store.manifest import Level, Manifest
+from model_store.manifest.integrity import sha256
 from model_store.store import Store
 from pruning.graph.onnx_export import stamp
 from service.inference.artifact import read_artifact

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model_store.errors import StoreError
-from model_store.integrity import sha256
+from model_store.manifest.integrity import sha256
 from model_store.storage.object_storage import TEMP_PREFIX
 
 log = logging.getLogger("slimbayes.store")

@@ -23,6 +23,7 @@ from pruning.cli import options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from model_store.manifest import Manifest
     from pruning.postprocess import PostprocessConfig, PrunedLevel
     from pruning.pruner import PruningConfig
     from pruning.trained_run import TrainedRun
@@ -83,12 +84,12 @@ def prune_command(
 
     A level of several members is called x4-m4, for example; x4 asks for all members, and x4-m1 for the first alone.
     """
-    from pruning.errors import PruningError, PublicationError
+    from pruning.errors import PruningError
     from pruning.fine_tuning import EPOCHS, FineTuning
     from pruning.mixture import load_runs, parse_mixture_levels
     from pruning.postprocess import PostprocessConfig
     from pruning.pruner import PruningConfig
-    from pruning.publishing import one_class_alone, publish
+    from pruning.publishing import publish
     from training.allocator import keep_freed_memory
     from training.errors import TrainingError
 
@@ -114,27 +115,17 @@ def prune_command(
         if epochs is None:
             tuning = replace(tuning, epochs=FineTuning.epochs_for(first.recipe, first.dataset))
             config = replace(config, tuning=tuning)
-        pruned = []
-        for level in (
-            _select(trained, config, postprocess, levels, from_study, draws)
-            if from_study
-            else _prune(trained, config, postprocess, levels, draws)
-        ):
-            pruned.append(level)
-            _report(level, first)
-            chance = one_class_alone(pruned[0].evaluation.metrics, first)
-            if chance is not None and not force:  # the levels to come are no better, and pruning to them takes long
-                raise PublicationError(f"{chance}: pass --force to publish it all the same")
-        manifest = publish(opened, name, trained, pruned, key, new_classes=new_classes)
+        if from_study:
+            found = _select(trained, config, postprocess, levels, from_study, draws)
+        else:
+            found = _prune(trained, config, postprocess, levels, draws)
+        manifest = publish(opened, name, trained, _reported(found, first, force), key, new_classes=new_classes)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
-    console = Console()
-    console.print(levels_table(manifest.levels))
-    console.print(mean_table(manifest.levels))
-    typer.echo(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
+    _print_version(manifest, store)
 
 
 def _select(
@@ -170,6 +161,25 @@ def _prune(
         yield PrunedLevel.build(runs, each.level, posteriors, postprocess.for_level(config, each.level), draws)
 
 
+def _reported(levels: Iterator[PrunedLevel], run: TrainedRun, force: bool) -> list[PrunedLevel]:
+    """Report each level once it is made, and return all.
+
+    Raises PublicationError, unless forced, where the first is no better than chance: the levels to come are no better,
+    and pruning to them takes long.
+    """
+    from pruning.errors import PublicationError
+    from pruning.publishing import one_class_alone
+
+    made: list[PrunedLevel] = []
+    for level in levels:
+        made.append(level)
+        _report(level, run)
+        chance = one_class_alone(made[0].evaluation.metrics, run)
+        if chance is not None and not force:
+            raise PublicationError(f"{chance}: pass --force to publish it all the same")
+    return made
+
+
 def _report(pruned: PrunedLevel, run: TrainedRun) -> None:
     from pruning.publishing import one_class_alone
 
@@ -194,6 +204,13 @@ def _report(pruned: PrunedLevel, run: TrainedRun) -> None:
         published = evaluation.monte_carlo.draws
         what = "one pass of the mean network is" if published == 1 else f"{published} draws are"
         typer.echo(f"  {mean.draws_gain}; {what} published")
+
+
+def _print_version(manifest: Manifest, store: str) -> None:
+    console = Console()
+    console.print(levels_table(manifest.levels))
+    console.print(mean_table(manifest.levels))
+    typer.echo(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
 
 
 def _passes(members: int) -> str:

@@ -21,8 +21,12 @@ def study_command(
     data_dir: options.DataDirOption = None,
     levels: options.LevelsOption = "p50,p80,p90,p95,x4",
     criteria: Annotated[
-        str, typer.Option(help="Criteria, separated by commas.")
-    ] = "activation,gate_fisher,snr,free_energy",
+        str | None,
+        typer.Option(
+            help="Criteria, separated by commas.  [default: activation, gate_fisher, and snr, free_energy where every "
+            "layer is random]"
+        ),
+    ] = None,
     controls: Annotated[
         str,
         typer.Option(
@@ -44,7 +48,7 @@ def study_command(
     from pruning.fine_tuning import FineTuning
     from pruning.level import parse_levels
     from pruning.study.report import write_plots, write_tables
-    from pruning.study.runner import Plan, Study
+    from pruning.study.runner import Plan, Study, all_random
     from pruning.trained_run import TrainedRun
     from training.allocator import keep_freed_memory
     from training.errors import TrainingError
@@ -54,12 +58,13 @@ def study_command(
         keep_freed_memory()
     try:
         tuning = FineTuning(epochs, schedule, rate, distillation)
-        names = criteria.split(","), granularities.split(",")
+        names = criteria.split(",") if criteria else (), granularities.split(",")
         beside = () if controls == "none" else tuple(controls.split(","))
         # Refuse unknown names before reading anything.
         Plan(*names, parse_levels(levels), ranking, tuning, random, draws, beside)
         trained = TrainedRun.load(Run(run), data_dir)
-        plan = Plan(*names, parse_levels(levels, trained.auto_level), ranking, tuning, random, draws, beside)
+        scales, parsed = all_random(trained.posterior, random), parse_levels(levels, trained.auto_level)
+        plan = Plan(*names, parsed, ranking, tuning, random, draws, beside, scales)
         study = Study(trained, plan, out)
         study.begin()
         results = {}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pruning.cost.budget import Budget
 from pruning.cost.latency import Timings, measure_ms
-from pruning.criteria import criterion
+from pruning.criteria import CRITERIA, criterion
 from pruning.errors import NotFoundError, StudyError
 from pruning.evaluation.evaluate import evaluate
 from pruning.fine_tuning import FineTuning
@@ -50,6 +50,11 @@ PAIRED_DRAWS = 8
 SETTINGS, TIMINGS, TRIALS = "study.json", "timings.json", "cells"
 
 
+def all_random(posterior: Posterior, random: str) -> bool:
+    """Return whether every layer has scales in a study of a posterior with random layers as `random` says."""
+    return random == ALL_LAYERS and not any(weight.deterministic for weight in posterior.weights.values())
+
+
 def fingerprint(posterior: Posterior) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of a posterior's random weights."""
     parts = [part for weight in posterior.weights.values() for part in (weight.mean, weight.scale)]
@@ -61,7 +66,9 @@ class Plan:
     """The trials of a study. At weight granularity only levels by share of weights, such as p80, are possible.
 
     Beside its criteria a study has controls, some of `CONTROLS`; `scratch` is the network that the first criterion
-    leaves, trained from scratch for as many epochs as pruning to its level took since the dense network.
+    leaves, trained from scratch for as many epochs as pruning to its level took since the dense network. Without
+    criteria it has all that it can have: those that rank by scales, and the baseline, need them in every layer, as
+    `all_random` says. Raises StudyError for others that are named.
     """
 
     criteria: Sequence[str]
@@ -72,10 +79,17 @@ class Plan:
     random: str = ALL_LAYERS
     draws: int = 32
     controls: Sequence[str] = CONTROLS
+    all_random: bool = True
 
     def __post_init__(self) -> None:
-        for name in self.criteria:
-            criterion(name)
+        if not self.criteria:
+            own = [name for name in CRITERIA if name not in CONTROLS and self._can_rank(name)]
+            object.__setattr__(self, "criteria", sorted(own, key=lambda name: criterion(name).needs_scales))
+        if refused := [name for name in self.criteria if not self._can_rank(name)]:
+            raise StudyError(
+                f"{', '.join(refused)} ranks by scales, which not every layer of this study has: "
+                "choose other criteria, or a run and a study whose layers are all random"
+            )
         for name in self.controls:
             if name not in CONTROLS:
                 raise NotFoundError(f"unknown control {name!r}: there is {', '.join(CONTROLS)}, or none")
@@ -83,6 +97,9 @@ class Plan:
             granularity(name)
         check_ranking(self.ranking)
         random_count(self.random)
+
+    def _can_rank(self, name: str) -> bool:
+        return not criterion(name).needs_scales or self.all_random
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -93,7 +110,7 @@ class Plan:
                 if name == SCRATCH and not self.tuning.epochs:
                     continue
                 trials += [Trial(name, kind, level) for chain in self.chains(kind) for level in chain]
-        if "weight" in self.granularities:
+        if "weight" in self.granularities and self.all_random:
             trials += [Trial(BASELINE, "weight", level) for chain in self.chains("weight") for level in chain]
         return trials
 

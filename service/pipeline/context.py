@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
+from service.http.content.memory import Part, RequestMemory, Reservation
 from service.inference.decision import ImageResult
-from service.memory import Part, RequestMemory, Reservation
 from service.pipeline.planning import Plan
 from service.repository.level import LoadedLevel
 from service.scheduling.job import Job

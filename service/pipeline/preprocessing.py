@@ -32,7 +32,7 @@ from model_store.images import (
 from model_store.manifest import InputShape
 from service.concurrency import BYTES_PER_S, SHORT_S, Interrupted
 from service.errors import MediaTypeError, RequestError, TooLargeError, UndecodableError
-from service.memory import Reservation
+from service.http.content.memory import Reservation
 from service.repository.runtime import Runtime
 from service.scheduling.admission import Work
 from service.settings import Settings

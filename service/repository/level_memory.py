@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from service.errors import ParameterError
+from service.http.content.memory import MIB
 from service.inference.artifact import Artifact
 from service.inference.autotune import trial_bytes
 from service.inference.bank import Bank
-from service.memory import MIB
 from service.repository.memory_budget import MemoryBudget, Owner
 
 

@@ -16,9 +16,9 @@ import anyio
 from model_store.manifest import Level, Manifest
 from model_store.store import Store
 from service.concurrency import WorkerPool, lower_thread_priority
+from service.http.content.memory import MIB, RequestMemory
 from service.inference.artifact import Artifact
 from service.inference.session import TimeLimit
-from service.memory import MIB, RequestMemory
 from service.repository.memory_budget import MemoryBudget
 from service.repository.verification import verified_artifact
 from service.resources import container_memory_limit, network_bytes, request_bytes, usable_cores

@@ -20,7 +20,7 @@ from training.bayesian.bayesianize import bayesianize
 from training.bayesian.estimators import DRAWS
 from training.bayesian.layers import BayesianLayer
 
-NUM_DRAWS = 2_000
+NUM_DRAWS = 1_000
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 SLOW = [HealthCheck.too_slow]
 few = settings(max_examples=7, deadline=None, suppress_health_check=SLOW, derandomize=True)
@@ -151,7 +151,7 @@ def test_the_mean_over_equal_tokens_has_the_scale_of_one_but_under_lrt(estimator
     module = bayesianize(nn.Sequential(nn.Linear(8, 1)), DRAWS[estimator], prior_scale=1.0, initial_scale=0.1)
     tokens = torch.ones(1, 16, 8)
     with torch.no_grad():
-        means = torch.stack([module(tokens).mean() for _ in range(4_000)])
+        means = torch.stack([module(tokens).mean() for _ in range(2_000)])
     expected = 0.1 * 8**0.5 / (4 if estimator == "lrt" else 1)
     assert float(means.std()) == pytest.approx(expected, rel=0.06)
 

@@ -20,7 +20,9 @@ from training.bayesian.posterior import Posterior
 from training.recipe import Recipe
 
 NOISE_SCALE, PRIOR_SCALE = 0.5, 2.0
-EXAMPLES, STEPS = 80, 4_000
+EXAMPLES, STEPS = 80, 1_500
+# One weight for all examples has the noisiest gradients.
+MORE_STEPS = {"reparam": 4_000}
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ def regression() -> Regression:
     return Regression(x, y, mean, scale)
 
 
-def descend(approximation: Approximation, regression: Regression, learning_rate: float, draws: int = 1) -> Posterior:
-    """The posterior at the end of `STEPS` steps on all examples."""
+def descend(
+    approximation: Approximation, regression: Regression, learning_rate: float, draws: int = 1, steps: int = STEPS
+) -> Posterior:
+    """The posterior at the end of so many steps on all examples."""
     optimizer = approximation.optimizer
-    for step in range(STEPS):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / STEPS))
+            group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.zero_grad()
         for _ in range(draws):
             with approximation.sampled_params():
@@ -70,7 +74,8 @@ def plain() -> nn.Module:
 @pytest.mark.parametrize("name", DRAWS)
 def test_layers_end_at_the_analytic_mean_field_posterior(name: str, regression: Regression) -> None:
     recipe = Recipe(estimator=name, prior_scale=PRIOR_SCALE, initial_scale=0.3)
-    found = descend(create_approximation(plain(), recipe, EXAMPLES), regression, 0.05).weights["0.weight"]
+    steps = MORE_STEPS.get(name, STEPS)
+    found = descend(create_approximation(plain(), recipe, EXAMPLES), regression, 0.05, steps=steps).weights["0.weight"]
     torch.testing.assert_close(found.mean, regression.mean, rtol=0.02, atol=0)
     torch.testing.assert_close(found.scale, regression.scale, rtol=0.10, atol=0)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from training.cli.train import app
 from training.trainer.run_dir import Run
 
-IVON = ("--data", "digits", "--estimator", "ivon", "--epochs", "20")
+IVON = ("--data", "digits", "--estimator", "ivon", "--epochs", "20", "--limit", "600")
 # One rank and two with batches of 64, and one rank with those of 128.
 RUNS = {"batch 64": (64, 1), "batch 128": (128, 1), "two ranks": (64, 2)}
 
@@ -23,8 +24,11 @@ def runs(
     for name, (batch, ranks) in RUNS.items():
         folder = tmp_path_factory.mktemp("scales") / "run"
         arguments = [*IVON, "--batch-size", str(batch), "--out", str(folder)]
-        start = [sys.executable] if ranks == 1 else torchrun(ranks=ranks)
-        finish([*start, "-m", "training", *arguments])
+        if ranks > 1:
+            finish([*torchrun(ranks=ranks), "-m", "training", *arguments])
+        else:
+            result = CliRunner().invoke(app, arguments)
+            assert result.exit_code == 0, result.output
         found[name] = Run(folder)
     return found
 

@@ -58,12 +58,12 @@ def names(store: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.system)], ids=["known", "unknown"])
 def test_nothing_but_what_is_documented(digits_store: Path, tmp_path: Path, known: bool) -> None:
-    """A thousand requests with names that there are, as many without: no failure, no answer that is not described."""
+    """Hundreds of requests with names that there are, as many without: no failure, no answer that is not described."""
     settings = names(digits_store) if known else ""
     with running_service(digits_store, "--feedback", "100") as (url, _):
-        found = schemathesis(url, tmp_path, settings, "--max-examples", "40")
+        found = schemathesis(url, tmp_path, settings, "--max-examples", "12")
     assert found["operations"]["tested"] == 23
-    assert found["test_cases"]["generated"] >= 1000
+    assert found["test_cases"]["generated"] >= 500
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import os
 import runpy
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.support.project import PROJECT
 from tests.support.waiting import HANG_S
 from training.bayesian.estimators import ESTIMATORS
+from training.cli.train import app
 from training.recipe import Recipe
 from training.trainer.run_dir import Run
 
@@ -217,7 +218,7 @@ def test_ranks_that_no_image_is_left_for_take_part(of_three: list[Dump]) -> None
 @pytest.mark.system
 @pytest.mark.slow
 def test_a_run_of_two_ranks_goes_on_with_one(
-    tmp_path: Path, torchrun: Callable[..., list[str]], finish: Callable[[list[str]], str], environment: dict[str, str]
+    tmp_path: Path, torchrun: Callable[..., list[str]], environment: dict[str, str]
 ) -> None:
     """With the same account of epochs; IVON's Hessian and all."""
     run = Run(tmp_path / "run")
@@ -235,7 +236,8 @@ def test_a_run_of_two_ranks_goes_on_with_one(
         launcher.terminate()
         launcher.wait()
     assert not run.finished
-    finish([sys.executable, "-m", "training", "--resume", "--out", str(run.folder)])
+    result = CliRunner().invoke(app, ["--resume", "--out", str(run.folder)])
+    assert result.exit_code == 0, result.output
     lines = run.lines("log.jsonl")
     assert [line["images"] for line in lines] == [180 * epoch for epoch in range(1, 41)]
     assert run.quality()["accuracy"] > 0.5

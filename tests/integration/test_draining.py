@@ -20,7 +20,7 @@ DRAINING = {"status": "draining", "store": "reachable", "unready": []}
 def test_it_says_so_and_answers_on(digits_store: Path, example: bytes) -> None:
     """From the signal on it is not ready, and ends each connection with its answer; then it exits with status 0."""
     with (
-        running_service(digits_store, "--drain-seconds", "6", "--max-wait-ms", "60000") as (url, process),
+        running_service(digits_store, "--drain-seconds", "3", "--max-wait-ms", "60000") as (url, process),
         httpx.Client() as client,
     ):
         process.send_signal(signal.SIGTERM)
@@ -93,9 +93,9 @@ class Balancer:
 @pytest.mark.slow
 def test_under_load(digits_store: Path, example: bytes) -> None:
     """Time and again, every request that was sent before the service was seen to leave has its answer."""
-    for _ in range(3):
+    for _ in range(2):
         with (
-            running_service(digits_store, "--drain-seconds", "3", "--max-wait-ms", "60000") as (url, process),
+            running_service(digits_store, "--drain-seconds", "2", "--max-wait-ms", "60000") as (url, process),
             Balancer(url, example, 6) as balancer,
         ):
             while balancer.answered < 10:

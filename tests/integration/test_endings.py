@@ -177,8 +177,16 @@ def silent_service() -> Iterator[str]:
         yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-@pytest.mark.parametrize("command", ["score", "predict", "bench", "train"])
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        *(("bench", number) for number in SIGNALS),
+        ("score", signal.SIGINT),
+        ("score", signal.SIGTERM),
+        ("predict", signal.SIGINT),
+        ("train", signal.SIGTERM),
+    ],
+)
 def test_commands_end_with_one_line(
     digits_store: Path, tmp_path: Path, pictures: Path, silent_service: str, command: str, number: signal.Signals
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.waiting import HANG_S
 
-SEQUENCE = ("dense", "p80", "p90", "p95", "x4", "dense", "p80", "p90")
+SEQUENCE = ("dense", "p80", "p95", "dense", "p80")
 ASKING = """
 import json, sys, time
 from pathlib import Path

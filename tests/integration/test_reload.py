@@ -213,7 +213,7 @@ def test_the_log_says_it_once(store: Store, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.slow
 def test_many_versions_under_load(store: Store, example: bytes) -> None:
-    """Ten versions published and promoted one after the other: each answer is whole, and of one version."""
+    """Six versions published and promoted one after the other: each answer is whole, and of one version."""
     expected: dict[str, Any] = {}
     found: list[tuple[str, Any]] = []
     failed: list[str] = []
@@ -234,7 +234,7 @@ def test_many_versions_under_load(store: Store, example: bytes) -> None:
         for thread in threads:
             thread.start()
         try:
-            for number in range(10):
+            for number in range(6):
                 version = publish(store, number)
                 store.set_alias("digits", "production", version)
                 wait_until(lambda version=version: answering(client, example) == version)
@@ -245,7 +245,7 @@ def test_many_versions_under_load(store: Store, example: bytes) -> None:
         for version in {version for version, _ in found}:
             expected[version] = ask(client, example, version=version, samples=4)["predictions"]
     assert failed == []
-    assert len(expected) >= 8
+    assert len(expected) >= 5
     assert len({str(answer) for answer in expected.values()}) == len(expected)
     for version, predictions in found:
         assert predictions == expected[version]

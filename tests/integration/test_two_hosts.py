@@ -78,7 +78,7 @@ def test_a_narrow_cable_is_what_a_step_waits_for(hosts: list[Host], start: Start
     """At 4 Mbit/s a run with elastic restart takes at least as long as its gradients take on the cable."""
     megabits, run = 4.0, Run(tmp_path / "run")
     command = ["torchrun", "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "1", "--rdzv-backend", "c10d"]
-    command += ["--rdzv-endpoint", "node1:29400", "--rdzv-id", "narrow", "-m", "training", *SMALL, "--epochs", "2"]
+    command += ["--rdzv-endpoint", "node1:29400", "--rdzv-id", "narrow", "-m", "training", *SMALL, "--epochs", "1"]
     for host in hosts:
         host.shape(megabits)
     for launcher, log in [start(host.command(*command, "--out", str(run.folder))) for host in hosts]:

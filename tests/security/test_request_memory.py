@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.memory import MIB
+from service.http.content.memory import MIB
 from tests.support.http import PNG, metric, refusal
 from tests.support.services import Warm, running_service, wait_until
 from tests.support.waiting import HANG_S

@@ -8,18 +8,18 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from model_store.cli.main import app
 from model_store.errors import StoreError, StoreUnavailableError
 from model_store.maintenance import collect_garbage
 from model_store.store import Store
 from tests.support.stores import Filled, build_version, golden_document
-from tests.support.waiting import HANG_S
 
 Evil = Callable[[Path], None]
 Unprivileged = Callable[[], AbstractContextManager[None]]
@@ -91,11 +91,10 @@ def _remove_deep_folders(tmp_path: Path) -> Iterator[None]:
     subprocess.run(["rm", "-rf", *map(str, tmp_path.iterdir())], check=True)
 
 
-def run(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a process of its own, with colours."""
-    command = [sys.executable, "-m", "model_store", *arguments, "--store", store.url]
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "300"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, env=environment)
+def run(store: Store, *arguments: str) -> Result:
+    """Run a command with colours; whatever it raises but the end of a process is raised here."""
+    runner = CliRunner(env={"FORCE_COLOR": "1", "COLUMNS": "300"})
+    return runner.invoke(app, [*arguments, "--store", store.url], color=True, catch_exceptions=False)
 
 
 def add_evil(store: Store, edit: Callable[[dict[str, object]], None] = lambda _: None) -> Path:
@@ -154,7 +153,7 @@ def test_commands_go_on_beside_an_entry_that_is_no_file(filled: Filled, kind: st
     }
     for command, result in results.items():
         assert "Traceback" not in result.stderr
-        assert result.returncode == (1 if command == "verify" else 0), (command, result.stderr)
+        assert result.exit_code == (1 if command == "verify" else 0), (command, result.stderr)
     assert results["verify"].stdout.count("intact") == 3
     assert EVIL in results["verify"].stdout
 
@@ -188,7 +187,7 @@ def test_names_that_are_not_utf8_or_have_control_characters_fail_alone(filled: F
     store.verify("digits", filled.old)
     assert set(store.listing("digits").refused.values()) == {"its name is not UTF-8"}
     result = run(store, "list")
-    assert result.returncode == 0
+    assert result.exit_code == 0
     assert "\x1b[31m" not in result.stdout
     assert "\\x1b[31m" in result.stdout
     assert json.loads(run(store, "list", "--json").stdout)["models"][0]["versions"] == [filled.old, filled.new]
@@ -246,7 +245,7 @@ def test_numbers_that_no_network_has_are_refused(filled: Filled) -> None:
     add_evil(store, numbers)
     for command in (["show", "digits"], ["card", "digits"], ["diff", "digits", filled.old, EVIL]):
         result = run(store, *command)
-        assert (result.returncode, "Traceback" in result.stderr) == (1, False), result.stderr
+        assert (result.exit_code, "Traceback" in result.stderr) == (1, False), result.stderr
         assert "the manifest is not valid" in result.stderr
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.support.user_networks import LayerNorm2d
+from tests.support.user_networks.convnext import LayerNorm2d
 
 # Fits all groups, and is narrow enough to be fast.
 CHANNELS = 16

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from model_store.integrity import sha256
 from model_store.manifest import Manifest, read_manifest
+from model_store.manifest.integrity import sha256
 from model_store.store import Store
 from pruning.graph.onnx_export import stamp
 

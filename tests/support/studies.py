@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from pruning.cli.study import app
@@ -12,8 +13,12 @@ from pruning.cli.study import app
 FLAGS = ["--epochs", "1", "--draws", "2", "--criteria", "snr,random", "--levels", "p50,p80,x2"]
 
 
-def study(run: Path, out: Path, *flags: str) -> Result:
-    return CliRunner().invoke(app, [str(run), "--out", str(out), *(flags or FLAGS)])
+def study(run: Path, out: Path, *flags: str, plots: bool = False) -> Result:
+    """Run it; its plots take seconds, and few look at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not plots:
+            patch.setattr("pruning.study.report.write_plots", lambda results, folder: [])
+        return CliRunner().invoke(app, [str(run), "--out", str(out), *(flags or FLAGS)])
 
 
 NAMES = ("snr", "random", "magnitude", "scratch")

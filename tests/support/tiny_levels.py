@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model_store.integrity import sha256
 from model_store.manifest import SCHEMA_VERSION, Manifest
+from model_store.manifest.integrity import sha256
 from model_store.onnx_file.reader import read_level_file
 from model_store.store import Store
 from pruning.graph.onnx_export import stamp

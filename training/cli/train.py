@@ -13,6 +13,11 @@ from training.defaults import default_recipe
 from training.errors import RecipeError, TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from training.recipe import Recipe
     from training.trainer.run_dir import Run
 
 app = typer.Typer(add_completion=False)
@@ -132,12 +137,10 @@ def train_command(
     Defaults depend on the data set, the estimator and the device.
     """
     from training.allocator import keep_freed_memory
-    from training.data import RESIZABLE, data_name
     from training.distributed.world import join_world
     from training.trainer.loop import LoopOptions
     from training.trainer.members import member_run, members_recipe, num_members, runs_in, train_members
     from training.trainer.run_dir import Run
-    from training.trainer.schedule import FITTED, fit_to_size
     from training.trainer.train import train
 
     changes: dict[str, Any] = {
@@ -175,17 +178,13 @@ def train_command(
     keep_freed_memory()
     folder = out
     try:
-        if epochs is not None and steps is not None:
-            raise RecipeError("--epochs and --steps both say how long to train: pass one of them")
-        if resume and overwrite:
-            raise RecipeError("--resume continues a run and --overwrite replaces it: pass one of them")
+        _check_alternatives(epochs, steps, resume, overwrite)
         with join_world(device) as world:
-            named = default_recipe(data or "digits", world.device, architecture=arch, estimator=estimator)
-            called = data_name(named.data, data_dir)
-            folder = out or Path("runs") / f"{called}-{named.architecture}-{named.estimator}"
+            folder = out or _default_folder(data, data_dir, world.device, arch, estimator)
             count = num_members(folder) if members is None and resume else members
             earlier = Run(folder) if count is None else member_run(folder, 0)
-            if resume and earlier.exists:
+            known = resume and earlier.exists
+            if known:
                 made_with = earlier.recipe() if count is None else members_recipe(folder)
                 recipe = made_with.changed(data=data, **changes)
                 data_dir = data_dir or earlier.data_dir()
@@ -193,18 +192,14 @@ def train_command(
                 recipe = default_recipe(data or "digits", world.device, **changes)
                 if resume and world.is_leader:
                     typer.echo(f"No run to resume in {folder}: starting a new one.")
-            given = {name for name, value in changes.items() if value is not None}
-            if (earlier.exists and resume) or limit is not None or recipe.data not in RESIZABLE:
-                given |= {*FITTED}  # it was fitted before, or is for a quick try or a data set of this size
-            fit = partial(fit_to_size, world_size=world.size, steps=steps, given=given)
-            settings: dict[str, Any] = {"data_dir": data_dir, "download": download, "resume": resume, "adapt": fit}
+            settings: dict[str, Any] = {"data_dir": data_dir, "download": download, "resume": resume}
             settings |= {"overwrite": overwrite, "options": LoopOptions(compiled, reduction)}
-            runs = (
+            settings |= {"adapt": _fitting(recipe, changes, steps, world.size, known)}
+            for run in (
                 [train(recipe, folder, world, **settings)]
                 if count is None
                 else train_members(count, recipe, folder, world, **settings)
-            )
-            for run in runs:
+            ):
                 if world.is_leader:
                     _print_quality(run)
                     _warn_of_hessian(run)
@@ -216,6 +211,40 @@ def train_command(
         hint = f"`slimbayes train --resume --out {folder}` continues from its checkpoint" if kept else "nothing is kept"
         typer.echo(f"Interrupted; {hint}.", err=True)
         raise typer.Exit(INTERRUPTED_STATUS) from interruption
+
+
+def _check_alternatives(epochs: int | None, steps: int | None, resume: bool, overwrite: bool) -> None:
+    """Raise RecipeError for two options of which only one can hold."""
+    if epochs is not None and steps is not None:
+        raise RecipeError("--epochs and --steps both say how long to train: pass one of them")
+    if resume and overwrite:
+        raise RecipeError("--resume continues a run and --overwrite replaces it: pass one of them")
+
+
+def _default_folder(
+    data: str | None, data_dir: Path | None, device: torch.device, arch: str | None, estimator: str | None
+) -> Path:
+    """Return runs/DATA-ARCH-ESTIMATOR, with the defaults of what is not named."""
+    from training.data import data_name
+
+    named = default_recipe(data or "digits", device, architecture=arch, estimator=estimator)
+    return Path("runs") / f"{data_name(named.data, data_dir)}-{named.architecture}-{named.estimator}"
+
+
+def _fitting(
+    recipe: Recipe, changes: dict[str, Any], steps: int | None, world_size: int, known: bool
+) -> Callable[[Recipe, int], Recipe]:
+    """Return what fits the settings that were not given to the number of images.
+
+    None is fitted of a run that is known, which was fitted before, nor for a quick try or a data set of this size.
+    """
+    from training.data import RESIZABLE
+    from training.trainer.schedule import FITTED, fit_to_size
+
+    given = {name for name, value in changes.items() if value is not None}
+    if known or changes["limit"] is not None or recipe.data not in RESIZABLE:
+        given |= {*FITTED}
+    return partial(fit_to_size, world_size=world_size, steps=steps, given=given)
 
 
 def _print_quality(run: Run) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from model_store.small_samples import ALPHAS, images_needed
 from training.data.dataset import Dataset, Images, Pixels, Source
 from training.data.ood import load_ood_sets
 from training.errors import DataError
@@ -22,6 +23,9 @@ TEST_SHARE = 0.2
 CALIBRATION_SHARE = 0.1
 # Fewest images to calibrate on, where they are a quarter of the training images at most: sets that miss a tenth take 9.
 MIN_CALIBRATION = 10
+# Fewest where the test set is divided off too, so that more images never allow fewer prediction sets: as many as the
+# smallest error rate takes.
+MIN_OF_TWO = images_needed(min(ALPHAS))
 # Share of each class that is held out for both where it is fewer images than these.
 HELD_OUT_SHARE, MIN_DIVIDED = TEST_SHARE + (1 - TEST_SHARE) * CALIBRATION_SHARE, 300
 # The test set does not depend on the run's seed, so that runs can be compared.
@@ -39,10 +43,13 @@ def split(name: str, source: Source, *, seed: int, limit: int | None = None, fol
     if test is None:
         share = HELD_OUT_SHARE if in_turns else TEST_SHARE
         train, test = _hold_out(train, _shares(train, share), TEST_SEED, "test")
-    train, test = _limited(train, limit, seed), _limited(test, limit, TEST_SEED)
+    whole, test = train, _limited(test, limit, TEST_SEED)
+    train = _limited(whole, limit, seed)
     calibration = test
     if not in_turns:
-        train, calibration = _hold_out(train, _calibration_counts(train), seed, "calibration")
+        fewest = MIN_OF_TWO if source.test is None and train is whole else MIN_CALIBRATION
+        fewest = min(fewest, len(train) // 4)
+        train, calibration = _hold_out(train, _calibration_counts(train, fewest), seed, "calibration")
     if len(train.labels.unique()) < 2:
         cause = "" if limit is None else f"; the limit of {limit} leaves too few"
         raise DataError(f"the training set must have images of at least two classes{cause}")
@@ -63,10 +70,10 @@ def _shares(images: Images, share: float) -> list[int]:
     return [max(1, round(share * count)) for count in _counts(images)]
 
 
-def _calibration_counts(images: Images) -> list[int]:
+def _calibration_counts(images: Images, fewest: int) -> list[int]:
     """Return how many images of each class calibrate: their share, or more where that would be too few."""
-    counts, least = _shares(images, CALIBRATION_SHARE), min(MIN_CALIBRATION, len(images) // 4)
-    return counts if sum(counts) >= least else _quotas(images, least)
+    counts = _shares(images, CALIBRATION_SHARE)
+    return counts if sum(counts) >= fewest else _quotas(images, fewest)
 
 
 def _quotas(images: Images, total: int) -> list[int]:

@@ -90,15 +90,7 @@ def train(
     if download and data_dir is None:
         data_dir = DOWNLOAD_FOLDER
     if dataset is None:
-        dataset = load_dataset(
-            recipe.data,
-            data_dir,
-            seed=recipe.data_seed,
-            limit=recipe.limit,
-            image_size=recipe.image_size,
-            download=download,
-            quiet=not world.is_leader,
-        )
+        dataset = _load(recipe, data_dir, download, world)
     images = with_published_statistics(dataset, recipe)
     recipe = adapt(recipe, len(images.train))
     schedule = describe_schedule(recipe, len(images.train), world.size)  # raises for too few images
@@ -142,14 +134,21 @@ def train(
         fit(state, dataset, phase, world, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
         posterior = with_batch_statistics(fresh(), state.approximation.posterior(), dataset, world.device)
-        test = predictions(fresh(), recipe, dataset, dataset.test, posterior, world)
-        held = test
-        if not dataset.in_turns:
-            held = predictions(fresh(), recipe, dataset, dataset.calibration, posterior, world)
-        if world.is_leader:
-            _finish(run, part, posterior, held, test)
-        world.barrier()
+        _test(run, part, posterior, recipe, world)
         return run
+
+
+def _load(recipe: Recipe, data_dir: Path | None, download: bool, world: World) -> Dataset:
+    """Load the recipe's data set."""
+    return load_dataset(
+        recipe.data,
+        data_dir,
+        seed=recipe.data_seed,
+        limit=recipe.limit,
+        image_size=recipe.image_size,
+        download=download,
+        quiet=not world.is_leader,
+    )
 
 
 def _tell(lines: list[str]) -> None:
@@ -195,6 +194,18 @@ def _check_free(run: Run, resume: bool) -> None:
         raise RunError(
             f"{run.folder} holds an interrupted run: pass --resume to continue, or --overwrite to start again"
         )
+
+
+def _test(run: Run, part: TrainedPart, posterior: Posterior, recipe: Recipe, world: World) -> None:
+    """Predict the held-out images on all ranks, and finish the run on the first."""
+    dataset = part.dataset
+    test = predictions(part.fresh(), recipe, dataset, dataset.test, posterior, world)
+    held = test
+    if not dataset.in_turns:
+        held = predictions(part.fresh(), recipe, dataset, dataset.calibration, posterior, world)
+    if world.is_leader:
+        _finish(run, part, posterior, held, test)
+    world.barrier()
 
 
 def _finish(run: Run, part: TrainedPart, posterior: Posterior, held: LabelledLogits, test: LabelledLogits) -> None:

@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_camel
 
 from model_store.aliases import read_change
-from model_store.integrity import sha256
 from model_store.manifest import MANIFEST
+from model_store.manifest.integrity import sha256
 from model_store.names import is_version_name
 from model_store.storage.object_storage import ObjectInfo
 

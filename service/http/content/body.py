@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.concurrency import BYTES_PER_S, WorkerPool
 from service.errors import EncodingError, MalformedError, SlowClientError, TooLargeError
-from service.memory import Reservation
+from service.http.content.memory import Reservation
 
 # Window sizes as zlib takes them.
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from tests.support.project import PROJECT
 from tests.support.services import running_service
+from training.data import SOURCES, digits
 
 NOTEBOOK = PROJECT / "docs" / "notebooks" / "python.ipynb"
 GUIDE = PROJECT / "docs" / "guides" / "python.md"
@@ -63,7 +65,12 @@ def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path, monkeypatch: p
 
 
 def test_the_guides_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a third of the digits: what it shows is in the notebook."""
     monkeypatch.chdir(tmp_path)
+    whole = digits.load(None)
+    few = replace(whole, train=whole.train[:600])
+    monkeypatch.setattr(digits, "load", lambda _: few)
+    monkeypatch.setitem(SOURCES, "digits", digits.load)
     codes = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     _, namespace = run_all(codes, tmp_path)
     assert len(namespace["answer"].predictions) == 5

@@ -38,6 +38,8 @@ def test_it_trains_and_prunes_digits(engine: Engine, train_image: str, tmp_path:
         "digits",
         "--estimator",
         "reparam",
+        "--limit",
+        "400",
         "--epochs",
         "2",
         "--warmup-epochs",
@@ -49,7 +51,20 @@ def test_it_trains_and_prunes_digits(engine: Engine, train_image: str, tmp_path:
     engine.podman(*LIMITS, *volumes, "--entrypoint", "torchrun", train_image, *torchrun, timeout=HANG_S)
     quality = json.loads((folders["runs"] / "one" / "quality.json").read_text())
     assert quality
-    prune = ("prune", "runs/one", "--levels", "p50", "--epochs", "1", "--model", "digits", "--store", "store")
+    prune = (
+        "prune",
+        "runs/one",
+        "--levels",
+        "p50",
+        "--epochs",
+        "1",
+        "--draws",
+        "4",
+        "--model",
+        "digits",
+        "--store",
+        "store",
+    )
     engine.podman(*LIMITS, *volumes, train_image, *prune, timeout=HANG_S)
     (manifest,) = folders["store"].glob("digits/*/manifest.json")
     assert manifest.stat().st_uid == 10001

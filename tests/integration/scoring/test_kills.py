@@ -13,7 +13,7 @@ import pytest
 from tests.support.scoring import Score, check_complete, start
 from tests.support.waiting import HANG_S
 
-SHARD, IMAGES, KILLS = 2, 91, 24
+SHARD, IMAGES, KILLS = 2, 91, 16
 FLAGS = ("--shard-size", str(SHARD), "--batch", "1", "--samples", "4", "--level", "p90", "--threads", "1")
 
 

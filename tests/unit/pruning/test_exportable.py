@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from pruning.errors import TraceError
 from pruning.exportable import check_exportable
 from tests.support.same_draw import random_pixels
-from tests.support.user_networks import USER_NETWORKS, ConvNeXtBlock, LeNet
+from tests.support.user_networks import USER_NETWORKS
+from tests.support.user_networks.chains import LeNet
+from tests.support.user_networks.convnext import ConvNeXtBlock
 from training.errors import ConversionError
 
 

@@ -32,3 +32,13 @@ def test_every_estimator_has_a_recipe_that_it_takes(data: str, estimator: str) -
 def test_a_change_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(RecipeError, match="epochs must be at least 1, got 0"):
         default_recipe("digits", CPU, epochs=0)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_published_weights_have_defaults_for_every_estimator(estimator: str) -> None:
+    """The last layers are trained, on images of the weights' size, at a rate that suits the optimiser."""
+    recipe = default_recipe("folder", CPU, estimator=estimator, architecture="efficientnet_lite0", pretrained=True)
+    assert (recipe.trained, recipe.image_size, recipe.epochs, recipe.batch_size) == ("last:2", 224, 30, 32)
+    assert recipe.random == ("all" if estimator == "none" else "last:1")
+    adam = default_recipe("folder", CPU, estimator=estimator).learning_rate
+    assert recipe.learning_rate == (0.05 if estimator in ("ivon", "none") else adam)

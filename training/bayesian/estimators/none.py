@@ -50,7 +50,7 @@ class Point(Approximation):
         if recipe.averaged_epochs:
             last = round(recipe.averaged_epochs * train_size / images_per_step)
             every = round(recipe.epochs * train_size / images_per_step)
-            optimizer.register_step_post_hook(_averaging(every - last))
+            optimizer.register_step_post_hook(_averaging(max(0, every - last)))
         return cls(plain, optimizer)
 
     def fix(self, names: Collection[str]) -> None:

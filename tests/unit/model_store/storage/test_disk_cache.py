@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model_store.errors import StoreError
-from model_store.integrity import sha256
+from model_store.manifest.integrity import sha256
 from model_store.storage.disk_cache import DiskCache
 from model_store.storage.object_storage import TEMP_PREFIX
 from tests.support.project import PROJECT

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import onnx
@@ -32,18 +34,32 @@ from training.progress import Stage
 
 PIXELS = random_pixels(3, 32)
 PICTURES = random_images(PIXELS, 12, 0)
+NETWORKS = ("convnet", "resnet20", "vgg16")
+many = pytest.mark.parametrize("name", NETWORKS)
 
 
-@pytest.fixture(params=["convnet", "resnet20", "vgg16"])
-def network(request: pytest.FixtureRequest) -> Network:
-    """A network that is random throughout."""
-    plain, posterior = network_of(request.param, 3, seed=3)
+@cache
+def exact(name: str, fixed: int = 0) -> Network:
+    """A network that is random but for its first `fixed` layers."""
+    if fixed:
+        network = exact(name)
+        return without_scales(network, list(network.weighted)[:fixed])
+    plain, posterior = network_of(name, 3, seed=3)
     return fold_and_compact(traced(plain, posterior, PIXELS))
 
 
-def in_eight_bits(network: Network) -> Network:
-    """With ranges from the pictures."""
-    return quantize_network(network, PICTURES, 2, torch.Generator().manual_seed(0))
+@cache
+def in_eight_bits(name: str, fixed: int = 0) -> Network:
+    """The same with ranges from the pictures."""
+    return quantize_network(exact(name, fixed), PICTURES, 2, torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget() -> Iterator[None]:
+    """Networks are made once for this module, and are no other's memory."""
+    yield
+    exact.cache_clear()
+    in_eight_bits.cache_clear()
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100), st.lists(st.floats(-100, 100, width=32), min_size=1))
@@ -77,9 +93,10 @@ def test_layers() -> None:
     assert torch.allclose(moved, bias, atol=0.11)
 
 
-def test_what_is_rounded(network: Network) -> None:
+@many
+def test_what_is_rounded(name: str) -> None:
     """What convolutions, sums and pools read, and a pool as what it reads; logits and means never."""
-    eight = in_eight_bits(network)
+    network, eight = exact(name), in_eight_bits(name)
     assert set(eight.roundings) == set(rounded_tensors(network))
     assert IMAGES in eight.roundings
     assert network.output not in eight.roundings
@@ -88,11 +105,12 @@ def test_what_is_rounded(network: Network) -> None:
             assert eight.roundings[node.name] == eight.roundings[node.source]
 
 
-@pytest.mark.parametrize("fixed", [0, 3])
-def test_same_draw(network: Network, fixed: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "fixed"), [("convnet", 0), ("convnet", 3), ("resnet20", 0), ("resnet20", 3), ("vgg16", 0)]
+)
+def test_same_draw(name: str, fixed: int) -> None:
     """Torch that rounds, and the engine in integers: equal but where a half was rounded to the other side."""
-    network = without_scales(network, list(network.weighted)[:fixed])
-    eight = in_eight_bits(network)
+    network, eight = exact(name, fixed), in_eight_bits(name, fixed)
     artifact = read_artifact(to_bytes(export_onnx(eight)), roundings(eight))
     with ThreadPoolExecutor(1) as builders:
         bank = Bank(artifact, "ab" * 32, 2)
@@ -102,20 +120,21 @@ def test_same_draw(network: Network, fixed: int) -> None:
         for draw in range(4)
     ]
     means = {name: node.weight.mean for name, node in network.weighted.items()}
-    expected, exact = (
+    expected, unrounded = (
         torch.stack([forward(each, PICTURES, means | weights) for weights in draws]).numpy()
         for each in (eight, network)
     )
-    spread = np.abs(exact).max()
-    moved_SN, error_SN = (np.abs(each - expected).max(2) / spread for each in (exact, found))
+    spread = np.abs(unrounded).max()
+    moved_SN, error_SN = (np.abs(each - expected).max(2) / spread for each in (unrounded, found))
     assert 0.005 < np.median(moved_SN) < 0.05
     assert np.quantile(error_SN, 0.25) < 1e-5
     assert np.square(error_SN).mean() < np.square(moved_SN).mean()
 
 
-def test_integers_are_computed(network: Network) -> None:
+@many
+def test_integers_are_computed(name: str) -> None:
     """Every convolution of a draw is one of integers once ONNX Runtime has it, and sums of tensors are too."""
-    eight = in_eight_bits(network)
+    eight = in_eight_bits(name)
     artifact = read_artifact(to_bytes(export_onnx(eight)), roundings(eight))
     made = quantize(artifact.members[0])
     weights = {weight.name: weight.mean for weight in artifact.members[0].weights}
@@ -136,9 +155,10 @@ def _optimised(model: onnx.ModelProto) -> dict[str, int]:
         return dict(Counter(node.op_type for node in onnx.load(file.name).graph.node))
 
 
-def test_draws_share_what_they_did(network: Network) -> None:
+@many
+def test_draws_share_what_they_did(name: str) -> None:
     """What is not random is rounded once, and all images see the same draws."""
-    half = in_eight_bits(without_scales(network, list(network.weighted)[:3]))
+    half = in_eight_bits(name, 3)
     draws = served_draws([half], 2)[0]
-    for found, weights in zip(draw_logits(half, PICTURES, draws, Stage("x", 24)), draws, strict=True):
+    for found, weights in zip(draw_logits(half, PICTURES, draws, Stage("x", 2 * len(PICTURES))), draws, strict=True):
         assert torch.allclose(found, forward(half, PICTURES, weights), atol=1e-5)

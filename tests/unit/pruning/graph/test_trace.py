@@ -20,14 +20,12 @@ from pruning.graph.network import IMAGES, Network
 from pruning.graph.nodes import Convolution
 from pruning.graph.trace import GraphTemplate
 from tests.support.same_draw import network_of, random_pixels, random_posterior, traced
-from training.architectures import ARCHITECTURES
 from training.bayesian.posterior import GaussianWeight, Posterior
+from training.data.dataset import Pixels
 
-# Without those whose parts the others have, of many more weights.
-SIDES = {name: 16 for name in ARCHITECTURES if not name.startswith("imagenet")} | {
-    "vgg16": 32,
-    "efficientnet_lite0": 32,
-}
+# Those of few weights, and those of many but for the ones whose parts the others have.
+SMALL = {"convnet": 16, "resnet20": 16}
+LARGE = {"resnet18": 16, "vgg16": 32, "efficientnet_lite0": 32}
 
 
 class Branching(nn.Module):
@@ -192,11 +190,19 @@ def narrowed(network: Network, posterior: Posterior, share: float, seed: int) ->
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**16), st.sampled_from([0.05, 0.4, 0.9]), st.sampled_from([1, 3]))
-@pytest.mark.parametrize("name", SIDES)
+@pytest.mark.parametrize("name", SMALL)
 def test_a_template_gives_what_tracing_each_posterior_would(name: str, seed: int, share: float, channels: int) -> None:
+    assert_bound_as_traced(name, seed, share, random_pixels(channels, SMALL[name]))
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_template_of_a_large_network_does_too(name: str) -> None:
+    assert_bound_as_traced(name, 1, 0.4, random_pixels(3, LARGE[name]))
+
+
+def assert_bound_as_traced(name: str, seed: int, share: float, pixels: Pixels) -> None:
     """Nodes, names, sizes and tensors, of a dense and of a narrowed posterior; sizes are those of the forward pass."""
-    plain, posterior = network_of(name, channels, seed)
-    pixels = random_pixels(channels, SIDES[name])
+    plain, posterior = network_of(name, pixels.channels, seed)
     template = GraphTemplate.trace(plain, pixels)
     for left in (posterior, narrowed(template.bind(posterior), posterior, share, seed)):
         found, narrow = template.bind(left), narrow_module(plain, left)
@@ -207,7 +213,7 @@ def test_a_template_gives_what_tracing_each_posterior_would(name: str, seed: int
         for path, module in narrow.named_modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(lambda m, x, y, path=path, sizes=sizes: sizes.update({path: y.shape[1:]}))
-        narrow(torch.zeros(1, channels, pixels.height, pixels.width))
+        narrow(torch.zeros(1, pixels.channels, pixels.height, pixels.width))
         of_nodes = {n.name: (len(n.bias), *n.size) for n in found.nodes if isinstance(n, Convolution)}
         assert of_nodes == {path: tuple(size) for path, size in sizes.items()}
 

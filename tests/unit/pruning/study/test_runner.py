@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pruning.errors import NotFoundError
+from pruning.errors import NotFoundError, StudyError
 from pruning.fine_tuning import FineTuning
 from pruning.granularity.mask import Mask
 from pruning.level import Level
 from pruning.study.bprune import bprune
-from pruning.study.runner import CONTROLS, Plan
+from pruning.study.runner import CONTROLS, Plan, all_random
+from pruning.trained_run import TrainedRun
 from tests.support.same_draw import network_of
 from tests.support.studies import CELLS, FLAGS, study, table
 
@@ -59,6 +60,19 @@ def test_controls_are_trials_unless_left_out() -> None:
     assert len(Plan(["snr"], ["channel"], [LEVEL], controls=("random",)).trials) == 3
     with pytest.raises(NotFoundError, match="unknown control 'snr': there is magnitude, random, scratch, or none"):
         Plan(["snr"], ["channel"], [LEVEL], controls=("snr",))
+
+
+def test_criteria_that_rank_by_scales_are_for_layers_that_all_have_some(run: TrainedRun) -> None:
+    """Of a partly random run a study leaves them out, with BPrune's rule, and refuses those that are named."""
+    everything = Plan([], ["weight"], [Level.parse("p50")], controls=())
+    assert everything.criteria == ["activation", "gate_fisher", "snr", "free_energy"]
+    few = Plan([], ["weight"], [Level.parse("p50")], controls=(), all_random=False)
+    assert [trial.criterion for trial in few.trials] == ["none", "activation", "gate_fisher"]
+    with pytest.raises(StudyError, match="snr ranks by scales, which not every layer of this study has"):
+        Plan(["activation", "snr"], ["weight"], [Level.parse("p50")], all_random=False)
+    assert all_random(run.posterior, "all")
+    assert not all_random(run.posterior, "last:2")
+    assert not all_random(run.posterior.without_scales(list(run.posterior.weights)[:1]), "all")
 
 
 def test_bprune_leaves_noise_where_it_prunes() -> None:

@@ -149,6 +149,7 @@ def test_a_mixture_takes_each_member_from_a_study_of_its_run(digits_run: Path, s
     weights = {name: GaussianWeight(w.mean * 0.9, w.scale) for name, w in posterior.weights.items()}
     Posterior(weights, posterior.rest).save(other / "posterior.safetensors")
     flags = ["--criteria", "magnitude", "--granularities", "channel", "--schedule", "one-shot", "--epochs", "0"]
+    flags += ["--controls", "none"]
     for run in (digits_run, other):
         assert study(run, studies / run.name, *flags, "--levels", "x2", "--draws", "2").exit_code == 0
 

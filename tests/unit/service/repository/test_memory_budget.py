@@ -43,7 +43,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1])
 
 with ThreadPoolExecutor(2) as builders:
-    for number in range(1, 101):
+    for number in range(1, 51):
         engine = autotune(read_artifact(data), "ab" * 32, builders, 2)
         engine.draws(images, 32)
         del engine
@@ -225,7 +225,7 @@ def test_memory_is_given_back_once_an_engine_is_gone(digits_store: Path, monkeyp
 @pytest.mark.system
 @pytest.mark.slow
 def test_memory_returns(digits_store: Path) -> None:
-    """After a hundred reloads as much is taken as after ten."""
+    """After fifty reloads as much is taken as after ten."""
     command = [sys.executable, "-c", RELOADS, str(digits_store)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=True)
     assert float(result.stdout) < 1.05

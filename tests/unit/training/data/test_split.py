@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from model_store.small_samples import ALPHAS, images_needed
 from training.data import digits, load_dataset
 from training.data.dataset import Dataset, Images, Source
 from training.data.ood import IMAGES_PER_SET
@@ -56,8 +57,16 @@ def _both(part: Images) -> tuple[Tensor, list[int]]:
 
 def test_each_part_has_its_share_of_each_class() -> None:
     """A fifth to test on, and a tenth of the rest to calibrate on."""
-    for part, count in zip(parts(divided()), (288, 32, 80), strict=True):
+    for part, count in zip(parts(divided(per_class=500)), (360, 40, 100), strict=True):
         assert part.labels.bincount().tolist() == [count] * 3
+
+
+def test_more_images_never_allow_fewer_prediction_sets() -> None:
+    """Not even where two sets are held out instead of one."""
+    sizes = [len(divided(per_class=count).calibration) for count in range(340, 420, 4)]
+    allowed = [[alpha for alpha in ALPHAS if images_needed(alpha) <= size] for size in sizes]
+    assert sizes != sorted(sizes)
+    assert allowed == sorted(allowed, key=len)
 
 
 def test_digits_are_stratified() -> None:

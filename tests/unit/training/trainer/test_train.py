@@ -240,17 +240,14 @@ def test_resume_without_a_checkpoint_begins(tmp_path: Path, alone: World) -> Non
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, finish: Callable[[list[str]], str]
-) -> Callable[[str], Path]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The run of an estimator that nobody killed."""
     folders = tmp_path_factory.mktemp("runs")
 
     @cache
     def folder(estimator: str) -> Path:
-        command = [sys.executable, "-m", "training", *COMMAND, "--estimator", estimator]
-        command += ["--out", str(folders / estimator)]
-        finish(command)
+        result = CliRunner().invoke(app, [*COMMAND, "--estimator", estimator, "--out", str(folders / estimator)])
+        assert result.exit_code == 0, result.output
         return folders / estimator
 
     return folder
@@ -289,8 +286,8 @@ def test_a_run_killed_at_a_random_moment_and_resumed_equals_one_that_was_not(
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 1
     assert "holds an interrupted run: pass --resume" in refused.stderr
-    command = [sys.executable, "-m", "training", *arguments, "--resume"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=HANG_S)
+    resumed = CliRunner().invoke(app, [*arguments, "--resume"])
+    assert resumed.exit_code == 0, resumed.output
     assert posterior_bytes(run.folder) == posterior_bytes(uninterrupted(estimator)), killed
     assert run.quality() == Run(uninterrupted(estimator)).quality()
 

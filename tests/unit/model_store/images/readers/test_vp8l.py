@@ -117,7 +117,7 @@ def test_images_before_the_picture_are_read_to_a_bound() -> None:
 
 
 def test_every_cut_before_the_codes_is_damaged() -> None:
-    for data in encoded()[::5]:
+    for data in encoded()[::10]:
         codes_end, size = len(data) - codes_of(data).bits // 8 - 1, pixels_of(data).size
         for end in range(HEADS_BYTES, min(codes_end, HEADS_BYTES + 400)):
             with pytest.raises(ImageDamagedError):

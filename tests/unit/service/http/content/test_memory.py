@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import OverloadedError, TooLargeError
-from service.memory import MIB, SHARES, SMALL_FRACTION, SMALL_SIZE, TRIM_BYTES, Part, RequestMemory, Reservation
+from service.http.content.memory import (
+    MIB,
+    SHARES,
+    SMALL_FRACTION,
+    SMALL_SIZE,
+    TRIM_BYTES,
+    Part,
+    RequestMemory,
+    Reservation,
+)
 
 CAPACITY = 64 * MIB
 PARTS: tuple[Part, ...] = ("bodies", "pictures", "answers")
@@ -112,7 +121,7 @@ def test_large_requests_do_not_wait_for_small_ones() -> None:
 def test_the_heap_is_trimmed_once_much_was_released(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after each small request."""
     trims = list[float]()
-    monkeypatch.setattr("service.memory.trim_heap_soon", trims.append)
+    monkeypatch.setattr("service.http.content.memory.trim_heap_soon", trims.append)
 
     async def work() -> None:
         memory = RequestMemory(CAPACITY, max_wait_s=60)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import VerificationError
-from model_store.integrity import check_bytes, sha256
+from model_store.manifest.integrity import check_bytes, sha256
 from tests.support.stores import Filled, build_version
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from model_store.errors import VerificationError
-from model_store.manifest import Level
+from model_store.manifest.level import Level
 
 
 def sha256(data: bytes) -> str:
