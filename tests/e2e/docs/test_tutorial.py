@@ -27,8 +27,8 @@ TEXT = (PROJECT / "docs" / "tutorial.md").read_text()
 PROJECT_FILE = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 # Where the tutorial's service listens.
 URL = "http://127.0.0.1:8000"
-# What keeps the test short: fewer pixels, steps and draws.
-FASTER = {"train": ["--image-size", "32", "--device", "cpu"], "prune": ["--epochs", "1", "--draws", "4"]}
+# What keeps the test short: fewer pixels and draws.
+FASTER = {"train": ["--image-size", "32", "--device", "cpu"], "prune": ["--draws", "4"]}
 PICTURES = {"train": 100, "test": 20}
 # Left out of the tutorial, or dependent on the pictures: what draws gain, and whether that is more than chance.
 VARIABLE = ("…", "draws gain", "to tell whether", "are published")
