@@ -14,7 +14,7 @@ NORMAL_QUANTILE = 1.959963984540054
 ALPHAS = (0.1, 0.05, 0.01)
 # Standard errors that a gain must exceed.
 SIGNIFICANT = 2.0
-# Nats below which a gain is not worth the draws. Where chance alone could make more, too few images were tested.
+# Nats below which a gain is not worth the draws. Where it may be more, within its errors, too few images were tested.
 WORTHWHILE = 0.01
 
 
@@ -59,7 +59,7 @@ class DrawsGain(StrEnum):
     """Say whether draws are better than their mean network; each value is the sentence for it."""
 
     CLEAR = "draws gain more than two standard errors"
-    UNCLEAR = "too few test images to tell whether draws gain: two standard errors are more than the gain"
+    UNCLEAR = "too few test images to tell whether draws gain: it lies within two standard errors"
     NOTHING = "draws add nothing here: the gain is not above two standard errors"
 
     @property
@@ -72,4 +72,4 @@ def judge(gain: float, error: float) -> DrawsGain:
     """Judge a gain in nats by its standard error."""
     if gain > SIGNIFICANT * error:
         return DrawsGain.CLEAR
-    return DrawsGain.UNCLEAR if gain > 0 and SIGNIFICANT * error > WORTHWHILE else DrawsGain.NOTHING
+    return DrawsGain.UNCLEAR if gain + SIGNIFICANT * error > WORTHWHILE else DrawsGain.NOTHING

@@ -9,7 +9,7 @@ from pruning.errors import LevelError
 from pruning.evaluation.evaluate import Evaluation, evaluate
 from pruning.granularity.mask import weights_left
 from pruning.graph.compaction import fold_and_compact
-from pruning.graph.network import Network, posterior_mean
+from pruning.graph.network import Network, posterior_mean, random_tensors
 from pruning.graph.quantization import quantize_network
 from pruning.level import DENSE, Level
 from pruning.pruner import PruningConfig
@@ -70,6 +70,11 @@ class PrunedLevel:
     def multiply_adds(self) -> int:
         """Return the multiply-adds of one draw of one image, the mean over members, rounded down."""
         return sum(network.multiply_adds for network in self.members) // len(self.members)
+
+    @property
+    def random(self) -> bool:
+        """Return whether any weight has a scale: where draws gain nothing, the published level has none."""
+        return any(network.output in random_tensors(network) for network in self.members)
 
     @property
     def parameters(self) -> int:

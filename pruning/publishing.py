@@ -90,7 +90,7 @@ def _version(
             world_size=run.world_size,
             hyperparameters=_hyperparameters(runs, levels),
             code_version=installed_version("slimbayes"),
-            hessian_left=run.hessian_left,
+            hessian_left=max((each.hessian_left for each in runs if each.hessian_left is not None), default=None),
         ),
         default_level=default_level(levels),
         levels=tuple(_level(pruned, files[pruned.name]) for pruned in levels),

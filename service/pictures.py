@@ -26,12 +26,20 @@ def picture_files(pictures: Picture | Sequence[Picture]) -> list[File]:
 
     Arrays and Pillow images become PNG. Raises ClientError, naming the picture, for one that cannot be read.
     """
-    several: Any = pictures if isinstance(pictures, list | tuple) or getattr(pictures, "ndim", 0) == 4 else [pictures]
+    several: Any = [pictures]
+    if not _is_file(pictures) and (isinstance(pictures, list | tuple) or getattr(pictures, "ndim", 0) == 4):
+        several = pictures
     return [_file(picture, number) for number, picture in enumerate(several)]
 
 
+def _is_file(picture: Any) -> bool:
+    """Return whether this is one file, name and bytes, and not two pictures."""
+    is_pair = isinstance(picture, tuple) and len(picture) == 2
+    return is_pair and isinstance(picture[0], str) and isinstance(picture[1], bytes | bytearray | memoryview)
+
+
 def _file(picture: Any, number: int) -> File:
-    if isinstance(picture, tuple) and len(picture) == 2 and isinstance(picture[0], str):
+    if _is_file(picture):
         return picture[0], bytes(picture[1])
     if isinstance(picture, bytes | bytearray | memoryview):
         return f"image-{number}", bytes(picture)

@@ -36,9 +36,10 @@ class Recipe:
     the head start from weights that were published for other classes, those in `init_from` or the architecture's own.
     `trained` is `all`, or `last:N` for the last N layers with weights: what comes before them stays as it is.
     `plain_share` is the share of the epochs that train a plain network first, at `plain_learning_rate`; the posterior
-    starts from it, as from one in `init_from`. `small_share` is the share of the epochs, the first ones, that see
-    images of three quarters of their side (progressive resizing, Howard 2018); `averaged_epochs` the number of last
-    epochs over whose steps a plain network's weights are averaged (Izmailov et al. 2018).
+    starts from it, as from one in `init_from`. `small_share` is the share of the epochs, the first ones, of the plain
+    network if there is one, that see images of three quarters of their side (progressive resizing, Howard 2018);
+    `averaged_epochs` the number of last epochs over whose steps a plain network's weights are averaged (Izmailov et al.
+    2018).
     """
 
     data: str = "digits"

@@ -5,6 +5,8 @@
     ├── ImageTooLargeError      more pixels than are allowed
     └── ImageDamagedError       empty, damaged or cut short
 
+    FolderError                 folder of pictures that cannot be listed
+
 Messages say what a picture is or has; who reports one puts the picture's name before it.
 """
 
@@ -26,3 +28,7 @@ class ImageDamagedError(ImageError):
 
     def __init__(self, message: str = "cannot be decoded: it is damaged or cut short") -> None:
         super().__init__(message)
+
+
+class FolderError(Exception):
+    """Folder of pictures that cannot be listed; the message names it."""

@@ -6,7 +6,7 @@ calibration comes from the calibration set, entropies and mutual information are
 """
 
 from model_store.manifest.calibration import DEFAULT_ALPHA, Calibration, Recalibration, Score, Strangeness
-from model_store.manifest.document import SCHEMA_VERSION, InputShape, Manifest, Training
+from model_store.manifest.document import MAX_HESSIAN_LEFT, SCHEMA_VERSION, InputShape, Manifest, Training
 from model_store.manifest.fields import SetKind, Strict
 from model_store.manifest.level import Level, Rounding
 from model_store.manifest.quality import Edges, MeanNetwork, Metrics, MonteCarlo, Reference
@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_ALPHA",
     "MANIFEST",
     "MANIFEST_READ_BYTES",
+    "MAX_HESSIAN_LEFT",
     "SCHEMA_VERSION",
     "Calibration",
     "Edges",

@@ -34,6 +34,10 @@ class InputShape(Strict):
     resize: Literal["center-crop"] = "center-crop"
 
 
+# Share of IVON's initial Hessian at the end above which scales are those that training began with.
+MAX_HESSIAN_LEFT = 0.1
+
+
 class Training(Strict):
     """Origin of the posterior.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from model_store.manifest import (
     DEFAULT_ALPHA,
+    MAX_HESSIAN_LEFT,
     SCHEMA_VERSION,
     Calibration,
     Level,
@@ -26,8 +27,6 @@ from model_store.small_samples import interval_text
 from model_store.text import printable
 
 MAX_CLASSES_SHOWN = 20
-# Share of IVON's initial Hessian at the end above which scales were not learned.
-MAX_HESSIAN_LEFT = 0.1
 SCORES: Mapping[Score, str] = {
     "mutual_information": "mutual information",
     "entropy": "entropy",
@@ -225,7 +224,7 @@ def _training(manifest: Manifest) -> str:
 def _limits(manifest: Manifest) -> str:
     sets = list(dict.fromkeys(name for level in manifest.levels for name in level.metrics.ood_auroc))
     limits = [
-        "The figures are of one training run and one test set, without the variation between seeds and samples.",
+        "The figures are of one training and one test set, without the variation between seeds and samples.",
         "Its manifest has no figures for images that are blurred, noisy, rotated, compressed or otherwise worse than "
         "those of the test set, nor for parts of them: single classes, sources, groups of people.",
     ]

@@ -63,13 +63,14 @@ def mean_section(levels: Sequence[Level]) -> str:
         text += f"\n\n**Draws add nothing at {_names(nothing)}**: the gain is not above two standard errors."
     if unclear:
         text += (
-            f"\n\n**Whether draws gain at {_names(unclear)} is not known**: too few images were tested, and two "
-            "standard errors are more than the gain."
+            f"\n\n**Whether draws gain at {_names(unclear)} is not known**: too few images were tested, and the "
+            "gain lies within two standard errors."
         )
-    if single := [f"`{level.name}`" for level in nothing if level.draws == 1]:
+    if single := [f"`{level.name}`" for level in nothing if level.draws <= level.members]:
         text += (
-            f" Served at {', '.join(single)} is one pass of the mean network, so that the epistemic part of the "
-            "uncertainty is zero there; the gain is that of the draws which it was compared with."
+            f" Served at {', '.join(single)} is one pass of the mean network, in a mixture one of each member's, "
+            "so that the epistemic part of the uncertainty is zero, or that between members; the gain is that of the "
+            "draws which it was compared with."
         )
     return text
 

@@ -193,16 +193,14 @@ def _report(pruned: PrunedLevel, run: TrainedRun) -> None:
     if chance := one_class_alone(quality, run):
         typer.echo(f"  {chance}")
     if mean is None:
-        what = "one pass of the mean network is" if count == 1 else f"one pass of {count} mean networks each is"
-        typer.echo(f"  no scales: {what} published")
+        typer.echo(f"  no scales: {_passes(count)}, is published")
         return
     typer.echo(
         f"  {_passes(count)}: accuracy {mean.accuracy:.2%}, NLL {mean.nll:.4f}, ECE {mean.ece:.4f}; "
         f"draws gain {gain_text(mean)} nats over it"
     )
     if mean.draws_gain is not DrawsGain.CLEAR:
-        published = evaluation.monte_carlo.draws
-        what = "one pass of the mean network is" if published == 1 else f"{published} draws are"
+        what = f"{evaluation.monte_carlo.draws} draws are" if pruned.random else f"{_passes(count)}, is"
         typer.echo(f"  {mean.draws_gain}; {what} published")
 
 
@@ -214,4 +212,4 @@ def _print_version(manifest: Manifest, store: str) -> None:
 
 
 def _passes(members: int) -> str:
-    return "mean network, one pass" if members == 1 else f"{members} mean networks, one pass each"
+    return "the mean network, one pass" if members == 1 else f"the mean of {members} mean networks, one pass each"

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from model_store.small_samples import SIGNIFICANT
 from pruning.level import DENSE
 from pruning.study.trial import Trial, TrialResult
-
-# A difference of at least so many standard errors is one.
-SIGNIFICANT = 2.0
 
 
 def standard_error(values: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from service.api.feedback_schemas import LiveStatus
 from service.types import Decision, Reason, StopReason, StoreState
 
 # Draws that figures are of.
-BLOCK = "with samples=auto of the first 4, or 2 of each member if these are more, else of all"
+BLOCK = "with samples=auto of the first 4, or more until each member has as many, else of all"
 INTERVAL = "low and high hold 90 % of all draws on average, null from fewer than 20"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from model_store.images.errors import FolderError
+from model_store.images.folders import READ_FORMATS, files_below, is_picture, visible
 from model_store.manifest import InputShape
 from model_store.text import printable
 from service.errors import RecalibrationError, RequestError
 from service.pipeline.preprocessing import decode
 from service.settings import DECODE_MS, MAX_PIXELS
-from service.types import IMAGE_SUFFIXES
 
 Pixels = npt.NDArray[np.uint8]
 # Names in a message; the rest is counted.
@@ -39,7 +39,14 @@ class LabelledFolder:
         """List the pictures of a folder; raise RecalibrationError, naming it, for a folder of no class."""
         if not folder.is_dir():
             raise RecalibrationError(f"there is no folder {folder}")
-        inside = _visible(folder)
+        try:
+            return cls._scan(folder, classes)
+        except FolderError as error:
+            raise RecalibrationError(str(error)) from error
+
+    @classmethod
+    def _scan(cls, folder: Path, classes: Sequence[str]) -> LabelledFolder:
+        inside = visible(folder)
         folders = {each.name: each for each in inside if each.is_dir()}
         if unknown := sorted(folders.keys() - set(classes)):
             raise RecalibrationError(
@@ -49,8 +56,8 @@ class LabelledFolder:
         left_out = [each for each in inside if not each.is_dir()]
         files, labels = list[Path](), list[int]()
         for number, name in enumerate(classes):
-            for path in _files_below(folders[name]) if name in folders else ():
-                if path.suffix.lower() in IMAGE_SUFFIXES:
+            for path in sorted(files_below(folders[name])) if name in folders else ():
+                if is_picture(path):
                     files.append(path)
                     labels.append(number)
                 else:
@@ -95,7 +102,7 @@ class LabelledFolder:
 def _decoded(path: Path, shape: InputShape) -> Pixels:
     until = time.thread_time() + DECODE_MS / 1000
     try:
-        return decode(_read(path), shape, MAX_PIXELS, until=until)
+        return decode(_read(path), shape, MAX_PIXELS, formats=READ_FORMATS, until=until)
     except RequestError as error:
         raise RecalibrationError(f"{path} {str(error).removeprefix('image 0 ')}") from error
 
@@ -107,27 +114,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise RecalibrationError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _visible(folder: Path) -> list[Path]:
-    try:
-        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
-    except OSError as error:
-        raise RecalibrationError(f"cannot read {folder}: {error.strerror}") from error
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """List the files of a folder and of those in it, sorted, without hidden ones; links to folders are followed."""
-    found, seen, waiting = list[Path](), set[tuple[int, int]](), [folder]
-    while waiting:
-        current = waiting.pop()
-        status = os.stat(current)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for each in _visible(current):
-            (waiting if each.is_dir() else found).append(each)
-    return sorted(found)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -100,5 +100,5 @@ def _check_size(one: Tensor, count: int) -> None:
     if size > MAX_BYTES:
         raise RecipeError(
             f"features of {count:,} images take {size / 2**30:.1f} GiB, expected at most {MAX_BYTES >> 30}: "
-            "make fewer layers random, or lower --image-size"
+            "lower --image-size, or --trained last:N for a smaller N"
         )

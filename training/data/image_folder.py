@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
@@ -20,16 +20,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model_store.images import SUFFIXES, ImageError, image_format, open_image
+from model_store.images import ImageError, open_image
+from model_store.images.errors import FolderError
+from model_store.images.folders import READ_FORMATS, READ_SUFFIXES, files_below, is_picture, visible
 from model_store.text import is_text, printable
 from training.data.dataset import Images, Source
 from training.errors import DataError
 from training.progress import Stage
 
-READ_FORMATS = tuple(SUFFIXES)
-READ_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-# Pictures that are not read: to leave them out would hide it.
-OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".ico", ".psd", ".svg", ".pgm", ".ppm")
 MAX_PIXELS = 16_777_216
 DEFAULT_SIDE, ALLOWED_SIDES = 32, range(8, 513)
 SPLIT_NAMES = ("train", "test")
@@ -38,7 +36,6 @@ MIN_PICTURES, MIN_PICTURES_OFFICIAL = (3,), (2, 1)
 FILES_PER_TASK = 32
 # Names in messages; the rest is counted.
 MAX_NAMES = 10
-SNIFFED_BYTES = 16
 
 Classes = dict[str, list[Path]]
 
@@ -73,7 +70,10 @@ def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -
     if side not in ALLOWED_SIDES:
         raise DataError(f"the image size must be {ALLOWED_SIDES[0]} to {ALLOWED_SIDES[-1]} pixels, got {side}")
     left_out: list[Path] = []
-    parts = {root: _files_of_classes(root, left_out) for root in _class_roots(folder)}
+    try:
+        parts = {root: _files_of_classes(root, left_out) for root in _class_roots(folder)}
+    except FolderError as error:
+        raise DataError(str(error)) from error
     _check_classes(folder, parts)
     classes, *_ = parts.values()
     labels = [_labels(part) for part in parts.values()]
@@ -111,7 +111,7 @@ def _check_no_split(folder: Path) -> None:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    return [inside for inside in _visible(folder) if inside.suffix.lower() in READ_SUFFIXES]
+    return [inside for inside in visible(folder) if inside.suffix.lower() in READ_SUFFIXES]
 
 
 def _files_of_classes(root: Path, left_out: list[Path]) -> Classes:
@@ -121,53 +121,15 @@ def _files_of_classes(root: Path, left_out: list[Path]) -> Classes:
     for folder in _folders(root):
         if not is_text(folder.name):
             raise DataError(f"the class {printable(folder)} needs a name in UTF-8, without control characters")
-        files = sorted(_files_below(folder))
-        pictures = [file for file in files if _is_picture(file)]
+        files = sorted(files_below(folder))
+        pictures = [file for file in files if is_picture(file)]
         left_out += sorted({*files} - {*pictures})
         classes[folder.name] = pictures
     return classes
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of those in it, which may be links; hidden ones are not there."""
-    waiting = [(folder, frozenset[tuple[int, int]]())]
-    while waiting:
-        current, above = waiting.pop()
-        status = current.stat()
-        identity = status.st_dev, status.st_ino
-        if identity in above:
-            raise DataError(f"{printable(current)} is a link to a folder that holds it")
-        for inside in _visible(current):
-            if inside.is_dir():
-                waiting.append((inside, above | {identity}))
-            else:
-                yield inside
-
-
-def _is_picture(file: Path) -> bool:
-    """Return whether a file is a picture by its suffix, or by its content where it has the suffix of none."""
-    if file.suffix.lower() in (*READ_SUFFIXES, *OTHER_SUFFIXES):
-        return True
-    if not file.is_file():  # to open a pipe would wait for ever
-        return False
-    try:
-        with file.open("rb") as opened:
-            name = image_format(opened.read(SNIFFED_BYTES))
-    except OSError:
-        return False
-    return name in READ_FORMATS and name != "bmp"  # two letters, with which a text may begin
-
-
 def _folders(folder: Path) -> list[Path]:
-    return [inside for inside in _visible(folder) if inside.is_dir()]
-
-
-def _visible(folder: Path) -> list[Path]:
-    """Return the entries of a folder that are not hidden, sorted by name."""
-    try:
-        return sorted(inside for inside in folder.iterdir() if not inside.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"cannot read {printable(folder)}: {error.strerror}") from error
+    return [inside for inside in visible(folder) if inside.is_dir()]
 
 
 def _check_classes(folder: Path, parts: dict[Path, Classes]) -> None:

@@ -49,6 +49,8 @@ def fresh_network(recipe: Recipe, dataset: Dataset, own: nn.Module | None = None
                 deepcopy(plain).train()(blank)
     except (RuntimeError, TypeError, ValueError) as error:
         problem = f"{name} cannot take images of {blank.shape[3]}x{blank.shape[2]} pixels"
+        if blank.shape[2:] != (pixels.height, pixels.width):
+            raise RecipeError(f"{problem}, as small images are (--small-share): leave it at 0") from error
         if own is not None:
             raise RecipeError(f"{problem}, float32 [{', '.join(map(str, blank.shape))}]: {error}") from error
         if isinstance(error, ValueError):

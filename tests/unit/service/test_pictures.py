@@ -32,6 +32,12 @@ def test_one_picture_or_several(tmp_path: Path) -> None:
     assert picture_files([]) == []
 
 
+def test_a_name_with_bytes_is_one_file() -> None:
+    """Not a path and bytes; two names are two paths."""
+    assert picture_files(("cat.png", b"data")) == [("cat.png", b"data")]
+    assert picture_files([("cat.png", b"data"), b"more"]) == [("cat.png", b"data"), ("image-1", b"more")]
+
+
 def test_an_array_of_four_axes_is_many() -> None:
     assert np.array_equal([shown(data) for _, data in picture_files(PIXELS)], PIXELS)
     assert np.array_equal([shown(data) for _, data in picture_files(PIXELS[..., :1])], PIXELS[..., 0])

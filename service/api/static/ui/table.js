@@ -82,7 +82,7 @@ const mean = ({ level }) => level.mean_network;
 const gained = (figures) => {
   if (!figures) return "unknown";
   const { nll_gain: gain, nll_gain_error: error } = figures;
-  return `${gain.toFixed(4)} ± ${error.toFixed(4)}${gain > 2 * error ? "" : gain > 0 && error > 0.005 ? ": too few images to tell" : ": nothing"}`;
+  return `${gain.toFixed(4)} ± ${error.toFixed(4)}${gain > 2 * error ? "" : gain + 2 * error > 0.01 ? ": too few images to tell" : ": nothing"}`;
 };
 
 const covered = ({ coverage, default_alpha: alpha }) => coverage.lac?.[alpha] ?? null;

@@ -54,11 +54,24 @@ def test_a_folder_of_no_class_is_refused(folder: Path) -> None:
         LabelledFolder.scan(folder / "missing", CLASSES)
 
 
-def test_links_are_followed_once(folder: Path) -> None:
-    os.symlink(folder / "ant", folder / "ant" / "more" / "loop")
+def test_links_are_followed_unless_they_lead_in_a_circle(folder: Path) -> None:
     os.symlink(folder / "bee", folder / "wasp")
     found = LabelledFolder.scan(folder, CLASSES)
     assert [path.name for path in found.files] == ["a.png", "b.PNG", "c.jpg", "c.jpg"]
+    os.symlink(folder / "ant", folder / "ant" / "more" / "loop")
+    with pytest.raises(RecalibrationError, match="loop is a link to a folder that holds it"):
+        LabelledFolder.scan(folder, CLASSES)
+
+
+def test_what_training_reads_is_read(folder: Path) -> None:
+    """TIFF, which a service reads only when it is told to, and pictures without a suffix, by their content."""
+    Image.fromarray(np.full((4, 4), 180, np.uint8)).save(folder / "wasp.tiff")
+    (folder / "wasp").mkdir()
+    (folder / "wasp.tiff").rename(folder / "wasp" / "d.tiff")
+    (folder / "ant" / "a.png").rename(folder / "ant" / "a")
+    found = LabelledFolder.scan(folder, CLASSES)
+    assert [path.name for path in found.files] == ["a", "b.PNG", "c.jpg", "d.tiff"]
+    assert [int(image.mean()) for batch in found.batches(SHAPE, 4) for image in batch] == [0, 60, 120, 180]
 
 
 def test_all_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
