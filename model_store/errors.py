@@ -4,6 +4,7 @@
     ├── StoreNotFoundError      the store does not exist
     ├── NotInStoreError         no such model, version, level or alias
     ├── VersionExistsError      a version of that name was published before
+    ├── OtherClassesError       a version with other classes than its model's newest
     ├── InvalidNameError        not a valid name of a model, level or alias
     ├── ManifestError           a manifest that cannot be read
     │   └── NewerSchemaError        written by a newer Slimbayes
@@ -18,6 +19,9 @@
 Messages name models, versions and levels, never paths, so that a service can pass them on;
 only StoreNotFoundError and SigningKeyError name what the operator gave.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class StoreError(Exception):
@@ -34,6 +38,10 @@ class NotInStoreError(StoreError):
 
 class VersionExistsError(StoreError):
     """A version of that name was published before; versions are immutable."""
+
+
+class OtherClassesError(StoreError):
+    """A version has other classes than its model's newest version, and nobody said that it may."""
 
 
 class InvalidNameError(StoreError):
@@ -74,3 +82,12 @@ class ObjectExistsError(ObjectError):
 
 class StoreUnavailableError(ObjectError):
     """The store is unreachable now; trying again may help."""
+
+
+@contextmanager
+def error_context(what: str) -> Iterator[None]:
+    """Prefix the message of an object's error with what it prevented."""
+    try:
+        yield
+    except ObjectError as error:
+        raise type(error)(f"{what}: {error}") from error

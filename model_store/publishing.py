@@ -6,13 +6,21 @@ inside the store. A claim (`model_store.claims`) keeps collection away from what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from model_store.claims import Claim
-from model_store.errors import ManifestError, ObjectExistsError, ObjectNotFoundError, VersionExistsError
+from model_store.errors import (
+    ManifestError,
+    ObjectError,
+    ObjectExistsError,
+    OtherClassesError,
+    StoreUnavailableError,
+    VersionExistsError,
+)
 from model_store.listing import ModelListing
 from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Level, Manifest, read_manifest
+from model_store.names import class_difference
 from model_store.signing import SIGNATURE
 from model_store.storage.object_storage import ObjectStorage
 
@@ -31,12 +39,15 @@ class Publication:
         # Levels by version, read from manifests so far.
         self._others = dict[str, tuple[Level, ...]]()
 
-    def write(self, files: Mapping[str, bytes], signature: bytes | None) -> None:
+    def write(self, files: Mapping[str, bytes], signature: bytes | None, *, new_classes: bool) -> None:
         """Write the verified bytes of each level's file, by level name, then signature and manifest.
 
-        Raises VersionExistsError where the version, or part of another version of its name, exists.
+        Raises VersionExistsError where the version, or part of another version of its name, exists; OtherClassesError
+        without `new_classes` where the model's newest version has other classes.
         """
         self._check_new()
+        if not new_classes:
+            check_classes(self.objects, self.manifest.model, self.listing, self.manifest.classes)
         with ExitStack() as stack:
             if self.objects.shows_unfinished_versions:
                 claim = Claim(self.objects, self.manifest.model, self.manifest.version, "write", self.list_model)
@@ -100,12 +111,30 @@ class Publication:
     def _levels_of(self, version: str) -> tuple[Level, ...]:
         """Return the levels of another version, or none where its manifest cannot be read."""
         if version not in self._others:
-            name = f"{self.manifest.model}/{version}/{MANIFEST}"
-            try:
-                self._others[version] = read_manifest(self.objects.read(name, MANIFEST_READ_BYTES)).levels
-            except (ManifestError, ObjectNotFoundError):
-                self._others[version] = ()
+            found = _read(self.objects, self.manifest.model, version)
+            self._others[version] = () if found is None else found.levels
         return self._others[version]
 
     def _exists(self) -> VersionExistsError:
         return VersionExistsError(f"{self.manifest.model} {self.manifest.version} is in the store already")
+
+
+def check_classes(objects: ObjectStorage, model: str, listing: ModelListing, classes: Sequence[str]) -> None:
+    """Raise OtherClassesError where the newest version of a model that can be read has other classes than these."""
+    manifests = (_read(objects, model, version) for version in reversed(listing.versions))
+    newest = next((found for found in manifests if found is not None), None)
+    if newest is not None and (difference := class_difference(newest.classes, classes)):
+        raise OtherClassesError(
+            f"other classes than those of {model} {newest.version}, its newest version: {difference}; name another "
+            "model, or allow them with --new-classes (in Python new_classes=True)"
+        )
+
+
+def _read(objects: ObjectStorage, model: str, version: str) -> Manifest | None:
+    """Read the manifest of a version, None where that one cannot be read."""
+    try:
+        return read_manifest(objects.read(f"{model}/{version}/{MANIFEST}", MANIFEST_READ_BYTES))
+    except StoreUnavailableError:
+        raise
+    except (ManifestError, ObjectError):
+        return None

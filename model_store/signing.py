@@ -196,6 +196,13 @@ class TrustedKeys:
         raise SignatureError(f"{subject} is signed with a key that is not trusted here (SHA-256 {hint[:12]!r})")
 
 
+def check_signed(manifest: Manifest, signature: bytes) -> None:
+    """Raise SignatureError where a signature, whoever made it, is malformed or covers other files than a version's."""
+    subject = f"{manifest.model} {manifest.version}"
+    if signed_digests(signature, subject) != digests_of(manifest, manifest.to_json()):
+        raise SignatureError(f"the signature of {subject} covers other files")
+
+
 def signed_digests(signature: bytes, subject: str) -> dict[str, str]:
     """Return the digests that a signature covers, whoever made it; raise SignatureError where it is malformed."""
     try:

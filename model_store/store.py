@@ -8,8 +8,8 @@ claims (`model_store.claims`). An entry that cannot be read fails alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -20,17 +20,17 @@ from model_store.errors import (
     NotInStoreError,
     ObjectError,
     ObjectNotFoundError,
-    SignatureError,
     StoreError,
     StoreUnavailableError,
     VerificationError,
+    error_context,
 )
 from model_store.listing import Kind, ModelListing, check_deletable, check_version, joined, resolve
 from model_store.manifest import MANIFEST, MANIFEST_READ_BYTES, Manifest, read_manifest
 from model_store.manifest.integrity import check_bytes
 from model_store.names import check_alias, check_model_name, is_model_name
-from model_store.publishing import Publication
-from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE, TrustedKeys, digests_of, signed_digests
+from model_store.publishing import Publication, check_classes
+from model_store.signing import MAX_SIGNATURE_BYTES, SIGNATURE, TrustedKeys, check_signed, digests_of
 from model_store.storage.cached import CachedStorage
 from model_store.storage.disk_cache import DiskCache
 from model_store.storage.location import open_store_location
@@ -77,7 +77,7 @@ class Store:
 
     def names(self) -> list[str]:
         """Return all names that may be models, sorted; some may have no version."""
-        with _error_context("the store cannot be read"):
+        with error_context("the store cannot be read"):
             return [name for name in self.objects.folders() if is_model_name(name)]
 
     def listings(self) -> Iterator[tuple[str, ModelListing | StoreError]]:
@@ -106,7 +106,7 @@ class Store:
 
     def listing(self, model: str) -> ModelListing:
         """List the objects of a model, which may have none."""
-        with _error_context(f"model {check_model_name(model)} cannot be read"):
+        with error_context(f"model {check_model_name(model)} cannot be read"):
             return ModelListing.of(model, self.objects.list_objects(f"{model}/"))
 
     def versions(self, model: str) -> list[str]:
@@ -138,7 +138,7 @@ class Store:
 
     def signature(self, model: str, version: str) -> bytes | None:
         """Return the signature of a version as written, unverified, or None."""
-        with _error_context(f"the signature of {model} {version} cannot be read"):
+        with error_context(f"the signature of {model} {version} cannot be read"):
             try:
                 return self.objects.read(f"{model}/{version}/{SIGNATURE}", MAX_SIGNATURE_BYTES)
             except ObjectNotFoundError:
@@ -174,7 +174,7 @@ class Store:
 
     def history(self, model: str) -> list[Change]:
         """Return all changes of the model's aliases, oldest first, with their details or why these cannot be read."""
-        with _error_context(f"the history of {model} cannot be read"):
+        with error_context(f"the history of {model} cannot be read"):
             return [self._with_details(model, change) for change in self._existing(model).changes]
 
     def resolve(self, model: str, name: str | None = None) -> str:
@@ -183,13 +183,26 @@ class Store:
 
     # Writing
 
-    def publish(self, manifest: Manifest, files: Mapping[str, bytes], signature: bytes | None = None) -> None:
+    def check_classes(self, model: str, classes: Sequence[str]) -> None:
+        """Raise OtherClassesError where the model's newest version that can be read has other classes than these."""
+        with error_context(f"the versions of {model} cannot be read"):
+            check_classes(self.objects, model, self.listing(model), classes)
+
+    def publish(
+        self,
+        manifest: Manifest,
+        files: Mapping[str, bytes],
+        signature: bytes | None = None,
+        *,
+        new_classes: bool = False,
+    ) -> None:
         """Publish a version: its manifest, the bytes of each level's file by level name, and optionally its signature.
 
         The store gets the whole version or nothing of it. A repeated attempt does not send again what arrived.
 
         Raises:
             VersionExistsError: the version, or part of another version of its name, exists.
+            OtherClassesError: without `new_classes`, the model's newest version has other classes.
             VerificationError: a file differs from its manifest.
             SignatureError: the signature covers other files.
         """
@@ -198,15 +211,16 @@ class Store:
         for level in manifest.levels:
             check_bytes(level, files[level.name])
         if signature is not None:
-            _check_signed(manifest, signature)
-        with _error_context(f"cannot publish {manifest.model}"):
-            Publication(self.objects, manifest, self._lister(manifest.model)).write(files, signature)
+            check_signed(manifest, signature)
+        with error_context(f"cannot publish {manifest.model}"):
+            publication = Publication(self.objects, manifest, self._lister(manifest.model))
+            publication.write(files, signature, new_classes=new_classes)
 
     def attach(self, manifest: Manifest, signature: bytes) -> None:
         """Sign an existing version, replacing its signature; raise SignatureError where it covers other files."""
-        _check_signed(manifest, signature)
+        check_signed(manifest, signature)
         model, version = manifest.model, manifest.version
-        with _error_context(f"cannot sign {model} {version}"), self.claim(model, version, "write") as claim:
+        with error_context(f"cannot sign {model} {version}"), self.claim(model, version, "write") as claim:
             check_version(model, version, claim.await_removals())
             self.objects.write(f"{model}/{version}/{SIGNATURE}", signature)
 
@@ -220,7 +234,7 @@ class Store:
         version = resolve(model, listing, name)
         change = self._change(model, alias, version, listing, by)
         # A deletion that began earlier may not have seen the change: the alias is set where it gives up.
-        with _error_context(f"cannot set alias {alias} of {model}"):
+        with error_context(f"cannot set alias {alias} of {model}"):
             listing = await_removals(self._lister(model), model, version, change.name)
             if version not in listing.versions:
                 with suppress(ObjectError):  # without effect as long as nobody publishes the version again
@@ -247,7 +261,7 @@ class Store:
         The manifest goes first, so that an interrupted deletion leaves no partial version.
         """
         self.deletable(model, version)
-        with _error_context(f"cannot delete {model} {version}"), self.claim(model, version, "remove") as claim:
+        with error_context(f"cannot delete {model} {version}"), self.claim(model, version, "remove") as claim:
             listing = self.listing(model)  # the second after that in `deletable`, as a decision needs
             claim.refuse_writers(listing)
             check_deletable(model, version, listing)
@@ -266,7 +280,7 @@ class Store:
     def _change(self, model: str, alias: str, version: str | None, listing: ModelListing, by: str | None) -> Change:
         before = listing.aliases.get(alias)
         change = next_change(alias, version, listing.changes, before, whoami() if by is None else by)
-        with _error_context(f"cannot set alias {alias} of {model}"):
+        with error_context(f"cannot set alias {alias} of {model}"):
             self.objects.write(f"{model}/{change.name}", change.to_json())
         return change
 
@@ -283,18 +297,3 @@ class Store:
         if not listing.versions:
             raise NotInStoreError(f"no model {model!r} in the store: it has {joined(self.models())}")
         return listing
-
-
-def _check_signed(manifest: Manifest, signature: bytes) -> None:
-    subject = f"{manifest.model} {manifest.version}"
-    if signed_digests(signature, subject) != digests_of(manifest, manifest.to_json()):
-        raise SignatureError(f"the signature of {subject} covers other files")
-
-
-@contextmanager
-def _error_context(what: str) -> Iterator[None]:
-    """Prefix the message of an object's error with what it prevented."""
-    try:
-        yield
-    except ObjectError as error:
-        raise type(error)(f"{what}: {error}") from error

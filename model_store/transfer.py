@@ -25,10 +25,13 @@ from model_store.storage.object_storage import TEMP_PREFIX
 from model_store.store import Store
 
 
-def transfer(source: Store, target: Store, model: str, version: str) -> tuple[Manifest, bool]:
+def transfer(
+    source: Store, target: Store, model: str, version: str, *, new_classes: bool = False
+) -> tuple[Manifest, bool]:
     """Copy a verified version with its signature; return its manifest, and whether it was new to the target.
 
-    A repeated attempt sends what is missing. Raises StoreError where either store fails.
+    A repeated attempt sends what is missing. Raises OtherClassesError without `new_classes` where the target's newest
+    version of the model has other classes, and StoreError where either store fails.
     """
     manifest, signature = source.manifest(model, version), source.signature(model, version)
     if version in target.listing(model).versions:
@@ -36,8 +39,10 @@ def transfer(source: Store, target: Store, model: str, version: str) -> tuple[Ma
         if signature is not None and target.signature(model, version) is None:
             target.attach(manifest, signature)
         return manifest, False
+    if not new_classes:  # before anything is read that may be large
+        target.check_classes(model, manifest.classes)
     files = {level.name: source.read_level(manifest, level.name) for level in manifest.levels}
-    target.publish(manifest, files, signature)
+    target.publish(manifest, files, signature, new_classes=new_classes)
     return manifest, True
 
 

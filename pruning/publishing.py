@@ -10,14 +10,13 @@ from importlib.metadata import version as installed_version
 
 import onnx
 
-from model_store.errors import ManifestError, NotInStoreError, VersionExistsError
+from model_store.errors import VersionExistsError
 from model_store.manifest import InputShape, Level, Manifest, Metrics, Training
 from model_store.manifest.integrity import sha256
-from model_store.names import class_difference, version_name
+from model_store.names import version_name
 from model_store.signing import SigningKey
 from model_store.small_samples import accuracy_text, no_better_than
 from model_store.store import Store
-from pruning.errors import PublicationError
 from pruning.graph.onnx_export import export_onnx, roundings, shared_parts, stamp, to_bytes
 from pruning.postprocess import PrunedLevel
 from pruning.trained_run import TrainedRun
@@ -28,11 +27,18 @@ MAX_ACCURACY_LOSS = 0.01
 
 
 def publish(
-    store: Store, model: str, runs: Sequence[TrainedRun], levels: Sequence[PrunedLevel], key: SigningKey | None = None
+    store: Store,
+    model: str,
+    runs: Sequence[TrainedRun],
+    levels: Sequence[PrunedLevel],
+    key: SigningKey | None = None,
+    *,
+    new_classes: bool = False,
 ) -> Manifest:
     """Publish all levels of a run, or of the runs of a mixture, as a new version of `model`; return its manifest.
 
-    It is signed if a key is given.
+    It is signed if a key is given. Raises OtherClassesError without `new_classes` where the model's newest version has
+    other classes.
     """
     graphs = {pruned.name: export_onnx(*pruned.members) for pruned in levels}
     digest = hashlib.sha256(b"".join(to_bytes(graph) for graph in graphs.values())).hexdigest()
@@ -40,26 +46,12 @@ def publish(
     while True:
         manifest, files = _version(model, created, digest, runs, levels, graphs)
         try:
-            store.publish(manifest, files, None if key is None else key.sign(manifest))
+            signature = None if key is None else key.sign(manifest)
+            store.publish(manifest, files, signature, new_classes=new_classes)
         except VersionExistsError:  # the same content in the same second
             created += timedelta(seconds=1)
         else:
             return manifest
-
-
-def check_classes(store: Store, model: str, run: TrainedRun) -> None:
-    """Raise PublicationError if the newest version of a model that can be read has other classes than a run."""
-    for version in reversed(store.listing(model).versions):
-        try:
-            before = store.manifest(model, version).classes
-        except (ManifestError, NotInStoreError):
-            continue
-        if difference := class_difference(before, run.dataset.classes):
-            raise PublicationError(
-                f"the classes of this run are other than those of {model} {version}: {difference}; name another "
-                "--model, or pass --new-classes"
-            )
-        return
 
 
 def one_class_alone(metrics: Metrics, run: TrainedRun) -> str | None:

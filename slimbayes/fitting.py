@@ -25,7 +25,7 @@ from training.errors import DataError, RecipeError
 from training.recipe import Recipe
 from training.trainer.initialization import fresh_network
 from training.trainer.run_dir import Run
-from training.trainer.schedule import fit_to_size
+from training.trainer.schedule import FITTED, fit_to_size
 from training.trainer.train import train
 
 # A data set by name, a folder with one folder of pictures a class, arrays (images, labels), or a torch data set.
@@ -79,25 +79,29 @@ def fit(
     download: bool = False,
     out: str | Path | None = None,
     device: str = "auto",
+    steps: int | None = None,
     **settings: Unpack[Settings],
 ) -> TrainedRun:
     """Train the posterior of a network, a plain module or an architecture by name, as `slimbayes train` does.
 
-    The module itself stays as it is. `data` are as in `load_data`. With `out` the run is kept in that folder, and the
-    same call continues or returns it.
+    The module itself stays as it is. `data` are as in `load_data`. `steps`, instead of `epochs`, trains for as many
+    epochs as so many steps take. With `out` the run is kept in that folder, and the same call continues or returns it.
 
     Raises TrainingError for data, settings or a network that cannot be trained, and PruningError, before training, for
     a network that could not be exported.
     """
+    if steps is not None and (steps < 1 or settings.get("epochs") is not None):
+        raise RecipeError(f"steps={steps}: expected 1 at least, and no epochs beside them, which say as much")
     own = network if isinstance(network, nn.Module) else None
     with join_world(device) as world:
         if out is None and world.size > 1:
             raise RecipeError(f"{world.size} ranks train together: name a folder of the run that they share, out=…")
         recipe, folder = _recipe(network, data, data_dir, world.device, settings)
         dataset = _dataset(recipe, data, folder, test, classes, download, quiet=not world.is_leader)
-        if recipe.data not in NAMED and recipe.limit is None:
-            given = {name for name, value in settings.items() if value is not None}
-            recipe = fit_to_size(recipe, len(dataset.train), world.size, given=given)
+        given = {name for name, value in settings.items() if value is not None}
+        if recipe.data in NAMED or recipe.limit is not None:  # a recipe for so many images, or for a quick try
+            given |= {*FITTED}
+        recipe = fit_to_size(recipe, len(dataset.train), world.size, steps=steps, given=given)
         if own is not None:
             GraphTemplate.trace(fresh_network(recipe, dataset, own), dataset.pixels)
         with TemporaryDirectory(prefix="slimbayes-") if out is None else nullcontext(str(out)) as place:

@@ -95,20 +95,19 @@ def publish(
 
     A folder that does not exist is created. `alias` is pointed at the version, which is signed if a key is given.
 
-    Raises StoreError where the store refuses it or cannot be written, and PublicationError for other classes than those
-    of the model's newest version without `new_classes`, or levels no better than one class alone without `force`.
+    Raises OtherClassesError for other classes than those of the model's newest version without `new_classes`,
+    PublicationError for levels no better than one class alone without `force`, and StoreError where the store cannot be
+    written.
     """
     check_model_name(model)
     if alias is not None:
         check_alias(alias)
     key = None if sign_key is None else SigningKey.read(Path(sign_key))
     opened = store if isinstance(store, Store) else Store.create(str(store))
-    if not new_classes:
-        publishing.check_classes(opened, model, levels.runs[0])
     chance = publishing.one_class_alone(levels[0].evaluation.metrics, levels.runs[0])
     if chance is not None and not force:
         raise PublicationError(f"{chance}: pass force=True to publish it all the same")
-    manifest = publishing.publish(opened, model, levels.runs, levels.levels, key)
+    manifest = publishing.publish(opened, model, levels.runs, levels.levels, key, new_classes=new_classes)
     if alias is not None:
         opened.set_alias(model, alias, manifest.version)
     return manifest

@@ -38,6 +38,9 @@ SignKeyOption = Annotated[
     Path | None,
     typer.Option("--sign-key", help="Sign the version with this private key: ECDSA, in PEM.", show_default=False),
 ]
+NewClassesOption = Annotated[
+    bool, typer.Option("--new-classes", help="Publish although the model's newest version has other classes.")
+]
 TrustedOption = Annotated[
     list[str] | None,
     typer.Option(

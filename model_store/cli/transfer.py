@@ -25,13 +25,14 @@ def push(
     *,
     to: Annotated[str, typer.Option("--to", help="Folder or URL of the store to copy it to.")],
     alias: AsOption = None,
+    new_classes: options.NewClassesOption = False,
     store: options.ReadOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Copy a version from this store to another."""
     with options.reporting():
         source = Store.open(store or default_location())
-        _transfer(source, Store.create(to), model, version, alias, as_json)
+        _transfer(source, Store.create(to), model, version, alias, new_classes, as_json)
 
 
 def pull(
@@ -40,6 +41,7 @@ def pull(
     *,
     origin: Annotated[str, typer.Option("--from", help="Folder or URL of the store to copy it from.")],
     alias: AsOption = None,
+    new_classes: options.NewClassesOption = False,
     store: options.StoreOption = options.DEFAULT_STORE,
     trusted: options.TrustedOption = None,
     as_json: options.JsonOption = False,
@@ -47,7 +49,7 @@ def pull(
     """Copy a version from another store to this one."""
     with options.reporting():
         source = Store.open(origin, options.trusted_keys(trusted))
-        _transfer(source, Store.create(store), model, version, alias, as_json)
+        _transfer(source, Store.create(store), model, version, alias, new_classes, as_json)
 
 
 def export(
@@ -72,6 +74,7 @@ def export(
 def import_(
     archive: Annotated[Path, typer.Argument(help="Archive written by `export`.")],
     alias: AsOption = None,
+    new_classes: options.NewClassesOption = False,
     store: options.StoreOption = options.DEFAULT_STORE,
     trusted: options.TrustedOption = None,
     as_json: options.JsonOption = False,
@@ -87,7 +90,7 @@ def import_(
                 digests = digests_of(manifest, manifest.to_json())
                 keys.check(digests, signature, f"{manifest.model} {manifest.version}")
             try:
-                opened.publish(manifest, files, signature)
+                opened.publish(manifest, files, signature, new_classes=new_classes)
                 sent = True
             except VersionExistsError:
                 opened.verify(manifest.model, manifest.version)
@@ -95,12 +98,14 @@ def import_(
         _finish(opened, manifest, sent, alias, as_json)
 
 
-def _transfer(source: Store, target: Store, model: str, name: str | None, alias: str | None, as_json: bool) -> None:
+def _transfer(
+    source: Store, target: Store, model: str, name: str | None, alias: str | None, new_classes: bool, as_json: bool
+) -> None:
     if alias is not None:
         check_alias(alias)
     version = source.resolve(model, name)
     with options.working(f"Copying {model} {version}"):
-        manifest, sent = transfer(source, target, model, version)
+        manifest, sent = transfer(source, target, model, version, new_classes=new_classes)
     _finish(target, manifest, sent, alias, as_json)
 
 

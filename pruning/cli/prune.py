@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from model_store.cli.options import SignKeyOption
+from model_store.cli.options import NewClassesOption, SignKeyOption
 from model_store.errors import StoreError
 from model_store.names import check_alias, check_model_name, model_name_from
 from model_store.onnx_file.format import MAX_MEMBERS
@@ -75,9 +75,7 @@ def prune_command(
     ] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     sign_key: SignKeyOption = None,
-    new_classes: Annotated[
-        bool, typer.Option("--new-classes", help="Publish although the model's newest version has other classes.")
-    ] = False,
+    new_classes: NewClassesOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Publish although saying the most frequent class may be as accurate.")
     ] = False,
@@ -91,7 +89,7 @@ def prune_command(
     from pruning.mixture import load_runs, parse_mixture_levels
     from pruning.postprocess import PostprocessConfig
     from pruning.pruner import PruningConfig
-    from pruning.publishing import check_classes, publish
+    from pruning.publishing import publish
     from training.allocator import keep_freed_memory
     from training.errors import TrainingError
 
@@ -113,7 +111,7 @@ def prune_command(
         first = trained[0]
         name = check_model_name(model or model_name_from(f"{first.data_name}-{first.recipe.architecture}"))
         if not new_classes:
-            check_classes(opened, name, first)
+            opened.check_classes(name, first.dataset.classes)
         if epochs is None:
             tuning = replace(tuning, epochs=FineTuning.epochs_for(first.recipe, first.dataset))
             config = replace(config, tuning=tuning)
@@ -121,7 +119,7 @@ def prune_command(
             found = _select(trained, config, postprocess, levels, from_study, draws)
         else:
             found = _prune(trained, config, postprocess, levels, draws)
-        manifest = publish(opened, name, trained, _reported(found, first, force), key)
+        manifest = publish(opened, name, trained, _reported(found, first, force), key, new_classes=new_classes)
         if alias is not None:
             opened.set_alias(name, alias, manifest.version)
     except (PruningError, TrainingError, StoreError) as error:
@@ -210,7 +208,7 @@ def _print_version(manifest: Manifest, store: str) -> None:
     console = Console()
     console.print(levels_table(manifest.levels))
     console.print(mean_table(manifest.levels))
-    console.print(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
+    typer.echo(f"Published {manifest.model} {manifest.version} to {store}; default level {manifest.default_level}")
 
 
 def _passes(members: int) -> str:

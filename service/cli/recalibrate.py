@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model_store.cli.options import SignKeyOption, StoreOption, TrustedOption, trusted_keys
+from model_store.cli.options import NewClassesOption, SignKeyOption, StoreOption, TrustedOption, trusted_keys
 from model_store.errors import StoreError
 from model_store.names import check_alias
 from model_store.signing import SigningKey
@@ -33,6 +33,7 @@ def recalibrate_command(
     model: Annotated[str | None, typer.Option(help="Name of the model; may be omitted if there is only one.")] = None,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     sign_key: SignKeyOption = None,
+    new_classes: NewClassesOption = False,
     trusted: TrustedOption = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Compute threads; by default as many as the CPU quota allows.")
@@ -55,7 +56,9 @@ def recalibrate_command(
         manifest = opened.manifest(name, opened.resolve(name, version))
         found = LabelledFolder.scan(folder, manifest.classes)
         _report_pictures(found, manifest)
-        new = recalibrate(opened, manifest, found, threads or usable_cores(), key, _report_level)
+        new = recalibrate(
+            opened, manifest, found, threads or usable_cores(), key, _report_level, new_classes=new_classes
+        )
         if alias is not None:
             opened.set_alias(name, alias, new.version)
     typer.echo(f"Published {new.model} {new.version} to {store}, with the level files of {new.files_of[0]}")

@@ -50,21 +50,26 @@ def recalibrate(
     threads: int,
     key: SigningKey | None = None,
     report: Callable[[LevelChange], object] = lambda change: None,
+    *,
+    new_classes: bool = False,
 ) -> Manifest:
     """Calibrate every level of a version on a folder, and publish the result as a new version; return its manifest.
 
-    `report` is called with each level. Raises RecalibrationError for too few pictures, and what `build_engine` does.
+    `report` is called with each level. Raises RecalibrationError for too few pictures, OtherClassesError without
+    `new_classes` where the model's newest version has other classes, and what `build_engine` does.
     """
     if len(folder) < MIN_PICTURES:
         raise RecalibrationError(f"{folder.folder} has {len(folder)} pictures: expected at least {MIN_PICTURES}")
     folder.check(manifest.input)
+    if not new_classes:
+        store.check_classes(manifest.model, manifest.classes)
     files = {level.name: store.read_level(manifest, level.name) for level in manifest.levels}
     levels = []
     for level in manifest.levels:
         change = _calibrated(level, _logits(store, manifest, level, folder, threads), folder.labels_N)
         report(change)
         levels.append(change.after)
-    return _publish(store, manifest, tuple(levels), files, _record(manifest, folder), key)
+    return _publish(store, manifest, tuple(levels), files, _record(manifest, folder), key, new_classes)
 
 
 def _logits(store: Store, manifest: Manifest, level: Level, folder: LabelledFolder, threads: int) -> FloatArray:
@@ -115,6 +120,7 @@ def _publish(
     files: dict[str, bytes],
     record: Recalibration,
     key: SigningKey | None,
+    new_classes: bool,
 ) -> Manifest:
     written = "".join(level.model_dump_json() for level in levels) + record.model_dump_json()
     digest, created = hashlib.sha256(written.encode()).hexdigest(), datetime.now(UTC).replace(microsecond=0)
@@ -129,7 +135,7 @@ def _publish(
         }
         new = Manifest.model_validate({name: getattr(manifest, name) for name in Manifest.model_fields} | changes)
         try:
-            store.publish(new, files, None if key is None else key.sign(new))
+            store.publish(new, files, None if key is None else key.sign(new), new_classes=new_classes)
         except VersionExistsError:  # the same content in the same second
             created += timedelta(seconds=1)
         else:

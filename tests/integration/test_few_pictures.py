@@ -125,7 +125,7 @@ def test_other_classes_are_published_only_when_asked_for(line: Path, tmp_path: P
     flags = ["--epochs", "0"]
     refused = prune(tmp_path / "run", store, *flags)
     assert refused.exit_code == 1
-    assert "without dark and with dim; name another --model, or pass --new-classes" in refused.output
+    assert "without dark and with dim; name another model, or allow them with --new-classes" in refused.output
     assert "accuracy" not in refused.output
     assert prune(tmp_path / "run", store, *flags, "--model", "other").exit_code == 0
     assert prune(tmp_path / "run", store, *flags, "--new-classes").exit_code == 0

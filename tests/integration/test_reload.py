@@ -74,7 +74,7 @@ def publish_other(store: Store, number: int, classes: Sequence[str]) -> str:
     files = {level.name: store.read_level(manifest, level.name) for level in manifest.levels}
     version = f"20300101-000000-{number:06x}"
     changed, stamped = renamed(manifest, files, version=version)
-    store.publish(changed.model_copy(update={"classes": tuple(classes)}), stamped)
+    store.publish(changed.model_copy(update={"classes": tuple(classes)}), stamped, new_classes=True)
     return version
 
 

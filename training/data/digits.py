@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model_store.text import printable
 from training.data.dataset import Images, Source
 from training.errors import DataError
 
@@ -18,7 +19,9 @@ SIDE = 8
 
 
 def load(folder: Path | None) -> Source:
-    """Load the digits, with their 17 grey values spread over 0 to 255; `folder` is not used."""
+    """Load the digits, with their 17 grey values spread over 0 to 255; raise DataError where a `folder` is given."""
+    if folder is not None:
+        raise DataError(f"digits need no --data-dir: expected --data folder for the pictures in {printable(folder)}")
     rows = torch.from_numpy(np.loadtxt(sklearn_file("data/digits.csv.gz"), delimiter=","))
     pixels = (rows[:, :-1] * (255 / 16)).round().to(torch.uint8).reshape(-1, SIDE, SIDE, 1)
     return Source(tuple(map(str, range(10))), Images(pixels, rows[:, -1].long()))

@@ -16,8 +16,8 @@ ENOUGH_TEST_IMAGES, EXAMPLE_ACCURACY = 1_000, 0.9
 ENOUGH_TRAINING_IMAGES = 500
 
 
-def describe(dataset: Dataset) -> list[str]:
-    """Describe images by class, the split, and what is too few for what, in lines."""
+def describe(dataset: Dataset, *, from_scratch: bool) -> list[str]:
+    """Describe images by class, the split, and what is too few for what, such as a network from scratch, in lines."""
     train, test, calibration = len(dataset.train), len(dataset.test), len(dataset.calibration)
     if dataset.in_turns:
         split = f"{train:,} to train on, {test:,} held out, each tested with what the others calibrate"
@@ -25,8 +25,11 @@ def describe(dataset: Dataset) -> list[str]:
         split = f"{train:,} to train on, {calibration:,} to calibrate on, {test:,} to test on"
     total = train + test + (0 if dataset.in_turns else calibration)
     lines = [f"{dataset.name}: {total:,} images of {len(dataset.classes):,} classes ({_classes(dataset)}): {split}"]
-    if train < ENOUGH_TRAINING_IMAGES:
-        lines.append(f"{train:,} images are few to train a network from scratch: --init-from starts from a trained one")
+    if from_scratch and train < ENOUGH_TRAINING_IMAGES:
+        lines.append(
+            f"{train:,} images are few to train a network from scratch: --arch efficientnet_lite0 --pretrained, or "
+            "--init-from, starts from a trained one"
+        )
     if test < ENOUGH_TEST_IMAGES:
         known = interval_text(EXAMPLE_ACCURACY, test)
         lines.append(f"{test:,} test images are few: an accuracy of {EXAMPLE_ACCURACY:.0%} is known to lie in {known}")

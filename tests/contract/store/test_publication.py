@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from model_store.errors import StoreError, VerificationError, VersionExistsError
+from model_store.errors import OtherClassesError, StoreError, VerificationError, VersionExistsError
+from model_store.manifest import MANIFEST
 from model_store.publishing import MIN_COPY_BYTES
 from model_store.store import Store
 from model_store.transfer import transfer
-from tests.support.stores import Filled, build_version, snapshot
+from tests.support.stores import NOON, Filled, build_version, snapshot
 
 
 def test_what_is_published_is_what_is_read(store: Store) -> None:
@@ -67,6 +70,33 @@ def test_a_version_with_a_level_that_another_has(store: Store) -> None:
     store.publish(second, files)
     store.delete("digits", first.version)
     assert store.verify("digits", second.version) == second
+
+
+def test_other_classes_are_published_only_when_asked_for(store: Store) -> None:
+    """Compared with the newest version that can be read; a version that is there is that before all else."""
+    first, files = build_version(b"first")
+    other, other_files = build_version(b"other", created=NOON + timedelta(hours=1))
+    other = other.model_copy(update={"classes": first.classes[::-1]})
+    store.publish(first, files)
+    before = snapshot(store)
+    with pytest.raises(
+        OtherClassesError, match=rf"digits {first.version}, its newest version: in another order; .*--new"
+    ):
+        store.publish(other, other_files)
+    with pytest.raises(OtherClassesError):
+        store.check_classes("digits", other.classes)
+    assert snapshot(store) == before
+    store.check_classes("digits", first.classes)
+    store.check_classes("letters", other.classes)
+    store.publish(other, other_files, new_classes=True)
+    with pytest.raises(VersionExistsError):
+        store.publish(first, files)
+    again, again_files = build_version(b"again", created=NOON + timedelta(hours=2))
+    with pytest.raises(OtherClassesError, match=other.version):
+        store.publish(again, again_files)
+    store.objects.write(f"digits/{other.version}/{MANIFEST}", b"{")
+    store.publish(again, again_files)
+    assert store.versions("digits") == [first.version, other.version, again.version]
 
 
 def test_transfer(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> None:

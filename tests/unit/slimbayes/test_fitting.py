@@ -144,6 +144,34 @@ def test_a_network_that_is_unfit_is_refused_before_training(
         sb.fit(network, arrays(), **FEW, **DIGITS)
 
 
+def test_steps_are_those_of_the_command_line(tmp_path: Path) -> None:
+    """As many epochs as they take, and no epochs beside them."""
+    result = CliRunner().invoke(train_app, ["--steps", "8", "--limit", "200", "--out", str(tmp_path / "commanded")])
+    assert result.exit_code == 0, result.output
+    found = sb.fit("convnet", "digits", steps=8, limit=200, out=tmp_path / "run")
+    assert found.recipe.epochs == 2  # of 6 or 7 steps
+    assert found.recipe == sb.Run(tmp_path / "commanded").recipe()
+    assert (tmp_path / "run" / "posterior.safetensors").read_bytes() == (
+        tmp_path / "commanded" / "posterior.safetensors"
+    ).read_bytes()
+    for number, epochs in ((8, 2), (0, None)):
+        with pytest.raises(RecipeError, match=f"steps={number}: expected 1 at least, and no epochs"):
+            sb.fit(
+                "convnet",
+                "digits",
+                limit=200,
+                steps=number,
+                **Settings() if epochs is None else Settings(epochs=epochs),
+            )
+
+
+def test_steps_fit_small_data() -> None:
+    """Whose batches are as small as without them."""
+    few = tuple(each[:40] for each in arrays())
+    found = sb.fit(own_network(), few, steps=10)
+    assert (found.recipe.batch_size, found.recipe.epochs) == (8, 3)
+
+
 def test_the_settings_are_the_recipes() -> None:
     assert Settings.__annotations__.keys() == {field.name for field in fields(sb.Recipe)} - {"data", "architecture"}
 

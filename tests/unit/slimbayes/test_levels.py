@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import slimbayes as sb
-from model_store.errors import InvalidNameError
+from model_store.errors import InvalidNameError, OtherClassesError
 from model_store.store import Store
 from pruning.cli.prune import app as prune_app
 from pruning.errors import LevelError, MixtureError
@@ -53,6 +54,16 @@ def test_levels_are_those_of_the_command_line(digits_run: Path, tmp_path: Path) 
 def test_an_alias_points_at_what_was_published(levels: PrunedLevels, tmp_path: Path) -> None:
     found = sb.publish(levels, tmp_path / "store", model="mine", alias="production")
     assert Store.open(tmp_path / "store").aliases("mine") == {"production": found.version}
+
+
+def test_other_classes_are_published_only_when_asked_for(levels: PrunedLevels, tmp_path: Path) -> None:
+    letters = replace(levels.runs[0], dataset=replace(levels.runs[0].dataset, classes=tuple("abcdefghij")))
+    renamed = replace(levels, runs=(letters,))
+    first = sb.publish(levels, tmp_path / "store", model="mine")
+    with pytest.raises(OtherClassesError, match=r"with a, b, .*new_classes=True"):
+        sb.publish(renamed, tmp_path / "store", model="mine")
+    assert Store.open(tmp_path / "store").versions("mine") == [first.version]
+    assert sb.publish(renamed, tmp_path / "store", model="mine", new_classes=True).classes == letters.dataset.classes
 
 
 def test_levels_are_a_sequence(levels: PrunedLevels) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_store.errors import VerificationError
+from model_store.errors import OtherClassesError, VerificationError
 from model_store.manifest import Manifest
 from model_store.onnx_file.reader import check_agreement, read_level_file
 from model_store.reports.card import model_card
@@ -132,3 +132,19 @@ def test_too_few_pictures(store: Store, old: Manifest, tmp_path: Path) -> None:
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "3" / f"{number}.png")
     with pytest.raises(RecalibrationError, match="has 19 pictures: expected at least 20"):
         recalibrate(store, old, LabelledFolder.scan(tmp_path, old.classes), 1)
+
+
+def test_an_older_version_of_other_classes_is_calibrated_only_when_asked_for(
+    digits_store: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Before anything is computed."""
+    store = Store.open(shutil.copytree(digits_store, tmp_path / "store"))
+    old = store.manifest("digits", store.versions("digits")[0])
+    files = {level.name: store.read_level(old, level.name) for level in old.levels}
+    later = old.model_copy(update={"version": "20300101-000000-abcdef", "classes": tuple("abcdefghij")})
+    store.publish(later, files, new_classes=True)
+    folder, reported = LabelledFolder.scan(pictures, old.classes), list[LevelChange]()
+    with pytest.raises(OtherClassesError, match="20300101-000000-abcdef"):
+        recalibrate(store, old, folder, 1, report=reported.append)
+    assert reported == []
+    assert recalibrate(store, old, folder, 1, new_classes=True).version in store.versions("digits")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ def test_grey_values_keep_their_order_and_spread() -> None:
     pixels, published = digits.load(None).train.pixels.squeeze(-1).numpy(), load_digits().images
     assert np.abs(pixels - published * 255 / 16).max() <= 0.5
     assert len(np.unique(pixels)) == 17
+
+
+def test_a_folder_is_of_other_data() -> None:
+    with pytest.raises(DataError, match="digits need no --data-dir: expected --data folder for the pictures in mine"):
+        digits.load(Path("mine"))
 
 
 def test_photographs_are_those_of_the_library() -> None:
