@@ -27,7 +27,7 @@ NORMAL = 1.959964
 # Of Gauss-Hermite quadrature for the standard normal distribution.
 NODES, WEIGHTS = (np.asarray(each) for each in np.polynomial.hermite_e.hermegauss(7))
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
-# Below every probability that is told from zero, and the largest exponent of a float64.
+# Below every probability that is not zero, and the largest exponent of a float64.
 TINY, LARGEST_EXPONENT = 1e-300, 700.0
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 
