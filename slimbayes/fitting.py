@@ -12,6 +12,7 @@ from typing import TypeAlias, TypedDict, Unpack
 import torch
 from torch import nn
 
+from pruning.exportable import check_exportable
 from pruning.graph.trace import GraphTemplate
 from pruning.trained_run import TrainedRun
 from training.bayesian.posterior import Posterior
@@ -102,14 +103,24 @@ def fit(
         if recipe.data in NAMED or recipe.limit is not None:  # a recipe for so many images, or for a quick try
             given |= {*FITTED}
         recipe = fit_to_size(recipe, len(dataset.train), world.size, steps=steps, given=given)
-        if own is not None:
-            GraphTemplate.trace(fresh_network(recipe, dataset, own), dataset.pixels)
+        digest = None if own is None else _digest(recipe, dataset, own, quiet=not world.is_leader)
         with TemporaryDirectory(prefix="slimbayes-") if out is None else nullcontext(str(out)) as place:
             run = Run(Path(place))
             if run.finished:
                 run.check_dataset(dataset)
-            train(recipe, run.folder, world, data_dir=folder, resume=True, dataset=dataset, own=own)
+            if run.exists and digest is not None:
+                run.check_network(digest)
+            train(recipe, run.folder, world, data_dir=folder, resume=True, dataset=dataset, own=own, digest=digest)
             return TrainedRun.load(run, dataset=dataset, own=own)
+
+
+def _digest(recipe: Recipe, dataset: Dataset, own: nn.Module, *, quiet: bool) -> str:
+    """Check that a network can be exported, say which channels pruning will keep, and return its digest."""
+    plain = fresh_network(recipe, dataset, own)
+    for reason in check_exportable(plain, dataset.pixels):
+        if not quiet:
+            print(f"Channels that are kept: {reason}")
+    return GraphTemplate.trace(plain, dataset.pixels).digest
 
 
 def load_data(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,12 @@ class GraphTemplate:
         template = cls(pixels, network.nodes, draft.epsilons, _shapes(plain.state_dict()), fixed)
         template._check_results(plain)
         return template
+
+    @property
+    def digest(self) -> str:
+        """Return the first 16 hexadecimal digits of the SHA-256 of what it computes, whatever its weights are."""
+        said = repr((self.nodes, sorted(self.epsilons.items()), sorted(self.shapes.items())))
+        return sha256(said.encode()).hexdigest()[:16]
 
     def bind(self, posterior: Posterior) -> ir.Network:
         """Build the network of a posterior of this architecture, which may have been narrowed.

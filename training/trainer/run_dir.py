@@ -110,13 +110,19 @@ class Run:
         finally:
             os.close(descriptor)
 
-    def begin(self, recipe: Recipe, dataset: Dataset, data_dir: Path | None, world_size: int) -> None:
-        """Create the folder, and write the recipe, the facts of the data set and example images."""
+    def begin(
+        self, recipe: Recipe, dataset: Dataset, data_dir: Path | None, world_size: int, network: str | None = None
+    ) -> None:
+        """Create the folder, and write the recipe, the facts of the data set and example images.
+
+        `network` is a digest of what a user's own network computes, to tell it from another.
+        """
         facts = {
             "recipe": recipe.to_json(),
             "data_dir": None if data_dir is None else str(data_dir.resolve()),
             **_dataset_facts(dataset),
             "world_size": world_size,
+            **({} if network is None else {"network": network}),
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -236,6 +242,11 @@ class Run:
         for key, value in json.loads(json.dumps(_dataset_facts(dataset))).items():
             if facts.get(key) != value:
                 raise RunError(f"the data have changed since the run in {self.folder} was started: other {key}")
+
+    def check_network(self, digest: str) -> None:
+        """Raise RunError if the run was started with a user's own network of another digest."""
+        if self.facts().get("network", digest) != digest:
+            raise RunError(f"the run in {self.folder} was started with another network: name another folder")
 
     def recipe(self) -> Recipe:
         """Return the recipe of the run."""

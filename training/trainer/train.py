@@ -68,12 +68,13 @@ def train(
     options: LoopOptions = LoopOptions(),  # noqa: B008
     dataset: Dataset | None = None,
     own: nn.Module | None = None,
+    digest: str | None = None,
     adapt: Callable[[Recipe, int], Recipe] = lambda recipe, train_size: recipe,
     announce: bool = True,
 ) -> Run:
     """Train by `recipe`, and return the finished run in `out`.
 
-    `dataset` and the plain network `own` replace those that the recipe names.
+    `dataset` and the plain network `own` replace those that the recipe names; `digest` is that of what `own` computes.
 
     `resume` continues from the run's checkpoint, if any, and returns a finished run unchanged; `overwrite` removes an
     earlier run. `adapt` fits the recipe to the number of training images. With `announce` it prints what was found
@@ -120,7 +121,7 @@ def train(
                 run.truncate_logs(state.images)
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
-            run.begin(recipe, images, data_dir, world.size)
+            run.begin(recipe, images, data_dir, world.size, digest)
         world.barrier()
         if recipe.plain_epochs and not interrupted:
             shared: dict[str, Any] = {"data_dir": data_dir, "options": options, "dataset": dataset, "own": own}

@@ -105,6 +105,9 @@ def test_the_same_call_returns_the_run_in_its_folder(tmp_path: Path) -> None:
     assert all(torch.equal(w.mean, again.posterior.weights[n].mean) for n, w in first.posterior.weights.items())
     with pytest.raises(RunError, match="other pixels"):
         sb.fit(network, (data[0] // 2, data[1]), out=out, **FEW, **DIGITS)
+    other = nn.Sequential(network[0], nn.SiLU(), *list(network)[2:])
+    with pytest.raises(RunError, match="was started with another network"):
+        sb.fit(other, data, out=out, **FEW, **DIGITS)
     with pytest.raises(RunError, match=r"was made with beta 0\.03"):
         sb.fit(network, data, out=out, beta=0.5, **FEW, **DIGITS)
     result = CliRunner().invoke(prune_app, [str(out), "--levels", "p50", "--store", str(tmp_path / "store")])
