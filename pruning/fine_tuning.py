@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.errors import NotFoundError
+from training.bayesian.approximation import Approximation
 from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.defaults import PLAIN_START
@@ -66,7 +68,11 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class FineTuner:
-    """Fine-tune posteriors of one run on its data, with its recipe."""
+    """Fine-tune posteriors of one run on its data, with its recipe.
+
+    Where the run's posterior started from a plain network, the means of a level are tuned as those of a plain network
+    first, for as large a share of the epochs, and then all of the posterior.
+    """
 
     dataset: Dataset
     recipe: Recipe
@@ -79,72 +85,92 @@ class FineTuner:
             self.recipe,
             epochs=self.tuning.epochs,
             learning_rate=self.recipe.learning_rate * self.tuning.rate,
+            plain_learning_rate=self.recipe.plain_learning_rate * self.tuning.rate,
             warmup_epochs=0.0,
             memory_images=self.recipe.hessian_memory(len(self.dataset.train)),
             **WHOLE,
         )
-        return LevelTuning(self.dataset, recipe, self.teacher, self.tuning.rounds - 1, plain, posterior, name)
+        return LevelTuning(
+            self.dataset, self._phases(recipe), self.teacher, self.tuning.rounds - 1, plain, posterior, name
+        )
 
     def from_scratch(self, plain: nn.Module, posterior: Posterior, epochs: int, name: str) -> Posterior:
-        """Train the fresh network `posterior` of a level's shape for `epochs`, by the recipe of a new run.
-
-        Where the run's posterior started from a plain network, so does this.
-        """
+        """Train the fresh network `posterior` of a level's shape for `epochs`, by the recipe of a new run."""
         warmup_epochs = min(self.recipe.warmup_epochs, epochs / 2)
-        started = self.recipe.estimator != "none" and (self.recipe.init_from is not None or self.recipe.pretrained)
-        share = PLAIN_START["plain_share"] if started else self.recipe.plain_share
-        whole = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, **WHOLE)
-        whole = replace(whole, plain_share=share)
-        if whole.plain_epochs:
-            start = self._train(whole.plain_phase(), deepcopy(plain), posterior, name)
-            scales = {path: weight.scale for path, weight in posterior.weights.items()}
-            weights = {path: replace(weight, scale=scales[path]) for path, weight in start.weights.items()}
-            posterior = replace(start, weights=weights)
-        return self._train(replace(whole, epochs=whole.posterior_epochs, plain_share=0.0), plain, posterior, name)
+        recipe = replace(self.recipe, epochs=epochs, warmup_epochs=warmup_epochs, **WHOLE)
+        return LevelTuning(self.dataset, self._phases(recipe), self.teacher, 0, plain, posterior, name).train(epochs)
 
-    def _train(self, recipe: Recipe, plain: nn.Module, posterior: Posterior, name: str) -> Posterior:
-        return LevelTuning(self.dataset, recipe, self.teacher, 0, plain, posterior, name).train(recipe.epochs)
+    def _phases(self, recipe: Recipe) -> list[Recipe]:
+        """Divide a recipe into that of the plain network, if there is to be one, and that of the posterior."""
+        started = self.recipe.init_from is not None or self.recipe.pretrained
+        share = PLAIN_START["plain_share"] if started and recipe.estimator != "none" else self.recipe.plain_share
+        whole = replace(recipe, plain_share=share)
+        last = replace(whole, epochs=whole.posterior_epochs, plain_share=0.0)
+        return [whole.plain_phase(), last] if whole.plain_epochs else [last]
 
 
 class LevelTuning:
     """Fine-tuning of one level: its optimiser's state goes on while weights and channels are removed.
 
-    The learning rate keeps its peak for `hold_epochs`, and then falls along a cosine.
+    In the first phase the learning rate keeps its peak for `hold_epochs`, and then falls along a cosine.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        recipe: Recipe,
+        phases: Sequence[Recipe],
         teacher: Teacher | None,
         hold_epochs: int,
         plain: nn.Module,
         posterior: Posterior,
         name: str,
     ) -> None:
-        self.dataset, self.recipe, self.teacher = dataset, recipe, teacher
-        self.hold_epochs, self.name = hold_epochs, name
+        self.dataset, self.phases, self.teacher = dataset, deque(phases), teacher
+        self.hold_epochs, self.name, self.epochs_before = hold_epochs, name, 0
         self.alone = World(0, 1, torch.device("cpu"))
-        self.state = TrainState(approximation(recipe, dataset, self.alone, plain.train()))
-        self.state.approximation.restore(posterior)
+        self.state = TrainState(self._approximation(plain, posterior))
+
+    def _approximation(self, plain: nn.Module, posterior: Posterior) -> Approximation:
+        """Set up the phase's estimator on a posterior in the shape of `plain`, which stays as it is."""
+        self.plain, self.scales = plain, {name: weight.scale for name, weight in posterior.weights.items()}
+        found = approximation(self.phases[0], self.dataset, self.alone, deepcopy(plain).train())
+        found.restore(posterior)
+        return found
 
     def remove(self, plain: nn.Module, posterior: Posterior, cut: Callable[[str, Tensor], Tensor]) -> None:
         """Continue on `posterior`, what a removal left, in the shape of `plain`; `cut` cuts the optimiser's state."""
         earlier = self.state.approximation
-        self.state.approximation = approximation(self.recipe, self.dataset, self.alone, plain.train())
-        self.state.approximation.restore(posterior)
+        self.state.approximation = self._approximation(plain, posterior)
         self.state.approximation.carry_over(earlier, cut)
 
     def train(self, until: int) -> Posterior:
         """Train up to epoch `until` of the level, and return the posterior; pruned weights stay zero."""
+        self._fit(until)
+        while len(self.phases) > 1 and until > (end := self.epochs_before + self.phases[0].epochs):
+            posterior = self._posterior()
+            self.phases.popleft()
+            self.epochs_before, self.hold_epochs = end, 0
+            self.state = TrainState(self._approximation(self.plain, posterior))
+            self._fit(until)
+        return self._posterior()
+
+    def _fit(self, until: int) -> None:
+        recipe = self.phases[0]
         fit(
             self.state,
             self.dataset,
-            self.recipe,
+            recipe,
             self.alone,
             name=self.name,
             teacher=self.teacher,
             hold_epochs=self.hold_epochs,
-            until=until,
+            until=min(until - self.epochs_before, recipe.epochs),
         )
-        return self.state.approximation.posterior()
+
+    def _posterior(self) -> Posterior:
+        """Return the posterior; that of a plain phase has the scales with which it began."""
+        posterior = self.state.approximation.posterior()
+        if len(self.phases) == 1:
+            return posterior
+        weights = {name: replace(each, scale=self.scales[name]) for name, each in posterior.weights.items()}
+        return replace(posterior, weights=weights)

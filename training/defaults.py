@@ -41,6 +41,7 @@ PRETRAINED_CHANGES: dict[str, Any] = {
     "prior_scale": 0.5,
     "beta": 1.0,
     "warmup_epochs": 0.0,
+    "plain_learning_rate": 0.02,
 }
 # Those of estimators with scales, and of those that descend without Adam.
 PRETRAINED_RANDOM = {"random": "last:1"}

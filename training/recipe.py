@@ -176,7 +176,7 @@ class Recipe:
             share = max(progress / self.rise, 1e-2)
             return self.learning_rate * share * (1 + (factor - 1) * share)
         start = max(self.rise, hold)
-        fallen = max(0.0, progress - start) / (1 - start)
+        fallen = 0.0 if start >= 1 else max(0.0, progress - start) / (1 - start)
         return self.learning_rate * factor * 0.5 * (1 + math.cos(math.pi * fallen))
 
     def beta_at(self, epochs_done: float) -> float:

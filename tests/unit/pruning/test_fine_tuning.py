@@ -43,6 +43,7 @@ RECIPES = {
     "ivon": {"estimator": "ivon", "learning_rate": 0.1, "beta": 0.1, "prior_scale": 3.0, "warmup_epochs": 0.0},
     "none": {"estimator": "none", "learning_rate": 0.05, "warmup_epochs": 0.0},
 }
+RECIPES["plain start"] = RECIPES["ivon"] | {"plain_share": 0.5, "plain_learning_rate": 0.05}
 
 
 @pytest.mark.parametrize("estimator", RECIPES)
@@ -94,6 +95,22 @@ def test_layers_without_scales_have_none_after_fine_tuning(run: TrainedRun) -> N
         names = [f"{path}.weight" for path in random_layers(run.architecture)]
         assert [left.weights[name].deterministic for name in names] == [True, True, False, False]
         assert (left.weights[names[0]].mean != 0).any()
+
+
+def test_means_are_tuned_alone_before_scales(run: TrainedRun) -> None:
+    """Where the run started from a plain network, or from trained weights; pruned weights stay pruned."""
+    started = run.recipe.changed(**RECIPES["ivon"], init_from="runs/plain", plain_learning_rate=0.05)
+    for recipe in (run.recipe.changed(**RECIPES["plain start"]), started):
+        config = PruningConfig("magnitude", "weight", tuning=FineTuning(0))
+        pruned = Pruner(run, config).level(Level.parse("p80"), run.posterior)
+        begun = FineTuner(run.dataset, recipe, FineTuning(10)).begin(run.module(pruned), pruned, "test")
+        plain, whole = begun.train(2), begun.train(10)
+        for name, weight in pruned.weights.items():
+            assert torch.equal(plain.weights[name].scale, weight.scale)
+            assert not torch.equal(plain.weights[name].mean, weight.mean)
+            assert not torch.equal(whole.weights[name].scale, weight.scale)
+            for found in (plain, whole):
+                assert ((found.weights[name].scale > 0) == (weight.scale > 0)).all()
 
 
 @pytest.mark.parametrize(("epochs", "rounds"), [(0, 1), (1, 1), (2, 1), (4, 2), (8, 4), (30, 4)])
