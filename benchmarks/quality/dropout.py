@@ -18,10 +18,11 @@ from training.architectures.resnet20 import Block
 from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
 from training.distributed.world import World
+from training.evaluation.batch_statistics import with_batch_statistics
 from training.evaluation.prediction import batches
 from training.randomness import reseed
 from training.recipe import Recipe
-from training.trainer.initialization import initial_network
+from training.trainer.initialization import fresh_network, initial_network
 from training.trainer.loop import LoopOptions, TrainState, fit
 from training.trainer.train import approximation
 
@@ -50,7 +51,8 @@ def train_dropout(recipe: Recipe, dataset: Dataset, options: LoopOptions, path: 
         plain = add_dropout(initial_network(recipe, dataset))
         state = TrainState(approximation(replace(recipe, estimator="none"), dataset, alone, plain))
         fit(state, dataset, recipe, alone, name="training with dropout", options=options)
-        state.approximation.posterior().save(path)
+        fresh = add_dropout(fresh_network(recipe, dataset))
+        with_batch_statistics(fresh, state.approximation.posterior(), dataset).save(path)
     return Posterior.load(path)
 
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality.peers --data-dir data --runs runs/peers --json docs/results/peers.json
 
-All start from the same plain networks, one a seed, and train for the same epochs more. Trains each missing run by the
+All start from the same plain networks, one a seed, and train for the same epochs more; pruning to x4, with the dense
+posterior as teacher, takes epochs of its own, which the table shows. Trains each missing run by the
 commands that a user would type, so the benchmark can be interrupted. Figures are of the 10,000 test images, at a
 temperature fitted on the 5,000 calibration images; mean and standard deviation over seeds 0 to 2 where a row has one
 network. Out-of-distribution images are 2,000 of CIFAR-100. Corrupted images are 1,000 test images under four
@@ -61,7 +62,7 @@ def main(
     """Train what is missing, evaluate and print the table."""
     commands = list(train(data_dir, runs, compiled, quick))
     rows = [
-        {"row": name, "figures": over_seeds(found)}
+        {"row": name, "epochs": epochs(name), "figures": over_seeds(found)}
         for name, found in compare(data_dir, runs, compiled, QUICK if quick else FULL).items()
     ]
     own = TrainedRun.load(member_run(runs / "ivon", 0), data_dir)
@@ -100,6 +101,11 @@ def train(data_dir: Path, runs: Path, compiled: bool, quick: bool) -> list[str]:
     for each in commands:
         subprocess.run([str(Path(sys.executable).with_name("slimbayes")), *each], check=True, stdout=sys.stderr)
     return [f"slimbayes {' '.join(each)}" for each in commands]
+
+
+def epochs(row: str) -> int:
+    """Return the epochs that each network of a row was trained for."""
+    return PLAIN_EPOCHS + MORE_EPOCHS + ("x4" in row) * PRUNING_EPOCHS
 
 
 def studied(runs: Path, member: int) -> Path:
@@ -171,16 +177,16 @@ def snr_and_magnitude(posterior: Posterior) -> float:
 def as_table(rows: list[dict[str, Any]]) -> str:
     """Format the rows as Markdown."""
     lines = [
-        "| | draws | dense passes | accuracy | NLL | ECE | draws gain over their mean, nats | AUROC H | AUROC MI "
+        "| | epochs | draws | dense passes | accuracy | NLL | ECE | draws gain over their mean, nats | AUROC H | AUROC MI "
         "| accuracy at 80 % | corrupted: accuracy | NLL | ECE |",
-        "|---" + "|--:" * 12 + "|",
+        "|---" + "|--:" * 13 + "|",
     ]
     for row in rows:
         found = row["figures"]
         gain, information = found.get("nll_gain"), found.get("auroc_mutual_information")
         beside = "" if gain is None else f"{gain['mean']:.4f} ± {found['nll_gain_error']['mean']:.4f}"
         lines.append(
-            f"| {row['row']} | {found['draws']['mean']:.0f} | {found['passes']['mean']:.2f} "
+            f"| {row['row']} | {row['epochs']} | {found['draws']['mean']:.0f} | {found['passes']['mean']:.2f} "
             f"| {percent(found['accuracy'])} | {number(found['nll'])} | {number(found['ece'])} | {beside} "
             f"| {number(found['auroc_entropy'])} | {'' if information is None else number(information)} "
             f"| {percent(found['accuracy_at_coverage'])} | {percent(found['corrupted_accuracy'])} "
