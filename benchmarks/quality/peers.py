@@ -177,8 +177,8 @@ def snr_and_magnitude(posterior: Posterior) -> float:
 def as_table(rows: list[dict[str, Any]]) -> str:
     """Format the rows as Markdown."""
     lines = [
-        "| | epochs | draws | dense passes | accuracy | NLL | ECE | draws gain over their mean, nats | AUROC H | AUROC MI "
-        "| accuracy at 80 % | corrupted: accuracy | NLL | ECE |",
+        "| | epochs | draws | dense passes | accuracy | NLL | ECE | draws gain over their mean, nats | AUROC H "
+        "| AUROC MI | accuracy at 80 % | corrupted: accuracy | NLL | ECE |",
         "|---" + "|--:" * 13 + "|",
     ]
     for row in rows:
