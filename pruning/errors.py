@@ -3,6 +3,7 @@
 PruningError
 ├── LevelError         an invalid or unreachable pruning level
 ├── NotFoundError      an unknown criterion, control, granularity, ranking or schedule
+├── SettingsError      a setting of fine-tuning or evaluation that is out of range
 ├── TraceError         a network with an unsupported part
 ├── PosteriorError     a posterior that cannot be pruned
 ├── CalibrationError   a calibration set that is too small
@@ -22,6 +23,10 @@ class LevelError(PruningError):
 
 class NotFoundError(PruningError):
     """An unknown criterion, control, granularity, ranking or schedule."""
+
+
+class SettingsError(PruningError):
+    """A setting of fine-tuning or evaluation that is out of range."""
 
 
 class TraceError(PruningError):

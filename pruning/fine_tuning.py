@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning.errors import NotFoundError
+from pruning.errors import NotFoundError, SettingsError
 from training.bayesian.approximation import Approximation
 from training.bayesian.posterior import Posterior
 from training.data.dataset import Dataset
@@ -54,6 +55,12 @@ class FineTuning:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise NotFoundError(f"unknown schedule {self.schedule!r}: there is {', '.join(SCHEDULES)}")
+        if self.epochs < 0:
+            raise SettingsError(f"epochs of fine-tuning must be at least 0, got {self.epochs}")
+        if not 0 <= self.rate < math.inf:
+            raise SettingsError(f"the rate of fine-tuning must be at least 0, got {self.rate}")
+        if not 0 <= self.distillation <= 1:
+            raise SettingsError(f"the weight of distillation must be from 0 to 1, got {self.distillation}")
 
     @property
     def gradual(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from pruning.errors import LevelError
+from pruning.errors import LevelError, SettingsError
 from pruning.evaluation.evaluate import Evaluation, evaluate
 from pruning.granularity.mask import weights_left
 from pruning.graph.compaction import fold_and_compact
@@ -21,7 +21,7 @@ ALL_LEVELS = "all"
 # Held-out images for quantization, and the number of draws that it takes of them.
 NUM_IMAGES, NUM_RANGE_DRAWS = 500, 4
 # Draws that are compared with the mean network where no number is given.
-NUM_DRAWS = 32
+NUM_DRAWS, ALLOWED_DRAWS = 32, range(2, 1025)
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,9 @@ class PrunedLevel:
         There is one posterior, or one for each of the first runs of a mixture. Without a number it is NUM_DRAWS, or the
         mean network in one pass where draws gain nothing over it.
         """
+        if num_draws is not None and num_draws not in ALLOWED_DRAWS:
+            low, high = ALLOWED_DRAWS[0], ALLOWED_DRAWS[-1]
+            raise SettingsError(f"draws must be {low} to {high:,}, got {num_draws}")
         members = tuple(_postprocess(run, posterior, config) for run, posterior in zip(runs, posteriors, strict=False))
         dataset, seed, name = runs[0].dataset, runs[0].recipe.seed, level.of_members(len(members))
         evaluation = evaluate(members, dataset, num_draws or NUM_DRAWS, seed, name=name)

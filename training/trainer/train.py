@@ -132,7 +132,8 @@ def train(
         recorder.sums = sums
         if recipe.random == AUTO_LAYERS:
             _choose_random_layers(state, fresh(), dataset, phase, world, options, recorder)
-        fit(state, dataset, phase, world, options=options, after_step=recorder)
+        name = "training" if announce else "training the plain network"
+        fit(state, dataset, phase, world, name=name, options=options, after_step=recorder)
         world.broadcast_buffers(state.approximation.module)
         posterior = with_batch_statistics(fresh(), state.approximation.posterior(), dataset, world.device)
         _test(run, part, posterior, recipe, world)

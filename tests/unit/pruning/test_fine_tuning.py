@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from pruning.cost.budget import Budget
+from pruning.errors import SettingsError
 from pruning.fine_tuning import SCHEDULES, FineTuner, FineTuning, LevelTuning
 from pruning.granularity.mask import weights_left
 from pruning.level import DENSE, Level, parse_levels
@@ -118,6 +121,20 @@ def test_rounds(epochs: int, rounds: int) -> None:
     """At most four, and one of one shot."""
     assert FineTuning(epochs).rounds == rounds
     assert FineTuning(epochs, "one-shot").rounds == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": -3}, "epochs of fine-tuning must be at least 0, got -3"),
+        ({"rate": -1.0}, "the rate of fine-tuning must be at least 0, got -1.0"),
+        ({"rate": float("nan")}, "must be at least 0, got nan"),
+        ({"distillation": 50.0}, "the weight of distillation must be from 0 to 1, got 50.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        FineTuning(**settings)
 
 
 def test_a_gradual_level_starts_from_the_one_before(run: TrainedRun) -> None:
