@@ -53,7 +53,7 @@ def publish(store: Store, number: int) -> str:
     bright = 1 + 0.01 * (number + 1)
     files = {level.name: brightened(store.read_level(manifest, level.name), bright) for level in manifest.levels}
     version = f"20300101-000000-{number:06x}"
-    store.publish(*renamed(manifest, files, version=version))
+    store.publish(*renamed(manifest, files, version=version), new_classes=True)
     return version
 
 

@@ -95,9 +95,11 @@ def train(
     images = with_published_statistics(dataset, recipe)
     recipe = adapt(recipe, len(images.train))
     schedule = describe_schedule(recipe, len(images.train), world.size)  # raises for too few images
-    if announce and world.is_leader and not (resume and run.interrupted):
-        from_scratch = own is None and recipe.init_from is None and not recipe.pretrained
-        _tell([*describe(images, from_scratch=from_scratch), schedule])
+    found = describe(images, from_scratch=own is None and recipe.init_from is None and not recipe.pretrained)
+    findings = [*found, schedule] if announce and world.is_leader and not (resume and run.interrupted) else []
+    if recipe.trained_count is not None:  # features are computed before all settings are known to be good, for minutes
+        _tell(findings)
+        findings = []
     phase = recipe.posterior_phase(run.folder)
 
     def prepared(plain: nn.Module) -> tuple[TrainedPart, TrainState]:
@@ -122,6 +124,7 @@ def train(
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, images, data_dir, world.size, digest)
+            _tell(findings)
         world.barrier()
         if recipe.plain_epochs and not interrupted:
             shared: dict[str, Any] = {"data_dir": data_dir, "options": options, "dataset": dataset, "own": own}
