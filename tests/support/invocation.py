@@ -33,3 +33,10 @@ def assert_one_line(status: int, output: str, errors: str, message: str) -> None
     assert errors.startswith("Error: ")
     assert errors.count("\n") == 1
     assert message in errors
+
+
+def one_line(text: str) -> str:
+    """The text's only line."""
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, text
+    return text

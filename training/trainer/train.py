@@ -115,12 +115,9 @@ def train(
             run.plain.remove()
         world.barrier()
         _check_free(run, resume)  # again, now under the lock
-        sums: dict[str, float] = {}
-        if interrupted := run.interrupted:
-            run.check_dataset(images)
-            sums = _resume(state, recipe, run)
-            if world.is_leader:
-                run.truncate_logs(state.images)
+        interrupted, sums = run.interrupted, dict[str, float]()
+        if interrupted:
+            sums = _resume(state, recipe, run, images, world)
         elif world.is_leader:
             run.clear()  # remove files of a run that ended before its first checkpoint
             run.begin(recipe, images, data_dir, world.size, digest)
@@ -265,8 +262,9 @@ def mean_predictions(plain: nn.Module, dataset: Dataset, images: Images, posteri
     return LabelledLogits(logits_NK[None], images.labels)
 
 
-def _resume(state: TrainState, recipe: Recipe, run: Run) -> dict[str, float]:
-    """Load the checkpoint into `state`; return the running sums of the epoch."""
+def _resume(state: TrainState, recipe: Recipe, run: Run, images: Dataset, world: World) -> dict[str, float]:
+    """Load the checkpoint into `state`, and remove what was logged after it; return the running sums of the epoch."""
+    run.check_dataset(images)
     checkpoint = Checkpoint.load(run.checkpoint)
     checkpoint.check_recipe(recipe.to_json())
     try:
@@ -275,4 +273,6 @@ def _resume(state: TrainState, recipe: Recipe, run: Run) -> dict[str, float]:
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"the checkpoint {run.checkpoint} is of another architecture") from error
     state.images = checkpoint.images
+    if world.is_leader:
+        run.truncate_logs(state.images)
     return checkpoint.sums
