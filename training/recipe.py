@@ -13,7 +13,6 @@ from training.errors import RecipeError
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 PRECISIONS = ("float32", "bfloat16")
 ALL_LAYERS, AUTO_LAYERS = "all", "auto"
-
 # Name, in the folder of a run, of the run of the plain network from which its posterior starts.
 PLAIN = "plain"
 LAST_LAYERS = re.compile(r"last:([1-9]\d{0,3})")

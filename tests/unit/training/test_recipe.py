@@ -41,6 +41,10 @@ BAD = [
     ({"precision": "float16"}, "precision must be float32 or bfloat16, got float16"),
     ({"image_size": 4}, "image size must be at least 8 pixels, got 4"),
     ({"initial_share": 0.0}, "initial share must be above 0, got 0.0"),
+    ({"plain_share": 1.0}, "plain share must be from 0 to below 1, got 1.0"),
+    ({"plain_learning_rate": 0.0}, "plain learning rate must be above 0, got 0.0"),
+    ({"small_share": -0.1}, "small share must be from 0 to below 1, got -0.1"),
+    ({"averaged_epochs": -1, "estimator": "none"}, "averaged epochs must be at least 0, got -1"),
 ]
 
 

@@ -18,11 +18,11 @@ from training.trainer.loop import Step, TrainState, fit
 RECIPE = Recipe(estimator="none", epochs=3, batch_size=16, learning_rate=0.1, warmup_epochs=0.0, limit=60)
 
 
-@pytest.mark.parametrize("averaged", [1, 2, 3])
+@pytest.mark.parametrize("averaged", [1, 2, 3, 5])
 def test_the_posterior_is_the_mean_over_the_steps_of_the_last_epochs(
     digits: Dataset, alone: World, averaged: int
 ) -> None:
-    """And training itself goes the way that it goes without."""
+    """All steps where they are fewer; and training itself goes the way that it goes without."""
     some, ways = digits.train[:60], {}
     for epochs in (0, averaged):
         recipe = RECIPE.changed(averaged_epochs=epochs)
