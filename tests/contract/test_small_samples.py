@@ -5,109 +5,55 @@ Each key of draws gives other answers to the same images; what all draws of all 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from model_store.manifest.integrity import sha256
+from benchmarks.inference.sampling_error import ALMOST_CERTAIN, Answer, answers, figures
 from model_store.store import Store
-from service.inference.artifact import read_artifact
-from service.inference.bank import Bank
-from service.inference.decision import ImageResult, Postprocessor
-from service.inference.early_stopping import EarlyStopping
-from service.inference.engine import Engine
-from service.inference.uncertainty import Draws
-from service.pipeline.postprocessing import ResponseBuilder
-from service.scheduling.job import Job
-from service.scheduling.scheduler import Scheduler
-from service.settings import TOLERANCE
+from service.inference.uncertainty import MIN_INTERVAL_DRAWS
 
-KEYS, IMAGES, SAMPLES, FEWEST = 20, 100, 32, 20
-# Where a probability is more certain, draws are so skewed that few of them rarely show how far they reach.
-ALMOST_CERTAIN = 0.99
+KEYS, IMAGES = 20, 100
 pytestmark = pytest.mark.slow
 
 
-class Answer(NamedTuple):
-    """An answer, and the probability of its class under each of all draws."""
-
-    result: ImageResult
-    p_S: np.ndarray
-
-    @property
-    def interval(self) -> tuple[float | None, float | None]:
-        first = self.result.content[0][0]
-        return first["low"], first["high"]
-
-
 @pytest.fixture(scope="module", params=["dense", "p90"])
-def answers(request: pytest.FixtureRequest, digits_store: Path) -> list[Answer]:
+def answered(request: pytest.FixtureRequest, digits_store: Path) -> list[Answer]:
     """To some digits, with early stopping and with 20 draws, for each key."""
     store = Store.open(digits_store)
     manifest = store.manifest("digits", store.resolve("digits"))
     level = manifest.level(request.param)
     assert level is not None
-    artifact = read_artifact(store.read_level(manifest, level.name), level.roundings)
     images_NHWC = (load_digits().images[:IMAGES, :, :, None] * 255 / 16).astype(np.uint8)
-    builder = ResponseBuilder(manifest.classes, level.calibration, quantile=0.5, top_k=1)
-    rule, scheduler = EarlyStopping.from_calibration(level.calibration, TOLERANCE), Scheduler(2)
-    results, logits = [], []
-    with ThreadPoolExecutor(2) as builders:
-        for number in range(KEYS):
-            engine = Engine(Bank(artifact, sha256(str(number).encode())), builders)
-            logits.append(engine.draws(images_NHWC, SAMPLES))
-            for samples, stopping in ((SAMPLES, rule), (FEWEST, None)):
-                postprocess = Postprocessor(level.calibration, builder.render, stopping)
-                job = Job(engine, images_NHWC, samples, postprocess, stopping)
-                scheduler.submit(job)
-                results.append(job.future.result())
-    scheduler.close()
-    p_SNK = Draws.from_logits(np.concatenate(logits), level.calibration.temperature).p
-    return [
-        Answer(result, p_SNK[:, number, manifest.classes.index(result.content[0][0]["label"])])
-        for found in results
-        for number, result in enumerate(found)
-    ]
+    return answers(store, manifest, level, images_NHWC, KEYS, fixed=[MIN_INTERVAL_DRAWS])
 
 
-def test_few_draws_have_no_interval(answers: list[Answer]) -> None:
-    few = [each for each in answers if each.result.draws < FEWEST]
-    assert len(few) > len(answers) / 4
+def test_few_draws_have_no_interval(answered: list[Answer]) -> None:
+    few = [each for each in answered if each.result.draws < MIN_INTERVAL_DRAWS]
+    assert len(few) > len(answered) / 4
     assert {each.interval for each in few} == {(None, None)}
 
 
-def test_intervals_hold_the_draws(answers: list[Answer]) -> None:
+def test_intervals_hold_the_draws(answered: list[Answer]) -> None:
     """Nine in ten of all, of the class that is most probable."""
-    held = []
-    for each in answers:
-        low, high = each.interval
-        if low is not None and high is not None:
-            held.append(((low <= each.p_S) & (each.p_S <= high)).mean())
-    assert len(held) > len(answers) / 2
-    assert 0.85 < np.mean(held) < 0.95
+    shares = [share for each in answered if (share := each.share_in_interval) is not None]
+    assert len(shares) > len(answered) / 2
+    assert 0.85 < np.mean(shares) < 0.95
 
 
-def test_standard_errors_hold_the_mean(answers: list[Answer]) -> None:
+def test_standard_errors_hold_the_mean(answered: list[Answer]) -> None:
     """Within 1.96 of them is the probability under very many draws, about as often as of a normal distribution.
 
     Less often where the rule stopped early, since draws that agree by chance stop it, and where a draw in hundreds is
     far from the others: it is not among few.
     """
-
-    def held(some: list[Answer]) -> np.floating:
-        within = [
-            abs(one.result.confidence - one.p_S.mean()) <= 1.96 * (one.result.standard_error or 0) for one in some
-        ]
-        return np.mean(within)
-
-    uncertain = [each for each in answers if each.result.confidence < ALMOST_CERTAIN]
-    early = [each for each in uncertain if each.result.draws < FEWEST]
-    assert len(early) > KEYS
-    assert len(uncertain) > 20 * KEYS
-    assert 0.87 < held(uncertain) < 0.97
-    assert held(early) > 0.6
-    assert held(answers) > 0.6
+    assert sum(each.result.confidence < ALMOST_CERTAIN for each in answered) > 20 * KEYS
+    found = figures(answered)
+    assert found["held"] is not None
+    assert found["held_early"] is not None
+    assert found["held_uncertain"] is not None
+    assert 0.87 < found["held_uncertain"] < 0.97
+    assert found["held_early"] > 0.6
+    assert found["held"] > 0.6
