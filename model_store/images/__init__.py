@@ -12,20 +12,27 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from model_store.images.encoded import EncodedImage, image_format, open_image
-    from model_store.images.errors import ImageDamagedError, ImageError, ImageTooLargeError, ImageTypeError
+    from model_store.images.errors import FolderError, ImageDamagedError, ImageError, ImageTooLargeError, ImageTypeError
+    from model_store.images.folders import READ_FORMATS, READ_SUFFIXES, files_below, is_picture, visible
     from model_store.images.formats import FORMATS, SUFFIXES
     from model_store.images.writer import write_png
 
 __all__ = [
     "FORMATS",
+    "READ_FORMATS",
+    "READ_SUFFIXES",
     "SUFFIXES",
     "EncodedImage",
+    "FolderError",
     "ImageDamagedError",
     "ImageError",
     "ImageTooLargeError",
     "ImageTypeError",
+    "files_below",
     "image_format",
+    "is_picture",
     "open_image",
+    "visible",
     "write_png",
 ]
 
@@ -33,13 +40,19 @@ if not TYPE_CHECKING:
     MODULES = {
         "EncodedImage": "encoded",
         "FORMATS": "formats",
+        "FolderError": "errors",
         "ImageDamagedError": "errors",
         "ImageError": "errors",
         "ImageTooLargeError": "errors",
         "ImageTypeError": "errors",
+        "READ_FORMATS": "folders",
+        "READ_SUFFIXES": "folders",
         "SUFFIXES": "formats",
+        "files_below": "folders",
         "image_format": "encoded",
+        "is_picture": "folders",
         "open_image": "encoded",
+        "visible": "folders",
         "write_png": "writer",
     }
 

@@ -10,6 +10,8 @@
 Messages say what a picture is or has; who reports one puts the picture's name before it.
 """
 
+from pathlib import Path
+
 
 class ImageError(Exception):
     """Base class of the errors of pictures."""
@@ -31,4 +33,8 @@ class ImageDamagedError(ImageError):
 
 
 class FolderError(Exception):
-    """Folder of pictures that cannot be listed; the message names it."""
+    """Folder of pictures that cannot be listed; who reports it puts its name before the problem."""
+
+    def __init__(self, folder: Path, problem: str) -> None:
+        super().__init__(f"{folder} {problem}")
+        self.folder, self.problem = folder, problem

@@ -11,7 +11,6 @@ from pathlib import Path
 from model_store.images.encoded import image_format
 from model_store.images.errors import FolderError
 from model_store.images.formats import SUFFIXES
-from model_store.text import printable
 
 READ_FORMATS = tuple(SUFFIXES)
 READ_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -39,7 +38,7 @@ def visible(folder: Path) -> list[Path]:
     try:
         return sorted(inside for inside in folder.iterdir() if not inside.name.startswith("."))
     except OSError as error:
-        raise FolderError(f"cannot read {printable(folder)}: {error.strerror}") from error
+        raise FolderError(folder, f"cannot be read: {error.strerror}") from error
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -50,7 +49,7 @@ def files_below(folder: Path) -> Iterator[Path]:
         status = current.stat()
         identity = status.st_dev, status.st_ino
         if identity in above:
-            raise FolderError(f"{printable(current)} is a link to a folder that holds it")
+            raise FolderError(current, "is a link to a folder that holds it")
         for inside in visible(current):
             if inside.is_dir():
                 waiting.append((inside, above | {identity}))

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model_store.images.errors import FolderError
-from model_store.images.folders import READ_FORMATS, files_below, is_picture, visible
+from model_store.images import READ_FORMATS, FolderError, files_below, is_picture, visible
 from model_store.manifest import InputShape
 from model_store.text import printable
 from service.errors import RecalibrationError, RequestError
@@ -42,7 +41,7 @@ class LabelledFolder:
         try:
             return cls._scan(folder, classes)
         except FolderError as error:
-            raise RecalibrationError(str(error)) from error
+            raise RecalibrationError(f"{printable(error.folder)} {error.problem}") from error
 
     @classmethod
     def _scan(cls, folder: Path, classes: Sequence[str]) -> LabelledFolder:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from model_store.manifest import MAX_HESSIAN_LEFT
 from model_store.small_samples import accuracy_text, no_better_than
 from training.defaults import default_recipe
 from training.errors import RecipeError, TrainingError
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 INTERRUPTED_STATUS = 130
+# As in `model_store.manifest`: share of IVON's initial Hessian at the end above which scales are not learned.
+MAX_HESSIAN_LEFT = 0.1
 
 
 @app.command("train")

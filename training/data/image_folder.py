@@ -20,9 +20,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model_store.images import ImageError, open_image
-from model_store.images.errors import FolderError
-from model_store.images.folders import READ_FORMATS, READ_SUFFIXES, files_below, is_picture, visible
+from model_store.images import (
+    READ_FORMATS,
+    READ_SUFFIXES,
+    FolderError,
+    ImageError,
+    files_below,
+    is_picture,
+    open_image,
+    visible,
+)
 from model_store.text import is_text, printable
 from training.data.dataset import Images, Source
 from training.errors import DataError
@@ -73,7 +80,7 @@ def load(folder: Path | None, side: int | None = None, *, quiet: bool = False) -
     try:
         parts = {root: _files_of_classes(root, left_out) for root in _class_roots(folder)}
     except FolderError as error:
-        raise DataError(str(error)) from error
+        raise DataError(f"{printable(error.folder)} {error.problem}") from error
     _check_classes(folder, parts)
     classes, *_ = parts.values()
     labels = [_labels(part) for part in parts.values()]

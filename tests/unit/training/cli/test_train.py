@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from model_store import manifest
 from model_store.small_samples import DrawsGain, accuracy_text, judge
 from tests.support.invocation import one_line
 from tests.support.waiting import HANG_S
 from training.architectures import ARCHITECTURES
 from training.bayesian.estimators import ESTIMATORS
-from training.cli.train import app
+from training.cli.train import MAX_HESSIAN_LEFT, app
 from training.data import SOURCES
 from training.trainer.run_dir import Run
 
@@ -186,6 +187,10 @@ def test_a_result_of_chance_is_called_so(tmp_path: Path) -> None:
     told = ["--data", "folder", "--data-dir", str(tmp_path / "pictures"), "--image-size", "8", "--arch", "convnet"]
     result = CliRunner().invoke(app, [*told, "--estimator", "none", "--epochs", "1", "--device", "cpu"])
     assert "no better than always saying the most frequent class, right on 50.00%" in result.stdout
+
+
+def test_the_command_warns_where_the_card_does() -> None:
+    assert MAX_HESSIAN_LEFT == manifest.MAX_HESSIAN_LEFT
 
 
 @pytest.mark.parametrize(("left", "warned"), [("0.9", True), ("0.0001", False)])
